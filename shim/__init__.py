@@ -1,3 +1,23 @@
-"""docker-secrets-shim: starts a service with its secrets."""
+"""Starts a service with its secrets; and, for application code, `get_secret`.
+
+Importing the package loads nothing: the way to exec must stay short, so the functions for applications come on demand.
+"""
 
 __version__ = "0.1.0"
+
+_FOR_APPLICATIONS = ("fingerprint", "get_secret", "read_secret_or_env")
+
+__all__ = ["__version__", "fingerprint", "get_secret", "read_secret_or_env"]  # noqa: F822  (given by __getattr__)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.application import get_secret, read_secret_or_env
+    from shim.secret import fingerprint
+
+
+def __getattr__(name: str) -> object:
+    if name not in _FOR_APPLICATIONS:
+        raise AttributeError(f"module 'shim' has no attribute {name!r}")
+    from shim import application
+
+    return getattr(application, name)

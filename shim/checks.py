@@ -1,0 +1,209 @@
+"""What a value must be: the schema's types, and placeholders. Every answer says what is wrong, never what the value is.
+
+Shared by the container and the host. Hand-written, because a regular expression costs more than the whole start; only
+`matches=` loads one.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shim.schema import KeySpec, Type
+
+_DIGITS = frozenset(b"0123456789")
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+_BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")
+_LABEL = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+_BOOLEANS = (b"true", b"false", b"1", b"0", b"yes", b"no", b"on", b"off")
+_PLACEHOLDERS = frozenset(
+    b"changeme change-me change_me change-this change_this changethis replaceme replace-me replace_me placeholder "
+    b"todo tbd fixme example redacted secret-here password-here".split()
+)
+
+
+def check_value(spec: "KeySpec", value: bytes) -> str:
+    """Return what is wrong with *value* by the type of *spec*, as words that follow the key; "" when it is right.
+
+    An empty value of a key that is not required is right: nothing was given.
+    """
+    if not value:
+        return "is required, and is empty" if spec.is_required else ""
+    if spec.is_sensitive and is_placeholder(value):
+        return "still holds a placeholder"
+    if spec.type is None:
+        return ""
+    return _CHECKS[spec.type.name](value, spec.type)
+
+
+def is_placeholder(value: bytes) -> bool:
+    """Return whether *value* is what an example file holds: `changeme`, `your-…-here`, `xxx`, `<…>`."""
+    if len(value) > 200:
+        return False
+    text = value.strip().lower()
+    if text in _PLACEHOLDERS or (len(text) > 2 and not text.strip(b"x")):
+        return True
+    if text.startswith(b"<") and text.endswith(b">"):
+        return True
+    return text.startswith((b"your-", b"your_", b"your ", b"insert-", b"insert_")) and text.endswith(b"here")
+
+
+def _string(value: bytes, kind: "Type") -> str:
+    options = kind.options
+    if not options:
+        return ""
+    try:
+        length = len(value.decode("utf-8"))
+    except UnicodeDecodeError:
+        length = len(value)
+    if length < int(options.get("minLength", 0)):
+        return f"is shorter than {options['minLength']} characters"
+    if "maxLength" in options and length > int(options["maxLength"]):
+        return f"is longer than {options['maxLength']} characters"
+    if not value.startswith(options.get("startsWith", "").encode("utf-8", "surrogateescape")):
+        return f"does not start with {options['startsWith']}"
+    if not value.endswith(options.get("endsWith", "").encode("utf-8", "surrogateescape")):
+        return f"does not end with {options['endsWith']}"
+    if "matches" in options:
+        import re
+
+        if not re.search(options["matches"].encode("utf-8", "surrogateescape"), value):
+            return "does not match the schema's pattern"
+    return ""
+
+
+def _number(value: bytes, kind: "Type") -> str:
+    if value.strip() != value or b"_" in value:
+        return "is no number"
+    try:
+        number = float(value)
+    except ValueError:
+        return "is no number"
+    if number != number or number in (float("inf"), float("-inf")):
+        return "is no number"
+    return _within(number, kind)
+
+
+def _within(number: float, kind: "Type") -> str:
+    if "min" in kind.options and number < float(kind.options["min"]):
+        return f"is below {kind.options['min']}"
+    if "max" in kind.options and number > float(kind.options["max"]):
+        return f"is above {kind.options['max']}"
+    return ""
+
+
+def _boolean(value: bytes, _kind: "Type") -> str:
+    return "" if value.lower() in _BOOLEANS else "is no boolean (true, false, 1, 0, yes, no, on, off)"
+
+
+def _port(value: bytes, kind: "Type") -> str:
+    if not _DIGITS.issuperset(value) or len(value) > 5 or not 0 < int(value) < 65536:
+        return "is no port (1 to 65535)"
+    return _within(int(value), kind)
+
+
+def _url(value: bytes, _kind: "Type") -> str:
+    scheme, colon, rest = value.partition(b"://")
+    good = (
+        colon
+        and scheme[:1].isalpha()
+        and scheme.replace(b"+", b"a").replace(b"-", b"a").replace(b".", b"a").isalnum()
+        and rest
+        and not rest.startswith((b"?", b"#"))
+        and not any(byte <= 32 or byte == 127 for byte in value)
+    )
+    # A file or socket URL has no host, postgresql:///app neither; everything else that starts with / has lost its own.
+    if good and rest.startswith(b"/") and scheme.lower() in (b"http", b"https", b"ws", b"wss", b"redis", b"amqp"):
+        good = False
+    return "" if good else "is no URL"
+
+
+def _email(value: bytes, _kind: "Type") -> str:
+    local, at, domain = value.rpartition(b"@")
+    good = (
+        at
+        and local
+        and b"@" not in local
+        and b"." in domain
+        and _LABEL.issuperset(domain)
+        and b".." not in domain
+        and domain[:1] not in (b".", b"-")
+        and domain[-1:] not in (b".", b"-")
+        and not any(byte <= 32 or byte == 127 for byte in local)
+    )
+    return "" if good else "is no email address"
+
+
+def _enum(value: bytes, kind: "Type") -> str:
+    if value.decode("utf-8", "surrogateescape") in kind.arguments:
+        return ""
+    return "is none of " + ", ".join(kind.arguments)
+
+
+def _bytes(value: bytes, kind: "Type") -> str:
+    wanted = int(kind.arguments[0])
+    encoding = kind.arguments[1] if len(kind.arguments) > 1 else "raw"
+    if encoding == "hex":
+        if not _HEX.issuperset(value) or len(value) % 2:
+            return "is no hexadecimal text"
+        found = len(value) // 2
+    elif encoding == "base64":
+        bare = value.rstrip(b"=")
+        if not _BASE64.issuperset(bare) or len(bare) % 4 == 1 or len(value) - len(bare) > 2:
+            return "is no base64 text"
+        found = len(bare) * 3 // 4
+    else:
+        found = len(value)
+    return "" if found == wanted else f"is {found} bytes, not {wanted}"
+
+
+def _json(value: bytes, _kind: "Type") -> str:
+    from shim import kernel
+
+    kernel.finish_interpreter()
+    import json
+
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return "is no JSON"
+    return ""
+
+
+def _jwt(value: bytes, _kind: "Type") -> str:
+    from binascii import Error, a2b_base64
+
+    parts = value.split(b".")
+    if len(parts) != 3 or not all(parts[:2]) or not all(_BASE64.issuperset(part) for part in parts):
+        return "is no JSON web token (three base64url parts)"
+    try:
+        header = a2b_base64(parts[0].replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(parts[0]) % 4))
+    except Error:
+        return "is no JSON web token (three base64url parts)"
+    return "" if header.startswith(b"{") and b'"alg"' in header else "is no JSON web token (its header names no alg)"
+
+
+def _pem(value: bytes, _kind: "Type") -> str:
+    lines = value.strip().splitlines()
+    if not lines or not lines[0].startswith(b"-----BEGIN ") or not lines[0].endswith(b"-----"):
+        if b"-----BEGIN " in value and b"\\n" in value:
+            return "is PEM with \\n instead of line ends"
+        return "is no PEM (it does not start with -----BEGIN)"
+    label = lines[0][11:-5]
+    if not any(line == b"-----END " + label + b"-----" for line in lines[1:]):
+        return "is PEM that was cut off (there is no -----END line)"
+    return ""
+
+
+_CHECKS: "dict[str, Callable[[bytes, Type], str]]" = {
+    "string": _string,
+    "number": _number,
+    "boolean": _boolean,
+    "port": _port,
+    "url": _url,
+    "email": _email,
+    "enum": _enum,
+    "bytes": _bytes,
+    "json": _json,
+    "jwt": _jwt,
+    "pem": _pem,
+}

@@ -1,0 +1,460 @@
+"""`.env.schema`: what a service needs. Text comes in, a `Schema` leaves; nothing is looked up and no value is read here.
+
+The file is in the published @env-spec comment style, so editors colour it and every dotenv reader can read it. All
+mistakes are reported at once, each with its line. Shared by the container and the host.
+"""
+
+from shim.errors import Breach, Refused
+from shim.secret import is_key
+
+# Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
+_FOREIGN = frozenset(
+    "auditIgnore cacheTtl currentEnv deprecated disable disableProcessEnvInjection docs docsUrl encryptInjectedEnv "
+    "envFlag example generateGoEnv generatePhpEnv generatePythonEnv generateRustEnv generateTsTypes generateTypes icon "
+    "import internal plugin preventLeaks redactLogs setValuesBulk tag tags".split()
+)
+DELIVERIES = ("env", "file", "memfd", "none")
+TYPES = {
+    "string": ("minLength", "maxLength", "startsWith", "endsWith", "matches"),
+    "number": ("min", "max"),
+    "boolean": (),
+    "port": ("min", "max"),
+    "url": (),
+    "email": (),
+    "enum": None,
+    "bytes": None,
+    "json": (),
+    "jwt": ("signedBy", "role"),
+    "pem": (),
+}
+
+
+class Type:
+    """A type as written: its name and what stands between its parentheses."""
+
+    __slots__ = ("arguments", "name", "options", "text")
+
+    def __init__(self, text: str, name: str, arguments: tuple[str, ...], options: dict[str, str]) -> None:
+        self.text = text
+        self.name = name
+        self.arguments = arguments
+        self.options = options
+
+
+class KeySpec:
+    """What the schema says of one key."""
+
+    __slots__ = (
+        "composed",
+        "default",
+        "deliver",
+        "description",
+        "generate",
+        "is_required",
+        "key",
+        "line",
+        "rotate",
+        "rotate_with",
+        "sensitive",
+        "services",
+        "type",
+    )
+
+    def __init__(self, key: str, line: int = 0) -> None:
+        self.key = key
+        self.line = line
+        self.is_required = False
+        self.sensitive: bool | None = None
+        self.type: Type | None = None
+        self.default: bytes | None = None
+        self.composed: str | None = None
+        self.services: tuple[str, ...] = ()
+        self.rotate: str | None = None
+        self.rotate_with: str | None = None
+        self.generate: str | None = None
+        self.deliver = "env"
+        self.description: tuple[str, ...] = ()
+
+    @property
+    def is_sensitive(self) -> bool:
+        """Return whether the value is a secret: it is said to be one, or it is generated or a signed token."""
+        if self.sensitive is not None:
+            return self.sensitive
+        return self.generate is not None or (self.type is not None and self.type.name in ("jwt", "bytes"))
+
+    @property
+    def raw_bytes(self) -> int:
+        """Return the length of a value that is binary, `bytes(N, raw)`; else 0."""
+        if self.type is not None and self.type.name == "bytes" and self.type.arguments[1:] == ("raw",):
+            return int(self.type.arguments[0])
+        return 0
+
+
+class Schema:
+    """The keys a service needs, in the order of the file."""
+
+    __slots__ = ("is_exclusive", "keys", "source")
+
+    def __init__(self, source: str = "") -> None:
+        self.source = source
+        self.keys: dict[str, KeySpec] = {}
+        self.is_exclusive = False  # @only: nothing but these keys leaves the secrets roots
+
+    def for_service(self, service: str) -> "Schema":
+        """Return the part of this schema that concerns *service*; keys that name no services concern all."""
+        part = Schema(self.source)
+        part.is_exclusive = self.is_exclusive
+        part.keys = {key: spec for key, spec in self.keys.items() if not spec.services or service in spec.services}
+        return part
+
+
+def parse(text: bytes, source: str = ".env.schema") -> Schema:
+    """Return the `Schema` that *text* describes.
+
+    Args:
+        text: the file's bytes, UTF-8, with or without a byte order mark.
+        source: the path that messages name.
+
+    Raises:
+        Refused: with one `Breach` a mistake, each naming *source* and the line.
+    """
+    reading = _Reading(source)
+    reading.read(text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
+    if reading.breaches:
+        raise Refused(reading.breaches)
+    return reading.schema
+
+
+class _Reading:
+    """One pass over the lines: decorators gather until a key takes them or an empty line drops them."""
+
+    def __init__(self, source: str) -> None:
+        self.schema = Schema(source)
+        self.breaches: list[Breach] = []
+        self.types: dict[str, Type] = {}
+        self.default_required = False
+        self.default_sensitive: bool | None = None
+
+    def wrong(self, line: int, message: str, hint: str = "") -> None:
+        self.breaches.append(Breach("", f"{self.schema.source}:{line}: {message}", hint))
+
+    def read(self, text: str) -> None:
+        lines = text.split("\n")
+        decorators: list[tuple[int, str, str]] = []
+        description: list[str] = []
+        number = 0
+        while number < len(lines):
+            line = lines[number].strip()
+            number += 1
+            if not line:
+                decorators = []
+                description = []
+            elif line[0] == "#":
+                comment = line[1:].lstrip()
+                if comment[:1] == "@":
+                    decorators += self.scan(comment, number)
+                elif comment and not comment.strip("-="):
+                    decorators = []  # a divider ends the header
+                    description = []
+                else:
+                    description.append(comment)
+            else:
+                number = self.item(lines, number, decorators, description)
+                decorators = []
+                description = []
+        self.inherit()
+
+    def inherit(self) -> None:
+        """A value composed from a secret is a secret, and so are the values it does not say anything about."""
+        for spec in self.schema.keys.values():
+            if spec.sensitive is None and spec.composed is not None:
+                parts = (self.schema.keys.get(key) for key in _references(spec.composed))
+                if any(part is not None and part.is_sensitive for part in parts):
+                    spec.sensitive = True
+
+    def scan(self, comment: str, line: int) -> list[tuple[int, str, str]]:
+        """Return the decorators of one comment line; those of the whole file take effect at once."""
+        found: list[tuple[int, str, str]] = []
+        while comment[:1] == "@":
+            end = 1
+            while end < len(comment) and (comment[end].isalnum() or comment[end] in "-_"):
+                end += 1
+            name = comment[1:end]
+            value = ""
+            if comment[end : end + 1] == "=":
+                value, end = _value_end(comment, end + 1)
+            elif comment[end : end + 1] == "(":
+                value, end = _value_end(comment, end)
+            if end < 0:
+                self.wrong(line, f"@{name}: a quote or a parenthesis is not closed", "close it on the same line")
+                break
+            comment = comment[end:].lstrip(" \t,")
+            if name not in _FOREIGN and not self.root_decorator(name, value, line):
+                found.append((line, name, value))
+        return found
+
+    def root_decorator(self, name: str, value: str, line: int) -> bool:
+        if name == "only":
+            self.schema.is_exclusive = self.truth(name, value, line)
+        elif name == "defaultRequired":
+            self.default_required = value == "true" or value == ""
+        elif name == "defaultSensitive":
+            self.default_sensitive = self.truth(name, value, line)
+        else:
+            return False
+        return True
+
+    def item(self, lines: list[str], number: int, decorators: list[tuple[int, str, str]], words: list[str]) -> int:
+        """Take the assignment that ends at line *number*; return the number of the last line that belongs to it."""
+        line = number
+        text = lines[number - 1].strip()
+        if text.startswith("export "):
+            text = text[7:].lstrip()
+        name, equals, rest = text.partition("=")
+        key = name.strip()
+        if not equals or not is_key(key):
+            self.wrong(line, "this is neither a comment nor KEY=", "write KEY= or KEY=default, with KEY of A-Z, 0-9, _")
+            return number
+        if key in self.schema.keys:
+            self.wrong(line, f"{key} stands here a second time", f"its first place is line {self.schema.keys[key].line}")
+            return number
+        spec = KeySpec(key, line)
+        spec.is_required = self.default_required
+        spec.sensitive = self.default_sensitive
+        if words:
+            spec.description = tuple(words)
+        value = rest.strip()
+        if value:
+            number = self.default(spec, value, lines, number)
+        for at, decorator, argument in decorators:
+            self.apply(spec, decorator, argument, at)
+        self.schema.keys[key] = spec
+        return number
+
+    def default(self, spec: KeySpec, value: str, lines: list[str], number: int) -> int:
+        """Set the default that stands right of `=`, with the decorators behind it; quoted ones may span lines."""
+        quote = value[0]
+        if quote in "'\"`":
+            start = number
+            while (end := _closing_quote(value)) < 0 and number < len(lines):
+                value += "\n" + lines[number]
+                number += 1
+            if end < 0:
+                self.wrong(start, f"{spec.key}: the quote is not closed", "close it, or drop it")
+                return start
+            text, rest = value[1:end], value[end + 1 :].strip()
+            if quote == '"':
+                text = _unescaped(text)
+        elif quote == "#":
+            text, rest = "", value
+        else:
+            text, _, rest = value.partition(" #")
+            text, rest = text.rstrip(), "#" + rest
+        comment = rest[1:].lstrip() if rest.startswith("#") else ""
+        if comment.startswith("@"):
+            for at, decorator, argument in self.scan(comment, number):
+                self.apply(spec, decorator, argument, at)
+        if text:
+            spec.default = text.encode("utf-8", "surrogateescape")
+        return number
+
+    def truth(self, name: str, value: str, line: int) -> bool:
+        if value in ("", "true"):
+            return True
+        if value != "false":
+            self.wrong(line, f"@{name} is true or false here", f"write @{name} or @{name}=false")
+        return False
+
+    def apply(self, spec: KeySpec, name: str, value: str, line: int) -> None:
+        if name == "required":
+            spec.is_required = self.truth(name, value, line)
+        elif name == "sensitive":
+            spec.sensitive = self.truth(name, value, line)
+        elif name == "type":
+            spec.type = self.types.get(value) or self.type(value, line)
+        elif name == "services":
+            spec.services = tuple(part.strip() for part in value.strip("()[]").split(",") if part.strip())
+        elif name == "optional":
+            spec.is_required = not self.truth(name, value, line)
+        elif name == "public":
+            spec.sensitive = not self.truth(name, value, line)
+        elif name == "composed":
+            self.compose(spec, value, line)
+        elif name == "rotate":
+            if not (value[:-1].isdigit() and value[-1] in "hdwmy"):
+                self.wrong(line, "@rotate wants a number and a unit", "h, d, w, m or y, as in @rotate=90d")
+            spec.rotate = value
+        elif name in ("rotate-with", "rotateWith"):
+            spec.rotate_with = value
+        elif name == "generate":
+            spec.generate = value.strip("()")
+        elif name == "deliver":
+            if value not in DELIVERIES:
+                self.wrong(line, "@deliver knows env, file, memfd and none", "write @deliver=file for large values")
+            else:
+                spec.deliver = value
+        else:
+            self.wrong(line, f"there is no decorator @{name}", _nearest(name))
+
+    def compose(self, spec: KeySpec, value: str, line: int) -> None:
+        from shim import template
+
+        spec.composed = value
+        try:
+            template.parse(value.encode("utf-8", "surrogateescape"))
+        except template.Malformed as error:
+            self.wrong(line, f"{spec.key}: @composed: {error}", "write ${KEY} or ${KEY|url}, and $$ for a dollar")
+
+    def type(self, text: str, line: int) -> Type | None:
+        name, _, inner = text.partition("(")
+        if name not in TYPES or (inner and not inner.endswith(")")):
+            self.wrong(line, f"there is no type {name}", "the types are " + ", ".join(TYPES))
+            return None
+        arguments: list[str] = []
+        options: dict[str, str] = {}
+        for part in _split(inner[:-1]):
+            option, equals, value = part.partition("=")
+            if equals and option.isalnum() and name not in ("enum", "bytes"):
+                options[option] = _unquoted(value.strip())
+            else:
+                arguments.append(_unquoted(part))
+        made = Type(text, name, tuple(arguments), options)
+        mistake = _type_mistake(made)
+        if mistake:
+            self.wrong(line, f"@type={name}: {mistake}")
+        self.types[text] = made
+        return made
+
+
+def _type_mistake(made: Type) -> str:
+    allowed = TYPES[made.name]
+    if made.name == "bytes":
+        if not made.arguments or not made.arguments[0].isdigit():
+            return "say how many, as in bytes(32, hex)"
+        if made.arguments[1:] not in ((), ("hex",), ("base64",), ("raw",)):
+            return "the encoding is hex, base64 or raw"
+        return ""
+    if made.name == "enum":
+        return "" if made.arguments else "list the values, as in enum(dev, prod)"
+    if made.arguments:
+        return "its options have names, as in string(minLength=16)"
+    for option, value in made.options.items():
+        if option not in (allowed or ()):
+            return f"there is no option {option}" + (f"; there are {', '.join(allowed)}" if allowed else "")
+        if option in ("minLength", "maxLength") and not value.isdigit():
+            return f"{option} is a number of characters"
+        if option in ("min", "max") and not _is_number(value):
+            return f"{option} is a number"
+        if option == "matches":
+            import re
+
+            try:
+                re.compile(value.encode("utf-8", "surrogateescape"))
+            except re.error as error:
+                return f"matches is no regular expression: {error}"
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _value_end(text: str, start: int) -> tuple[str, int]:
+    """Return the decorator's value that begins at *start*, without its quotes, and where it ends; -1 if it does not."""
+    if text[start : start + 1] in ("'", '"', "`"):
+        end = _closing_quote(text[start:])
+        if end < 0:
+            return "", -1
+        inner = text[start + 1 : start + end]
+        return (_unescaped(inner) if text[start] == '"' else inner), start + end + 1
+    depth = 0
+    at = start
+    while at < len(text):
+        character = text[at]
+        if character in " \t" and not depth:
+            break
+        if character == "(":
+            depth += 1
+        elif character == ")":
+            depth -= 1
+        elif character in "'\"`" and depth:
+            end = _closing_quote(text[at:])
+            if end < 0:
+                return "", -1
+            at += end
+        at += 1
+    return (text[start:at], at) if depth <= 0 else ("", -1)
+
+
+def _closing_quote(text: str) -> int:
+    """Return where the quote that opens *text* closes, or -1; a backslash protects one character in double quotes."""
+    quote = text[0]
+    at = text.find(quote, 1)
+    while at > 0 and quote == '"' and (at - len(text[:at].rstrip("\\"))) % 2:
+        at = text.find(quote, at + 1)
+    return at
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    done = ""
+    at = 0
+    while at < len(text):
+        character = text[at]
+        if character == "\\" and at + 1 < len(text):
+            at += 1
+            character = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}.get(text[at], "\\" + text[at])
+        done += character
+        at += 1
+    return done
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
+        return text[1:-1]
+    return text
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts between commas; commas within quotes do not count."""
+    if "'" not in text and '"' not in text and "`" not in text:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    parts: list[str] = []
+    part = ""
+    quote = ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"`":
+            quote = character
+        elif character == ",":
+            parts.append(part.strip())
+            part = ""
+            continue
+        part += character
+    parts.append(part.strip())
+    return [part for part in parts if part]
+
+
+def _references(text: str) -> list[str]:
+    from shim import template
+
+    try:
+        parts = template.parse(text.encode("utf-8", "surrogateescape"))
+    except template.Malformed:
+        return []
+    return [part[0] for part in parts if isinstance(part, tuple)]
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    known = "composed deliver generate only optional public required rotate rotate-with sensitive services type".split()
+    near = get_close_matches(name, known, 1, 0.6)
+    return f"did you mean @{near[0]}?" if near else "the decorators are @" + ", @".join(known)

@@ -1,0 +1,349 @@
+"""A value that does not print itself; how a file becomes one; how a file's name becomes a key.
+
+Shared by the container and the host. Values leave custody by one door, `Secret.reveal()`: searching for that word
+lists every place that could leak.
+"""
+
+from shim.errors import Breach, Directory, Missing, Unreadable, Unusable
+
+# One string of an environment, key and "=" included (MAX_ARG_STRLEN less its NUL, execve(2)).
+MAX_ENV_BYTES = 131_071
+# What is read of a file at most. Twice the Swarm's limit of 512,000 bytes leaves room for UTF-16.
+MAX_SECRET_BYTES = 1_048_576
+
+_FILE_TYPES = {0o010000: "a FIFO", 0o020000: "a character device", 0o060000: "a block device", 0o140000: "a socket"}
+_FINGERPRINT_ROUNDS = 8192
+_IDENTIFIER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    Reader = Callable[[bytes, int, bool], tuple[int, int, bytes]]
+
+
+class Secret:
+    """A value in custody: it can be compared and measured, but neither printed nor formatted nor pickled."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """Return the value itself."""
+        return self._value
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __format__(self, _spec: str) -> str:
+        return "***"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret does not travel in a pickle; reveal it where it is used")
+
+
+def is_key(text: str) -> bool:
+    """Return whether *text* can name an environment variable: `[A-Za-z_][A-Za-z0-9_]*`."""
+    return bool(text) and _IDENTIFIER.issuperset(text) and not text[0].isdigit()
+
+
+def folded(name: str) -> str:
+    """Return the form in which a file's name and a schema's key are compared: case and `.`, `-`, `_` do not count."""
+    return name.lower().replace(".", "").replace("-", "").replace("_", "")
+
+
+def fold_keys(keys: "Iterable[str]") -> dict[str, str]:
+    """Return the folded form of each of *keys* with its key; the first of two that fold alike keeps its place."""
+    known: dict[str, str] = {}
+    for key in keys:
+        known.setdefault(folded(key), key)
+    return known
+
+
+def env_key(file_name: str, keys: "Iterable[str]" = (), folded_keys: dict[str, str] | None = None) -> str:
+    """Return the key that the secret file *file_name* gives; an empty string when its name cannot be a key.
+
+    Args:
+        file_name: without its folder.
+        keys: the keys that the schema (or `--require`) asks for; one that equals the name, or its upper-cased form,
+            wins, then one that equals it when case, `.`, `-` and `_` are ignored.
+        folded_keys: `fold_keys(keys)`, for a caller with many names.
+    """
+    upper = file_name.upper().replace(".", "_").replace("-", "_")
+    if keys:
+        if file_name in keys:
+            return file_name
+        if upper in keys:
+            return upper
+        known = (fold_keys(keys) if folded_keys is None else folded_keys).get(folded(file_name))
+        if known is not None:
+            return known
+    return upper if is_key(upper) else ""
+
+
+def is_skipped(file_name: str) -> bool:
+    """Return whether a file of this name in a secrets root is no secret: hidden, an example, documentation."""
+    return file_name.startswith((".", "README")) or file_name.endswith((".example", ".md"))
+
+
+def clean(data: bytes) -> bytes:
+    """Return the value that a file's bytes stand for.
+
+    Line ends at the end are dropped, `\\n` and `\\r\\n` (as `$(< file)` does, and for Windows editors); a UTF-8 byte
+    order mark is dropped; UTF-16 with a byte order mark, as Windows PowerShell 5 writes it, becomes UTF-8. Nothing
+    else is touched.
+    """
+    if data[:1] in (b"\xef", b"\xff", b"\xfe"):
+        data = _without_byte_order_mark(data)
+    while data.endswith(b"\n"):
+        data = data[:-2] if data.endswith(b"\r\n") else data[:-1]
+    return data
+
+
+def _without_byte_order_mark(data: bytes) -> bytes:
+    if data.startswith(b"\xef\xbb\xbf"):
+        return data[3:]
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return data.decode("utf-16").encode("utf-8")
+        except UnicodeError:
+            return data  # two bytes that look like a mark, in front of something that is no text
+    return data
+
+
+def read_file(path: bytes, limit: int, follow: bool) -> tuple[int, int, bytes]:
+    """Return mode, size in bytes, and at most `limit + 1` bytes of the file at *path*; no bytes of what is no file.
+
+    Neither a FIFO nor a device can make it wait. The frozen shim has the same in its start code.
+    """
+    import os
+
+    # O_BINARY and the absent flags: the host side runs on Windows too.
+    flags = os.O_RDONLY
+    for name in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY", "O_BINARY") + (() if follow else ("O_NOFOLLOW",)):
+        flags |= getattr(os, name, 0)
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        data = b""
+        if status.st_mode & 0o170000 == 0o100000:
+            while len(data) <= limit:
+                block = os.read(descriptor, limit + 1 - len(data))
+                if not block:
+                    break
+                data += block
+        return status.st_mode, status.st_size, data
+    finally:
+        os.close(descriptor)
+
+
+def read_secret(
+    path: bytes,
+    key: str,
+    root: bytes = b"",
+    max_bytes: int = MAX_SECRET_BYTES,
+    raw_bytes: int = 0,
+    reader: "Reader" = read_file,
+) -> Secret:
+    """Return the `Secret` kept in the file at *path*.
+
+    Args:
+        path: the file; a symlink is followed, as Swarm and Kubernetes use them.
+        key: the key that messages name.
+        root: the secrets root that a symlink must not leave; empty when there is none.
+        max_bytes: refuse a larger file.
+        raw_bytes: the length of a binary value; a file of exactly that size is taken as it is.
+        reader: what reads the bytes; `read_file` here, the start code's in the frozen shim.
+
+    Raises:
+        Missing, Directory, Unreadable, Unusable: each names the path and what to do.
+    """
+    if root and b"/" in path[len(root) :].strip(b"/"):
+        path = _inside(root, path, key)  # a folder on the way may be a link, and O_NOFOLLOW guards the last name only
+    try:
+        mode, size, data = reader(path, max_bytes, not root)
+        for _ in range(8):
+            if len(data) == size or len(data) > max_bytes:
+                break
+            mode, size, data = reader(path, max_bytes, not root)  # it changed while it was read
+    except OSError as error:
+        if root and error.errno == 40:  # ELOOP: the last name is a link
+            return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
+        raise _unreadable(path, key, error) from None
+    kind = mode & 0o170000
+    if kind != 0o100000:
+        raise _not_a_file(path, key, kind)
+    if len(data) > max_bytes:
+        raise Unusable(
+            key,
+            f"{key}: {shown_path(path)} is larger than {max_bytes} bytes",
+            "a secret is a password, a key or a certificate; mount larger files as volumes",
+        )
+    if raw_bytes and len(data) == raw_bytes:
+        return Secret(data)
+    return Secret(clean(data))
+
+
+def _inside(root: bytes, path: bytes, key: str) -> bytes:
+    """Return *path* with every link below *root* resolved; Kubernetes links each file through `..data`.
+
+    Raises:
+        Unusable: a link leads out of *root*, or to itself.
+    """
+    from posix import readlink
+
+    todo = path[len(root) :].split(b"/")
+    done: list[bytes] = []
+    links = 0
+    while todo:
+        name = todo.pop(0)
+        if name in (b"", b"."):
+            continue
+        if name == b"..":
+            if not done:
+                raise _escape(path, key, root)
+            done.pop()
+            continue
+        try:
+            target = readlink(b"/".join([root, *done, name]))
+        except OSError as error:
+            if error.errno != 22:  # EINVAL: no link
+                raise _unreadable(path, key, error) from None
+            done.append(name)
+            continue
+        links += 1
+        if links > 40:  # the kernel's own limit, path_resolution(7)
+            raise Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it by the file")
+        if target.startswith(b"/"):
+            if not target.startswith(root + b"/"):
+                raise _escape(path, key, root)
+            target = target[len(root) :]
+            done = []
+        todo[:0] = target.split(b"/")
+    return b"/".join([root, *done])
+
+
+def _escape(path: bytes, key: str, root: bytes) -> Breach:
+    return Unusable(
+        key,
+        f"{key}: {shown_path(path)} is a link that leaves its secrets root {shown_path(root)}",
+        "put the file itself below the root, or name its folder with --secrets-dir",
+    )
+
+
+def _not_a_file(path: bytes, key: str, kind: int) -> Breach:
+    if kind == 0o040000:
+        return Directory(
+            key,
+            f"{key}: {shown_path(path)} is a directory, not a file",
+            "Compose makes a directory when the file of a bind mount is missing on the host: create the file there, "
+            "remove the directory, start again",
+        )
+    return Unusable(
+        key,
+        f"{key}: {shown_path(path)} is {_FILE_TYPES.get(kind, 'no regular file')}, and reading it could wait for ever",
+        "a secret must be a regular file",
+    )
+
+
+def _unreadable(path: bytes, key: str, error: OSError) -> Breach:
+    if error.errno in (2, 20):  # ENOENT, ENOTDIR
+        return Missing(
+            key,
+            f"{key}: {shown_path(path)} does not exist",
+            "check the path, and that the service lists the secret (secrets: in the Compose file, --secret in the Swarm)",
+        )
+    if error.errno in (6, 19):  # ENXIO, ENODEV: a socket, a device without a driver
+        return _not_a_file(path, key, 0o140000)
+    if error.errno in (1, 13):  # EPERM, EACCES
+        return Unreadable(
+            key,
+            f"{key}: {shown_path(path)} is there but cannot be read: permission denied",
+            "under Compose a file secret keeps the host's owner and mode: start the container as root with "
+            "--user NAME, or give the file to the service's user",
+        )
+    if error.errno == 40:  # ELOOP, and the link was to be followed
+        return Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it by the file")
+    if error.errno == 36:  # ENAMETOOLONG
+        return Unusable(
+            key,
+            f"{key}: the path to its file is longer than the kernel takes",
+            f"{key}_FILE takes a path; is it set to the value itself?",
+        )
+    return Unreadable(
+        key, f"{key}: {shown_path(path)} cannot be read: {error.strerror}", "a retry may help; else look at the volume"
+    )
+
+
+def shown_path(path: bytes) -> str:
+    """Return *path* for a message, or words in its place: somebody may have set a `KEY_FILE` to the value itself."""
+    if not path.startswith((b"/", b"./", b"../")) or len(path) > 512:
+        return "the path it names"
+    if path.startswith(b"/") and b"/" in path[1:]:
+        from os import path as os_path
+
+        top = path[: path.index(b"/", 1)]
+        if not os_path.isdir(top):
+            return "the path it names"
+    text = path.decode("utf-8", "backslashreplace")
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+
+
+def fingerprint(value: bytes, key: str, salt: bytes = b"") -> str:
+    """Return a short, salted and slow fingerprint of *value*: twelve hexadecimal digits in three groups.
+
+    PBKDF2-HMAC-SHA256 (RFC 8018), so that a label or a health page does not help to guess a weak value. Equal on both
+    sides for the same value, key and salt.
+
+    Args:
+        value: the value.
+        key: part of the salt, so that two keys with one value do not look alike.
+        salt: the deployment's own (`SHIM_SALT`); empty by default.
+    """
+    full_salt = b"docker-secrets-shim\0" + key.encode("utf-8", "surrogateescape") + b"\0" + salt
+    try:
+        from _hashlib import pbkdf2_hmac
+
+        digest = pbkdf2_hmac("sha256", value, full_salt, _FINGERPRINT_ROUNDS, 6)
+    except ImportError:
+        digest = _pbkdf2_block(value, full_salt)[:6]
+    text = digest.hex()
+    return f"{text[:4]}-{text[4:8]}-{text[8:]}"
+
+
+def _pbkdf2_block(password: bytes, salt: bytes) -> bytes:
+    """Return the first block of PBKDF2-HMAC-SHA256, for an interpreter without OpenSSL."""
+    from _sha256 import sha256
+
+    key = password if len(password) <= 64 else sha256(password).digest()
+    key = key.ljust(64, b"\0")
+    inner = sha256(bytes(byte ^ 0x36 for byte in key))
+    outer = sha256(bytes(byte ^ 0x5C for byte in key))
+
+    def mac(message: bytes) -> bytes:
+        first = inner.copy()
+        first.update(message)
+        last = outer.copy()
+        last.update(first.digest())
+        digest: bytes = last.digest()
+        return digest
+
+    block = mac(salt + b"\0\0\0\1")
+    total = int.from_bytes(block, "big")
+    for _ in range(_FINGERPRINT_ROUNDS - 1):
+        block = mac(block)
+        total ^= int.from_bytes(block, "big")
+    return total.to_bytes(32, "big")

@@ -1,0 +1,124 @@
+"""`${KEY|encoder}` references in composed values and rendered files: text comes in, parts leave, values go in.
+
+`$$` is a dollar; any other dollar stands for itself, so that a config file's own `$host` survives.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Part = bytes | tuple[str, str]  # literal text, or (key, encoder)
+
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
+
+
+class Malformed(ValueError):
+    """The template cannot be read; the words say where and never hold a value."""
+
+
+class NotEncodable(ValueError):
+    """The value cannot be written in the encoding that the reference asks for."""
+
+
+def parse(text: bytes) -> "list[Part]":
+    """Return the parts of *text*: literal bytes, and a pair of key and encoder (or "") for each reference.
+
+    Raises:
+        Malformed: a reference is not closed, has no key, or names an unknown encoder.
+    """
+    parts: list[Part] = []
+    literal = b""
+    at = 0
+    while True:
+        dollar = text.find(b"$", at)
+        if dollar < 0:
+            literal += text[at:]
+            break
+        literal += text[at:dollar]
+        follower = text[dollar + 1 : dollar + 2]
+        if follower == b"$":
+            literal += b"$"
+            at = dollar + 2
+        elif follower == b"{":
+            end = text.find(b"}", dollar)
+            line = text.count(b"\n", 0, dollar) + 1
+            if end < 0:
+                raise Malformed(f"the ${{ in line {line} is not closed")
+            if literal:
+                parts.append(literal)
+                literal = b""
+            parts.append(_reference(text[dollar + 2 : end], line))
+            at = end + 1
+        else:
+            literal += b"$"
+            at = dollar + 1
+    if literal:
+        parts.append(literal)
+    return parts
+
+
+def _reference(inner: bytes, line: int) -> tuple[str, str]:
+    key, bar, encoder = inner.decode("utf-8", "backslashreplace").partition("|")
+    if not key or not key.replace("_", "a").isalnum() or not key.isascii() or key[0].isdigit():
+        raise Malformed(f"the reference in line {line} names no key")
+    if bar and encoder not in ENCODERS:
+        raise Malformed(f"${{{key}|…}} in line {line} names no encoder; there are {', '.join(ENCODERS)}")
+    return key, encoder
+
+
+def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
+    """Return the text with every reference replaced by the encoded value that *value_of* gives for its key.
+
+    Raises:
+        NotEncodable: naming key and encoder, never the value.
+    """
+    done: list[bytes] = []
+    for part in parts:
+        if isinstance(part, bytes):
+            done.append(part)
+            continue
+        key, encoder = part
+        value = value_of(key)
+        if encoder:
+            try:
+                value = ENCODERS[encoder](value)
+            except ValueError:
+                raise NotEncodable(f"{key} is not UTF-8 text, so |{encoder} cannot write it") from None
+        done.append(value)
+    return b"".join(done)
+
+
+def url(value: bytes) -> bytes:
+    """Return *value* percent-encoded, everything but RFC 3986's unreserved characters, so that it fits any part."""
+    if _UNRESERVED.issuperset(value):
+        return value
+    return b"".join(b"%c" % byte if byte in _UNRESERVED else b"%%%02X" % byte for byte in value)
+
+
+def json(value: bytes) -> bytes:
+    """Return *value* as a JSON string, its quotes included (RFC 8259); it must be UTF-8."""
+    done = ['"']
+    for character in value.decode("utf-8"):
+        if character in '"\\':
+            done.append("\\" + character)
+        elif character < " ":
+            done.append(f"\\u{ord(character):04x}")
+        else:
+            done.append(character)
+    done.append('"')
+    return "".join(done).encode("utf-8")
+
+
+def base64(value: bytes) -> bytes:
+    """Return *value* in base64 (RFC 4648, 4), on one line."""
+    from binascii import b2a_base64
+
+    return b2a_base64(value, newline=False)
+
+
+def sq(value: bytes) -> bytes:
+    """Return *value* in the shell's single quotes, the quotes included."""
+    return b"'" + value.replace(b"'", b"'\\''") + b"'"
+
+
+ENCODERS = {"url": url, "json": json, "base64": base64, "sq": sq}
