@@ -157,9 +157,6 @@ def _bytes(value: bytes, kind: "Type") -> str:
 
 
 def _json(value: bytes, _kind: "Type") -> str:
-    from shim import kernel
-
-    kernel.finish_interpreter()
     import json
 
     try:

@@ -125,6 +125,15 @@ def parse(text: bytes, source: str = ".env.schema") -> Schema:
     return reading.schema
 
 
+def check_value(spec: KeySpec, value: bytes) -> str:
+    """Return what is wrong with *value* by what *spec* asks for, as words that follow the key; "" when it is right."""
+    if spec.type is None and value and not spec.is_sensitive:
+        return ""
+    from shim import checks
+
+    return checks.check_value(spec, value)
+
+
 class _Reading:
     """One pass over the lines: decorators gather until a key takes them or an empty line drops them."""
 
@@ -168,7 +177,7 @@ class _Reading:
         """A value composed from a secret is a secret, and so are the values it does not say anything about."""
         for spec in self.schema.keys.values():
             if spec.sensitive is None and spec.composed is not None:
-                parts = (self.schema.keys.get(key) for key in _references(spec.composed))
+                parts = (self.schema.keys.get(key) for key in references(spec.composed))
                 if any(part is not None and part.is_sensitive for part in parts):
                     spec.sensitive = True
 
@@ -442,7 +451,8 @@ def _split(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def _references(text: str) -> list[str]:
+def references(text: str) -> list[str]:
+    """Return the keys that a composed value refers to, in order; none when it is malformed (`parse` reports that)."""
     from shim import template
 
     try:

@@ -1,0 +1,87 @@
+"""For application code: one value, by the same order and the same trimming as at the start of a container.
+
+    from shim import get_secret
+    password = get_secret("DB_PASSWORD", required=True)
+"""
+
+import os
+
+from shim.errors import Breach, Missing, Refused
+from shim.secret import fingerprint as fingerprint
+from shim.secret import read_secret, shown_path
+from shim.sources import DEFAULT_ROOTS, Sources, gather
+
+
+class SecretNotFound(KeyError):
+    """A required secret is not there, or cannot be used; the words say where it was looked for, never a value."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class _Asked:
+    """The options of a look-up: one key, the roots of SHIM_SECRETS_DIR."""
+
+    def __init__(self, key: str) -> None:
+        self.require = [key]
+        self.file_key: list[str] = []
+        self.only: list[str] = []
+        self.secrets_dir = [part for part in os.environ.get("SHIM_SECRETS_DIR", "").split(":") if part]
+
+
+def get_secret(name: str, required: bool = False, default: str | None = None) -> str | None:
+    """Return the value of *name* as text, or *default*.
+
+    The file that `NAME_FILE` points to wins, then a file in /run/secrets or ./secrets (`SHIM_SECRETS_DIR` replaces
+    both), then the environment variable. Bytes that are not UTF-8 come as surrogates, as in `os.environ`.
+
+    Args:
+        name: the key, e.g. `DB_PASSWORD`.
+        required: raise instead of returning *default* when nothing, or an empty value, is there.
+        default: what to return when nothing is there.
+
+    Raises:
+        SecretNotFound: it is required and missing, or a file that should hold it cannot be used.
+    """
+    environ = [os.fsencode(key) + b"=" + os.fsencode(value) for key, value in os.environ.items()]
+    try:
+        sources = gather(environ, _Asked(name), None)  # type: ignore[arg-type]
+        value = _first(name, sources)
+    except (Breach, Refused) as refusal:
+        breach = refusal.breaches[0] if isinstance(refusal, Refused) else refusal
+        raise SecretNotFound(f"{breach.message}; {breach.hint}") from None
+    if value or (value is not None and not required):
+        return value.decode("utf-8", "surrogateescape")
+    if required and default is None:
+        raise SecretNotFound(
+            f"{name} is required, and {'is empty' if value == b'' else 'nothing provides it'}; looked at {name}, "
+            f"{name}_FILE and " + ", ".join(shown_path(root) for root in sources.looked_at)
+        )
+    return default
+
+
+def read_secret_or_env(name: str, default: str = "") -> str:
+    """Return the value of *name* from its file or the environment, or *default*; never raises for a missing one."""
+    value = get_secret(name)
+    return default if value is None else value
+
+
+def _first(name: str, sources: Sources) -> bytes | None:
+    pointer = sources.pointers.get(name)
+    if pointer is not None:
+        return read_secret(pointer[0], name, pointer[1]).reveal()
+    for breach in sources.breaches:
+        if breach.key in (name, ""):
+            raise breach
+    place = sources.roots.get(name)
+    if place is not None:
+        try:
+            return read_secret(place[0], name, place[1]).reveal()
+        except Missing:
+            if name not in sources.env:
+                raise
+    value = sources.env.get(name)
+    return os.fsencode(value) if isinstance(value, str) else value
+
+
+__all__ = ["DEFAULT_ROOTS", "SecretNotFound", "fingerprint", "get_secret", "read_secret_or_env"]

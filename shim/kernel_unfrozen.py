@@ -1,0 +1,167 @@
+"""The start code's twin for `python -m shim`: the same functions through os, signal and ctypes.
+
+What it cannot do: block signals before the interpreter is up, and know whether SIGPIPE and SIGXFSZ were inherited as
+ignored (CPython ignores both from birth, so they are given back as default, which is what a shell or engine hands on).
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+from shim.secret import read_file as read_file
+
+_ALL_SIGNALS = frozenset(signal.valid_signals())
+# Default action "terminate" or "dump core" (signal(7)), and sent by somebody else: a SIGPIPE of our own making (nobody
+# reads stderr) must not end the start. The real-time ones follow.
+_ENDING = frozenset(
+    {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM}
+    | {signal.SIGTERM, signal.SIGSTKFLT, signal.SIGXCPU, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO, signal.SIGPWR}
+    | {number for number in signal.valid_signals() if number >= signal.SIGRTMIN}
+)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _raw(name: str) -> list[bytes] | None:
+    try:
+        with open(f"/proc/self/{name}", "rb") as file:
+            text = file.read()
+    except OSError:
+        return None
+    return text.split(b"\0")[:-1] if text.endswith(b"\0") else text.split(b"\0")
+
+
+def _raw_environ() -> list[bytes]:
+    # os.environ loses duplicates and entries without "=", and has what CPython added (LC_CTYPE, PEP 538).
+    raw = _raw("environ")
+    if raw is None or raw == [b""]:
+        return [name + b"=" + value for name, value in os.environb.items()]
+    return raw
+
+
+argv: list[bytes] = [os.fsencode(word) for word in sys.argv]
+environ: list[bytes] = _raw_environ()
+_birth = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+birth_mask: int = sum(1 << (number - 1) for number in _birth)
+_handled: list[int] = []
+
+for _number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+    if signal.getsignal(_number) not in (signal.SIG_DFL, None) and (
+        _number != signal.SIGINT or signal.getsignal(_number) is signal.default_int_handler
+    ):
+        signal.signal(_number, signal.SIG_DFL)
+
+
+def finish_interpreter() -> None:
+    """Do nothing: this interpreter is complete."""
+
+
+def end_on_stop_signals() -> None:
+    """Let every signal that would end a process end this one at once with 128 + N, PID 1 or not."""
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda signum, _frame: os._exit(128 + signum))
+            _handled.append(number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING - _birth)
+
+
+def block_signals() -> None:
+    """Block everything."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+
+
+def restore_signals() -> None:
+    """Give every signal back as it was handed to this process."""
+    while _handled:
+        signal.signal(_handled.pop(), signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, _birth)
+
+
+def execve(path: bytes, arguments: list[bytes], environment: list[bytes]) -> None:
+    """Replace this process; the environment is handed on as it is, duplicates and entries without "=" included.
+
+    Raises:
+        OSError: as execve(2) says; all signals are blocked again.
+    """
+
+    def strings(items: list[bytes]) -> "ctypes.Array[ctypes.c_char_p]":
+        return (ctypes.c_char_p * (len(items) + 1))(*items, None)
+
+    signal.pthread_sigmask(signal.SIG_SETMASK, _birth)
+    _libc.execve(ctypes.c_char_p(path), strings(arguments), strings(environment))
+    error = ctypes.get_errno()
+    block_signals()
+    raise OSError(error, os.strerror(error))
+
+
+def prctl(option: int, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0) -> int:
+    """Return what prctl(2) returns.
+
+    Raises:
+        OSError: as prctl(2) says.
+    """
+    longs = [ctypes.c_ulong(number) for number in (a2, a3, a4, a5)]
+    done: int = _libc.prctl(option, *longs)
+    if done < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return done
+
+
+def setrlimit(resource: int, soft: int, hard: int) -> None:
+    """Set a limit of this process, as setrlimit(2) does."""
+    import resource as limits
+
+    limits.setrlimit(resource, (soft, hard))
+
+
+def filesystem_type(path: bytes) -> int:
+    """Return the f_type of the file system that holds *path* (statfs(2))."""
+    buffer = (ctypes.c_long * 32)()
+    if _libc.statfs(ctypes.c_char_p(path), buffer) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return buffer[0] & 0xFFFFFFFF
+
+
+def close_range(first: int, last: int) -> None:
+    """Close the descriptors from *first* to *last*, those that are open."""
+    os.closerange(first, min(last, 1 << 20) + 1)
+
+
+def wait_signal(timeout_seconds: float) -> tuple[int, int, int, int, int, int] | None:
+    """Return number, code, pid, uid, status and value of the next signal, or None after *timeout_seconds*.
+
+    A negative timeout waits for ever. All signals must be blocked.
+    """
+    if timeout_seconds < 0:
+        info: signal.struct_siginfo | None = signal.sigwaitinfo(_ALL_SIGNALS)
+    else:
+        info = signal.sigtimedwait(_ALL_SIGNALS, timeout_seconds)
+    if info is None:
+        return None
+    return info.si_signo, info.si_code, info.si_pid, info.si_uid, info.si_status, 0
+
+
+def disposition(number: int) -> int:
+    """Return 0 when the signal has its default action, 1 when it is ignored, 2 when it has a handler."""
+    handler = signal.getsignal(number)
+    return 0 if handler is signal.SIG_DFL else 1 if handler is signal.SIG_IGN else 2
+
+
+def set_disposition(number: int, kind: int) -> None:
+    """Give the signal its default action (0) or ignore it (1)."""
+    signal.signal(number, signal.SIG_IGN if kind else signal.SIG_DFL)
+
+
+def set_mask(mask: int) -> int:
+    """Block exactly the signals of *mask* (bit N-1 for signal N); return the mask before."""
+    wanted = {number for number in _ALL_SIGNALS if mask >> (number - 1) & 1}
+    return sum(1 << (number - 1) for number in signal.pthread_sigmask(signal.SIG_SETMASK, wanted))
+
+
+def sigqueue(pid: int, number: int, value: int) -> None:
+    """Send a signal with a value (sigqueue(3))."""
+    if _libc.sigqueue(pid, number, ctypes.c_void_p(value)) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

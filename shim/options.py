@@ -1,0 +1,223 @@
+"""argv up to `--` and the SHIM_* variables become `Options`; all mistakes are found at once. Nothing is looked up here.
+
+Every option has a variable (`--secrets-dir`, `SHIM_SECRETS_DIR`), so that an image can set it with ENV; a flag wins.
+"""
+
+from shim.errors import Breach, Refused
+
+FLAG = "flag"  # on or off
+VALUE = "value"  # one value
+LIST = "list"  # values between commas; the flag may be repeated
+PATHS = "paths"  # values between colons; the flag may be repeated
+LINES = "lines"  # values between line ends; the flag may be repeated
+
+# The one list of options: name -> kind. Help, completion and the variables follow it.
+KINDS = {
+    "allow-disk": FLAG,
+    "clear-env": FLAG,
+    "exit-as": LIST,
+    "file-key": LIST,
+    "grace": VALUE,
+    "group": FLAG,
+    "init": FLAG,
+    "json": FLAG,
+    "keep-file-vars": FLAG,
+    "log": VALUE,
+    "mask": FLAG,
+    "no-core": FLAG,
+    "no-new-privs": FLAG,
+    "on-change": VALUE,
+    "only": LIST,
+    "parent-death": VALUE,
+    "pre": LINES,
+    "prefer": VALUE,
+    "ready-fd": VALUE,
+    "render": LINES,
+    "require": LIST,
+    "salt": VALUE,
+    "schema": VALUE,
+    "secrets-dir": PATHS,
+    "service": VALUE,
+    "signal": LIST,
+    "subreaper": FLAG,
+    "user": VALUE,
+    "verbose": FLAG,
+    "wait-all": FLAG,
+}
+# What only `--init` can do; asking for one of these is asking to stay.
+STAYING = ("exit-as", "grace", "group", "mask", "on-change", "parent-death", "ready-fd", "signal", "subreaper", "wait-all")
+SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
+
+_FIELDS = {name: name.replace("-", "_") for name in KINDS}
+_VARIABLES = {b"SHIM_" + name.upper().replace("-", "_").encode(): name for name in KINDS}
+_SEPARATORS = {LIST: ",", PATHS: ":", LINES: "\n"}
+_CHOICES = {"prefer": ("file", "env"), "log": ("text", "json")}
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("", "0", "false", "no", "off")
+
+
+class Options:
+    """What the user asked for. Names are the flags' own; a list is empty and a value is "" when not given."""
+
+    __slots__ = ("action", "argv", *_FIELDS.values())
+
+    action: str  # "start", "exec", "check", "explain", "install", "ps", "help", "version"
+    argv: list[bytes]  # the service's argv, or the subcommand's own arguments
+    allow_disk: bool
+    clear_env: bool
+    exit_as: list[str]
+    file_key: list[str]
+    grace: str
+    group: bool
+    init: bool
+    json: bool
+    keep_file_vars: bool
+    log: str
+    mask: bool
+    no_core: bool
+    no_new_privs: bool
+    on_change: str
+    only: list[str]
+    parent_death: str
+    pre: list[str]
+    prefer: str
+    ready_fd: str
+    render: list[str]
+    require: list[str]
+    salt: str
+    schema: str
+    secrets_dir: list[str]
+    service: str
+    signal: list[str]
+    subreaper: bool
+    user: str
+    verbose: bool
+    wait_all: bool
+
+    def __init__(self) -> None:
+        self.action = "start"
+        self.argv = []
+        for name, kind in KINDS.items():
+            setattr(self, _FIELDS[name], False if kind is FLAG else "" if kind is VALUE else [])
+
+
+def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
+    """Return the `Options` that *argv* (without the program's own name) and the SHIM_* variables ask for.
+
+    Raises:
+        Refused: every mistake in one go; `Options` are complete only without any.
+    """
+    options = Options()
+    wrong: list[Breach] = []
+    if any(entry.startswith(b"SHIM_") for entry in environ):
+        _from_variables(options, environ, wrong)
+    rest = _from_flags(options, argv, wrong)
+    if rest and options.action == "start":
+        if rest[0] in SUBCOMMANDS and argv[len(argv) - len(rest) - 1 : len(argv) - len(rest)] != [b"--"]:
+            options.action = rest[0].decode()
+            rest = _from_flags(options, rest[1:], wrong)
+        elif rest[0] == b"":
+            wrong.append(Breach("", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?"))
+    options.argv = rest
+    if options.json and options.action not in ("explain", "ps", "check", "help", "version"):
+        wrong.append(Breach("", "--json belongs to explain, check and ps", "for messages in JSON set SHIM_LOG=json"))
+    if not rest and options.action in ("start", "exec"):
+        wrong.append(
+            Breach(
+                "",
+                "there is no command to start",
+                "a new ENTRYPOINT erases the image's CMD: write the CMD again (CMD [\"postgres\"]); see shim --help",
+            )
+        )
+    if options.action == "install" and len(rest) != 1:
+        wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
+    if options.action in ("check", "explain", "ps") and rest:
+        wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
+    if wrong:
+        raise Refused(wrong)
+    return options
+
+
+def _from_variables(options: Options, environ: list[bytes], wrong: list[Breach]) -> None:
+    seen: set[bytes] = set()
+    for entry in environ:
+        variable, equals, value = entry.partition(b"=")
+        name = _VARIABLES.get(variable)
+        if name is None or not equals or variable in seen:
+            continue
+        seen.add(variable)
+        shown = variable.decode()
+        text = value.decode("utf-8", "surrogateescape")
+        kind = KINDS[name]
+        if kind is FLAG:
+            if text.lower() not in _TRUE and text.lower() not in _FALSE:
+                wrong.append(Breach("", f"{shown} is neither on nor off", "set it to 1 or 0"))
+            setattr(options, _FIELDS[name], text.lower() in _TRUE)
+        elif text:
+            _store(options, name, text, shown, wrong)
+
+
+def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> list[bytes]:
+    """Take the options in front of *argv*; return what is left, without the `--`."""
+    given: set[str] = set()
+    at = 0
+    while at < len(argv):
+        word = argv[at]
+        if not word.startswith(b"-") or word == b"-":
+            break
+        at += 1
+        if word == b"--":
+            break
+        text = word.decode("utf-8", "surrogateescape")
+        if text in ("-h", "--help"):
+            options.action = "help"
+            continue
+        if text in ("-V", "--version"):
+            options.action = "version"
+            continue
+        if text == "-v":
+            text = "--verbose"
+        name, equals, value = text[2:].partition("=")
+        kind = KINDS.get(name) if text.startswith("--") else None
+        if kind is None:
+            wrong.append(Breach("", f"there is no option {_flag_shown(text)}", _nearest(name)))
+            continue
+        if kind is FLAG:
+            if equals and value.lower() not in _TRUE + _FALSE:
+                wrong.append(Breach("", f"--{name} is neither on nor off", f"write --{name}"))
+            setattr(options, _FIELDS[name], not equals or value.lower() in _TRUE)
+            continue
+        if not equals:
+            if at == len(argv) or argv[at] == b"--":
+                wrong.append(Breach("", f"--{name} needs a value", f"write --{name} VALUE"))
+                continue
+            value = argv[at].decode("utf-8", "surrogateescape")
+            at += 1
+        if name not in given and kind is not VALUE:
+            setattr(options, _FIELDS[name], [])  # the flag replaces what the variable said
+        given.add(name)
+        _store(options, name, value, "--" + name, wrong)
+    return argv[at:]
+
+
+def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breach]) -> None:
+    kind = KINDS[name]
+    if name in _CHOICES and text not in _CHOICES[name]:
+        choices = " or ".join(_CHOICES[name])
+        wrong.append(Breach("", f"{shown} takes {choices}", f"set it to {choices}"))
+    elif kind is VALUE:
+        setattr(options, _FIELDS[name], text)
+    else:
+        parts = [part.strip() if kind is LIST else part for part in text.split(_SEPARATORS[kind])]
+        getattr(options, _FIELDS[name]).extend(part for part in parts if part)
+
+
+def _flag_shown(text: str) -> str:
+    return text.partition("=")[0][:40]  # what stands behind "=" may be a value that ended up in the wrong place
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [*KINDS, "help", "version"], 1, 0.6)
+    return f"did you mean --{near[0]}?" if near else "see shim --help; a command that starts with - goes behind --"

@@ -1,0 +1,262 @@
+"""Which source wins for each key. Conflicts are refused here; every breach is collected, none is raised.
+
+First the file that KEY_FILE names, then a file in a secrets root, then the environment, then the schema's composed or
+default value. Only the winner's file is read.
+"""
+
+from shim import kernel
+from shim.errors import Breach, Directory, Missing, Unusable
+from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, read_secret, shown_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.options import Options
+    from shim.schema import KeySpec, Schema
+    from shim.sources import Sources
+
+FILE = "file"  # the file that KEY_FILE names
+ROOT = "root"  # a file in a secrets root
+ENVIRONMENT = "environment"
+DEFAULT = "default"
+COMPOSED = "composed"
+
+
+class Resolved:
+    """One key with its value, and where that came from."""
+
+    __slots__ = ("deliver", "key", "origin", "path", "secret")
+
+    def __init__(self, key: str, secret: Secret, origin: str, path: bytes = b"", deliver: str = "env") -> None:
+        self.key = key
+        self.secret = secret
+        self.origin = origin
+        self.path = path
+        self.deliver = deliver
+
+
+class Resolution:
+    """The outcome: the secrets by key, in the schema's order, and all that is wrong."""
+
+    __slots__ = ("breaches", "schema", "secrets", "sources")
+
+    def __init__(self, sources: "Sources", schema: "Schema | None") -> None:
+        self.sources = sources
+        self.schema = schema
+        self.secrets: dict[str, Resolved] = {}
+        self.breaches: list[Breach] = []
+
+    def value_of(self, key: str) -> bytes:
+        """Return the value of *key* for a template: a resolved secret, else a variable of the environment.
+
+        Raises:
+            KeyError: nothing gives it a value.
+        """
+        resolved = self.secrets.get(key)
+        return self.sources.env[key] if resolved is None else resolved.secret.reveal()
+
+
+def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> Resolution:
+    """Return the `Resolution` of *sources*: at most one value a key, all breaches at once in the schema's order."""
+    resolution = Resolution(sources, schema)
+    specs = schema.keys if schema is not None else {}
+    wrong: dict[str, list[Breach]] = {}
+    pointers, roots, env = sources.pointers, sources.roots, sources.env
+    for key in {**sources.asked, **pointers, **roots}:
+        spec = specs.get(key)
+        try:
+            resolved = _resolved(key, spec, sources, options)
+        except Breach as breach:
+            wrong[key] = [breach]
+            continue
+        if resolved is not None:
+            if spec is not None:
+                resolved.deliver = spec.deliver
+            resolution.secrets[key] = resolved
+    for key, spec in specs.items():
+        if key not in resolution.secrets and key not in wrong and (spec.composed is not None or spec.default):
+            _from_schema(resolution, spec, wrong, [])
+    for key in sources.asked:
+        if key not in wrong:
+            breach = _check(key, resolution, options)
+            if breach is not None:
+                wrong[key] = [breach]
+    for key, resolved in resolution.secrets.items():
+        if resolved.deliver == "env" and key not in wrong:
+            breach = _deliverable(key, resolved)
+            if breach is not None:
+                wrong[key] = [breach]
+    if sources.breaches or wrong:
+        resolution.breaches += sources.breaches
+        order = {**sources.asked, **pointers, **roots, **wrong}
+        resolution.breaches += [breach for key in order for breach in wrong.get(key, ())]
+    return resolution
+
+
+def _resolved(key: str, spec: "KeySpec | None", sources: "Sources", options: "Options") -> Resolved | None:
+    pointer = sources.pointers.get(key)
+    given = sources.env.get(key, b"")
+    raw_bytes = 0 if spec is None else spec.raw_bytes
+    if pointer is not None:
+        if given and options.prefer == "env":
+            return Resolved(key, Secret(given), ENVIRONMENT)
+        path, root = pointer
+        secret = read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file)
+        if given and options.prefer != "file" and secret.reveal() != given:
+            raise Breach(
+                key,
+                f"both {key} and {key}_FILE are set, and their values differ; keep one",
+                f"unset {key}, or say which one counts with --prefer file or --prefer env",
+            )
+        return Resolved(key, secret, FILE, path)
+    place = sources.roots.get(key)
+    if place is not None:
+        path, root = place
+        try:
+            secret = read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file)
+        except Directory:
+            if key in sources.asked:
+                raise
+            sources.left_alone.append((path.decode("utf-8", "backslashreplace"), "it is a directory"))
+        except Missing:
+            if key in sources.asked and not given:
+                raise  # it was listed a moment ago: a link to nothing
+            sources.left_alone.append((path.decode("utf-8", "backslashreplace"), "it vanished, or links to nothing"))
+        else:
+            return Resolved(key, secret, ROOT, path)
+    if given and key in sources.asked:
+        return Resolved(key, Secret(given), ENVIRONMENT)
+    return None
+
+
+def _from_schema(
+    resolution: Resolution, spec: "KeySpec", wrong: dict[str, list[Breach]], on_the_way: list[str]
+) -> None:
+    """Give *spec* its composed value, parts first, or else its default."""
+    from shim import template
+
+    key = spec.key
+    if key in on_the_way:
+        circle = " -> ".join([*on_the_way[on_the_way.index(key) :], key])
+        wrong[key] = [Breach(key, f"{key} is composed from itself: {circle}", "break the circle in the schema")]
+        return
+    if spec.composed is None:
+        if spec.default:
+            resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
+        return
+    specs = resolution.schema.keys if resolution.schema is not None else {}
+    parts = template.parse(spec.composed.encode("utf-8", "surrogateescape"))
+    absent = []
+    for part in parts:
+        if isinstance(part, bytes):
+            continue
+        name = part[0]
+        other = specs.get(name)
+        if name not in resolution.secrets and other is not None and name not in wrong:
+            _from_schema(resolution, other, wrong, [*on_the_way, key])
+        if name not in resolution.secrets and not resolution.sources.env.get(name):
+            absent.append(name)
+    if not absent:
+        try:
+            value = template.fill(parts, resolution.value_of)
+        except template.NotEncodable as error:
+            wrong[key] = [Unusable(key, f"{key} cannot be composed: {error}", "use |url or |base64, which take any byte")]
+            return
+        resolution.secrets[key] = Resolved(key, Secret(value), COMPOSED, b"", spec.deliver)
+    elif spec.default:
+        resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
+    elif spec.is_required and not all(_is_reported(name, specs, wrong) for name in absent):
+        wrong[key] = [
+            Missing(
+                key,
+                f"{key} is required, and cannot be composed: nothing provides {', '.join(absent)}",
+                f"provide {', '.join(absent)}, or {key} itself",
+            )
+        ]
+
+
+def _check(key: str, resolution: Resolution, options: "Options") -> Breach | None:
+    """Return what is wrong with the value of an asked key: none at all, empty, of the wrong type, a placeholder."""
+    sources = resolution.sources
+    spec = resolution.schema.keys.get(key) if resolution.schema is not None else None
+    is_required = (spec is not None and spec.is_required) or key in options.require
+    resolved = resolution.secrets.get(key)
+    if resolved is None:
+        if not is_required:
+            return None
+        if spec is not None and spec.composed is not None:
+            return None  # its parts are reported
+        return Missing(key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options))
+    value = resolved.secret.reveal()
+    where = _where(key, resolved)
+    if not value:
+        if not is_required:
+            return None
+        return Unusable(key, f"{key} is required, and is empty{where}", "give it a value")
+    if spec is None:
+        return None
+    from shim.schema import check_value
+
+    mistake = check_value(spec, value)
+    if not mistake and sources.examples and spec.is_sensitive:
+        mistake = _example(resolved, sources)
+    if mistake:
+        return Unusable(key, f"{key} {mistake}{where}", _advice(spec))
+    return None
+
+
+def _is_reported(key: str, specs: "dict[str, KeySpec]", wrong: dict[str, list[Breach]]) -> bool:
+    return key in wrong or (key in specs and specs[key].is_required)
+
+
+def _where(key: str, resolved: Resolved) -> str:
+    if resolved.path:
+        return f" (from {shown_path(resolved.path)})"
+    if resolved.origin == ENVIRONMENT:
+        return " (from the environment)"
+    return f" ({resolved.origin})"
+
+
+def _advice(spec: "KeySpec") -> str:
+    what = f"the schema says {spec.type.text}" if spec.type is not None else "the schema calls it sensitive"
+    return f"{what}: {spec.description[0]}" if spec.description else what
+
+
+def _example(resolved: Resolved, sources: "Sources") -> str:
+    example = resolved.path + b".example"
+    if example not in sources.examples:
+        return ""
+    try:
+        placeholder = read_secret(example, resolved.key, b"", MAX_SECRET_BYTES, 0, kernel.read_file)
+    except Breach:
+        return ""  # an example that cannot be read proves nothing about the value
+    return "still holds its example's value" if placeholder == resolved.secret else ""
+
+
+def _deliverable(key: str, resolved: Resolved) -> Breach | None:
+    """Return why no environment can carry the value, if so."""
+    if resolved.origin == ENVIRONMENT:
+        return None
+    value = resolved.secret.reveal()
+    if b"\0" in value:
+        return Unusable(
+            key,
+            f"{key} holds a NUL byte, which no environment can carry{_where(key, resolved)}",
+            f"is it binary? Encode it, or hand it over as a file: @deliver=file above {key}= in the schema",
+        )
+    if len(value) + len(key.encode("utf-8", "surrogateescape")) + 1 > MAX_ENV_BYTES:
+        return Unusable(
+            key,
+            f"{key} is longer than the {MAX_ENV_BYTES} bytes that the kernel lets one variable have"
+            f"{_where(key, resolved)}",
+            f"hand it over as a file: @deliver=file above {key}= in the schema",
+        )
+    return None
+
+
+def _looked_at(key: str, sources: "Sources", options: "Options") -> str:
+    places = [key, f"{key}_FILE"]
+    places += [(root + b"/").decode("utf-8", "backslashreplace") + key.lower() for root in sources.looked_at]
+    hint = "looked at " + ", ".join(places)
+    if options.only and key not in options.only:
+        hint += f"; --only leaves {key} out"
+    return hint

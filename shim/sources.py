@@ -1,0 +1,239 @@
+"""Where a value could come from: the environment and the secrets roots become `Sources`. Nothing is decided here.
+
+Folders are listed here; files are read only once `resolve` knows which of them wins.
+"""
+
+from posix import listdir
+
+from shim.errors import Breach, Unreadable
+from shim.secret import env_key, fold_keys, is_key, is_skipped, shown_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.options import Options
+    from shim.schema import Schema
+
+DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
+
+# A file in a secrets root must not change what the service loads and runs (ld.so(8), bash(1), python(1), node, perl,
+# ruby, java, glibc's iconv); nor may an implicit KEY_FILE. The schema can list one of them and mean it.
+_PROTECTED = frozenset(
+    "BASH_ENV BASH_FUNC CLASSPATH CDPATH ENV GCONV_PATH GETCONF_DIR GIO_MODULE_DIR GLIBC_TUNABLES GLOBIGNORE HOME "
+    "HOSTALIASES IFS JAVA_OPTS JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS LOCALDOMAIN LOCPATH LOGNAME LUA_CPATH LUA_INIT "
+    "LUA_PATH MALLOC_TRACE NIS_PATH NLSPATH NODE_OPTIONS NODE_PATH OPENSSL_CONF OPENSSL_ENGINES OPENSSL_MODULES PATH "
+    "PERL5DB PERL5LIB PERL5OPT PERLLIB PHPRC PHP_INI_SCAN_DIR PROMPT_COMMAND PS4 RESOLV_HOST_CONF RES_OPTIONS RUBYLIB "
+    "RUBYOPT RUBYPATH SHELL SHELLOPTS BASHOPTS TERMINFO TERMINFO_DIRS TERMCAP TMPDIR TZDIR USER _JAVA_OPTIONS "
+    "ZDOTDIR".split()
+)
+_PROTECTED_PREFIXES = ("LD_", "PYTHON", "DYLD_", "GEM_", "SHIM_", "_PYI_", "PYINSTALLER_", "NPM_CONFIG_", "BASH_FUNC_")
+# Variables that programs read as paths, whatever the path is. An entry that ends in * covers a family.
+_PATH_VARIABLES = frozenset(
+    "AWS_CONFIG_FILE AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE "
+    "AZURE_FEDERATED_TOKEN_FILE BORG_KEY_FILE CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE CURL_CA_FILE DOCKER_CONFIG_FILE "
+    "ENV_FILE GIT_INDEX_FILE GOOGLE_API_CERTIFICATE_CONFIG_FILE HISTFILE KUBECONFIG_FILE LOG_FILE MYSQL_HISTFILE "
+    "NIX_SSL_CERT_FILE NSS_WRAPPER_FILE PGPASSFILE PID_FILE RABBITMQ_CONFIG_FILE RABBITMQ_ADVANCED_CONFIG_FILE "
+    "RABBITMQ_CONF_ENV_FILE RABBITMQ_ENABLED_PLUGINS_FILE RABBITMQ_PID_FILE REQUESTS_CA_FILE SSL_CERT_FILE "
+    "TF_CLI_CONFIG_FILE VAULT_TOKEN_FILE".split()
+)
+
+
+class Sources:
+    """What could give each key a value, and what was left alone and why."""
+
+    __slots__ = (
+        "asked",
+        "breaches",
+        "env",
+        "examples",
+        "left_alone",
+        "looked_at",
+        "pointers",
+        "protected_names",
+        "root_of",
+        "roots",
+    )
+
+    def __init__(self) -> None:
+        self.env: dict[str, bytes] = {}  # the first of duplicates, as getenv(3) takes
+        self.pointers: dict[str, tuple[bytes, bytes]] = {}  # key -> path of KEY_FILE, and its root or b""
+        self.roots: dict[str, tuple[bytes, bytes]] = {}  # key -> path in a secrets root, and that root
+        self.left_alone: list[tuple[str, str]] = []  # variable or path, and the reason
+        self.examples: set[bytes] = set()  # paths of *.example files in the roots
+        self.looked_at: list[bytes] = []  # the roots
+        self.breaches: list[Breach] = []
+        self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order
+
+
+def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cwd: bytes = b"") -> Sources:
+    """Return the `Sources` of a service's keys.
+
+    Args:
+        environ: the raw environment, `KEY=value` each.
+        options: --secrets-dir, --require, --file-key, --only decide what counts.
+        schema: what the service needs, if it says so.
+        cwd: what a relative path of a root starts from; the working directory when empty.
+    """
+    sources = Sources()
+    if schema is not None:
+        sources.asked.update(dict.fromkeys(schema.keys))
+    for key in options.require:
+        sources.asked[key] = None
+    is_local = not options.secrets_dir
+    roots = [path.encode("utf-8", "surrogateescape") for path in options.secrets_dir] or DEFAULT_ROOTS
+    sources.looked_at = [_normal(path) for path in roots]
+    allowed = _allowed(options, schema)
+    _from_environment(sources, environ, options, schema, allowed, cwd)
+    named = {**sources.asked, **dict.fromkeys(options.file_key), **dict.fromkeys(options.only)}
+    folded_keys = fold_keys(named)
+    for root in sources.looked_at:
+        wanted = allowed
+        if is_local and root == DEFAULT_ROOTS[1]:
+            asked = {*sources.asked, *sources.pointers}
+            wanted = asked if allowed is None else asked & allowed
+            if not wanted:
+                continue
+        _from_root(sources, root, named, folded_keys, wanted, schema)
+    return sources
+
+
+def _allowed(options: "Options", schema: "Schema | None") -> set[str] | None:
+    """Return the keys that may leave the roots; None when all may."""
+    if options.only:
+        return set(options.only)
+    if schema is not None and schema.is_exclusive:
+        return {*schema.keys, *options.require, *options.file_key}
+    return None
+
+
+def _from_environment(
+    sources: Sources,
+    environ: list[bytes],
+    options: "Options",
+    schema: "Schema | None",
+    allowed: set[str] | None,
+    cwd: bytes,
+) -> None:
+    env = sources.env
+    pointers = []
+    for entry in environ:
+        name, _, value = entry.partition(b"=")
+        if not name or len(name) == len(entry):
+            continue
+        variable = name.decode("utf-8", "surrogateescape")
+        if variable not in env:
+            env[variable] = value
+            if value and variable.endswith("_FILE") and len(variable) > 5:
+                pointers.append(variable)
+    for variable in pointers:
+        key = variable[:-5]
+        path, root = _below_root(env[variable], sources.looked_at, cwd)
+        if key in sources.asked or key in options.file_key:
+            if allowed is None or key in allowed or key in options.file_key:
+                sources.pointers[key] = path, root
+            else:
+                sources.left_alone.append((variable, f"{key} is not in --only"))
+        elif not root:
+            sources.left_alone.append((variable, "its path is below no secrets root, and nothing asks for " + key))
+        elif is_path_variable(variable):
+            sources.left_alone.append((variable, "programs read it as a path; --file-key " + key + " would take it"))
+        elif is_protected(key):
+            sources.left_alone.append((variable, f"{key} changes what programs load; only the schema can ask for it"))
+        elif allowed is not None and key not in allowed:
+            sources.left_alone.append((variable, f"{key} is not in --only"))
+        elif key:
+            sources.pointers[key] = path, root
+
+
+def _from_root(
+    sources: Sources,
+    root: bytes,
+    named: dict[str, None],
+    folded_keys: dict[str, str],
+    wanted: set[str] | None,
+    schema: "Schema | None",
+) -> None:
+    try:
+        names = listdir(root)
+    except OSError as error:
+        if error.errno not in (2, 20):  # ENOENT, ENOTDIR
+            sources.breaches.append(
+                Unreadable(
+                    "",
+                    f"the secrets root {shown_path(root)} cannot be listed: {error.strerror}",
+                    "give the folder to the service's user, or start the container as root with --user NAME",
+                )
+            )
+        return
+    names.sort()
+    found: dict[str, bytes] = {}
+    left_alone = sources.left_alone
+    for raw in names:
+        name = raw.decode("utf-8", "surrogateescape")
+        path = root + b"/" + raw
+        if is_skipped(name):
+            if name.endswith(".example"):
+                sources.examples.add(path)
+            continue
+        key = env_key(name, named, folded_keys)
+        if not key:
+            left_alone.append((path.decode("utf-8", "backslashreplace"), "its name cannot be a variable's"))
+        elif wanted is not None and key not in wanted:
+            left_alone.append((path.decode("utf-8", "backslashreplace"), f"nothing asks for {key}"))
+        elif is_protected(key) and (schema is None or key not in schema.keys):
+            left_alone.append(
+                (path.decode("utf-8", "backslashreplace"), f"{key} changes what programs load; only the schema can ask")
+            )
+        elif key in found:
+            sources.breaches.append(
+                Breach(
+                    key,
+                    f"{shown_path(found[key])} and {shown_path(path)} both stand for {key}",
+                    "keep one of the two",
+                )
+            )
+        else:
+            found[key] = path
+            if key not in sources.roots:
+                sources.roots[key] = path, root
+
+
+def is_protected(key: str) -> bool:
+    """Return whether *key* decides what programs load and run, so that no file may set it unasked."""
+    return key in _PROTECTED or key.startswith(_PROTECTED_PREFIXES)
+
+
+def is_path_variable(variable: str) -> bool:
+    """Return whether programs are known to read *variable* as a path (`SSL_CERT_FILE`, Keycloak's `KC_*_FILE`)."""
+    return variable in _PATH_VARIABLES or variable.startswith("KC_")
+
+
+def _normal(path: bytes) -> bytes:
+    """Return *path* without `.`, `..`, double and trailing slashes, by its text alone; a relative one starts with ./."""
+    if path[:1] == b"/" and b"/." not in path and b"//" not in path and path[-1:] != b"/":
+        return path
+    parts: list[bytes] = []
+    for part in path.split(b"/"):
+        if part == b".." and parts and parts[-1] != b"..":
+            parts.pop()
+        elif part == b".." and path[:1] == b"/":
+            continue
+        elif part not in (b"", b"."):
+            parts.append(part)
+    return (b"/" if path[:1] == b"/" else b"./") + b"/".join(parts)
+
+
+def _below_root(path: bytes, roots: list[bytes], cwd: bytes) -> tuple[bytes, bytes]:
+    """Return *path* and the secrets root that it lies below, spelled alike; or *path* as it is and b""."""
+    normal = _normal(path)
+    for root in roots:
+        if normal.startswith(root + b"/"):
+            return normal, root
+        if normal[:1] != root[:1]:  # one of the two is relative to the working directory
+            from posix import getcwdb
+
+            here = (cwd or getcwdb()) + b"/"
+            whole_path = normal if normal[:1] == b"/" else _normal(here + normal)
+            whole_root = root if root[:1] == b"/" else _normal(here + root)
+            if whole_path.startswith(whole_root + b"/"):
+                return whole_path, whole_root
+    return path, b""

@@ -1,0 +1,73 @@
+"""The only place that writes: one line a message to descriptor 2, as text or (SHIM_LOG=json) as one object.
+
+stdout belongs to the service. A stderr that is closed or full must not keep a service from starting.
+"""
+
+from posix import write
+
+from shim.errors import Breach
+
+_is_json = False
+
+
+def use_json(is_json: bool = True) -> None:
+    """Write one JSON object a line from now on, or text again."""
+    global _is_json
+    _is_json = is_json
+
+
+def error(breach: Breach) -> None:
+    """Write what is wrong, and what to do about it."""
+    if _is_json:
+        _line(_object("error", breach.message, breach.hint, breach.key, breach.code))
+        return
+    _line(f"shim: error: {breach.message}")
+    if breach.hint:
+        _line(f"shim: hint: {breach.hint}")
+
+
+def warning(message: str, hint: str = "") -> None:
+    """Write what is likely to surprise."""
+    if _is_json:
+        _line(_object("warning", message, hint))
+        return
+    _line(f"shim: warning: {message}")
+    if hint:
+        _line(f"shim: hint: {hint}")
+
+
+def note(message: str) -> None:
+    """Write what was done; asked for with -v."""
+    _line(_object("info", message) if _is_json else f"shim: {message}")
+
+
+def _object(level: str, message: str, hint: str = "", key: str = "", code: int = 0) -> str:
+    from shim.template import json
+
+    fields = {"level": level, "message": message, "hint": hint, "key": key}
+    text = ",".join(
+        f'"{name}":' + json(value.encode("utf-8", "backslashreplace")).decode() for name, value in fields.items() if value
+    )
+    return "{" + text + (f',"code":{code}' if code else "") + "}"
+
+
+def _line(text: str) -> None:
+    # One message is one line, whatever a file's name or a variable holds.
+    text = text.replace("\r", "\\r").replace("\n", "\\n").replace("\x1b", "\\x1b")
+    line = (text + "\n").encode("utf-8", "backslashreplace")
+    while line:
+        try:
+            line = line[write(2, line) :]
+        except OSError as failure:
+            if failure.errno == 32:
+                _forget_broken_pipe()
+            return  # closed, or nobody reads: there is nowhere to say so
+
+
+def _forget_broken_pipe() -> None:
+    """Drop the SIGPIPE that waits, blocked, for the mask to be restored: it would end the service before its start."""
+    from shim import kernel
+
+    if kernel.disposition(13) == 0:
+        kernel.set_disposition(13, 1)  # ignoring a signal discards it while it is pending (sigaction(2), POSIX)
+        kernel.set_disposition(13, 0)
