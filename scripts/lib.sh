@@ -1,0 +1,95 @@
+# What the project's shell scripts share: where things are kept, how they talk, how they use the machine's own apt.
+# shellcheck shell=bash
+
+PROGRAM=${0##*/}
+# shellcheck disable=SC2034  # read by the scripts that source this file
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/docker-secrets-shim
+
+say() { printf '%s: %s\n' "$PROGRAM" "$*" >&2; }
+# The world is not as it must be; the caller may mend it and try again.
+die() {
+  say "error: $1"
+  shift
+  local hint
+  for hint in "$@"; do say "hint: $hint"; done
+  exit 111
+}
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Debian's packages can be installed here. Derivatives differ in suites and names: they count as "not Debian".
+is_debian_root() {
+  [ "$(id -u)" = 0 ] && has apt-get && [ "$(. /etc/os-release 2>/dev/null && printf %s "${ID:-}")" = debian ]
+}
+
+suite_here() { (. /etc/os-release && printf '%s\n' "${VERSION_CODENAME:?}"); }
+
+# Install Debian packages that are not there yet. The machine's package lists are read anew only when they must be.
+install_packages() {
+  local package missing=()
+  for package in "$@"; do
+    case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in installed) ;; *) missing+=("$package") ;; esac
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  is_debian_root || die "missing: ${missing[*]}" "install them, or run this as root on Debian"
+  say "installing ${missing[*]}"
+  mkdir -p "$CACHE"
+  # Two of our scripts may want packages at once; apt itself would give up at the lock.
+  (
+    flock 9
+    export DEBIAN_FRONTEND=noninteractive
+    if ! apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$CACHE/apt.log" 2>&1; then
+      apt-get update -qq >"$CACHE/apt.log" 2>&1 &&
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >>"$CACHE/apt.log" 2>&1
+    fi
+  ) 9>"$CACHE/apt.lock" || {
+    tail -n 20 "$CACHE/apt.log" >&2
+    die "apt-get could not install ${missing[*]}" "the whole log: $CACHE/apt.log"
+  }
+}
+
+# Print sources.list lines for a Debian suite, taken from where this machine gets its own packages.
+debian_sources() { # SUITE
+  local suite=$1 here keyring=/usr/share/keyrings/debian-archive-keyring.gpg option='' lines
+  here=$(suite_here)
+  [ ! -s $keyring ] || option="[signed-by=$keyring] "
+  lines=$(
+    # shellcheck disable=SC2016  # the names are apt's, not the shell's
+    apt-get indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' |
+      while IFS='|' read -r origin uri release component; do
+        [ "$origin/$component" = Debian/main ] || continue
+        case $release in
+          "$here") printf 'deb %s%s %s main\n' "$option" "$uri" "$suite" ;;
+          "$here-updates" | "$here-security")
+            # Another suite need not have these; its release alone is enough.
+            [ "$suite" != "$here" ] || printf 'deb %s%s %s main\n' "$option" "$uri" "$release" ;;
+        esac
+      done | sort -u
+  )
+  [ -n "$lines" ] || die "apt knows no Debian archive for $here" "run apt-get update, and look at /etc/apt/sources.list"
+  printf '%s\n' "$lines"
+}
+
+# Unpack packages of another Debian suite into a folder; nothing is installed, and apt's own state is not touched.
+unpack_packages() { # SUITE DIR PACKAGE...
+  local suite=$1 dir=$2 root=$CACHE/apt/$1
+  shift 2
+  local options=(
+    -qq -o "Dir::Etc::sourcelist=$root/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$root/lists"
+    -o "Dir::State::status=$root/status" -o "Dir::Cache=$root/cache" -o Acquire::Languages=none
+    -o Acquire::Check-Valid-Until=false -o APT::Sandbox::User=root
+  )
+  mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$root/download" "$dir"
+  : >"$root/status"
+  debian_sources "$suite" >"$root/sources.list" || exit
+  apt-get "${options[@]}" update
+  (cd "$root/download" && apt-get "${options[@]}" download "$@")
+  local package
+  for package in "$@"; do dpkg-deb -x "$root/download/${package}"_*.deb "$dir"; done
+  rm -rf "$root/download"
+}
+
+# Print one hash over the content and names of files, so that what is made from them is made once.
+content_hash() { # FILE|DIR...
+  find "$@" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16
+}
