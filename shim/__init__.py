@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 _FOR_APPLICATIONS = ("fingerprint", "get_secret", "read_secret_or_env")
 
-__all__ = ["__version__", "fingerprint", "get_secret", "read_secret_or_env"]  # noqa: F822  (given by __getattr__)
+__all__ = ["__version__", "fingerprint", "get_secret", "read_secret_or_env"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """For application code: one value, by the same order and the same trimming as at the start of a container.
 
-    from shim import get_secret
-    password = get_secret("DB_PASSWORD", required=True)
+from shim import get_secret
+password = get_secret("DB_PASSWORD", required=True)
 """
 
 import os

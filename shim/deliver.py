@@ -61,7 +61,9 @@ def _filled(source: str, resolution: "Resolution", breaches: list[Breach]) -> by
         parts = template.parse(text)
     except OSError as error:
         kind = Missing if error.errno in (2, 20) else Unreadable
-        breaches.append(kind("", f"the template {source} cannot be read: {error.strerror}", "check --render's first path"))
+        breaches.append(
+            kind("", f"the template {source} cannot be read: {error.strerror}", "check --render's first path")
+        )
         return None
     except template.Malformed as mistake:
         breaches.append(Breach("", f"the template {source}: {mistake}", "a dollar that is meant as one is written $$"))
@@ -69,7 +71,9 @@ def _filled(source: str, resolution: "Resolution", breaches: list[Breach]) -> by
     unknown = dict.fromkeys(part[0] for part in parts if isinstance(part, tuple) and not _is_known(part[0], resolution))
     for key in unknown:
         breaches.append(
-            Missing(key, f"the template {source} refers to {key}, and nothing provides it", f"provide {key}, or $${{…}}")
+            Missing(
+                key, f"the template {source} refers to {key}, and nothing provides it", f"provide {key}, or $${{…}}"
+            )
         )
     if unknown:
         return None
@@ -90,7 +94,9 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
         kind = kernel.filesystem_type(folder)
         is_folder = _is_folder(path)
     except OSError as error:
-        return Missing("", f"the folder {shown_path(folder)} of a rendered file: {error.strerror}", "make it in the image")
+        return Missing(
+            "", f"the folder {shown_path(folder)} of a rendered file: {error.strerror}", "make it in the image"
+        )
     if is_folder:
         return Breach("", f"--render: {shown_path(path)} is a directory", "name the file in it")
     if kind not in (_TMPFS, _RAMFS) and not allows_disk:
@@ -116,7 +122,7 @@ def check_private_folder(resolution: "Resolution", breaches: list[Breach]) -> No
         breaches.append(
             Breach(
                 keys[0],
-                f"{', '.join(keys)}: @deliver=file needs a tmpfs, and none of /dev/shm, /run and /tmp is a writable one",
+                f"{', '.join(keys)}: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one",
                 "mount one (tmpfs: /run in the Compose file), or use @deliver=memfd",
             )
         )
@@ -157,7 +163,9 @@ class Delivered:
                     raise
 
 
-def hand_over(resolution: "Resolution", rendered: list[Rendered], target: "Target | None", leaves_no_file: bool) -> Delivered:
+def hand_over(
+    resolution: "Resolution", rendered: list[Rendered], target: "Target | None", leaves_no_file: bool
+) -> Delivered:
     """Write what is delivered as files; return what the service needs to find it.
 
     Args:
@@ -178,7 +186,7 @@ def hand_over(resolution: "Resolution", rendered: list[Rendered], target: "Targe
                 delivered.variables[key + "_FILE"] = b"/proc/self/fd/%d" % descriptor
             elif resolved.deliver == "file":
                 if not delivered.folder:
-                    delivered.folder = _new_folder(target)
+                    delivered.folder = _new_folder()
                 path = delivered.folder + b"/" + key.encode("utf-8", "surrogateescape")
                 delivered.files.append(path)
                 _write(path, resolved.secret.reveal(), target)
@@ -203,14 +211,16 @@ def _cannot_write(error: OSError) -> Refused:
     return Refused([breach])
 
 
-def _new_folder(target: "Target | None") -> bytes:
+def _new_folder() -> bytes:
     folder = _private_folder() + b"/shim-" + posix.urandom(8).hex().encode()
     posix.mkdir(folder, 0o700)
     return folder
 
 
 def _write(path: bytes, content: bytes, target: "Target | None") -> None:
-    descriptor = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o400)
+    descriptor = posix.open(
+        path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o400
+    )
     try:
         _fill(descriptor, content, target)
     except OSError as error:

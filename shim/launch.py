@@ -81,7 +81,9 @@ def _denied(program: bytes, path: bytes) -> CannotStart:
     except OSError:
         is_folder = False
     if is_folder:
-        return CannotStart(NOT_EXECUTABLE, f"{_shown(program)}: {_shown(path)} is a directory", "name the program in it")
+        return CannotStart(
+            NOT_EXECUTABLE, f"{_shown(program)}: {_shown(path)} is a directory", "name the program in it"
+        )
     return CannotStart(
         NOT_EXECUTABLE,
         f"{_shown(program)}: {_shown(path)} cannot be executed: permission denied",
@@ -98,7 +100,9 @@ def _no_interpreter(program: bytes, path: bytes) -> CannotStart:
         if head.split(b"\n", 1)[0].endswith(b"\r"):
             hint += "; the line ends with a carriage return: save the file with LF line ends"
     else:
-        hint = "its dynamic loader is not in the image: was it built for another libc (glibc, musl) or another processor?"
+        hint = (
+            "its dynamic loader is not in the image: was it built for another libc (glibc, musl) or another processor?"
+        )
     return CannotStart(NOT_FOUND, f"{_shown(program)}: {_shown(path)} is there, but its interpreter is not found", hint)
 
 
@@ -107,14 +111,15 @@ def _failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
     if number == _E2BIG:
         return CannotStart(
             CHANGE,
-            f"{_shown(program)}: arguments and environment together are over the kernel's limit (a quarter of the stack limit, "
-            "6 MiB at most)",
+            f"{_shown(program)}: arguments and environment together are over the kernel's limit (a quarter of the "
+            "stack limit, 6 MiB at most)",
             "hand large values over as files (@deliver=file), export fewer keys (--only), or raise the stack limit",
         )
     if number == _ENOEXEC:
         return CannotStart(
             NOT_EXECUTABLE,
-            f"{_shown(program)}: {_shown(path)} is neither a program for this machine nor a script that names its interpreter",
+            f"{_shown(program)}: {_shown(path)} is neither a program for this machine nor a script that names its "
+            "interpreter",
             "give a script a first line such as #!/bin/sh; a program must be built for this processor",
         )
     if number in (_ENOMEM, _EAGAIN):

@@ -45,7 +45,18 @@ KINDS = {
     "wait-all": FLAG,
 }
 # What only `--init` can do; asking for one of these is asking to stay.
-STAYING = ("exit-as", "grace", "group", "mask", "on-change", "parent-death", "ready-fd", "signal", "subreaper", "wait-all")
+STAYING = (
+    "exit-as",
+    "grace",
+    "group",
+    "mask",
+    "on-change",
+    "parent-death",
+    "ready-fd",
+    "signal",
+    "subreaper",
+    "wait-all",
+)
 SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
 
 _FIELDS = {name: name.replace("-", "_") for name in KINDS}
@@ -117,7 +128,9 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
             options.action = rest[0].decode()
             rest = _from_flags(options, rest[1:], wrong)
         elif rest[0] == b"":
-            wrong.append(Breach("", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?"))
+            wrong.append(
+                Breach("", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?")
+            )
     options.argv = rest
     if options.json and options.action not in ("explain", "ps", "check", "help", "version"):
         wrong.append(Breach("", "--json belongs to explain, check and ps", "for messages in JSON set SHIM_LOG=json"))
@@ -126,7 +139,7 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
             Breach(
                 "",
                 "there is no command to start",
-                "a new ENTRYPOINT erases the image's CMD: write the CMD again (CMD [\"postgres\"]); see shim --help",
+                'a new ENTRYPOINT erases the image\'s CMD: write the CMD again (CMD ["postgres"]); see shim --help',
             )
         )
     if options.action == "install" and len(rest) != 1:

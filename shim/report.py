@@ -1,4 +1,4 @@
-"""What people ask: check, explain, install, --help, --version, -v. Never on the way to exec; no value ever comes here."""
+"""What people ask: check, explain, install, --help, --version, -v. Never on the way to exec; no value leaves here."""
 
 import json
 import os
@@ -161,7 +161,7 @@ def _overrides(resolution: Resolution, key: str) -> bool:
 
 
 def _table(rows: list[dict[str, object]]) -> str:
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for row in rows:
         if row["origin"] is None:
             lines.append((str(row["key"]), "absent", "", "", "required" if row["required"] else "optional"))
@@ -169,10 +169,9 @@ def _table(rows: list[dict[str, object]]) -> str:
         words = [str(row["deliver"])] if row["deliver"] != "env" else []
         if row["overrides_environment"]:
             words.append("wins over the environment")
-        lines.append(
-            (str(row["key"]), str(row["origin"]), str(row["fingerprint"]), f"{row['length']} bytes", str(row["path"] or ""))
-            + tuple(words)
-        )
+        length = f"{row['length']} bytes"
+        path = str(row["path"] or "")
+        lines.append((str(row["key"]), str(row["origin"]), str(row["fingerprint"]), length, path, *words))
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(4)]
     return "".join(
         "  ".join([*(word.ljust(width) for word, width in zip(line, widths, strict=False)), *line[4:]]).rstrip() + "\n"

@@ -60,7 +60,7 @@ def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> 
     resolution = Resolution(sources, schema)
     specs = schema.keys if schema is not None else {}
     wrong: dict[str, list[Breach]] = {}
-    pointers, roots, env = sources.pointers, sources.roots, sources.env
+    pointers, roots = sources.pointers, sources.roots
     for key in {**sources.asked, **pointers, **roots}:
         spec = specs.get(key)
         try:
@@ -77,14 +77,14 @@ def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> 
             _from_schema(resolution, spec, wrong, [])
     for key in sources.asked:
         if key not in wrong:
-            breach = _check(key, resolution, options)
-            if breach is not None:
-                wrong[key] = [breach]
+            mistake = _check(key, resolution, options)
+            if mistake is not None:
+                wrong[key] = [mistake]
     for key, resolved in resolution.secrets.items():
         if resolved.deliver == "env" and key not in wrong:
-            breach = _deliverable(key, resolved)
-            if breach is not None:
-                wrong[key] = [breach]
+            mistake = _deliverable(key, resolved)
+            if mistake is not None:
+                wrong[key] = [mistake]
     if sources.breaches or wrong:
         resolution.breaches += sources.breaches
         order = {**sources.asked, **pointers, **roots, **wrong}
@@ -159,7 +159,9 @@ def _from_schema(
         try:
             value = template.fill(parts, resolution.value_of)
         except template.NotEncodable as error:
-            wrong[key] = [Unusable(key, f"{key} cannot be composed: {error}", "use |url or |base64, which take any byte")]
+            wrong[key] = [
+                Unusable(key, f"{key} cannot be composed: {error}", "use |url or |base64, which take any byte")
+            ]
             return
         resolution.secrets[key] = Resolved(key, Secret(value), COMPOSED, b"", spec.deliver)
     elif spec.default:
@@ -187,7 +189,7 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
             return None  # its parts are reported
         return Missing(key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options))
     value = resolved.secret.reveal()
-    where = _where(key, resolved)
+    where = _where(resolved)
     if not value:
         if not is_required:
             return None
@@ -208,7 +210,7 @@ def _is_reported(key: str, specs: "dict[str, KeySpec]", wrong: dict[str, list[Br
     return key in wrong or (key in specs and specs[key].is_required)
 
 
-def _where(key: str, resolved: Resolved) -> str:
+def _where(resolved: Resolved) -> str:
     if resolved.path:
         return f" (from {shown_path(resolved.path)})"
     if resolved.origin == ENVIRONMENT:
@@ -240,14 +242,13 @@ def _deliverable(key: str, resolved: Resolved) -> Breach | None:
     if b"\0" in value:
         return Unusable(
             key,
-            f"{key} holds a NUL byte, which no environment can carry{_where(key, resolved)}",
+            f"{key} holds a NUL byte, which no environment can carry{_where(resolved)}",
             f"is it binary? Encode it, or hand it over as a file: @deliver=file above {key}= in the schema",
         )
     if len(value) + len(key.encode("utf-8", "surrogateescape")) + 1 > MAX_ENV_BYTES:
         return Unusable(
             key,
-            f"{key} is longer than the {MAX_ENV_BYTES} bytes that the kernel lets one variable have"
-            f"{_where(key, resolved)}",
+            f"{key} is longer than the {MAX_ENV_BYTES} bytes that the kernel lets one variable have{_where(resolved)}",
             f"hand it over as a file: @deliver=file above {key}= in the schema",
         )
     return None

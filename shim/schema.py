@@ -1,4 +1,4 @@
-"""`.env.schema`: what a service needs. Text comes in, a `Schema` leaves; nothing is looked up and no value is read here.
+"""`.env.schema`: what a service needs. Text comes in, a `Schema` leaves; nothing is looked up, no value is read.
 
 The file is in the published @env-spec comment style, so editors colour it and every dotenv reader can read it. All
 mistakes are reported at once, each with its line. Shared by the container and the host.
@@ -8,11 +8,12 @@ from shim.errors import Breach, Refused
 from shim.secret import is_key
 
 # Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
-_FOREIGN = frozenset(
-    "auditIgnore cacheTtl currentEnv deprecated disable disableProcessEnvInjection docs docsUrl encryptInjectedEnv "
+_FOREIGN = (
+    " auditIgnore cacheTtl currentEnv deprecated disable disableProcessEnvInjection docs docsUrl encryptInjectedEnv "
     "envFlag example generateGoEnv generatePhpEnv generatePythonEnv generateRustEnv generateTsTypes generateTypes icon "
-    "import internal plugin preventLeaks redactLogs setValuesBulk tag tags".split()
+    "import internal plugin preventLeaks redactLogs setValuesBulk tag tags "
 )
+_OURS = "composed deliver generate only optional public required rotate rotate-with sensitive services type"
 DELIVERIES = ("env", "file", "memfd", "none")
 TYPES = {
     "string": ("minLength", "maxLength", "startsWith", "endsWith", "matches"),
@@ -198,7 +199,7 @@ class _Reading:
                 self.wrong(line, f"@{name}: a quote or a parenthesis is not closed", "close it on the same line")
                 break
             comment = comment[end:].lstrip(" \t,")
-            if name not in _FOREIGN and not self.root_decorator(name, value, line):
+            if f" {name} " not in _FOREIGN and not self.root_decorator(name, value, line):
                 found.append((line, name, value))
         return found
 
@@ -225,7 +226,9 @@ class _Reading:
             self.wrong(line, "this is neither a comment nor KEY=", "write KEY= or KEY=default, with KEY of A-Z, 0-9, _")
             return number
         if key in self.schema.keys:
-            self.wrong(line, f"{key} stands here a second time", f"its first place is line {self.schema.keys[key].line}")
+            self.wrong(
+                line, f"{key} stands here a second time", f"its first place is line {self.schema.keys[key].line}"
+            )
             return number
         spec = KeySpec(key, line)
         spec.is_required = self.default_required
@@ -465,6 +468,5 @@ def references(text: str) -> list[str]:
 def _nearest(name: str) -> str:
     from difflib import get_close_matches
 
-    known = "composed deliver generate only optional public required rotate rotate-with sensitive services type".split()
-    near = get_close_matches(name, known, 1, 0.6)
-    return f"did you mean @{near[0]}?" if near else "the decorators are @" + ", @".join(known)
+    near = get_close_matches(name, _OURS.split(), 1, 0.6)
+    return f"did you mean @{near[0]}?" if near else "the decorators are @" + _OURS.replace(" ", ", @")

@@ -264,7 +264,7 @@ def _unreadable(path: bytes, key: str, error: OSError) -> Breach:
         return Missing(
             key,
             f"{key}: {shown_path(path)} does not exist",
-            "check the path, and that the service lists the secret (secrets: in the Compose file, --secret in the Swarm)",
+            "check the path, and that the service lists the secret (secrets: in the Compose file, --secret in Swarm)",
         )
     if error.errno in (6, 19):  # ENXIO, ENODEV: a socket, a device without a driver
         return _not_a_file(path, key, 0o140000)

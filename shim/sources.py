@@ -6,7 +6,7 @@ Folders are listed here; files are read only once `resolve` knows which of them 
 from posix import listdir
 
 from shim.errors import Breach, Unreadable
-from shim.secret import env_key, fold_keys, is_key, is_skipped, shown_path
+from shim.secret import env_key, fold_keys, is_skipped, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,23 +17,23 @@ DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
 
 # A file in a secrets root must not change what the service loads and runs (ld.so(8), bash(1), python(1), node, perl,
 # ruby, java, glibc's iconv); nor may an implicit KEY_FILE. The schema can list one of them and mean it.
-_PROTECTED = frozenset(
-    "BASH_ENV BASH_FUNC CLASSPATH CDPATH ENV GCONV_PATH GETCONF_DIR GIO_MODULE_DIR GLIBC_TUNABLES GLOBIGNORE HOME "
+_PROTECTED = (
+    " BASH_ENV BASH_FUNC CLASSPATH CDPATH ENV GCONV_PATH GETCONF_DIR GIO_MODULE_DIR GLIBC_TUNABLES GLOBIGNORE HOME "
     "HOSTALIASES IFS JAVA_OPTS JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS LOCALDOMAIN LOCPATH LOGNAME LUA_CPATH LUA_INIT "
     "LUA_PATH MALLOC_TRACE NIS_PATH NLSPATH NODE_OPTIONS NODE_PATH OPENSSL_CONF OPENSSL_ENGINES OPENSSL_MODULES PATH "
     "PERL5DB PERL5LIB PERL5OPT PERLLIB PHPRC PHP_INI_SCAN_DIR PROMPT_COMMAND PS4 RESOLV_HOST_CONF RES_OPTIONS RUBYLIB "
     "RUBYOPT RUBYPATH SHELL SHELLOPTS BASHOPTS TERMINFO TERMINFO_DIRS TERMCAP TMPDIR TZDIR USER _JAVA_OPTIONS "
-    "ZDOTDIR".split()
+    "ZDOTDIR "
 )
 _PROTECTED_PREFIXES = ("LD_", "PYTHON", "DYLD_", "GEM_", "SHIM_", "_PYI_", "PYINSTALLER_", "NPM_CONFIG_", "BASH_FUNC_")
-# Variables that programs read as paths, whatever the path is. An entry that ends in * covers a family.
-_PATH_VARIABLES = frozenset(
-    "AWS_CONFIG_FILE AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE "
+# Variables that programs read as paths, whatever the path is.
+_PATH_VARIABLES = (
+    " AWS_CONFIG_FILE AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE "
     "AZURE_FEDERATED_TOKEN_FILE BORG_KEY_FILE CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE CURL_CA_FILE DOCKER_CONFIG_FILE "
     "ENV_FILE GIT_INDEX_FILE GOOGLE_API_CERTIFICATE_CONFIG_FILE HISTFILE KUBECONFIG_FILE LOG_FILE MYSQL_HISTFILE "
     "NIX_SSL_CERT_FILE NSS_WRAPPER_FILE PGPASSFILE PID_FILE RABBITMQ_CONFIG_FILE RABBITMQ_ADVANCED_CONFIG_FILE "
     "RABBITMQ_CONF_ENV_FILE RABBITMQ_ENABLED_PLUGINS_FILE RABBITMQ_PID_FILE REQUESTS_CA_FILE SSL_CERT_FILE "
-    "TF_CLI_CONFIG_FILE VAULT_TOKEN_FILE".split()
+    "TF_CLI_CONFIG_FILE VAULT_TOKEN_FILE "
 )
 
 
@@ -82,7 +82,7 @@ def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cw
     roots = [path.encode("utf-8", "surrogateescape") for path in options.secrets_dir] or DEFAULT_ROOTS
     sources.looked_at = [_normal(path) for path in roots]
     allowed = _allowed(options, schema)
-    _from_environment(sources, environ, options, schema, allowed, cwd)
+    _from_environment(sources, environ, options, allowed, cwd)
     named = {**sources.asked, **dict.fromkeys(options.file_key), **dict.fromkeys(options.only)}
     folded_keys = fold_keys(named)
     for root in sources.looked_at:
@@ -109,7 +109,6 @@ def _from_environment(
     sources: Sources,
     environ: list[bytes],
     options: "Options",
-    schema: "Schema | None",
     allowed: set[str] | None,
     cwd: bytes,
 ) -> None:
@@ -199,16 +198,16 @@ def _from_root(
 
 def is_protected(key: str) -> bool:
     """Return whether *key* decides what programs load and run, so that no file may set it unasked."""
-    return key in _PROTECTED or key.startswith(_PROTECTED_PREFIXES)
+    return f" {key} " in _PROTECTED or key.startswith(_PROTECTED_PREFIXES)
 
 
 def is_path_variable(variable: str) -> bool:
     """Return whether programs are known to read *variable* as a path (`SSL_CERT_FILE`, Keycloak's `KC_*_FILE`)."""
-    return variable in _PATH_VARIABLES or variable.startswith("KC_")
+    return f" {variable} " in _PATH_VARIABLES or variable.startswith("KC_")
 
 
 def _normal(path: bytes) -> bytes:
-    """Return *path* without `.`, `..`, double and trailing slashes, by its text alone; a relative one starts with ./."""
+    """Return *path* without `.`, `..`, double and trailing slashes, by its text alone; `./` leads a relative one."""
     if path[:1] == b"/" and b"/." not in path and b"//" not in path and path[-1:] != b"/":
         return path
     parts: list[bytes] = []

@@ -46,7 +46,9 @@ def _object(level: str, message: str, hint: str = "", key: str = "", code: int =
 
     fields = {"level": level, "message": message, "hint": hint, "key": key}
     text = ",".join(
-        f'"{name}":' + json(value.encode("utf-8", "backslashreplace")).decode() for name, value in fields.items() if value
+        f'"{name}":' + json(value.encode("utf-8", "backslashreplace")).decode()
+        for name, value in fields.items()
+        if value
     )
     return "{" + text + (f',"code":{code}' if code else "") + "}"
 

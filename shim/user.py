@@ -39,7 +39,11 @@ def find_user(text: str, etc: bytes = b"/etc") -> Target:
     else:
         uid, gid, home, name = 0, 0, b"/", ""
         wrong.append(
-            Breach("", f"--user {text}: there is no user {wanted!r} in /etc/passwd", "add the user to the image, or use UID:GID")
+            Breach(
+                "",
+                f"--user {text}: there is no user {wanted!r} in /etc/passwd",
+                "add the user to the image, or use UID:GID",
+            )
         )
     groups = _table(etc + b"/group")
     supplementary: list[int] = []
@@ -50,7 +54,9 @@ def find_user(text: str, etc: bytes = b"/etc") -> Target:
         elif _is_id(group):
             gid = int(group)
         else:
-            wrong.append(Breach("", f"--user {text}: there is no group {group!r} in /etc/group", "add it, or use a GID"))
+            wrong.append(
+                Breach("", f"--user {text}: there is no group {group!r} in /etc/group", "add it, or use a GID")
+            )
     elif name:
         member = name.encode("utf-8", "surrogateescape")
         supplementary = [
@@ -70,9 +76,9 @@ def become(target: Target) -> None:
     import posix
 
     try:
-        if posix.getresuid() == (target.uid,) * 3 and posix.getresgid() == (target.gid,) * 3:
-            if posix.getuid() != 0 or sorted(posix.getgroups()) == target.groups:
-                return
+        is_target = posix.getresuid() == (target.uid,) * 3 and posix.getresgid() == (target.gid,) * 3
+        if is_target and (target.uid != 0 or sorted(posix.getgroups()) == target.groups):
+            return
         posix.setgroups(target.groups)
         posix.setresgid(target.gid, target.gid, target.gid)
         posix.setresuid(target.uid, target.uid, target.uid)
@@ -102,7 +108,9 @@ def _table(path: bytes) -> list[list[bytes]]:
     except OSError as error:
         if error.errno in (2, 20):
             return []  # scratch images have none
-        raise Refused([Breach("", f"{_text(path)} cannot be read: {error.strerror}", "make it world-readable")]) from None
+        raise Refused(
+            [Breach("", f"{_text(path)} cannot be read: {error.strerror}", "make it world-readable")]
+        ) from None
     return [line.split(b":") for line in data.split(b"\n") if line and line[:1] not in (b"#", b"+", b"-")]
 
 
@@ -111,7 +119,7 @@ def _entry(table: list[list[bytes]], wanted: str, fields: int) -> list[bytes] | 
     name = wanted.encode("utf-8", "surrogateescape")
     for column in (0, 2):
         for line in table:
-            if len(line) >= fields - 1 and line[column] == name and line[2].isdigit():
-                if fields == 4 or (len(line) >= 6 and line[3].isdigit()):
-                    return line
+            is_whole = len(line) >= fields - 1 and line[2].isdigit() and (fields == 4 or line[3].isdigit())
+            if is_whole and line[column] == name:
+                return line
     return None
