@@ -153,7 +153,7 @@ def _from_schema(
         other = specs.get(name)
         if name not in resolution.secrets and other is not None and name not in wrong:
             _from_schema(resolution, other, wrong, [*on_the_way, key])
-        if name not in resolution.secrets and not resolution.sources.env.get(name):
+        if not _is_there(name, resolution):
             absent.append(name)
     if not absent:
         try:
@@ -166,14 +166,6 @@ def _from_schema(
         resolution.secrets[key] = Resolved(key, Secret(value), COMPOSED, b"", spec.deliver)
     elif spec.default:
         resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
-    elif spec.is_required and not all(_is_reported(name, specs, wrong) for name in absent):
-        wrong[key] = [
-            Missing(
-                key,
-                f"{key} is required, and cannot be composed: nothing provides {', '.join(absent)}",
-                f"provide {', '.join(absent)}, or {key} itself",
-            )
-        ]
 
 
 def _check(key: str, resolution: Resolution, options: "Options") -> Breach | None:
@@ -186,7 +178,9 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
         if not is_required:
             return None
         if spec is not None and spec.composed is not None:
-            return None  # its parts are reported
+            return _uncomposed(key, spec.composed, resolution)
+        if key in sources.env:
+            return Missing(key, f"{key} is required, and is empty (from the environment)", "give it a value")
         return Missing(key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options))
     value = resolved.secret.reveal()
     where = _where(resolved)
@@ -206,8 +200,20 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
     return None
 
 
-def _is_reported(key: str, specs: "dict[str, KeySpec]", wrong: dict[str, list[Breach]]) -> bool:
-    return key in wrong or (key in specs and specs[key].is_required)
+def _uncomposed(key: str, composed: str, resolution: Resolution) -> Breach:
+    from shim.schema import references
+
+    absent = ", ".join(name for name in references(composed) if not _is_there(name, resolution))
+    return Missing(
+        key,
+        f"{key} is required, and cannot be composed: nothing provides {absent}",
+        f"provide {absent}, or {key} itself",
+    )
+
+
+def _is_there(key: str, resolution: Resolution) -> bool:
+    resolved = resolution.secrets.get(key)
+    return bool(resolution.sources.env.get(key) if resolved is None else resolved.secret)
 
 
 def _where(resolved: Resolved) -> str:
