@@ -1,0 +1,206 @@
+"""Freeze the way to exec: every hot module of `shim` becomes bytes in the executable. Run by `build`.
+
+Rules, checked here, so that a slow import or a missing extension module is an error of the build and not of a start:
+
+- A module of `shim` is hot unless `COLD` names it.
+- A hot module imports, at its top, only hot modules and C modules built into the interpreter's core.
+- Whatever else a module of `shim` imports anywhere must be importable with the built-in C modules alone: a static
+  interpreter has no ssl, no ctypes, no _json.
+
+Docstrings and annotations are dropped on the way; the interpreter would build them at every start.
+"""
+
+import argparse
+import ast
+import marshal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+# Never needed on the way to exec; imported from the archive, after kernel.finish_interpreter().
+COLD = ("__main__", "application", "ps", "report")
+# The twin of `_kernel` for an interpreter that was not frozen; not in the executable at all.
+UNFROZEN = ("kernel_unfrozen",)
+# Built in, but only of use once the interpreter is complete: importing it in the core alone crashes.
+NOT_IN_THE_CORE = ("_signal",)
+# What completing the interpreter imports before the archive can be read.
+ENCODINGS = ("encodings", "encodings.aliases", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
+
+_IMPORT_ALL = """
+import sys, types
+sys.path[:] = [path for path in sys.path if not path.endswith("lib-dynload")] + [sys.argv[1]]
+kernel = types.ModuleType("_kernel")
+kernel.__getattr__ = lambda name: lambda *arguments: None
+sys.modules["_kernel"] = kernel
+for name in sys.argv[2:]:
+    try:
+        __import__(name)
+    except ImportError as error:
+        print(f"{name}: {error}")
+"""
+
+
+class Import(NamedTuple):
+    """One name that a module imports, and where."""
+
+    name: str
+    line: int
+    is_at_top: bool
+    is_optional: bool
+
+
+def main() -> int:
+    """Write the header of frozen modules; return 1 and say why when a rule is broken."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", type=Path, help="the folder of the package `shim`")
+    parser.add_argument("header", type=Path, help="the C header to write")
+    arguments = parser.parse_args()
+    trees = {
+        _module_name(path): ast.parse(path.read_bytes(), path.name)
+        for path in sorted(arguments.package.glob("*.py"))
+        if path.stem not in UNFROZEN
+    }
+    hot = [name for name in trees if name.rpartition(".")[2] not in COLD]
+    mistakes = [*slow_imports(trees, hot), *missing_modules(trees, arguments.package)]
+    if mistakes:
+        sys.stderr.write("\n".join([*mistakes, ""]))
+        return 1
+    arguments.header.write_text(header(trees, hot))
+    return 0
+
+
+def slow_imports(trees: dict[str, ast.Module], hot: list[str]) -> Iterator[str]:
+    """Yield a line for each import at the top of a hot module that neither is hot nor built into the core."""
+    fast = {*hot, "_kernel", "sys", *sys.builtin_module_names}.difference(NOT_IN_THE_CORE)
+    for name in hot:
+        for found in imports(trees[name], trees):
+            if found.is_at_top and found.name not in fast:
+                yield (
+                    f"{name}, line {found.line}: imports {found.name} on the way to exec, where only built-in C "
+                    "modules and hot modules of shim are; import it where it is used, or list the module as COLD"
+                )
+
+
+def missing_modules(trees: dict[str, ast.Module], package: Path) -> Iterator[str]:
+    """Yield a line for each module that somebody imports and that needs what a static interpreter does not have."""
+    wanted = {found.name for tree in trees.values() for found in imports(tree, trees) if not found.is_optional}
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _IMPORT_ALL, str(package.parent), *sorted(wanted | set(trees))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        yield f"the import of everything ended with {done.returncode}: {done.stderr}"
+    for line in done.stdout.splitlines():
+        yield f"not importable with the built-in C modules alone: {line}"
+
+
+def imports(
+    node: ast.AST, known: dict[str, ast.Module], is_at_top: bool = True, is_optional: bool = False
+) -> Iterator[Import]:
+    """Yield what *node* imports; not what only a type checker sees, nor what stands in for a failed import."""
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name, node.lineno, is_at_top, is_optional) for alias in node.names)
+        return
+    if isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            yield Import(inner if inner in known else str(node.module), node.lineno, is_at_top, is_optional)
+        return
+    if isinstance(node, ast.If) and _is_type_checking(node.test):
+        return
+    is_optional = is_optional or (isinstance(node, ast.Try) and any(map(_catches_import_error, node.handlers)))
+    is_at_top = is_at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.ExceptHandler) and _catches_import_error(child)):
+            yield from imports(child, known, is_at_top, is_optional)
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return isinstance(test, ast.Name) and test.id == "TYPE_CHECKING"
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    return isinstance(handler.type, ast.Name) and handler.type.id in ("ImportError", "ModuleNotFoundError")
+
+
+def _module_name(path: Path) -> str:
+    return "shim" if path.stem == "__init__" else f"shim.{path.stem}"
+
+
+class _Stripped(ast.NodeTransformer):
+    """Drops docstrings, annotations and what only a type checker reads."""
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if _is_type_checking(node.test) and not node.orelse:
+            return ast.copy_location(ast.Pass(), node)
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        return ast.copy_location(ast.Assign([node.target], self.visit(node.value)), node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self._without_docstring(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._without_docstring(node)
+
+    def _without_docstring(self, node: ast.Module | ast.ClassDef | ast.FunctionDef) -> ast.AST:
+        if ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        self.generic_visit(node)
+        if not node.body and not isinstance(node, ast.Module):
+            node.body.append(ast.Pass())
+        return node
+
+
+def stripped_code(tree: ast.Module, file_name: str) -> bytes:
+    """Return *tree* as marshalled code without docstrings and annotations."""
+    bare = ast.fix_missing_locations(_Stripped().visit(tree))
+    return marshal.dumps(compile(bare, file_name, "exec", dont_inherit=True, optimize=2))
+
+
+def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
+    """Return the C tables of the hot modules, and of the encodings as CPython's own table of frozen modules."""
+    library = Path(ast.__file__).parent
+    lines = ["/* Written by freeze.py. */"]
+    for name in hot:
+        file_name = "shim/" + ("__init__" if name == "shim" else name.rpartition(".")[2]) + ".py"
+        lines.append(_array(name, stripped_code(trees[name], file_name)))
+    for name in ENCODINGS:
+        file_name = name.replace(".", "/") + ("/__init__.py" if name == "encodings" else ".py")
+        lines.append(_array(name, stripped_code(ast.parse((library / file_name).read_bytes()), file_name)))
+    lines.append("static const struct hot_module shim_hot_modules[] = {")
+    lines += [f'    {{"{name}", {_symbol(name)}, sizeof {_symbol(name)}}},' for name in hot]
+    lines += ["};", "static const struct _frozen shim_frozen_modules[] = {"]
+    lines += [
+        f'    {{"{name}", {_symbol(name)}, (int)sizeof {_symbol(name)}, {int(name == "encodings")}, NULL}},'
+        for name in ENCODINGS
+    ]
+    return "\n".join([*lines, "    {NULL, NULL, 0, 0, NULL},", "};", ""])
+
+
+def _symbol(name: str) -> str:
+    return "code_of_" + name.replace(".", "_")
+
+
+def _array(name: str, code: bytes) -> str:
+    rows = (",".join(map(str, code[start : start + 32])) for start in range(0, len(code), 32))
+    return f"static const unsigned char {_symbol(name)}[] = {{\n" + ",\n".join(rows) + "};"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

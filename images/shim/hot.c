@@ -1,0 +1,153 @@
+/* `import` on the way to exec: three kinds of modules, each by the shortest road.
+ *
+ * A hot module of shim is made from the bytes in this executable. A C module that is built in is left to importlib.
+ * The first import of anything else completes the interpreter, gives `import` back, and goes on as anywhere.
+ * importlib could do all that too: with a spec, a loader, a lock and a finder for each module, which takes longer than
+ * the modules themselves.
+ */
+#include <Python.h>
+#include <marshal.h>
+#include <string.h>
+
+#include "hot.h"
+#include "start.h"
+
+static const struct hot_module *hot_modules;
+static size_t hot_count;
+static PyObject *plain_import; /* builtins.__import__ while ours stands in its place */
+
+static const struct hot_module *find_hot(const char *name)
+{
+    for (size_t i = 0; i < hot_count; i++)
+        if (strcmp(hot_modules[i].name, name) == 0)
+            return &hot_modules[i];
+    return NULL;
+}
+
+/* Return whether importlib needs no more than the core to import it. */
+static int is_there(PyObject *module_name, const char *name)
+{
+    if (PyDict_Contains(PyImport_GetModuleDict(), module_name) == 1)
+        return 1;
+    for (const struct _inittab *entry = PyImport_Inittab; entry->name != NULL; entry++)
+        if (strcmp(entry->name, name) == 0)
+            return 1;
+    return 0;
+}
+
+/* Return the module as a borrowed reference: sys.modules holds it. */
+static PyObject *load(const struct hot_module *hot)
+{
+    PyObject *name = PyUnicode_InternFromString(hot->name);
+    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    const char *short_name = strrchr(hot->name, '.');
+    PyObject *code, *dictionary, *parent, *done = NULL;
+
+    Py_XDECREF(module);
+    if (module != NULL || PyErr_Occurred()) {
+        Py_XDECREF(name);
+        return module;
+    }
+    parent = short_name ? load(find_hot("shim")) : NULL;
+    module = short_name && parent == NULL ? NULL : PyImport_AddModule(hot->name);
+    code = module ? PyMarshal_ReadObjectFromString((const char *)hot->code, (Py_ssize_t)hot->size) : NULL;
+    dictionary = module ? PyModule_GetDict(module) : NULL;
+    if (code != NULL && PyDict_SetItemString(dictionary, "__builtins__", PyEval_GetBuiltins()) == 0) {
+        if (parent == NULL) { /* the package: empty until the archive is open */
+            PyObject *path = PyList_New(0);
+
+            if (path != NULL && PyDict_SetItemString(dictionary, "__path__", path) == 0)
+                done = PyEval_EvalCode(code, dictionary, dictionary);
+            Py_XDECREF(path);
+        } else {
+            done = PyEval_EvalCode(code, dictionary, dictionary);
+        }
+    }
+    Py_XDECREF(code);
+    if (done != NULL && parent != NULL && PyObject_SetAttrString(parent, short_name + 1, module) < 0)
+        Py_CLEAR(done);
+    if (done == NULL && module != NULL) {
+        PyObject *type, *value, *trace;
+
+        PyErr_Fetch(&type, &value, &trace);
+        if (PyDict_DelItem(PyImport_GetModuleDict(), name) < 0)
+            PyErr_Clear();
+        PyErr_Restore(type, value, trace);
+    }
+    Py_DECREF(name);
+    Py_XDECREF(done);
+    return done ? module : NULL;
+}
+
+/* `from shim import a, b`: load those that are modules. Return 0 when one is neither hot nor there, -1 on an error. */
+static int load_names(PyObject *package, PyObject *names)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        PyObject *name = PyTuple_GET_ITEM(names, i);
+        const struct hot_module *hot;
+        char full_name[128];
+
+        if (PyDict_Contains(PyModule_GetDict(package), name))
+            continue;
+        PyOS_snprintf(full_name, sizeof full_name, "shim.%s", PyUnicode_AsUTF8(name));
+        hot = find_hot(full_name);
+        if (hot == NULL)
+            return 0;
+        if (load(hot) == NULL)
+            return -1;
+    }
+    return 1;
+}
+
+static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    /* __import__(name, globals, locals, fromlist, level), as the interpreter calls it */
+    PyObject *names = count > 3 ? arguments[3] : NULL;
+    const char *name = count > 0 && PyUnicode_Check(arguments[0]) ? PyUnicode_AsUTF8(arguments[0]) : NULL;
+    const struct hot_module *hot = name ? find_hot(name) : NULL;
+    PyObject *module;
+
+    (void)self;
+    PyErr_Clear();
+    if (hot != NULL) {
+        module = load(hot);
+        if (module == NULL)
+            return NULL;
+        if (names == NULL || !PyTuple_Check(names) || PyTuple_GET_SIZE(names) == 0)
+            return Py_XNewRef(load(find_hot("shim")));
+        if (strcmp(name, "shim") != 0)
+            return Py_NewRef(module);
+        switch (load_names(module, names)) {
+        case 1:
+            return Py_NewRef(module);
+        case -1:
+            return NULL;
+        }
+    }
+    if ((hot != NULL || name == NULL || !is_there(arguments[0], name)) && shim_finish_interpreter() < 0)
+        return NULL;
+    return PyObject_Vectorcall(plain_import, arguments, (size_t)count, NULL);
+}
+
+static PyMethodDef import_method = {"__import__", (PyCFunction)(void (*)(void))import, METH_FASTCALL, NULL};
+
+PyObject *shim_start_imports(const struct hot_module *modules, size_t count)
+{
+    PyObject *builtins = PyImport_AddModule("builtins");
+    PyObject *ours = PyCFunction_New(&import_method, NULL);
+    PyObject *kernel = shim_kernel_module();
+
+    hot_modules = modules;
+    hot_count = count;
+    plain_import = builtins ? PyObject_GetAttrString(builtins, "__import__") : NULL;
+    if (plain_import == NULL || ours == NULL || kernel == NULL ||
+        PyDict_SetItemString(PyImport_GetModuleDict(), "_kernel", kernel) < 0 ||
+        PyObject_SetAttrString(builtins, "__import__", ours) < 0)
+        return NULL;
+    return load(find_hot("shim.main"));
+}
+
+int shim_end_imports(void)
+{
+    return PyObject_SetAttrString(PyImport_AddModule("builtins"), "__import__", plain_import);
+}

@@ -1,0 +1,19 @@
+/* Importing the hot modules (hot.c). */
+#ifndef SHIM_HOT_H
+#define SHIM_HOT_H
+
+#include <Python.h>
+
+struct hot_module {
+    const char *name;
+    const unsigned char *code; /* marshalled */
+    size_t size;
+};
+
+/* Take over `import` until the interpreter is complete; return the module shim.main. */
+PyObject *shim_start_imports(const struct hot_module *modules, size_t count);
+
+/* Give `import` back. */
+int shim_end_imports(void);
+
+#endif

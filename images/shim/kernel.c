@@ -1,0 +1,482 @@
+/* The module `_kernel`: what the way to exec needs of Linux and CPython's own modules cannot do exactly.
+ *
+ * argv and environment are lists of bytes as the kernel laid them down, so that duplicates, entries without "=" and
+ * bytes that are no text pass through. Signals are handled by raw system calls: libc keeps two of the 64 for itself.
+ * typing/_kernel.pyi says what each function promises.
+ */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hot.h"
+#include "start.h"
+
+#define LAST_SIGNAL 64
+#define BIT(number) (UINT64_C(1) << ((number) - 1))
+#define ALL_SIGNALS (~UINT64_C(0))
+
+/* --- signals ------------------------------------------------------------------------------------------------ */
+
+/* rt_sigaction(2) as the kernel takes it, the same on x86-64 and arm64. */
+struct action {
+    void (*handler)(int);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+/* Their default action ends no process (signal(7)), or they are of our own making: a fault is delivered even while it
+ * is blocked, and a write of ours that fails (PIPE, XFSZ) must not end the start. */
+#define NEVER_ENDS_THE_START                                                                                           \
+    (BIT(SIGKILL) | BIT(SIGSTOP) | BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGTSTP) | BIT(SIGTTIN) | BIT(SIGTTOU) |          \
+     BIT(SIGURG) | BIT(SIGWINCH) | BIT(SIGPIPE) | BIT(SIGXFSZ) | BIT(SIGSEGV) | BIT(SIGBUS) | BIT(SIGILL) |            \
+     BIT(SIGFPE) | BIT(SIGTRAP) | BIT(SIGSYS))
+
+static uint64_t ending_signals; /* those that have our handler */
+
+static int change_action(int number, const struct action *wanted, struct action *before)
+{
+    return (int)syscall(SYS_rt_sigaction, number, wanted, before, sizeof(uint64_t));
+}
+
+static void end_the_start(int number)
+{
+    _exit(128 + number);
+}
+
+static void never_returns(void)
+{
+}
+
+static PyObject *end_on_stop_signals(PyObject *self, PyObject *none)
+{
+    /* x86-64 refuses to deliver without SA_RESTORER (0x04000000); where to return to does not matter, nobody does. */
+    struct action ours = {end_the_start, 0x04000000UL, never_returns, ALL_SIGNALS};
+    struct action before;
+
+    (void)self, (void)none;
+    for (int number = 1; number <= LAST_SIGNAL; number++) {
+        if (NEVER_ENDS_THE_START & BIT(number))
+            continue;
+        /* All are blocked, so that nothing happens between these two calls. */
+        if (change_action(number, &ours, &before) < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        if (before.handler == end_the_start || before.handler == SIG_DFL)
+            ending_signals |= BIT(number);
+        else if (change_action(number, &before, NULL) < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    shim_set_mask(ALL_SIGNALS & ~(ending_signals & ~shim_birth_mask));
+    Py_RETURN_NONE;
+}
+
+static PyObject *block_signals(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    shim_set_mask(ALL_SIGNALS);
+    Py_RETURN_NONE;
+}
+
+static PyObject *restore_signals(PyObject *self, PyObject *none)
+{
+    const struct action plain = {SIG_DFL, 0, NULL, 0};
+
+    (void)self, (void)none;
+    for (int number = 1; ending_signals != 0 && number <= LAST_SIGNAL; number++) {
+        if (!(ending_signals & BIT(number)))
+            continue;
+        if (change_action(number, &plain, NULL) < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        ending_signals &= ~BIT(number);
+    }
+    shim_set_mask(shim_birth_mask);
+    Py_RETURN_NONE;
+}
+
+static PyObject *set_mask(PyObject *self, PyObject *mask)
+{
+    uint64_t wanted = PyLong_AsUnsignedLongLong(mask);
+
+    (void)self;
+    if (PyErr_Occurred())
+        return NULL;
+    return PyLong_FromUnsignedLongLong(shim_set_mask(wanted));
+}
+
+static PyObject *disposition(PyObject *self, PyObject *argument)
+{
+    int number = (int)PyLong_AsLong(argument);
+    struct action now;
+
+    (void)self;
+    if (PyErr_Occurred())
+        return NULL;
+    if (change_action(number, NULL, &now) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromLong(now.handler == SIG_DFL ? 0 : now.handler == SIG_IGN ? 1 : 2);
+}
+
+static PyObject *set_disposition(PyObject *self, PyObject *arguments)
+{
+    struct action wanted = {SIG_DFL, 0, NULL, 0};
+    int number, kind;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "ii:set_disposition", &number, &kind))
+        return NULL;
+    if (kind != 0 && kind != 1) {
+        PyErr_SetString(PyExc_ValueError, "a disposition is 0 (default) or 1 (ignored)");
+        return NULL;
+    }
+    wanted.handler = kind ? SIG_IGN : SIG_DFL;
+    if (change_action(number, &wanted, NULL) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (number >= 1 && number <= LAST_SIGNAL)
+        ending_signals &= ~BIT(number);
+    Py_RETURN_NONE;
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static PyObject *wait_signal(PyObject *self, PyObject *timeout)
+{
+    const uint64_t all = ALL_SIGNALS;
+    double seconds = PyFloat_AsDouble(timeout);
+    double deadline;
+    siginfo_t info;
+    long number;
+
+    (void)self;
+    if (PyErr_Occurred())
+        return NULL;
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "a timeout is a number of seconds");
+        return NULL;
+    }
+    deadline = seconds < 0 ? 0 : seconds_now() + seconds;
+    for (;;) {
+        struct timespec left = {(time_t)(seconds > 1e9 ? 1e9 : seconds), 0};
+
+        left.tv_nsec = seconds > 1e9 ? 0 : (long)((seconds - (double)left.tv_sec) * 1e9);
+        number = syscall(SYS_rt_sigtimedwait, &all, &info, deadline == 0 ? NULL : &left, sizeof all);
+        if (number > 0)
+            break;
+        if (errno == EAGAIN)
+            Py_RETURN_NONE;
+        if (errno != EINTR)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        if (deadline != 0 && (seconds = deadline - seconds_now()) < 0)
+            seconds = 0;
+    }
+    return Py_BuildValue("iiIIik", (int)number, info.si_code, (unsigned)info.si_pid, (unsigned)info.si_uid,
+                         info.si_status, (unsigned long)info.si_value.sival_ptr);
+}
+
+static PyObject *queue_signal(PyObject *self, PyObject *arguments)
+{
+    union sigval value;
+    unsigned long bits;
+    int pid, number;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "iik:sigqueue", &pid, &number, &bits))
+        return NULL;
+    value.sival_ptr = (void *)bits;
+    if (sigqueue(pid, number, value) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+/* --- exec ---------------------------------------------------------------------------------------------------- */
+
+static char **strings(PyObject *list)
+{
+    Py_ssize_t count = PyList_GET_SIZE(list);
+    char **all = PyMem_RawCalloc((size_t)count + 1, sizeof *all);
+
+    if (all == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        /* With no length asked for, a NUL byte inside is refused. */
+        if (PyBytes_AsStringAndSize(PyList_GET_ITEM(list, i), &all[i], NULL) < 0) {
+            PyMem_RawFree(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
+static PyObject *replace_process(PyObject *self, PyObject *arguments)
+{
+    PyObject *argument_list, *environment_list;
+    char **argument_strings, **environment_strings;
+    const char *path;
+    int error;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "yO!O!:execve", &path, &PyList_Type, &argument_list, &PyList_Type,
+                          &environment_list))
+        return NULL;
+    argument_strings = strings(argument_list);
+    if (argument_strings == NULL)
+        return NULL;
+    environment_strings = strings(environment_list);
+    if (environment_strings == NULL) {
+        PyMem_RawFree(argument_strings);
+        return NULL;
+    }
+    shim_set_mask(shim_birth_mask);
+    execve(path, argument_strings, environment_strings);
+    error = errno;
+    shim_set_mask(ALL_SIGNALS);
+    PyMem_RawFree(argument_strings);
+    PyMem_RawFree(environment_strings);
+    errno = error;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* --- files and limits ---------------------------------------------------------------------------------------- */
+
+/* Read at most `wanted` bytes of an open regular file into a new bytes object. */
+static PyObject *contents(int descriptor, Py_ssize_t expected, Py_ssize_t wanted)
+{
+    char small[4096];
+    Py_ssize_t room = expected < (Py_ssize_t)sizeof small ? (Py_ssize_t)sizeof small : expected + 1;
+    Py_ssize_t length = 0;
+    PyObject *data = NULL;
+    char *place = small;
+
+    if (room > wanted)
+        room = wanted;
+    if (room > (Py_ssize_t)sizeof small) {
+        data = PyBytes_FromStringAndSize(NULL, room);
+        if (data == NULL)
+            return NULL;
+        place = PyBytes_AS_STRING(data);
+    }
+    for (;;) {
+        ssize_t got = read(descriptor, place + length, (size_t)(room - length));
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            Py_XDECREF(data);
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        length += got;
+        /* As long as the file said it is: the end. Longer or shorter than that, it changes while we read. */
+        if (got == 0 || length == wanted || (length == expected && expected > 0))
+            break;
+        if (length == room) {
+            room = room * 2 > wanted ? wanted : room * 2;
+            if (data == NULL) {
+                data = PyBytes_FromStringAndSize(NULL, room);
+                if (data == NULL)
+                    return NULL;
+                memcpy(PyBytes_AS_STRING(data), small, (size_t)length);
+            } else if (_PyBytes_Resize(&data, room) < 0) {
+                return NULL;
+            }
+            place = PyBytes_AS_STRING(data);
+        }
+    }
+    if (data == NULL)
+        return PyBytes_FromStringAndSize(small, length);
+    return _PyBytes_Resize(&data, length) < 0 ? NULL : data;
+}
+
+static PyObject *read_file(PyObject *self, PyObject *arguments)
+{
+    PyObject *data, *result;
+    Py_ssize_t limit;
+    struct stat status;
+    int follow, descriptor, error;
+    const char *path;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "ynp:read_file", &path, &limit, &follow))
+        return NULL;
+    if (limit < 0 || limit == PY_SSIZE_T_MAX) {
+        PyErr_SetString(PyExc_ValueError, "a limit is a number of bytes");
+        return NULL;
+    }
+    /* O_NONBLOCK: a FIFO or a device would let us wait for ever. */
+    do
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (follow ? 0 : O_NOFOLLOW));
+    while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (fstat(descriptor, &status) < 0) {
+        error = errno;
+        close(descriptor);
+        errno = error;
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (S_ISREG(status.st_mode))
+        data = contents(descriptor, (Py_ssize_t)status.st_size, limit + 1);
+    else
+        data = PyBytes_FromStringAndSize(NULL, 0);
+    close(descriptor);
+    if (data == NULL)
+        return NULL;
+    result = Py_BuildValue("ILN", (unsigned)status.st_mode, (long long)status.st_size, data);
+    return result;
+}
+
+static PyObject *control_process(PyObject *self, PyObject *arguments)
+{
+    unsigned long a2 = 0, a3 = 0, a4 = 0, a5 = 0;
+    int option, answer;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "i|kkkk:prctl", &option, &a2, &a3, &a4, &a5))
+        return NULL;
+    answer = prctl(option, a2, a3, a4, a5);
+    return answer < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(answer);
+}
+
+static PyObject *set_limit(PyObject *self, PyObject *arguments)
+{
+    struct rlimit limit;
+    unsigned long soft, hard;
+    int resource;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "ikk:setrlimit", &resource, &soft, &hard)) /* k: -1 is RLIM_INFINITY */
+        return NULL;
+    limit.rlim_cur = soft;
+    limit.rlim_max = hard;
+    if (setrlimit(resource, &limit) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *filesystem_type(PyObject *self, PyObject *argument)
+{
+    struct statfs status;
+    char *path;
+
+    (void)self;
+    if (PyBytes_AsStringAndSize(argument, &path, NULL) < 0)
+        return NULL;
+    if (statfs(path, &status) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return PyLong_FromUnsignedLong((unsigned long)status.f_type & 0xffffffffUL);
+}
+
+static PyObject *close_descriptors(PyObject *self, PyObject *arguments)
+{
+    unsigned int first, last;
+    struct rlimit limit;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "II:close_range", &first, &last))
+        return NULL;
+    if (syscall(SYS_close_range, first, last, 0) == 0)
+        Py_RETURN_NONE;
+    if (errno != ENOSYS && errno != EPERM) /* before Linux 5.9; some engines' filters answer EPERM instead */
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY && last >= limit.rlim_max)
+        last = (unsigned int)limit.rlim_max;
+    for (unsigned int descriptor = first; descriptor <= last && descriptor != ~0U; descriptor++)
+        close((int)descriptor);
+    Py_RETURN_NONE;
+}
+
+/* --- the interpreter ----------------------------------------------------------------------------------------- */
+
+int shim_finish_interpreter(void)
+{
+    static int is_finished;
+
+    if (is_finished)
+        return 0;
+    is_finished = 1;
+    if (shim_end_imports() < 0)
+        return -1;
+    if (shim_open_archive() != 0) {
+        PyErr_SetString(PyExc_SystemError, "the archive at the end of the executable cannot be opened");
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *finish_interpreter(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    if (shim_finish_interpreter() < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"finish_interpreter", finish_interpreter, METH_NOARGS, NULL},
+    {"end_on_stop_signals", end_on_stop_signals, METH_NOARGS, NULL},
+    {"block_signals", block_signals, METH_NOARGS, NULL},
+    {"restore_signals", restore_signals, METH_NOARGS, NULL},
+    {"execve", replace_process, METH_VARARGS, NULL},
+    {"read_file", read_file, METH_VARARGS, NULL},
+    {"prctl", control_process, METH_VARARGS, NULL},
+    {"setrlimit", set_limit, METH_VARARGS, NULL},
+    {"filesystem_type", filesystem_type, METH_O, NULL},
+    {"close_range", close_descriptors, METH_VARARGS, NULL},
+    {"wait_signal", wait_signal, METH_O, NULL},
+    {"disposition", disposition, METH_O, NULL},
+    {"set_disposition", set_disposition, METH_VARARGS, NULL},
+    {"set_mask", set_mask, METH_O, NULL},
+    {"sigqueue", queue_signal, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kernel", .m_size = -1, .m_methods = functions};
+
+static PyObject *bytes_of(char **all)
+{
+    PyObject *list = PyList_New(0);
+
+    for (; list != NULL && *all != NULL; all++) {
+        PyObject *item = PyBytes_FromString(*all);
+
+        if (item == NULL || PyList_Append(list, item) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static int add(PyObject *module, const char *name, PyObject *value)
+{
+    int failed = value == NULL || PyModule_AddObjectRef(module, name, value) < 0;
+
+    Py_XDECREF(value);
+    return failed;
+}
+
+PyObject *shim_kernel_module(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+
+    if (module == NULL || add(module, "argv", bytes_of(shim_argv)) || add(module, "environ", bytes_of(shim_environ)) ||
+        add(module, "birth_mask", PyLong_FromUnsignedLongLong(shim_birth_mask)))
+        Py_CLEAR(module);
+    return module;
+}

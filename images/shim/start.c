@@ -1,0 +1,83 @@
+/* The shim's start: every signal is blocked before anything else, then the core of CPython runs shim.main.run().
+ *
+ * Nothing here reads the environment, the file system or a locale: what the image sets for its own programs
+ * (LD_*, PYTHON*, LC_*) goes to the service untouched and cannot change what we do.
+ */
+#define _GNU_SOURCE
+#include <Python.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "hot.h"
+#include "start.h"
+#include "frozen.h"
+
+uint64_t shim_birth_mask;
+int shim_argc;
+char **shim_argv;
+char **shim_environ;
+
+uint64_t shim_set_mask(uint64_t mask)
+{
+    uint64_t before = 0;
+
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof mask);
+    return before;
+}
+
+/* The kernel drops a signal that PID 1 has not armed for, and the engine's first TERM can come at any moment: from
+ * here on it waits. Values pass through this process, so no core file and no debugger either; exec undoes that. */
+__attribute__((constructor(101))) static void be_careful(void)
+{
+    shim_birth_mask = shim_set_mask(~UINT64_C(0));
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static void stop_on(PyStatus status)
+{
+    if (PyStatus_Exception(status))
+        Py_ExitStatusException(status);
+}
+
+static void start_interpreter(void)
+{
+    PyPreConfig preconfig;
+    PyConfig config;
+
+    PyPreConfig_InitIsolatedConfig(&preconfig);
+    preconfig.utf8_mode = 1; /* names are UTF-8 with surrogateescape, whatever LC_ALL says */
+    preconfig.configure_locale = 0;
+    preconfig.coerce_c_locale = 0;
+    stop_on(Py_PreInitialize(&preconfig));
+
+    PyImport_FrozenModules = shim_frozen_modules;
+
+    PyConfig_InitIsolatedConfig(&config);
+    config.install_signal_handlers = 0; /* else SIGPIPE and SIGXFSZ are ignored from here on, and exec hands that on */
+    config.site_import = 0;
+    config.write_bytecode = 0;
+    config.pathconfig_warnings = 0;
+    config.module_search_paths_set = 1; /* empty: nothing is ever imported from a disk */
+#ifndef SHIM_PUBLIC_API
+    config._init_main = 0; /* the second half takes as long as the first: only when it is asked for */
+#endif
+    stop_on(Py_InitializeFromConfig(&config));
+    PyConfig_Clear(&config);
+}
+
+int main(int argc, char **argv, char **environment)
+{
+    PyObject *module, *done;
+
+    shim_argc = argc;
+    shim_argv = argv;
+    shim_environ = environment;
+    start_interpreter();
+    module = shim_start_imports(shim_hot_modules, sizeof shim_hot_modules / sizeof *shim_hot_modules);
+    done = module ? PyObject_CallMethod(module, "run", NULL) : NULL;
+    if (done == NULL)
+        PyErr_Print();
+    _exit(done ? 0 : 111);
+}

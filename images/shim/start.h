@@ -1,0 +1,26 @@
+/* What the parts of the shim's start code know of each other. */
+#ifndef SHIM_START_H
+#define SHIM_START_H
+
+#include <stdint.h>
+
+/* Bit N-1 is set when signal N was blocked as we were exec'ed. */
+extern uint64_t shim_birth_mask;
+extern int shim_argc;
+extern char **shim_argv;
+extern char **shim_environ;
+
+/* rt_sigprocmask(2) with all 64 signals: libc's own hides the two that its threads use. Returns the mask before. */
+uint64_t shim_set_mask(uint64_t mask);
+
+/* The module `_kernel` (kernel.c). */
+struct _object;
+struct _object *shim_kernel_module(void);
+
+/* Complete the interpreter: CPython's second half, the archive, and `import` as anywhere (kernel.c). -1: an exception. */
+int shim_finish_interpreter(void);
+
+/* What the bootloader does in an ordinary PyInstaller program, when something asks for it (bootloader.c). 0 when done. */
+int shim_open_archive(void);
+
+#endif

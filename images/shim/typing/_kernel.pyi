@@ -1,0 +1,50 @@
+"""The frozen shim's start code (kernel.c): what the kernel gives and takes, exactly as it does."""
+
+argv: list[bytes]
+environ: list[bytes]  # raw: in order, with duplicates and entries without "="
+birth_mask: int  # bit N-1: signal N was blocked when this process was exec'ed
+
+def finish_interpreter() -> None:
+    """Complete CPython and install PyInstaller's importer, once; before that only the core and shim's own modules."""
+
+def end_on_stop_signals() -> None:
+    """Let every signal that would end a process, pending ones included, end this one with 128 + N, PID 1 or not."""
+
+def block_signals() -> None:
+    """Block all 64 signals."""
+
+def restore_signals() -> None:
+    """Give dispositions and mask back as they were handed to this process."""
+
+def execve(path: bytes, argv: list[bytes], env: list[bytes], /) -> None:
+    """Replace this process, with the mask it was born with; blocks everything again when it raises OSError."""
+
+def read_file(path: bytes, limit: int, follow: bool, /) -> tuple[int, int, bytes]:
+    """Return st_mode, st_size and at most limit + 1 bytes (none unless it is a regular file). Never blocks."""
+
+def prctl(option: int, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /) -> int:
+    """Return what prctl(2) returns."""
+
+def setrlimit(resource: int, soft: int, hard: int, /) -> None:
+    """Set a limit of this process; -1 is RLIM_INFINITY."""
+
+def filesystem_type(path: bytes, /) -> int:
+    """Return f_type of statfs(2)."""
+
+def close_range(first: int, last: int, /) -> None:
+    """Close the descriptors from *first* to *last*, those that are open."""
+
+def wait_signal(timeout_seconds: float, /) -> tuple[int, int, int, int, int, int] | None:
+    """Return (number, code, pid, uid, status, value) of the next signal, all being blocked; negative: wait for ever."""
+
+def disposition(signo: int, /) -> int:
+    """Return 0 for the default action, 1 for ignored, 2 for a handler."""
+
+def set_disposition(signo: int, kind: int, /) -> None:
+    """Give the signal its default action (0) or ignore it (1)."""
+
+def set_mask(mask: int, /) -> int:
+    """Block exactly the signals of *mask*; return the mask before."""
+
+def sigqueue(pid: int, signo: int, value: int, /) -> None:
+    """Send a signal that carries a value."""
