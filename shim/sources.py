@@ -137,6 +137,8 @@ def _from_environment(
             sources.left_alone.append((variable, "programs read it as a path; --file-key " + key + " would take it"))
         elif is_protected(key):
             sources.left_alone.append((variable, f"{key} changes what programs load; only the schema can ask for it"))
+        elif key.endswith("_"):
+            sources.left_alone.append((variable, "services that spell it __FILE (Grafana, Gitea) read it themselves"))
         elif allowed is not None and key not in allowed:
             sources.left_alone.append((variable, f"{key} is not in --only"))
         elif key:
