@@ -1,0 +1,198 @@
+"""How the numbers are taken: times by spawner.c, instructions by callgrind, memory from /proc, sizes from the files."""
+
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.bench.builds import Builds
+from tests.bench.programs import Program
+
+HERE = Path(__file__).parent
+# A program that takes longer than this sits out rounds, so that it does not eat the others' share of the time.
+MILLISECONDS_PER_ROUND = 12
+# Callgrind's counts are lost in the moment of exec, so they are written down every so many blocks of instructions.
+BLOCKS_PER_DUMP = 10_000
+
+FAILS = "does not work: "
+
+Row = dict[str, Any]
+
+
+def compile_spawner(place: Path) -> Path:
+    """Return the compiled spawner.c."""
+    spawner = place / "spawner"
+    options = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11"]
+    subprocess.run(["cc", *options, "-o", spawner, HERE / "spawner.c"], check=True)
+    return spawner
+
+
+def proven(program: Program) -> Program:
+    """Return the program once it has been seen to hand on the secret that it is timed for; else with what is wrong."""
+    if program.missing or program.proof is None:
+        return program
+    key, value = program.proof
+    command = [*program.prefix, "/usr/bin/printenv", key]
+    done = subprocess.run(command, env=dict(program.environment), capture_output=True, text=True, check=False)
+    if done.stdout == value + "\n":
+        return program
+    return replace(program, missing=FAILS + (done.stderr.splitlines() or [f"{key} does not arrive"])[0])
+
+
+def starts(spawner: Path, programs: list[Program], rounds: int) -> list[Row]:
+    """Return a row of times for each program, all of one interleaved run; the ratios are to the first."""
+    return _timed([str(spawner), str(rounds), str(MILLISECONDS_PER_ROUND)], programs)
+
+
+def cold_starts(spawner: Path, programs: list[Program], rounds: int) -> list[Row]:
+    """Return the same with the kernel's caches dropped before every start; no times when *rounds* is 0."""
+    missing = "" if rounds else "a tiny run leaves the kernel's caches alone"
+    if not os.access("/proc/sys/vm/drop_caches", os.W_OK):
+        missing = "only root may drop the kernel's caches"
+    if missing:
+        return [{**program.row, "missing": program.missing or missing} for program in programs]
+    return _timed([str(spawner), str(rounds), str(MILLISECONDS_PER_ROUND), "cold"], programs)
+
+
+def _timed(command: list[str], programs: list[Program]) -> list[Row]:
+    present = [program for program in programs if not program.missing]
+    done = subprocess.run(command, input=b"".join(map(_described, present)), stdout=subprocess.PIPE, check=True)
+    rows: list[Row] = []
+    lines = iter(done.stdout.decode().splitlines())
+    base: Row = {}
+    for program in programs:
+        if program.missing:
+            rows.append({**program.row, "missing": program.missing})
+            continue
+        count, median, p10, least, processor, faults = map(float, next(lines).split())
+        row: Row = {
+            **program.row,
+            "starts": int(count),
+            "median_us": median,
+            "p10_us": p10,
+            "min_us": least,
+            "processor_us": processor,
+            "page_faults": int(faults),
+        }
+        base = base or row
+        row["ratio"] = round(median / base["median_us"], 3)
+        row["ratio_p10"] = round(p10 / base["p10_us"], 3)
+        rows.append(row)
+    return rows
+
+
+def _described(program: Program) -> bytes:
+    """Return the program as spawner.c reads it."""
+    variables = [f"{name}={value}" for name, value in program.environment]
+    strings = [str(len(program.argv)), *program.argv, str(len(variables)), *variables]
+    return b"".join(os.fsencode(string) + b"\0" for string in strings)
+
+
+def instructions(programs: list[Program], place: Path) -> list[Row]:
+    """Return how many instructions each program executes until it becomes another, to about one in a hundred."""
+    valgrind = shutil.which("valgrind")
+    rows: list[Row] = []
+    for program in programs:
+        missing = program.missing or ("" if valgrind else "valgrind is not installed")
+        if missing:
+            rows.append({**program.row, "missing": missing})
+            continue
+        with tempfile.TemporaryDirectory(dir=place) as dumps:
+            options = [f"--dump-every-bb={BLOCKS_PER_DUMP}", f"--callgrind-out-file={dumps}/dump"]
+            command = [valgrind or "", "-q", "--tool=callgrind", *options, *program.argv]
+            done = subprocess.run(command, env=dict(program.environment), capture_output=True, text=True, check=False)
+            count = sum(map(_instructions_of, Path(dumps).iterdir()))
+        if done.returncode:
+            words = (done.stderr.splitlines() or [f"exit code {done.returncode}"])[0]
+            rows.append({**program.row, "missing": f"{FAILS}under valgrind: {words}"})
+        else:
+            rows.append({**program.row, "instructions": count})
+    return rows
+
+
+def _instructions_of(dump: Path) -> int:
+    for line in dump.read_text().splitlines():
+        if line.startswith("summary:"):
+            return int(line.split()[1])
+    return 0
+
+
+def sizes(builds: Builds) -> list[Row]:
+    """Return the bytes of each program on a disk, and in an image's layer (`gzip -9`)."""
+    places: list[tuple[str, Path | None, str]] = [
+        ("shim", builds.shim, builds.missing),
+        ("shim, public API only", builds.public_api_shim, builds.missing),
+        ("naive onedir", builds.onedir and builds.onedir.parent, builds.missing),
+        ("naive onefile", builds.onefile, builds.missing),
+    ]
+    for name in ("tini", "dumb-init", "gosu"):
+        found = shutil.which(name)
+        places.append((name, Path(found) if found else None, f"{name} is not installed"))
+    return [
+        {"program": name, "bytes": _bytes(path), "bytes_gzipped": _bytes_gzipped(path)}
+        if path
+        else {"program": name, "missing": missing}
+        for name, path, missing in places
+    ]
+
+
+def _bytes(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+    return sum(file.stat().st_size for file in files)
+
+
+def _bytes_gzipped(path: Path) -> int:
+    command = f'{"cat" if path.is_file() else "tar -cf -"} "$1" | gzip -9n | wc -c'
+    done = subprocess.run(["sh", "-c", command, "sh", path.name], cwd=path.parent, stdout=subprocess.PIPE, check=True)
+    return int(done.stdout)
+
+
+def resident(program: Program) -> Row:
+    """Return the KiB that stay in memory while the program waits for its child: all (RSS), and its own alone."""
+    if program.missing:
+        return {**program.row, "missing": program.missing}
+    with subprocess.Popen(
+        program.argv, env=dict(program.environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            if process.stdout.readline() != b"started\n":
+                words = process.stderr.readline().decode(errors="replace").strip()
+                return {**program.row, "missing": FAILS + (words or "its child was not started")}
+            _until(lambda: _fields(process.pid, "status")["State"].startswith("S"))
+            memory = _fields(process.pid, "smaps_rollup")
+        except PermissionError:
+            return {**program.row, "missing": "only root may look at its memory"}
+        finally:
+            process.terminate()
+    kib = {name: int(value.split()[0]) for name, value in memory.items() if value.endswith(" kB")}
+    return {
+        **program.row,
+        "rss_kib": kib["Rss"],
+        "private_kib": kib["Private_Clean"] + kib["Private_Dirty"],
+    }
+
+
+def _fields(pid: int, name: str) -> dict[str, str]:
+    fields = {}
+    for line in Path(f"/proc/{pid}/{name}").read_text().splitlines():
+        field, colon, value = line.partition(":")
+        if colon:
+            fields[field] = value.strip()
+    return fields
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    """Wait until the child has gone to sleep; there is no event for it, so look again a hundred times a second."""
+    poll = select.poll()
+    for _ in range(500):
+        if is_so():
+            return
+        poll.poll(10)
+    raise TimeoutError("it does not come to rest")
