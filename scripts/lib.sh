@@ -90,6 +90,7 @@ unpack_packages() { # SUITE DIR PACKAGE...
 }
 
 # Print one hash over the content and names of files, so that what is made from them is made once.
-content_hash() { # FILE|DIR...
-  find "$@" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16
+content_hash() { # FILE|DIR..., below the checkout
+  find "$@" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum |
+    sed "s|  $ROOT/|  |" | sha256sum | cut -c1-16
 }
