@@ -38,9 +38,9 @@ install_packages() {
   (
     flock 9
     export DEBIAN_FRONTEND=noninteractive
-    if ! apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$CACHE/apt.log" 2>&1; then
+    if ! apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >"$CACHE/apt.log" 2>&1; then
       apt-get update -qq >"$CACHE/apt.log" 2>&1 &&
-        apt-get install -y -qq --no-install-recommends "${missing[@]}" >>"$CACHE/apt.log" 2>&1
+        apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >>"$CACHE/apt.log" 2>&1
     fi
   ) 9>"$CACHE/apt.lock" || {
     tail -n 20 "$CACHE/apt.log" >&2
@@ -93,4 +93,33 @@ unpack_packages() { # SUITE DIR PACKAGE...
 content_hash() { # FILE|DIR..., below the checkout
   find "$@" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum |
     sed "s|  $ROOT/|  |" | sha256sum | cut -c1-16
+}
+
+# Wait until a line with one of the patterns stands in a log that something is still writing. Reading it is enough to
+# know: nothing is asked again and again.
+wait_for_line() { # FILE SECONDS PATTERN...
+  local file=$1 deadline=$((SECONDS + $2)) line log left pattern found=1
+  shift 2
+  exec {log}< <(exec tail -n +1 -F "$file" 2>/dev/null)
+  local reader=$!
+  while [ $found = 1 ] && left=$((deadline - SECONDS)) && [ $left -gt 0 ] && IFS= read -r -t "$left" -u "$log" line; do
+    for pattern in "$@"; do
+      case $line in *"$pattern"*) found=0 ;; esac
+    done
+  done
+  kill "$reader" 2>/dev/null || true
+  exec {log}<&-
+  return $found
+}
+
+# Print the path of a Python that is new enough; Debian's own before any that a user has put in front of it.
+recent_python() {
+  local name
+  for name in /usr/bin/python3.11 python3.11 python3.12 python3.13 python3.14 python3; do
+    if has "$name" && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+      command -v "$name"
+      return
+    fi
+  done
+  die "there is no Python 3.11 or newer" "install python3"
 }
