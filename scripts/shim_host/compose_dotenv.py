@@ -197,13 +197,13 @@ class Reading:
     def _expanded(self, line: int, key: str, value: str) -> str:
         if "$" not in value:
             return value
-        references = _References(self.lookup, self.earlier)
+        references = References(self.lookup, self.earlier)
         try:
             result = references.expanded(value)
-        except (_InvalidReference, RecursionError) as error:
+        except (InvalidReference, RecursionError) as error:
             # No name of a variable is shown: in `pa$$word` written as `pa$word` it is a part of the password.
             hint = "put single quotes around a value that holds $, or write $$ for each"
-            problem = str(error) if isinstance(error, _InvalidReference) else "the references are nested too deeply"
+            problem = str(error) if isinstance(error, InvalidReference) else "the references are nested too deeply"
             raise Malformed(line, f"{key}: {problem}", hint) from None
         hint = "put single quotes around the value if the $ belongs to it"
         if references.missed:
@@ -225,12 +225,12 @@ def _unescaped(match: re.Match[str]) -> str:
     return "\\" + octal  # Compose loses the zero of what is no octal escape
 
 
-class _InvalidReference(Exception):
-    pass
+class InvalidReference(Exception):
+    """Compose would refuse the text: a malformed `${...}`, or a required variable that is not set."""
 
 
-class _References:
-    """Replaces references in one value; remembers whether there were any, and whether one led nowhere."""
+class References:
+    """Replaces references in a value (Compose files have the same); remembers if any were found, or led nowhere."""
 
     def __init__(self, lookup: Lookup, earlier: Mapping[str, str]) -> None:
         self.lookup = lookup
@@ -239,10 +239,16 @@ class _References:
         self.missed = False
 
     def value_of(self, name: str) -> str | None:
+        """Return what *name* stands for, or None."""
         value = self.lookup(name)
         return self.earlier.get(name) if value is None else value
 
     def expanded(self, text: str) -> str:
+        """Return *text* with every reference replaced.
+
+        Raises:
+            InvalidReference: Compose would refuse it.
+        """
         done = []
         waiting = [text]
         while waiting:
@@ -258,7 +264,7 @@ class _References:
             elif match["plain"]:
                 done.append(self.plain(match["plain"]))
             elif match["name"] is None:
-                raise _InvalidReference("${ begins a reference that has no valid name, operator or end")
+                raise InvalidReference("${ begins a reference that has no valid name, operator or end")
             elif match["operator"] is None:
                 done.append(self.plain(match["name"]))
             else:
@@ -268,6 +274,7 @@ class _References:
         return "".join(done)
 
     def plain(self, name: str) -> str:
+        """Return what a reference without an operator stands for."""
         value = self.value_of(name)
         self.found = True
         self.missed |= value is None
@@ -284,7 +291,7 @@ class _References:
         if operator[-1] == "+":
             return word if is_there else (value or "")
         if not is_there:
-            raise _InvalidReference("a variable it requires (${NAME?message}) is not set")
+            raise InvalidReference("a variable it requires (${NAME?message}) is not set")
         return value or ""
 
 
