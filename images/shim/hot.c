@@ -1,6 +1,7 @@
-/* `import` on the way to exec: three kinds of modules, each by the shortest road.
+/* `import` on the way to exec: each kind of module by the shortest road.
  *
- * A hot module of shim is made from the bytes in this executable. A C module that is built in is left to importlib.
+ * A hot module of shim is made from the bytes in this executable. A C module that is built in is left to importlib,
+ * but for `posix`, which is ours (posix.c).
  * The first import of anything else completes the interpreter, gives `import` back, and goes on as anywhere.
  * importlib could do all that too: with a spec, a loader, a lock and a finder for each module, which takes longer than
  * the modules themselves.
@@ -15,6 +16,7 @@
 static const struct hot_module *hot_modules;
 static size_t hot_count;
 static PyObject *plain_import; /* builtins.__import__ while ours stands in its place */
+static PyObject *quick_posix;
 
 static const struct hot_module *find_hot(const char *name)
 {
@@ -124,6 +126,8 @@ static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t c
             return NULL;
         }
     }
+    if (name != NULL && strcmp(name, "posix") == 0)
+        return Py_NewRef(quick_posix);
     if ((hot != NULL || name == NULL || !is_there(arguments[0], name)) && shim_finish_interpreter() < 0)
         return NULL;
     return PyObject_Vectorcall(plain_import, arguments, (size_t)count, NULL);
@@ -140,7 +144,8 @@ PyObject *shim_start_imports(const struct hot_module *modules, size_t count)
     hot_modules = modules;
     hot_count = count;
     plain_import = builtins ? PyObject_GetAttrString(builtins, "__import__") : NULL;
-    if (plain_import == NULL || ours == NULL || kernel == NULL ||
+    quick_posix = plain_import ? shim_posix_module(plain_import) : NULL;
+    if (quick_posix == NULL || ours == NULL || kernel == NULL ||
         PyDict_SetItemString(PyImport_GetModuleDict(), "_kernel", kernel) < 0 ||
         PyObject_SetAttrString(builtins, "__import__", ours) < 0)
         return NULL;

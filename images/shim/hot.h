@@ -16,4 +16,7 @@ PyObject *shim_start_imports(const struct hot_module *modules, size_t count);
 /* Give `import` back. */
 int shim_end_imports(void);
 
+/* What `import posix` gives until then (posix.c). */
+PyObject *shim_posix_module(PyObject *plain_import);
+
 #endif

@@ -69,9 +69,10 @@ static PyObject *end_on_stop_signals(PyObject *self, PyObject *none)
     for (int number = 1; number <= LAST_SIGNAL; number++) {
         if (NEVER_ENDS_THE_START & BIT(number))
             continue;
-        /* All are blocked, so that nothing happens between these two calls. */
+        /* All are blocked, so that nothing happens between these two calls. A signal that some layer below keeps for
+         * itself (valgrind does) stays blocked until the service has it. */
         if (change_action(number, &ours, &before) < 0)
-            return PyErr_SetFromErrno(PyExc_OSError);
+            continue;
         if (before.handler == end_the_start || before.handler == SIG_DFL)
             ending_signals |= BIT(number);
         else if (change_action(number, &before, NULL) < 0)
@@ -411,7 +412,8 @@ int shim_finish_interpreter(void)
     if (is_finished)
         return 0;
     is_finished = 1;
-    if (shim_end_imports() < 0)
+    PyGC_Enable();
+    if (shim_intern_library() < 0 || shim_end_imports() < 0)
         return -1;
     if (shim_open_archive() != 0) {
         PyErr_SetString(PyExc_SystemError, "the archive at the end of the executable cannot be opened");

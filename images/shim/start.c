@@ -35,6 +35,30 @@ __attribute__((constructor(101))) static void be_careful(void)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
+#ifndef SHIM_PUBLIC_API
+/* At each start CPython interns every string of every module frozen into libpython (os, site, runpy and so on): an
+ * eighth of the work, and half a megabyte of its data copied. The linker puts this in the place of that function
+ * (--wrap), and those modules get what they are due before the first of them is imported. */
+int __wrap__Py_Deepfreeze_Init(void);
+int __real__Py_Deepfreeze_Init(void);
+
+int __wrap__Py_Deepfreeze_Init(void)
+{
+    PyGC_Disable(); /* this runs before there is any garbage; start_interpreter() says why */
+    return 0;
+}
+
+int shim_intern_library(void)
+{
+    return __real__Py_Deepfreeze_Init();
+}
+#else
+int shim_intern_library(void)
+{
+    return 0;
+}
+#endif
+
 static void stop_on(PyStatus status)
 {
     if (PyStatus_Exception(status))
@@ -65,6 +89,7 @@ static void start_interpreter(void)
 #endif
     stop_on(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
+    PyGC_Disable(); /* exec is the garbage collector; whoever stays enables it (kernel.c) */
 }
 
 int main(int argc, char **argv, char **environment)
