@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""The command line of the host side. A command is loaded when it runs, so that `--help` stays quick."""
+
+import os
+import sys
+
+# Behind everything else, never in front: the checkout's ./secrets would stand before the standard library's module.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import click
+from shim_host import report
+from shim_host.errors import FAILED, INTERRUPTED, Ended
+
+from shim import __version__
+
+# Command: where it is in shim_host, and its line in --help.
+COMMANDS = {
+    "create-from-env": ("commands_env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
+    "generate": ("commands_env:generate", "Make new values as the schema says, into ./secrets."),
+}
+
+EXAMPLES = """\b
+Examples:
+  manage-secrets create-from-env .env --dry-run
+  manage-secrets create-from-env .env --generate-missing
+  manage-secrets COMMAND --help
+
+\b
+Exit codes: 0 clean, 1 findings or refused, 2 usage, 111 the engine or the file
+system failed (a retry may help), 130 interrupted.
+
+\b
+Completion: eval "$(_MANAGE_SECRETS_COMPLETE=bash_source manage-secrets)"
+(zsh_source and fish_source for those shells)
+"""
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        """Return the names of all commands, in the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the command, imported now; None when there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(import_module(f"shim_host.{module}"), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table of commands without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name=report.PROGRAM)
+def cli() -> None:
+    """From .env to ./secrets to Docker secrets, and back from any mistake.
+
+    Data goes to stdout, talk to stderr; no value is ever printed.
+    """
+
+
+def main() -> None:
+    """Run the command line; an error becomes a message and an exit code."""
+    try:
+        code = cli.main(prog_name=report.PROGRAM, standalone_mode=False)
+        end(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as error:
+        end(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        end(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        report.say("interrupted")
+        end(INTERRUPTED)
+    except Ended as ended:
+        report.explain(ended)
+        end(ended.code)
+    except BrokenPipeError:
+        # Nobody reads stdout any more; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        end(0)
+    except Exception as error:  # noqa: BLE001  (a bug: said as one, without the message, which may hold a value)
+        explain_bug(error)
+        end(FAILED)
+
+
+def explain_bug(error: BaseException) -> None:
+    """Say where a bug showed: the places in the code, and the kind of error, but no message and no local variable."""
+    import traceback
+
+    report.say(f"internal error: {type(error).__name__}")
+    for frame in traceback.extract_tb(error.__traceback__):
+        report.say(f"  {os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}")
+    report.say("hint: this is a mistake in manage-secrets; please report these lines")
+
+
+def end(code: int) -> None:
+    """End with *code*, unless it is said already by falling off the end."""
+    if code:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

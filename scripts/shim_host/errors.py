@@ -1,0 +1,33 @@
+"""What ends a command of `manage-secrets`, and with which exit code. No exception ever holds a value."""
+
+CLEAN = 0
+REFUSED = 1  # findings, or a refusal: you must change or confirm something
+USAGE = 2
+FAILED = 111  # the engine or the file system failed; a retry may help
+INTERRUPTED = 130
+
+
+class Ended(Exception):
+    """A command cannot go on: what is wrong, and what to do about it."""
+
+    code = REFUSED
+
+    def __init__(self, message: str, *hints: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hints = hints
+
+
+class Refused(Ended):
+    """You must change or confirm something; nothing was done that is not listed."""
+
+
+class Failed(Ended):
+    """The world failed: no engine, no space, no permission."""
+
+    code = FAILED
+
+
+def failed_file(verb: str, path: str, error: OSError) -> Failed:
+    """Return the `Failed` for an `OSError` met while doing *verb* to *path*."""
+    return Failed(f"cannot {verb} {path}: {error.strerror or type(error).__name__}")

@@ -1,0 +1,145 @@
+"""Names: each key has a file name that is also its mount target, and a versioned name in the Swarm; and back again.
+
+`DB_PASSWORD` is `db_password`. A key that is not all upper-case keeps its spelling. Where two keys would share a name
+(they differ only by case, which neither Windows nor the Swarm tells apart), or the Swarm, Windows or the shim would
+refuse it, the name is `k.` and the key written so that it can be read back: `.` switches between upper and lower case,
+`-2e` is the byte 0x2e.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from shim.secret import env_key, is_skipped
+
+# The Swarm takes 64 characters (swarmkit's name rules); a version of up to five digits must fit behind the name.
+MAX_SWARM_NAME = 64
+MAX_VERSIONED_BASE = MAX_SWARM_NAME - len(".v99999")
+_SWARM_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,62}[a-zA-Z0-9])?")
+_PREFIX = "k."
+_VERSIONED = re.compile(r"(?P<base>.+)\.v(?P<version>[1-9][0-9]{0,4})")
+# Windows refuses these with any extension (learn.microsoft.com, "Naming Files, Paths, and Namespaces").
+_WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def file_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return the file name of each of *keys*; no two are equal, not even when case is ignored."""
+    taken: dict[str, str] = {}
+    names: dict[str, str] = {}
+    # A key that is all upper-case comes first, so that its name does not depend on the others.
+    for key in sorted(set(keys), key=lambda key: (key != key.upper(), key)):
+        name = _plain_name(key)
+        if name is None or taken.setdefault(name.casefold(), key) != key:
+            name = encoded(key)
+        names[key] = name
+    return names
+
+
+def file_name(key: str) -> str:
+    """Return the file name of *key* where no other key is in its way."""
+    return file_names([key])[key]
+
+
+def key_of(name: str, known: Iterable[str] = ()) -> str:
+    """Return the key that the file *name* belongs to; an empty string when it belongs to none.
+
+    Args:
+        name: the file's name.
+        known: the keys that a schema or a `.env` names; they are looked at first.
+    """
+    known = set(known)
+    for key, its_name in file_names(known).items():
+        if its_name == name:
+            return key
+    decoded = _decoded(name)
+    return decoded if decoded is not None else env_key(name, known)
+
+
+def keys_of(names: Iterable[str], known: Iterable[str] = ()) -> dict[str, str]:
+    """Return the key of each of *names*, as `key_of` does, in one pass."""
+    known = set(known)
+    by_name = {name: key for key, name in file_names(known).items()}
+    keys = {}
+    for name in names:
+        decoded = _decoded(name)
+        keys[name] = by_name.get(name) or (env_key(name, known) if decoded is None else decoded)
+    return keys
+
+
+def swarm_base(name: str, stack: str = "") -> str:
+    """Return what stands before `.vN` in the Swarm for the file *name*; *stack* keeps equal keys of stacks apart."""
+    base = f"{stack}_{name}" if stack else name
+    if len(base) <= MAX_VERSIONED_BASE and _SWARM_NAME.fullmatch(base):
+        return base
+    digest = hashlib.sha256(base.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    start = re.sub(r"[^a-zA-Z0-9_.-]", "-", base).strip("_.-")[: MAX_VERSIONED_BASE - len(digest) - 1].rstrip("_.-")
+    return f"{start}.{digest}" if start else digest
+
+
+def versioned(base: str, version: int) -> str:
+    """Return the Swarm's name of version *version*."""
+    return f"{base}.v{version}"
+
+
+def split_version(name: str) -> tuple[str, int]:
+    """Return base and version of a Swarm name; version 0 when it has none."""
+    match = _VERSIONED.fullmatch(name)
+    return (match["base"], int(match["version"])) if match else (name, 0)
+
+
+def _plain_name(key: str) -> str | None:
+    """Return the name every reader would guess, or None where something would refuse it."""
+    name = key.lower() if key == key.upper() else key
+    fits = (
+        _SWARM_NAME.fullmatch(name)
+        and not name.lower().startswith(_PREFIX)
+        and not is_skipped(name)
+        and not _WINDOWS_DEVICE.fullmatch(name)
+    )
+    return name if fits else None
+
+
+def encoded(key: str) -> str:
+    """Return the other name of *key*: reversible, unless it is too long, when it ends in a digest."""
+    text = _PREFIX
+    is_lower = False
+    for character in key:
+        if character.isascii() and character.isalpha():
+            if character.islower() != is_lower:
+                is_lower = not is_lower
+                text += "."
+            text += character.lower()
+        elif character.isascii() and (character.isdigit() or character == "_"):
+            text += character
+        else:
+            text += "".join(f"-{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+    if not text[-1].isalnum():
+        text = text[:-1] + f"-{ord(text[-1]):02x}"
+    if len(text) <= MAX_SWARM_NAME:
+        return text
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return text[: MAX_SWARM_NAME - 18].rstrip("_.-") + "--" + digest
+
+
+def _decoded(name: str) -> str | None:
+    """Return the key that `encoded` made *name* from, or None."""
+    if not name.startswith(_PREFIX):
+        return None
+    data = b""
+    is_lower = False
+    at = len(_PREFIX)
+    while at < len(name):
+        character = name[at]
+        if character == ".":
+            is_lower = not is_lower
+        elif character == "-":
+            try:
+                data += bytes.fromhex(name[at + 1 : at + 3])
+            except ValueError:
+                return None
+            at += 2
+        else:
+            data += (character if is_lower else character.upper()).encode()
+        at += 1
+    key = data.decode("utf-8", "surrogateescape")
+    return key if encoded(key) == name else None

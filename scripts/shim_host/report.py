@@ -1,0 +1,97 @@
+"""Everything that is printed: data on stdout, talk on stderr. Values never come here, only keys, names and words."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from shim_host.errors import Ended, Refused
+
+PROGRAM = "manage-secrets"
+
+
+def shown(text: str) -> str:
+    """Return *text* fit for a terminal: what does not print is escaped, since names come from files and engines."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def say(message: str) -> None:
+    """Say on stderr what happens."""
+    print(f"{PROGRAM}: {shown(message)}", file=sys.stderr, flush=True)  # noqa: T201  (this room prints)
+
+
+def warn(message: str, hint: str = "") -> None:
+    """Say on stderr what is likely to surprise, and what to do about it."""
+    say(f"warning: {message}")
+    if hint:
+        say(f"hint: {hint}")
+
+
+def explain(ended: Ended) -> None:
+    """Say on stderr why a command ended."""
+    say(f"error: {ended.message}")
+    for hint in ended.hints:
+        say(f"hint: {hint}")
+
+
+def give_json(document: Any) -> None:
+    """Print *document* on stdout."""
+    import json
+
+    print(json.dumps(document, indent=2, ensure_ascii=True), flush=True)  # noqa: T201
+
+
+def give_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout: fitted to the terminal, or in plain columns for another program."""
+    cells = [[shown(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
+        for row in [columns, *cells]:
+            print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip(), flush=True)  # noqa: T201
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    Console(markup=False, highlight=False).print(table)
+
+
+def give_line(text: str) -> None:
+    """Print one line of data on stdout."""
+    print(shown(text), flush=True)  # noqa: T201
+
+
+@contextmanager
+def progress(what: str, count: int) -> "Iterator[Any]":
+    """Give a function to call after each of *count* pieces of work; on a terminal it moves a bar on stderr."""
+    if count < 20 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=count)
+        yield lambda: bar.advance(task)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on if *yes* was given, or the person at the terminal says so.
+
+    Raises:
+        Refused: nobody says so.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"this asks first: {question}", "add --yes to answer it, or --dry-run to see what would be done")
+    import click
+
+    if not click.confirm(f"{PROGRAM}: {shown(question)}", err=True):
+        raise Refused("nothing was changed")
