@@ -6,7 +6,7 @@ password = get_secret("DB_PASSWORD", required=True)
 
 import os
 
-from shim.errors import Breach, Missing, Refused
+from shim.errors import Breach, Missing, Refused, Unreadable
 from shim.secret import fingerprint as fingerprint
 from shim.secret import read_secret, shown_path
 from shim.sources import DEFAULT_ROOTS, Sources, gather
@@ -70,18 +70,19 @@ def _first(name: str, sources: Sources) -> bytes | None:
     pointer = sources.pointers.get(name)
     if pointer is not None:
         return read_secret(pointer[0], name, pointer[1]).reveal()
-    for breach in sources.breaches:
-        if breach.key in (name, ""):
-            raise breach
-    place = sources.roots.get(name)
-    if place is not None:
-        try:
-            return read_secret(place[0], name, place[1]).reveal()
-        except Missing:
-            if name not in sources.env:
-                raise
     value = sources.env.get(name)
-    return os.fsencode(value) if isinstance(value, str) else value
+    place = sources.roots.get(name)
+    try:
+        for breach in sources.breaches:
+            if breach.key in (name, ""):
+                raise breach
+        if place is not None:
+            return read_secret(place[0], name, place[1]).reveal()
+    except (Missing, Unreadable):
+        # The shim read it as root and handed it over, before it became the service's user; or it links to nothing.
+        if not value:
+            raise
+    return value
 
 
 __all__ = ["DEFAULT_ROOTS", "SecretNotFound", "fingerprint", "get_secret", "read_secret_or_env"]

@@ -69,7 +69,10 @@ def _filled(source: str, resolution: "Resolution", breaches: list[Breach]) -> by
         breaches.append(Breach("", f"the template {source}: {mistake}", "a dollar that is meant as one is written $$"))
         return None
     unknown = dict.fromkeys(part[0] for part in parts if isinstance(part, tuple) and not _is_known(part[0], resolution))
+    said = {breach.key for breach in breaches}
     for key in unknown:
+        if key in said:
+            continue
         breaches.append(
             Missing(
                 key, f"the template {source} refers to {key}, and nothing provides it", f"provide {key}, or $${{…}}"
@@ -193,6 +196,7 @@ def hand_over(
                 delivered.variables[key + "_FILE"] = path
         for file in rendered:
             _replace(file, target)
+            delivered.files.append(file.path)
         if target is not None and delivered.folder:
             posix.chown(delivered.folder, target.uid, target.gid)
     except OSError as error:

@@ -40,6 +40,8 @@ def child_environment(
     if options.clear_env:
         listed = (*_BASICS, *resolution.sources.asked, *options.only, *options.file_key)
         kept = {key.encode("utf-8", "surrogateescape") for key in listed}
+        if options.keep_file_vars:
+            kept.update((key + "_FILE").encode("utf-8", "surrogateescape") for key in resolution.sources.pointers)
     child = [entry for entry in environ if _stays(entry, dropped, kept)]
     child += added
     return child

@@ -5,9 +5,11 @@ ignored (CPython ignores both from birth, so they are given back as default, whi
 """
 
 import ctypes
+import errno
 import os
 import signal
 import sys
+import time
 
 from shim.secret import read_file as read_file
 
@@ -20,6 +22,7 @@ _ENDING = frozenset(
     | {number for number in signal.valid_signals() if number >= signal.SIGRTMIN}
 )
 _libc = ctypes.CDLL(None, use_errno=True)
+_EVERY_BIT = ctypes.create_string_buffer(b"\xff" * 128)  # a sigset_t with all signals
 
 
 def _raw(name: str) -> list[bytes] | None:
@@ -28,13 +31,13 @@ def _raw(name: str) -> list[bytes] | None:
             text = file.read()
     except OSError:
         return None
-    return text.split(b"\0")[:-1] if text.endswith(b"\0") else text.split(b"\0")
+    return text.removesuffix(b"\0").split(b"\0") if text else []
 
 
 def _raw_environ() -> list[bytes]:
     # os.environ loses duplicates and entries without "=", and has what CPython added (LC_CTYPE, PEP 538).
     raw = _raw("environ")
-    if raw is None or raw == [b""]:
+    if raw is None:
         return [name + b"=" + value for name, value in os.environb.items()]
     return raw
 
@@ -134,13 +137,29 @@ def wait_signal(timeout_seconds: float) -> tuple[int, int, int, int, int, int] |
 
     A negative timeout waits for ever. All signals must be blocked.
     """
-    if timeout_seconds < 0:
-        info: signal.struct_siginfo | None = signal.sigwaitinfo(_ALL_SIGNALS)
-    else:
-        info = signal.sigtimedwait(_ALL_SIGNALS, timeout_seconds)
-    if info is None:
-        return None
-    return info.si_signo, info.si_code, info.si_pid, info.si_uid, info.si_status, 0
+    deadline = time.monotonic() + timeout_seconds
+    info = (ctypes.c_int * 32)()
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        limit = (ctypes.c_long * 2)(int(left), int(left % 1 * 1e9))
+        number = _libc.sigtimedwait(_EVERY_BIT, info, None if timeout_seconds < 0 else limit)
+        if number > 0:
+            # siginfo_t of a 64-bit Linux: signo, errno, code, padding, pid, uid, then a status or a value
+            return number, info[2], info[4], info[5] & 0xFFFFFFFF, info[6], info[6] & 0xFFFFFFFF | info[7] << 32
+        error = ctypes.get_errno()
+        if error == errno.EAGAIN:
+            return None
+        if error != errno.EINTR:
+            raise OSError(error, os.strerror(error))
+
+
+def signal_descriptor() -> int:
+    """Return a new descriptor that can be read when a signal is pending (signalfd(2)), closed on exec."""
+    descriptor: int = _libc.signalfd(-1, _EVERY_BIT, os.O_CLOEXEC | os.O_NONBLOCK)
+    if descriptor < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return descriptor
 
 
 def disposition(number: int) -> int:

@@ -44,11 +44,14 @@ def execute(argv: list[bytes], environment: list[bytes]) -> "CannotStart":
             number = error.errno
             if number == _EACCES:
                 denied = denied or path
-            elif number == _ENOENT and _exists(path):
-                return _no_interpreter(argv[0], path)
             elif number not in (_ENOENT, _ENOTDIR):
                 return _failed(argv[0], path, error)
-    return _denied(argv[0], denied) if denied else _not_found(argv[0], environment)
+    if denied:
+        return _denied(argv[0], denied)
+    for path in candidates(argv[0], environment):
+        if _exists(path):  # execve(2) says ENOENT of the interpreter as well
+            return _no_interpreter(argv[0], path)
+    return _not_found(argv[0], environment)
 
 
 def _exists(path: bytes) -> bool:
@@ -92,11 +95,13 @@ def _denied(program: bytes, path: bytes) -> CannotStart:
 
 
 def _no_interpreter(program: bytes, path: bytes) -> CannotStart:
-    _, _, head = kernel.read_file(path, 254, True)
+    try:
+        _, _, head = kernel.read_file(path, 254, True)
+    except OSError:  # it may be executed, but not read
+        head = b"#!"
     if head.startswith(b"#!"):
         words = head[2:].split(b"\n", 1)[0].split()
-        name = _shown(words[0]) if words else "(none)"
-        hint = f"its first line names {name}, which is not in the image"
+        hint = f"its first line names {_shown(words[0]) if words else 'a program'}, which is not in the image"
         if head.split(b"\n", 1)[0].endswith(b"\r"):
             hint += "; the line ends with a carriage return: save the file with LF line ends"
     else:

@@ -88,6 +88,10 @@ def _out(text: str) -> int:
             data = data[os.write(1, data) :]
         except BrokenPipeError:
             return 0  # whoever read it has seen enough
+        except OSError as error:
+            raise Refused(
+                [Unreadable("", f"cannot write to stdout: {error.strerror}", "is it full, or closed?")]
+            ) from None
     return 0
 
 

@@ -19,6 +19,7 @@ ROOT = "root"  # a file in a secrets root
 ENVIRONMENT = "environment"
 DEFAULT = "default"
 COMPOSED = "composed"
+_MAX_STEPS = 100  # from a composed value to its parts, and theirs
 
 
 class Resolved:
@@ -143,6 +144,9 @@ def _from_schema(
         if spec.default:
             resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
         return
+    if len(on_the_way) == _MAX_STEPS:
+        wrong[key] = [Breach(key, f"{key} is composed in over {_MAX_STEPS} steps", "name its parts directly")]
+        return
     specs = resolution.schema.keys if resolution.schema is not None else {}
     parts = template.parse(spec.composed.encode("utf-8", "surrogateescape"))
     absent = []
@@ -183,11 +187,10 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
             return Missing(key, f"{key} is required, and is empty (from the environment)", "give it a value")
         return Missing(key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options))
     value = resolved.secret.reveal()
-    where = _where(resolved)
     if not value:
         if not is_required:
             return None
-        return Unusable(key, f"{key} is required, and is empty{where}", "give it a value")
+        return Unusable(key, f"{key} is required, and is empty{_where(resolved)}", "give it a value")
     if spec is None:
         return None
     from shim.schema import check_value
@@ -196,7 +199,7 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
     if not mistake and sources.examples and spec.is_sensitive:
         mistake = _example(resolved, sources)
     if mistake:
-        return Unusable(key, f"{key} {mistake}{where}", _advice(spec))
+        return Unusable(key, f"{key} {mistake}{_where(resolved)}", _advice(spec))
     return None
 
 
@@ -230,8 +233,8 @@ def _advice(spec: "KeySpec") -> str:
 
 
 def _example(resolved: Resolved, sources: "Sources") -> str:
-    example = resolved.path + b".example"
-    if example not in sources.examples:
+    example = sources.examples.get(resolved.key)
+    if example is None:
         return ""
     try:
         placeholder = read_secret(example, resolved.key, b"", MAX_SECRET_BYTES, 0, kernel.read_file)

@@ -293,7 +293,7 @@ class _Reading:
         elif name == "composed":
             self.compose(spec, value, line)
         elif name == "rotate":
-            if not (value[:-1].isdigit() and value[-1] in "hdwmy"):
+            if not (_is_count(value[:-1]) and value[-1] in "hdwmy"):
                 self.wrong(line, "@rotate wants a number and a unit", "h, d, w, m or y, as in @rotate=90d")
             spec.rotate = value
         elif name in ("rotate-with", "rotateWith"):
@@ -341,7 +341,7 @@ class _Reading:
 def _type_mistake(made: Type) -> str:
     allowed = TYPES[made.name]
     if made.name == "bytes":
-        if not made.arguments or not made.arguments[0].isdigit():
+        if not made.arguments or not _is_count(made.arguments[0]):
             return "say how many, as in bytes(32, hex)"
         if made.arguments[1:] not in ((), ("hex",), ("base64",), ("raw",)):
             return "the encoding is hex, base64 or raw"
@@ -353,7 +353,7 @@ def _type_mistake(made: Type) -> str:
     for option, value in made.options.items():
         if option not in (allowed or ()):
             return f"there is no option {option}" + (f"; there are {', '.join(allowed)}" if allowed else "")
-        if option in ("minLength", "maxLength") and not value.isdigit():
+        if option in ("minLength", "maxLength") and not _is_count(value):
             return f"{option} is a number of characters"
         if option in ("min", "max") and not _is_number(value):
             return f"{option} is a number"
@@ -362,9 +362,13 @@ def _type_mistake(made: Type) -> str:
 
             try:
                 re.compile(value.encode("utf-8", "surrogateescape"))
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:
                 return f"matches is no regular expression: {error}"
     return ""
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _is_number(text: str) -> bool:

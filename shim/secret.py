@@ -82,6 +82,8 @@ def env_key(file_name: str, keys: "Iterable[str]" = (), folded_keys: dict[str, s
             wins, then one that equals it when case, `.`, `-` and `_` are ignored.
         folded_keys: `fold_keys(keys)`, for a caller with many names.
     """
+    if not file_name.isascii():
+        return ""  # "ß" has the upper case "SS"
     upper = file_name.upper().replace(".", "_").replace("-", "_")
     if keys:
         if file_name in keys:

@@ -58,7 +58,7 @@ class Sources:
         self.pointers: dict[str, tuple[bytes, bytes]] = {}  # key -> path of KEY_FILE, and its root or b""
         self.roots: dict[str, tuple[bytes, bytes]] = {}  # key -> path in a secrets root, and that root
         self.left_alone: list[tuple[str, str]] = []  # variable or path, and the reason
-        self.examples: set[bytes] = set()  # paths of *.example files in the roots
+        self.examples: dict[str, bytes] = {}  # key -> path of its *.example file in a root
         self.looked_at: list[bytes] = []  # the roots
         self.breaches: list[Breach] = []
         self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order
@@ -173,7 +173,7 @@ def _from_root(
         path = root + b"/" + raw
         if is_skipped(name):
             if name.endswith(".example"):
-                sources.examples.add(path)
+                sources.examples.setdefault(env_key(name[:-8], named, folded_keys), path)
             continue
         key = env_key(name, named, folded_keys)
         if not key:
@@ -184,18 +184,26 @@ def _from_root(
             left_alone.append(
                 (path.decode("utf-8", "backslashreplace"), f"{key} changes what programs load; only the schema can ask")
             )
-        elif key in found:
-            sources.breaches.append(
-                Breach(
-                    key,
-                    f"{shown_path(found[key])} and {shown_path(path)} both stand for {key}",
-                    "keep one of the two",
-                )
-            )
+        elif key in found and not _is_folder(found[key]):
+            if not _is_folder(path):
+                sources.breaches.append(_two_names(key, found[key], path))
         else:
             found[key] = path
-            if key not in sources.roots:
+            if key not in sources.roots or _is_folder(sources.roots[key][0]):
                 sources.roots[key] = path, root
+
+
+def _two_names(key: str, first: bytes, second: bytes) -> Breach:
+    return Breach(key, f"{shown_path(first)} and {shown_path(second)} both stand for {key}", "keep one of the two")
+
+
+def _is_folder(path: bytes) -> bool:
+    from posix import stat
+
+    try:
+        return stat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False  # what it is gets said when it is read
 
 
 def is_protected(key: str) -> bool:
@@ -209,7 +217,7 @@ def is_path_variable(variable: str) -> bool:
 
 
 def _normal(path: bytes) -> bytes:
-    """Return *path* without `.`, `..`, double and trailing slashes, by its text alone; `./` leads a relative one."""
+    """Return *path* without `.`, `..`, double and trailing slashes, by its text alone; `.` leads a relative one."""
     if path[:1] == b"/" and b"/." not in path and b"//" not in path and path[-1:] != b"/":
         return path
     parts: list[bytes] = []
@@ -220,14 +228,16 @@ def _normal(path: bytes) -> bytes:
             continue
         elif part not in (b"", b"."):
             parts.append(part)
-    return (b"/" if path[:1] == b"/" else b"./") + b"/".join(parts)
+    if path[:1] == b"/":
+        return b"/" + b"/".join(parts)
+    return b"/".join([b".", *parts])
 
 
 def _below_root(path: bytes, roots: list[bytes], cwd: bytes) -> tuple[bytes, bytes]:
     """Return *path* and the secrets root that it lies below, spelled alike; or *path* as it is and b""."""
     normal = _normal(path)
     for root in roots:
-        if normal.startswith(root + b"/"):
+        if normal.startswith(root + b"/") and not normal.startswith(root + b"/../"):
             return normal, root
         if normal[:1] != root[:1]:  # one of the two is relative to the working directory
             from posix import getcwdb

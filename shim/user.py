@@ -60,7 +60,9 @@ def find_user(text: str, etc: bytes = b"/etc") -> Target:
     elif name:
         member = name.encode("utf-8", "surrogateescape")
         supplementary = [
-            int(line[2]) for line in groups if len(line) > 3 and line[2].isdigit() and member in line[3].split(b",")
+            int(line[2])
+            for line in groups
+            if len(line) > 3 and _is_id(_text(line[2])) and member in line[3].split(b",")
         ]
     if wrong:
         raise Refused(wrong)
@@ -95,7 +97,7 @@ def become(target: Target) -> None:
 
 
 def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) <= _MAX_ID
+    return text.isascii() and text.isdigit() and len(text) < 11 and int(text) <= _MAX_ID
 
 
 def _text(name: bytes) -> str:
@@ -117,9 +119,9 @@ def _table(path: bytes) -> list[list[bytes]]:
 def _entry(table: list[list[bytes]], wanted: str, fields: int) -> list[bytes] | None:
     """Return the line of *wanted*, by name first, then by number, as the engine does."""
     name = wanted.encode("utf-8", "surrogateescape")
+    ids_end = 4 if fields == 7 else 3
     for column in (0, 2):
         for line in table:
-            is_whole = len(line) >= fields - 1 and line[2].isdigit() and (fields == 4 or line[3].isdigit())
-            if is_whole and line[column] == name:
+            if len(line) >= fields - 1 and line[column] == name and all(_is_id(_text(id_)) for id_ in line[2:ids_end]):
                 return line
     return None
