@@ -295,10 +295,14 @@ def shown_path(path: bytes) -> str:
     if not path.startswith((b"/", b"./", b"../")) or len(path) > 512:
         return "the path it names"
     if path.startswith(b"/") and b"/" in path[1:]:
-        from os import path as os_path
+        try:
+            from posix import stat
+        except ImportError:  # the host side runs on Windows too
+            from os import stat
 
-        top = path[: path.index(b"/", 1)]
-        if not os_path.isdir(top):
+        try:
+            stat(path[: path.index(b"/", 1)] + b"/")
+        except OSError:
             return "the path it names"
     text = path.decode("utf-8", "backslashreplace")
     return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
