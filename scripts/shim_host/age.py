@@ -1,0 +1,112 @@
+"""age (age-encryption.org/v1), in memory: recipients are X25519 or SSH keys, or one passphrase."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyrage
+
+from shim.secret import Secret
+from shim_host.errors import Refused, failed_file
+
+ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
+HEADER = b"age-encryption.org/v1"
+_SSH_TYPES = ("ssh-ed25519 ", "ssh-rsa ")
+_SCRYPT = b"-> scrypt "
+
+
+def is_recipient(text: str) -> bool:
+    """Return whether *text* looks like a recipient of age rather than of GPG."""
+    return text.startswith(("age1", *_SSH_TYPES))
+
+
+def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, armor: bool) -> bytes:
+    """Return *plain* encrypted to *recipients*, or with *passphrase*.
+
+    Raises:
+        Refused: a recipient is malformed, or the passphrase is no text.
+    """
+    if passphrase is not None:
+        return bytes(pyrage.passphrase.encrypt(plain, _text(passphrase), armored=armor))
+    return bytes(pyrage.encrypt(plain, [_recipient(text) for text in recipients], armored=armor))
+
+
+def unseal(sealed: bytes, passphrase: Secret | None, identities: Sequence[Path]) -> bytes:
+    """Return what *sealed* holds.
+
+    Raises:
+        Refused: it is damaged or truncated, or neither a key in *identities* nor the passphrase opens it.
+        Failed: a file of *identities* cannot be read.
+    """
+    try:
+        if passphrase is not None:
+            return bytes(pyrage.passphrase.decrypt(sealed, _text(passphrase)))
+        return bytes(pyrage.decrypt(sealed, [key for path in identities for key in _identities(path)]))
+    except pyrage.DecryptError as error:
+        raise _why_closed(str(error), with_passphrase=passphrase is not None) from None
+
+
+def wants_passphrase(sealed: bytes) -> bool:
+    """Return whether a passphrase opens *sealed*: its header has an scrypt stanza, which then is the only one."""
+    start = sealed[:512]
+    if start.startswith(ARMOR):
+        lines = start.split()[4:]
+        try:
+            # Whole groups of four only: the last line may be cut.
+            text = b"".join(lines)
+            start = base64.b64decode(text[: len(text) // 4 * 4])
+        except binascii.Error:
+            return False
+    return _SCRYPT in start
+
+
+def _recipient(text: str) -> Any:
+    kind = pyrage.ssh.Recipient if text.startswith(_SSH_TYPES) else pyrage.x25519.Recipient
+    try:
+        return kind.from_str(text.strip())
+    except pyrage.RecipientError:
+        hint = "a recipient is age1… (age-keygen -y shows it), or the line of an SSH public key (ed25519 or RSA)"
+        raise Refused(f"age does not know the recipient {text[:24]}…", hint) from None
+
+
+def _identities(path: Path) -> list[Any]:
+    """Return the secret keys in the file at *path*: one a line as age-keygen writes them, or one of SSH.
+
+    Raises:
+        Refused: it holds none.
+        Failed: it cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise failed_file("read", str(path), error) from None
+    try:
+        if data.lstrip().startswith(b"-----BEGIN") and not data.lstrip().startswith(ARMOR):
+            return [pyrage.ssh.Identity.from_buffer(data)]
+        lines = [line.strip() for line in data.decode("ascii").splitlines()]
+        found = [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
+    except (pyrage.IdentityError, UnicodeDecodeError):
+        hint = "it must be a file of age-keygen, or an SSH private key that has no passphrase of its own"
+        raise Refused(f"{path} holds no secret key that age can use", hint) from None
+    if not found:
+        raise Refused(f"{path} holds no secret key", "age-keygen -o FILE makes one")
+    return found
+
+
+def _why_closed(said: str, *, with_passphrase: bool) -> Refused:
+    if "No matching keys" in said:
+        if with_passphrase:
+            return Refused("it is not encrypted with a passphrase", "name the file of its secret key: --identity FILE")
+        return Refused("none of the keys given opens it", "name the file of the right secret key: --identity FILE")
+    if with_passphrase and said == "Decryption failed":
+        return Refused("the passphrase does not open it")
+    return Refused(f"it is damaged or truncated ({said})", "take another copy of the backup")
+
+
+def _text(passphrase: Secret) -> str:
+    try:
+        return passphrase.reveal().decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused("the passphrase is no UTF-8 text, which age wants", "use GPG, or another passphrase") from None

@@ -1,0 +1,193 @@
+"""A backup: one JSON document, sealed by GPG or age. Its bytes come in and go out; nothing here opens a file.
+
+The document is versioned and carries its own checksum, and each value carries one. Either all of it is right or
+`decode` refuses it: what it returns can be written without a further question.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped
+from shim_host.errors import Refused
+
+FORMAT = "docker-secrets-shim backup"
+VERSION = 1
+FOLDER = "folder"
+SWARM = "swarm"
+
+# It stays in its folder, on every system.
+_FILE_NAME = re.compile(r"[^\x00-\x1f/\\\x7f]{1,255}")
+
+
+class Item(NamedTuple):
+    """One secret: where its value came from, and what else is known of it."""
+
+    key: str
+    file: str
+    value: Secret | None
+    origin: str = FOLDER  # FOLDER or SWARM; where the value was read
+    mode: int = 0o600
+    swarm: tuple[dict[str, Any], ...] = ()  # its versions in the Swarm: name, version, created, labels
+    absent: str = ""  # why there is no value
+
+
+class Backup(NamedTuple):
+    """All that a backup holds."""
+
+    created: str
+    tool: str
+    items: tuple[Item, ...]
+
+
+class Step(NamedTuple):
+    """What an import does with one item: `created`, `replaced`, `unchanged`, `kept` or `absent`."""
+
+    item: Item
+    state: str
+
+
+def encode(backup: Backup) -> bytes:
+    """Return *backup* as the document that is sealed."""
+    body = {
+        "created": backup.created,
+        "tool": backup.tool,
+        "secrets": [_document(item) for item in backup.items],
+    }
+    document = {"format": FORMAT, "version": VERSION, "checksum": _checksum(_canonical(body)), "body": body}
+    return json.dumps(document, ensure_ascii=True).encode("ascii")
+
+
+def decode(plain: bytes) -> Backup:
+    """Return the backup in the document *plain*, once everything in it has been verified.
+
+    Raises:
+        Refused: it is another document, of another version, or damaged.
+    """
+    try:
+        document = json.loads(plain, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        # Not a word of the error: it would quote the document.
+        raise Refused("what is sealed in it is no backup, or damaged", "import what export wrote") from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise Refused("what is sealed in it is no backup of docker-secrets-shim", "import what export wrote")
+    version = document.get("version")
+    if type(version) is not int or version < 1:
+        raise Refused("the version of its format is unknown", "import what export wrote")
+    if version != VERSION:
+        direction = "newer" if version > VERSION else "older"
+        message = f"its format is version {version}, {direction} than the version {VERSION} that is read here"
+        raise Refused(message, "import it with the release that wrote it" if version < VERSION else "upgrade this tool")
+    body = document.get("body")
+    if not isinstance(body, dict) or document.get("checksum") != _checksum(_canonical(body)):
+        raise _damaged("its checksum does not match")
+    if not isinstance(body.get("secrets"), list):
+        raise _damaged("it has no list of secrets")
+    items = tuple(_item(number, found) for number, found in enumerate(body["secrets"], 1))
+    _refuse_duplicates(items)
+    return Backup(_text(body, "created"), _text(body, "tool"), items)
+
+
+def plan(backup: Backup, have: Mapping[str, Secret], *, force: bool) -> list[Step]:
+    """Return what an import of *backup* does to a folder that holds *have* (values by file name)."""
+    return [Step(item, _state(item, have.get(item.file), force)) for item in backup.items]
+
+
+def _state(item: Item, there: Secret | None, force: bool) -> str:
+    if item.value is None:
+        return "absent"
+    if there is None:
+        return "created"
+    if there == item.value:
+        return "unchanged"
+    return "replaced" if force else "kept"
+
+
+def _document(item: Item) -> dict[str, Any]:
+    document: dict[str, Any] = {"key": item.key, "file": item.file, "swarm": list(item.swarm)}
+    if item.value is None:
+        return {**document, "value": None, "absent": item.absent}
+    data = item.value.reveal()
+    return {
+        **document,
+        "origin": item.origin,
+        "mode": f"{item.mode:04o}",
+        "value": base64.b64encode(data).decode("ascii"),
+        "bytes": len(data),
+        "checksum": _checksum(data),
+    }
+
+
+def _item(number: int, found: object) -> Item:
+    """Return the item that *found* describes, verified.
+
+    Raises:
+        Refused: its name could leave the folder, or its value is not what was saved.
+    """
+    if not isinstance(found, dict):
+        raise _damaged(f"secret {number} is no object")
+    key, file = _text(found, "key"), _text(found, "file")
+    if not is_file_name(file):
+        raise _damaged(f"secret {number} has a file name that no secret can have")
+    swarm = found.get("swarm", [])
+    if not isinstance(swarm, list) or not all(isinstance(version, dict) for version in swarm):
+        raise _damaged(f"{file}: its versions in the Swarm are malformed")
+    encoded = found.get("value")
+    if encoded is None:
+        return Item(key, file, None, swarm=tuple(swarm), absent=_text(found, "absent"))
+    try:
+        data = base64.b64decode(encoded, validate=True)
+        mode = int(_text(found, "mode"), 8)
+    except (ValueError, TypeError):
+        raise _damaged(f"{file}: its value or mode is malformed") from None
+    if len(data) != found.get("bytes") or _checksum(data) != found.get("checksum"):
+        raise _damaged(f"{file}: the checksum of its value does not match")
+    if len(data) > MAX_SECRET_BYTES:
+        raise _damaged(f"{file}: its value is larger than {MAX_SECRET_BYTES} bytes")
+    return Item(key, file, Secret(data), _text(found, "origin"), mode, tuple(swarm))
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether a secret's file may have this *name*; one that may not could leave the folder."""
+    return _FILE_NAME.fullmatch(name) is not None and not is_skipped(name)
+
+
+def _refuse_duplicates(items: Iterable[Item]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.file.casefold() in seen:
+            raise _damaged(f"{item.file} is in it twice")
+        seen.add(item.file.casefold())
+
+
+def _damaged(what: str) -> Refused:
+    return Refused(f"it is damaged: {what}", "take another copy of the backup")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    text = fields.get(name)
+    if not isinstance(text, str):
+        raise _damaged(f"{name} is missing, or no text")
+    return text
+
+
+def _checksum(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _canonical(body: object) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a field stands twice")
+    return fields
+
+
+def _no_constant(_name: str) -> None:
+    raise ValueError("not a number of JSON")

@@ -1,0 +1,179 @@
+"""GPG, through the real `gpg` and pipes only: what goes in and what comes out never touches a disk.
+
+Messages name keys and say what gpg said; they hold neither a passphrase nor anything that was decrypted.
+"""
+
+import io
+import logging
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gnupg
+
+from shim.secret import Secret
+from shim_host.errors import Failed, Refused
+
+MAX_PLAIN_BYTES = 512 * 1024 * 1024  # what a file may become when it is opened; gpg's packets can be compressed
+_FINGERPRINT = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})")
+_PASSPHRASE_OPTIONS = [
+    "--s2k-mode", "3", "--s2k-digest-algo", "SHA512", "--s2k-count", "65011712",
+]  # fmt: skip
+# The agent remembers passphrases: a wrong one would open a file, and a right one would stay in memory.
+_OPTIONS = ["--no-symkey-cache", "--compress-algo", "none"]
+# Validity as gpg lists it: marginal, full, ultimate.
+_TRUSTED = "mfu"
+_UNUSABLE = {"e": "has expired", "r": "is revoked", "d": "is disabled", "i": "is not valid"}
+
+# It would print to stderr what its children say.
+logging.getLogger("gnupg").addHandler(logging.NullHandler())
+logging.getLogger("gnupg").propagate = False
+
+
+def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, armor: bool) -> bytes:
+    """Return *plain* encrypted to *recipients* (key id, fingerprint or mail address), or with *passphrase*.
+
+    Raises:
+        Refused: a recipient has no usable key here.
+        Failed: gpg cannot be run, or gives up.
+    """
+    gpg = _gpg()
+    if passphrase is not None:
+        result = _result(
+            gpg,
+            lambda: gpg.encrypt(
+                plain,
+                None,
+                symmetric="AES256",
+                passphrase=_as_latin(passphrase),
+                armor=armor,
+                extra_args=[*_OPTIONS, *_PASSPHRASE_OPTIONS],
+            ),
+        )
+    else:
+        fingerprints = [_fingerprint(gpg, recipient) for recipient in recipients]
+        # Whether a key is its owner's was decided with the fingerprints: gpg's own check would be the second.
+        result = _result(
+            gpg,
+            lambda: gpg.encrypt(
+                plain, fingerprints, always_trust=True, armor=armor, extra_args=[*_OPTIONS, "--no-encrypt-to"]
+            ),
+        )
+    if not result.ok or result.returncode:
+        raise Failed("gpg did not encrypt" + _said(result), "gpg --version shows where its keys are looked for")
+    return bytes(result.data)
+
+
+def unseal(sealed: bytes, passphrase: Secret | None) -> bytes:
+    """Return what *sealed* holds; *passphrase* opens the file, or the secret key that opens it.
+
+    Raises:
+        Refused: it is damaged or truncated, the key is not here, or the passphrase is wrong.
+        Failed: gpg cannot be run.
+    """
+    gpg = _gpg()
+    plain = bytearray()
+
+    def keep(chunk: bytes) -> bool:
+        if len(plain) <= MAX_PLAIN_BYTES:
+            plain.extend(chunk)
+        return False  # gnupg need not keep it as well
+
+    gpg.on_data = keep
+    latin = None if passphrase is None else _as_latin(passphrase)
+    result = _result(gpg, lambda: gpg.decrypt(sealed, passphrase=latin, extra_args=["--no-symkey-cache"]))
+    status = _status(result)
+    # Only a whole message with its integrity protection is believed; until then gpg gives what it has not checked.
+    if result.returncode or "DECRYPTION_OKAY" not in status or "BADMDC" in status:
+        raise _why_closed(result, status)
+    if len(plain) > MAX_PLAIN_BYTES:
+        raise Refused(f"it holds more than {MAX_PLAIN_BYTES} bytes, and no backup does")
+    return bytes(plain)
+
+
+def wants_passphrase(sealed: bytes) -> bool:
+    """Return whether a passphrase alone opens *sealed*: it is encrypted to no key."""
+    return not _gpg().get_recipients_file(io.BytesIO(sealed))
+
+
+def _gpg() -> Any:
+    try:
+        # Every byte is a character of Latin-1: passphrases and what gpg says pass unchanged, whatever their encoding.
+        gpg = gnupg.GPG(encoding="latin-1")
+    except OSError:
+        raise Failed("gpg cannot be run", "install GnuPG (Debian: apt-get install gnupg), or use age") from None
+    except ValueError as error:
+        raise Failed(f"gpg does not work: {' '.join(str(error).split())}", "try gpg --list-keys") from None
+    gpg.buffer_size = 65_536
+    return gpg
+
+
+def _result(gpg: Any, call: Callable[[], object]) -> Any:
+    """Return the result of *call*, also where gpg ended before it had read everything."""
+    results: list[Any] = []
+    make = gpg.result_map["crypt"]
+
+    def made(owner: object) -> Any:
+        results.append(make(owner))
+        return results[-1]
+
+    gpg.result_map = {**gpg.result_map, "crypt": made}
+    try:
+        call()
+    except BrokenPipeError:
+        return results[-1]  # what gpg said before it ended is in there
+    return results[-1]
+
+
+def _as_latin(passphrase: Secret) -> str:
+    return passphrase.reveal().decode("latin-1")
+
+
+def _fingerprint(gpg: Any, recipient: str) -> str:
+    """Return the fingerprint of the one key that *recipient* names.
+
+    Raises:
+        Refused: there is none, there are several, it cannot encrypt, or nobody vouches for it.
+    """
+    if recipient.startswith("-") or not recipient.strip():
+        raise Refused(f"{recipient!r} is no recipient", "name a fingerprint, a key id or a mail address")
+    keys = gpg.list_keys(keys=[recipient])
+    if not keys:
+        hint = "gpg --list-keys shows whom gpg knows; gpg --import adds a public key"
+        raise Refused(f"gpg has no public key of {recipient}", hint)
+    usable = [key for key in keys if key["trust"] not in _UNUSABLE and "E" in key["cap"]]
+    if not usable:
+        problem = _UNUSABLE.get(keys[0]["trust"], "cannot encrypt")
+        raise Refused(f"the key of {recipient} {problem}", "name another recipient")
+    if len(usable) > 1:
+        fingerprints = ", ".join(key["fingerprint"] for key in usable)
+        raise Refused(f"{recipient} names several keys: {fingerprints}", "name the fingerprint of the one you mean")
+    key = usable[0]
+    if key["trust"] not in _TRUSTED and not _FINGERPRINT.fullmatch(recipient):
+        hint = f"compare its fingerprint with the owner, then name that: --recipient {key['fingerprint']}"
+        raise Refused(f"nothing shows that the key of {recipient} is theirs", hint)
+    return str(key["fingerprint"])
+
+
+def _status(result: Any) -> dict[str, str]:
+    """Return gpg's machine-readable status lines (doc/DETAILS of GnuPG): the keyword and the last arguments of each."""
+    lines = (line.split(" ", 2) for line in result.stderr.splitlines() if line.startswith("[GNUPG:] "))
+    return {words[1]: words[2] if len(words) > 2 else "" for words in lines if len(words) > 1}
+
+
+def _why_closed(result: Any, status: dict[str, str]) -> Refused:
+    if "BAD_PASSPHRASE" in result.stderr:
+        return Refused("the passphrase does not open it")
+    if "NO_SECKEY" in status and "DECRYPTION_KEY" not in status:
+        key = status.get("ENC_TO", "").split(" ", 1)[0]
+        hint = "gpg --list-secret-keys shows what is here; use the machine or the user that has it"
+        return Refused(f"it is encrypted to the key {key}, and gpg has no secret key for it", hint)
+    if "PINENTRY_LAUNCHED" in status or "CANCELED_BY_USER" in status or "MISSING_PASSPHRASE" in status:
+        hint = "give it with --passphrase-file FILE (or - for stdin), or let gpg ask: export GPG_TTY=$(tty)"
+        return Refused("gpg wanted a passphrase and got none", hint)
+    return Refused("it is damaged or truncated" + _said(result), "take another copy of the backup")
+
+
+def _said(result: Any) -> str:
+    lines = [line for line in result.stderr.splitlines() if line.startswith("gpg: ")]
+    return ": " + lines[-1].removeprefix("gpg: ").encode("latin-1").decode("utf-8", "replace") if lines else ""
