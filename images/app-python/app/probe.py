@@ -1,4 +1,7 @@
-"""Health check: `python3 -m app.probe URL` ends with 0 when the URL answers 200. Says nothing: engines keep what checks print."""
+"""Health check: `python3 -m app.probe URL` ends with 0 when the URL answers 200.
+
+It says nothing: engines keep what checks print.
+"""
 
 import http.client
 import sys

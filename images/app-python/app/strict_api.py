@@ -17,10 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
 from typing import Any
 
-from shim import get_secret
-
 from app.origins import secrets_report
 from app.store import MemoryStore, PostgresStore, Store, StoreFailed
+from shim import get_secret
 
 SERVICE = "strict-api"
 MAX_BODY_BYTES = 65_536
@@ -93,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Keep the log for what matters: a health check every few seconds is no news."""
 
 
@@ -129,12 +128,10 @@ def main() -> int:
 def _store() -> Store:
     if os.environ.get("STORE") == "memory":
         return MemoryStore()
-    connection_string = get_secret("DB_CONNECTION_STRING", required=True)
-    assert connection_string is not None
-    return PostgresStore(connection_string)
+    return PostgresStore(get_secret("DB_CONNECTION_STRING", required=True) or "")
 
 
-def _stop(signum: int, frame: FrameType | None) -> None:
+def _stop(_signum: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
