@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.bench.builds import Builds
-from tests.bench.programs import Program
+from bench.builds import Builds
+from bench.programs import Program
 
 HERE = Path(__file__).parent
 # A program that takes longer than this sits out rounds, so that it does not eat the others' share of the time.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tests.bench.programs import BASELINE
+from bench.programs import BASELINE
 
 Row = dict[str, Any]
 
