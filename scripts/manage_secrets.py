@@ -17,6 +17,8 @@ from shim import __version__
 COMMANDS = {
     "create-from-env": ("commands_env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
     "generate": ("commands_env:generate", "Make new values as the schema says, into ./secrets."),
+    "create-swarm": ("commands_swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),
+    "prune": ("commands_swarm:prune", "Remove versions from the Swarm that nothing names any more."),
 }
 
 EXAMPLES = """\b

@@ -2,14 +2,20 @@
 
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Custody, End
+from conftest import Custody, End, cannot_run
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "scripts" / "manage_secrets.py"
@@ -70,7 +76,7 @@ class Manage:
         dies_at: int | None = None,
         timeout: float = 120,
     ) -> End:
-        """Run with *arguments*; *dies_at* kills it before its N-th change of the file system (0: it is only watched)."""
+        """Run with *arguments*; *dies_at* kills it before its N-th file-system call (0: it is only watched)."""
         before = [] if dies_at is None else ["-c", WATCHED, str(dies_at)]
         done = subprocess.run(
             [sys.executable, *before, str(SCRIPT), *map(str, arguments)],
@@ -112,3 +118,179 @@ def manage(tmp_path: Path, custody: Custody) -> Manage:
 
 
 Canary = Callable[[], str]
+
+
+class PrivateSwarm:
+    """A Docker engine of the tests' own that manages a Swarm of one node, in a network namespace of its own."""
+
+    START_SECONDS = 60
+
+    def __init__(self, folder: Path) -> None:
+        self.host = f"unix://{folder}/docker.sock"
+        self.folder = folder
+        (folder / "daemon.json").write_text("{}")
+        options = {"host": self.host, "data-root": folder / "data", "exec-root": folder / "exec"}
+        options |= {"pidfile": folder / "docker.pid", "config-file": folder / "daemon.json"}
+        command = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
+        script = 'ip link set lo up && exec "$@"'
+        self.process = subprocess.Popen(
+            ["unshare", "--net", "--", "sh", "-c", script, "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._wait_for_start()
+        self.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+
+    def _wait_for_start(self) -> None:
+        """Read the daemon's log until it listens, and go on reading so that it never waits for a reader."""
+        assert self.process.stderr is not None
+        log: list[str] = []
+        timer = threading.Timer(self.START_SECONDS, self.process.kill)
+        timer.start()
+        for line in self.process.stderr:
+            log.append(line)
+            if "API listen on" in line:
+                threading.Thread(target=self.process.stderr.read, daemon=True).start()
+                timer.cancel()
+                return
+        timer.cancel()
+        cannot_run("a private engine did not start:\n" + "".join(log[-20:]))
+
+    def docker(self, *arguments: str | Path, stdin: bytes = b"", check: bool = True) -> str:
+        """Return what `docker ARGUMENTS` printed."""
+        done = subprocess.run(
+            ["docker", *map(str, arguments)],
+            env={**os.environ, "DOCKER_HOST": self.host},
+            input=stdin,
+            capture_output=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
+
+    def empty(self) -> None:
+        """Remove every service and secret."""
+        for kind in ("service", "secret"):
+            names = self.docker(kind, "ls", "-q").split()
+            if names:
+                self.docker(kind, "rm", *names)
+        while self.docker("ps", "-q"):  # tasks outlive their service for a moment, and hold its secrets
+            self.docker("wait", *self.docker("ps", "-q").split(), check=False)
+
+    def image(self) -> str:
+        """Return an image that can do nothing but run busybox."""
+        busybox = shutil.which("busybox")
+        if busybox is None:
+            cannot_run("busybox-static is not installed")
+        if not self.docker("images", "-q", "only-busybox"):
+            with tempfile.TemporaryDirectory() as folder:
+                shutil.copy(str(busybox), f"{folder}/busybox")
+                tar = subprocess.run(["tar", "-C", folder, "-c", "busybox"], capture_output=True, check=True).stdout
+            self.docker("import", "-", "only-busybox", stdin=tar)
+        return "only-busybox"
+
+    def stop(self) -> None:
+        """End the engine and what it made."""
+        self.empty()
+        self.docker("swarm", "leave", "--force")
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def private_swarm() -> Iterator[PrivateSwarm]:
+    """Return a Swarm that nobody else uses."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("dockerd", "docker", "unshare", "ip"))):
+        cannot_run("a private Swarm needs root, dockerd, docker, unshare and ip")
+    folder = Path(tempfile.mkdtemp(prefix="swarm-"))  # a socket's path is short
+    engine = PrivateSwarm(folder)
+    yield engine
+    engine.stop()
+    subprocess.run(["umount", "--lazy", "--recursive", folder / "exec"], capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def swarm(private_swarm: PrivateSwarm, manage: Manage) -> Iterator[PrivateSwarm]:
+    """Return an empty Swarm, which `manage` uses."""
+    manage.env["DOCKER_HOST"] = private_swarm.host
+    yield private_swarm
+    private_swarm.empty()
+
+
+class Meddler:
+    """Stands between the tool and its engine; `meddle(number)` says what becomes of the N-th request that changes things.
+
+    "pass" hands it on, "drop" ends the connection before the engine sees it, "lose" after, and "500" answers itself.
+    """
+
+    def __init__(self, engine: PrivateSwarm, meddle: Callable[[int], str]) -> None:
+        self.engine_path = engine.host.removeprefix("unix://")
+        self.meddle = meddle
+        self.requests = 0
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.host = f"tcp://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as engine:
+            engine.connect(self.engine_path)
+            while request := _message(client):
+                fate = "pass"
+                if request.startswith((b"POST", b"DELETE")):
+                    with self.lock:
+                        self.requests += 1
+                        fate = self.meddle(self.requests)
+                if fate == "drop":
+                    return
+                if fate == "500":
+                    body = b'{"message": "rpc error: code = Unknown desc = the leader is gone"}'
+                    head = f"HTTP/1.1 500 No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                    client.sendall(head.encode() + body)
+                    continue
+                engine.sendall(request)
+                answer = _message(engine)
+                if fate == "lose":
+                    return
+                client.sendall(answer)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self.listener.close()
+
+
+def _message(connection: socket.socket) -> bytes:
+    """Return one HTTP message, whole; empty when the other side is done."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        block = connection.recv(65536)
+        if not block:
+            return b""
+        data += block
+    head, _, body = data.partition(b"\r\n\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
+    if fields.get(b"transfer-encoding") == b"chunked":
+        while not body.endswith(b"0\r\n\r\n"):
+            body += connection.recv(65536)
+    length = int(fields.get(b"content-length", b"0"))
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    """Return how long *function* takes."""
+    begin = time.monotonic()
+    function()
+    return time.monotonic() - begin

@@ -176,15 +176,20 @@ def make_missing(plan: Iterable[Planned], store: Vault, schema: Schema | None) -
     return made
 
 
-def announce(
-    path: Path, warnings: list[Warned], left: list[str], plan: list[Planned], ignored: list[str], dry_run: bool
-) -> None:
-    """Say on stderr what is likely to surprise, and what will be done."""
+def say_warnings(path: Path, warnings: list[Warned], left: list[str]) -> None:
+    """Say on stderr what is likely to surprise in the file *path*."""
     for line, key, message, hint in warnings:
         report.warn(f"{path}:{line}: {key}: {message}" if key else f"{path}:{line}: {message}", hint)
     if left:
         hint = "add them to the schema, or take every key with --all"
         report.warn(f"not in the schema, and left where they are: {', '.join(left)}", hint)
+
+
+def announce(
+    path: Path, warnings: list[Warned], left: list[str], plan: list[Planned], ignored: list[str], dry_run: bool
+) -> None:
+    """Say on stderr what is likely to surprise, and what will be done."""
+    say_warnings(path, warnings, left)
     counts = {state: sum(item.state == state for item in plan) for state in (CREATED, REPLACED, UNCHANGED, KEPT)}
     will = "would be" if dry_run else "to be"
     report.say(f"{counts[CREATED]} {will} created, {counts[REPLACED]} {will} replaced, {counts[UNCHANGED]} unchanged")

@@ -76,6 +76,11 @@ def swarm_base(name: str, stack: str = "") -> str:
     return f"{start}.{digest}" if start else digest
 
 
+def is_swarm_name(name: str) -> bool:
+    """Return whether the Swarm takes *name*."""
+    return _SWARM_NAME.fullmatch(name) is not None
+
+
 def versioned(base: str, version: int) -> str:
     """Return the Swarm's name of version *version*."""
     return f"{base}.v{version}"
