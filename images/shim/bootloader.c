@@ -7,7 +7,10 @@
 #include <Python.h>
 #include <marshal.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
 
+#include "core.h"
 #include "pyi_main.h"
 #include "start.h"
 
@@ -19,27 +22,11 @@ static PyStatus keep_preconfig(const PyPreConfig *config)
     return PyStatus_Ok(); /* start.c did it: UTF-8 mode, no locale */
 }
 
-/* What the bootloader configured is for a program that starts here; ours has its configuration. It needs one path:
- * the name under which the importer finds what the archive holds. */
+/* What the bootloader configured is for a program that starts here; ours has its configuration. */
 static PyStatus finish_main(const PyConfig *config)
 {
-    PyObject *home, *path;
-    PyStatus status = PyStatus_Ok();
-
     (void)config;
-#ifndef SHIM_PUBLIC_API
-    status = _Py_InitializeMain();
-    if (PyStatus_Exception(status))
-        return status;
-#endif
-    home = PyUnicode_DecodeFSDefault(global_pyi_ctx->application_home_dir);
-    path = home ? Py_BuildValue("[N]", home) : NULL;
-    if (path == NULL || PySys_SetObject("path", path) < 0) {
-        Py_XDECREF(path);
-        return PyStatus_NoMemory();
-    }
-    Py_DECREF(path);
-    return status;
+    return shim_add_main();
 }
 
 /* The bootloader ends the interpreter when its scripts have run. Ours goes on. */
@@ -114,7 +101,22 @@ void *shim_symbol(const char *name)
     return NULL;
 }
 
+/* A program runs with no more than x; the archive is read by those who may read. Nothing can be done without it. */
+static void check_readable(void)
+{
+    static const char message[] =
+        "shim: error: this program cannot read its own file, which holds what it needs now\n"
+        "shim: hint: chmod 0755 on it; only the plain start of a command works without\n";
+    const char *path = (const char *)getauxval(AT_EXECFN);
+
+    if (access("/proc/self/exe", R_OK) == 0 || path == NULL || access(path, R_OK) == 0)
+        return;
+    (void)!write(STDERR_FILENO, message, sizeof message - 1); /* when it is closed, there is nowhere to say so */
+    _exit(111);
+}
+
 int shim_open_archive(void)
 {
+    check_readable();
     return shim_bootloader_main(shim_argc, shim_argv);
 }

@@ -10,13 +10,16 @@
 #include <marshal.h>
 #include <string.h>
 
+#include "core.h"
 #include "hot.h"
+#include "staying.h"
 #include "start.h"
 
 static const struct hot_module *hot_modules;
 static size_t hot_count;
 static PyObject *plain_import; /* builtins.__import__ while ours stands in its place */
-static PyObject *quick_posix;
+static PyObject *kernel, *quick_posix;
+static int is_finished;
 
 static const struct hot_module *find_hot(const char *name)
 {
@@ -26,11 +29,8 @@ static const struct hot_module *find_hot(const char *name)
     return NULL;
 }
 
-/* Return whether importlib needs no more than the core to import it. */
-static int is_there(PyObject *module_name, const char *name)
+static int is_built_in(const char *name)
 {
-    if (PyDict_Contains(PyImport_GetModuleDict(), module_name) == 1)
-        return 1;
     for (const struct _inittab *entry = PyImport_Inittab; entry->name != NULL; entry++)
         if (strcmp(entry->name, name) == 0)
             return 1;
@@ -101,9 +101,9 @@ static int load_names(PyObject *package, PyObject *names)
     return 1;
 }
 
-static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+/* __import__(name, globals, locals, fromlist, level), as the statement calls it; a call by hand may have keywords. */
+static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
-    /* __import__(name, globals, locals, fromlist, level), as the interpreter calls it */
     PyObject *names = count > 3 ? arguments[3] : NULL;
     const char *name = count > 0 && PyUnicode_Check(arguments[0]) ? PyUnicode_AsUTF8(arguments[0]) : NULL;
     const struct hot_module *hot = name ? find_hot(name) : NULL;
@@ -111,7 +111,9 @@ static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t c
 
     (void)self;
     PyErr_Clear();
-    if (hot != NULL) {
+    if (is_finished)
+        return PyObject_Vectorcall(plain_import, arguments, (size_t)count, keywords);
+    if (hot != NULL && keywords == NULL) {
         module = load(hot);
         if (module == NULL)
             return NULL;
@@ -126,33 +128,50 @@ static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t c
             return NULL;
         }
     }
+    if (name != NULL && strcmp(name, "_kernel") == 0)
+        return Py_NewRef(kernel);
     if (name != NULL && strcmp(name, "posix") == 0)
         return Py_NewRef(quick_posix);
-    if ((hot != NULL || name == NULL || !is_there(arguments[0], name)) && shim_finish_interpreter() < 0)
+    if (hot == NULL && name != NULL && keywords == NULL && is_built_in(name)) {
+        module = PyImport_GetModule(arguments[0]);
+        if (module != NULL || PyErr_Occurred() || shim_add_importlib() < 0)
+            return module;
+    } else if (shim_finish_interpreter() < 0) {
         return NULL;
-    return PyObject_Vectorcall(plain_import, arguments, (size_t)count, NULL);
+    }
+    return PyObject_Vectorcall(plain_import, arguments, (size_t)count, keywords);
 }
 
-static PyMethodDef import_method = {"__import__", (PyCFunction)(void (*)(void))import, METH_FASTCALL, NULL};
+static PyMethodDef import_method = {"__import__", (PyCFunction)(void (*)(void))import, METH_FASTCALL | METH_KEYWORDS,
+                                    NULL};
 
 PyObject *shim_start_imports(const struct hot_module *modules, size_t count)
 {
     PyObject *builtins = PyImport_AddModule("builtins");
     PyObject *ours = PyCFunction_New(&import_method, NULL);
-    PyObject *kernel = shim_kernel_module();
 
     hot_modules = modules;
     hot_count = count;
     plain_import = builtins ? PyObject_GetAttrString(builtins, "__import__") : NULL;
+    kernel = shim_kernel_module();
     quick_posix = plain_import ? shim_posix_module(plain_import) : NULL;
-    if (quick_posix == NULL || ours == NULL || kernel == NULL ||
+    if (quick_posix == NULL || ours == NULL || kernel == NULL || shim_add_staying(kernel, quick_posix) < 0 ||
         PyDict_SetItemString(PyImport_GetModuleDict(), "_kernel", kernel) < 0 ||
         PyObject_SetAttrString(builtins, "__import__", ours) < 0)
         return NULL;
     return load(find_hot("shim.main"));
 }
 
-int shim_end_imports(void)
+int shim_finish_interpreter(void)
 {
+    if (is_finished)
+        return 0;
+    is_finished = 1; /* what follows imports too */
+    PyGC_Enable();
+    if (shim_open_archive() != 0) {
+        is_finished = 0;
+        PyErr_SetString(PyExc_ImportError, "the archive at the end of the executable cannot be used");
+        return -1;
+    }
     return PyObject_SetAttrString(PyImport_AddModule("builtins"), "__import__", plain_import);
 }

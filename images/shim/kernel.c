@@ -171,6 +171,7 @@ static PyObject *wait_signal(PyObject *self, PyObject *timeout)
         PyErr_SetString(PyExc_ValueError, "a timeout is a number of seconds");
         return NULL;
     }
+    PyGC_Enable(); /* who waits, stays */
     deadline = seconds < 0 ? 0 : seconds_now() + seconds;
     for (;;) {
         struct timespec left = {(time_t)(seconds > 1e9 ? 1e9 : seconds), 0};
@@ -404,23 +405,6 @@ static PyObject *close_descriptors(PyObject *self, PyObject *arguments)
 }
 
 /* --- the interpreter ----------------------------------------------------------------------------------------- */
-
-int shim_finish_interpreter(void)
-{
-    static int is_finished;
-
-    if (is_finished)
-        return 0;
-    is_finished = 1;
-    PyGC_Enable();
-    if (shim_intern_library() < 0 || shim_end_imports() < 0)
-        return -1;
-    if (shim_open_archive() != 0) {
-        PyErr_SetString(PyExc_SystemError, "the archive at the end of the executable cannot be opened");
-        return -1;
-    }
-    return 0;
-}
 
 static PyObject *finish_interpreter(PyObject *self, PyObject *none)
 {

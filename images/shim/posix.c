@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "hot.h"
 
 static PyObject *import_real; /* how `import` was before hot.c took over */
@@ -15,7 +16,7 @@ static PyObject *real;
 
 static PyObject *real_function(const char *name)
 {
-    if (real == NULL)
+    if (real == NULL && shim_add_importlib() == 0)
         real = PyObject_CallFunction(import_real, "s", "posix");
     return real ? PyObject_GetAttrString(real, name) : NULL;
 }

@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "hot.h"
 #include "start.h"
 #include "frozen.h"
@@ -34,30 +35,6 @@ __attribute__((constructor(101))) static void be_careful(void)
     shim_birth_mask = shim_set_mask(~UINT64_C(0));
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
-
-#ifndef SHIM_PUBLIC_API
-/* At each start CPython interns every string of every module frozen into libpython (os, site, runpy and so on): an
- * eighth of the work, and half a megabyte of its data copied. The linker puts this in the place of that function
- * (--wrap), and those modules get what they are due before the first of them is imported. */
-int __wrap__Py_Deepfreeze_Init(void);
-int __real__Py_Deepfreeze_Init(void);
-
-int __wrap__Py_Deepfreeze_Init(void)
-{
-    PyGC_Disable(); /* this runs before there is any garbage; start_interpreter() says why */
-    return 0;
-}
-
-int shim_intern_library(void)
-{
-    return __real__Py_Deepfreeze_Init();
-}
-#else
-int shim_intern_library(void)
-{
-    return 0;
-}
-#endif
 
 static void stop_on(PyStatus status)
 {
@@ -84,9 +61,8 @@ static void start_interpreter(void)
     config.write_bytecode = 0;
     config.pathconfig_warnings = 0;
     config.module_search_paths_set = 1; /* empty: nothing is ever imported from a disk */
-#ifndef SHIM_PUBLIC_API
-    config._init_main = 0; /* the second half takes as long as the first: only when it is asked for */
-#endif
+    if (shim_start_core(&config) < 0)
+        stop_on(PyStatus_NoMemory());
     stop_on(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
     PyGC_Disable(); /* exec is the garbage collector; whoever stays enables it (kernel.c) */

@@ -17,12 +17,6 @@ uint64_t shim_set_mask(uint64_t mask);
 struct _object;
 struct _object *shim_kernel_module(void);
 
-/* Do what start.c spared the way to exec. Returns -1 when memory runs out. */
-int shim_intern_library(void);
-
-/* Complete the interpreter: CPython's second half, the archive, and `import` as anywhere (kernel.c). -1: an exception. */
-int shim_finish_interpreter(void);
-
 /* What the bootloader does in an ordinary PyInstaller program, when something asks for it (bootloader.c). 0 when done. */
 int shim_open_archive(void);
 

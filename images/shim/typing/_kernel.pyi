@@ -48,3 +48,29 @@ def set_mask(mask: int, /) -> int:
 
 def sigqueue(pid: int, signo: int, value: int, /) -> None:
     """Send a signal that carries a value."""
+
+def signal_descriptor() -> int:
+    """Return a new descriptor that can be read when a signal is pending (signalfd(2))."""
+
+def inotify_open() -> int:
+    """Return a new inotify(7) descriptor; reading it never blocks."""
+
+def inotify_watch(descriptor: int, path: bytes, mask: int, /) -> int:
+    """Return the watch descriptor for *path*, added or changed."""
+
+def mask_patterns(patterns: list[bytes], /) -> object:
+    """Return what `mask` looks for, none of them empty; wiped when it is dropped."""
+
+def mask(
+    patterns: object, data: bytes, covered: int, is_masked: bool, is_last: bool, /
+) -> tuple[bytes, int, int, bool]:
+    """Return *data* with every pattern in it replaced by `***`; where the part starts that must be given again, in front
+    of what follows, since a pattern may start there; and the two arguments *covered* and *is_masked* for that.
+
+    Args:
+        patterns: from `mask_patterns`.
+        data: what was kept, and what is new.
+        covered: how many bytes at its start need no output any more.
+        is_masked: they were replaced; a match that overlaps them is part of the same replacement.
+        is_last: nothing follows.
+    """

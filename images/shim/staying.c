@@ -1,0 +1,354 @@
+/* What `--init` needs beyond a start: signals beside descriptors, inotify, the multi-pattern search of --mask, and the
+ * process functions of `posix` without the cost of making the whole module (posix.c says why).
+ */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "staying.h"
+
+#define SFD_FLAGS (O_CLOEXEC | O_NONBLOCK)
+
+static PyObject *number_or_error(long number)
+{
+    return number < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(number);
+}
+
+/* --- signals and files as descriptors ------------------------------------------------------------------------ */
+
+static PyObject *signal_descriptor(PyObject *self, PyObject *none)
+{
+    const uint64_t all = ~UINT64_C(0);
+
+    (void)self, (void)none;
+    return number_or_error(syscall(SYS_signalfd4, -1, &all, sizeof all, SFD_FLAGS));
+}
+
+static PyObject *inotify_open(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    return number_or_error(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+}
+
+static PyObject *inotify_watch(PyObject *self, PyObject *arguments)
+{
+    const char *path;
+    unsigned int mask;
+    int descriptor;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "iyI:inotify_watch", &descriptor, &path, &mask))
+        return NULL;
+    return number_or_error(inotify_add_watch(descriptor, path, mask));
+}
+
+/* --- --mask -------------------------------------------------------------------------------------------------- */
+
+struct patterns {
+    uint64_t pairs[65536 / 64];  /* which two bytes some pattern starts with: nearly all text is sieved out here */
+    int32_t first[256];          /* the longest pattern that starts with a byte; -1: none does */
+    Py_ssize_t count;
+    struct pattern {
+        int32_t next; /* the next longest with the same first byte, or -1 */
+        Py_ssize_t length;
+        unsigned char *text;
+    } all[];
+};
+
+static void free_patterns(PyObject *capsule)
+{
+    struct patterns *patterns = PyCapsule_GetPointer(capsule, NULL);
+
+    for (Py_ssize_t i = 0; i < patterns->count; i++) {
+        if (patterns->all[i].text != NULL)
+            explicit_bzero(patterns->all[i].text, (size_t)patterns->all[i].length);
+        PyMem_RawFree(patterns->all[i].text);
+    }
+    PyMem_RawFree(patterns);
+}
+
+static int longest_first(const void *one, const void *other)
+{
+    Py_ssize_t a = ((const struct pattern *)one)->length, b = ((const struct pattern *)other)->length;
+
+    return a < b ? 1 : a > b ? -1 : 0;
+}
+
+static PyObject *mask_patterns(PyObject *self, PyObject *list)
+{
+    struct patterns *patterns;
+    PyObject *capsule;
+    Py_ssize_t count;
+
+    (void)self;
+    if (!PyList_Check(list)) {
+        PyErr_SetString(PyExc_TypeError, "patterns are a list of bytes");
+        return NULL;
+    }
+    count = PyList_GET_SIZE(list);
+    patterns = PyMem_RawCalloc(1, sizeof *patterns + (size_t)count * sizeof *patterns->all);
+    capsule = patterns ? PyCapsule_New(patterns, NULL, free_patterns) : PyErr_NoMemory();
+    if (capsule == NULL)
+        return NULL;
+    for (patterns->count = 0; patterns->count < count; patterns->count++) {
+        struct pattern *pattern = &patterns->all[patterns->count];
+        char *text;
+
+        if (PyBytes_AsStringAndSize(PyList_GET_ITEM(list, patterns->count), &text, &pattern->length) < 0 ||
+            pattern->length == 0 || (pattern->text = PyMem_RawMalloc((size_t)pattern->length)) == NULL) {
+            Py_DECREF(capsule);
+            return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+        }
+        memcpy(pattern->text, text, (size_t)pattern->length);
+    }
+    qsort(patterns->all, (size_t)count, sizeof *patterns->all, longest_first);
+    memset(patterns->first, -1, sizeof patterns->first);
+    for (Py_ssize_t i = count - 1; i >= 0; i--) { /* backwards: each goes before those that are shorter */
+        struct pattern *pattern = &patterns->all[i];
+        unsigned int start = pattern->text[0];
+
+        pattern->next = patterns->first[start];
+        patterns->first[start] = (int32_t)i;
+        for (unsigned int second = 0; second < 256; second++) {
+            unsigned int pair = start << 8 | second;
+
+            if (pattern->length == 1 || pattern->text[1] == second)
+                patterns->pairs[pair / 64] |= UINT64_C(1) << pair % 64;
+        }
+    }
+    return capsule;
+}
+
+/* Append to `*out`, which grows. */
+static int append(char **out, Py_ssize_t *length, Py_ssize_t *room, const void *text, Py_ssize_t count)
+{
+    if (*length + count > *room) {
+        Py_ssize_t wanted = (*length + count) * 2;
+        char *larger = PyMem_RawRealloc(*out, (size_t)wanted);
+
+        if (larger == NULL)
+            return -1;
+        *out = larger;
+        *room = wanted;
+    }
+    memcpy(*out + *length, text, (size_t)count);
+    *length += count;
+    return 0;
+}
+
+static PyObject *mask(PyObject *self, PyObject *arguments)
+{
+    PyObject *capsule, *data, *result, *shown;
+    const struct patterns *patterns;
+    const unsigned char *text;
+    Py_ssize_t size, covered, at = 0, copied, end, length = 0, room = 0;
+    int is_masked, is_last, failed = 0, is_untouched;
+    char *out = NULL;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OO!npp:mask", &capsule, &PyBytes_Type, &data, &covered, &is_masked, &is_last))
+        return NULL;
+    patterns = PyCapsule_GetPointer(capsule, NULL);
+    if (patterns == NULL)
+        return NULL;
+    text = (const unsigned char *)PyBytes_AS_STRING(data);
+    size = PyBytes_GET_SIZE(data);
+    copied = end = covered; /* what is before needs no output; `end` is where the match that is masked now ends */
+    is_untouched = covered == 0;
+    for (; at < size && !failed; at++) {
+        Py_ssize_t left = size - at, longest = 0;
+        int is_partial = 0;
+
+        if (left > 1) {
+            unsigned int pair = (unsigned int)text[at] << 8 | text[at + 1];
+
+            if (!(patterns->pairs[pair / 64] >> pair % 64 & 1))
+                continue;
+        }
+        for (int32_t i = patterns->first[text[at]]; i >= 0 && longest == 0; i = patterns->all[i].next) {
+            const struct pattern *pattern = &patterns->all[i];
+
+            if (pattern->length <= left) {
+                if (memcmp(text + at, pattern->text, (size_t)pattern->length) == 0)
+                    longest = pattern->length;
+            } else if (!is_last && memcmp(text + at, pattern->text, (size_t)left) == 0) {
+                is_partial = 1;
+            }
+        }
+        if (is_partial)
+            break;
+        if (longest == 0)
+            continue;
+        is_untouched = 0;
+        if (!is_masked || at >= end) { /* else it overlaps the one before, and is part of the same mask */
+            if (copied < at)
+                failed = append(&out, &length, &room, text + copied, at - copied);
+            failed |= append(&out, &length, &room, "***", 3);
+            is_masked = 1;
+            end = 0;
+        }
+        if (at + longest > end)
+            end = at + longest;
+        if (end > copied)
+            copied = end;
+    }
+    if (failed) {
+        PyMem_RawFree(out);
+        return PyErr_NoMemory();
+    }
+    if (is_untouched && at == size) {
+        shown = Py_NewRef(data);
+    } else {
+        if (copied < at && append(&out, &length, &room, text + copied, at - copied) < 0) {
+            PyMem_RawFree(out);
+            return PyErr_NoMemory();
+        }
+        shown = PyBytes_FromStringAndSize(out, length);
+    }
+    PyMem_RawFree(out);
+    covered = copied > at ? copied - at : 0;
+    result = Py_BuildValue("NnnO", shown, at, covered, covered > 0 && is_masked ? Py_True : Py_False);
+    return result;
+}
+
+/* --- processes ----------------------------------------------------------------------------------------------- */
+
+static PyObject *fork_process(PyObject *self, PyObject *none)
+{
+    pid_t pid;
+    int error;
+
+    (void)self, (void)none;
+    PyOS_BeforeFork();
+    pid = fork();
+    error = errno;
+    if (pid == 0)
+        PyOS_AfterFork_Child();
+    else
+        PyOS_AfterFork_Parent();
+    errno = error;
+    return number_or_error(pid);
+}
+
+static PyObject *own_pid(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    return PyLong_FromLong(getpid());
+}
+
+static PyObject *parent_pid(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    return PyLong_FromLong(getppid());
+}
+
+static PyObject *own_group(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    return PyLong_FromLong(getpgrp());
+}
+
+static PyObject *send_signal(PyObject *self, PyObject *arguments)
+{
+    int pid, number;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "ii:kill", &pid, &number))
+        return NULL;
+    if (kill(pid, number) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *set_group(PyObject *self, PyObject *arguments)
+{
+    int pid, group;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "ii:setpgid", &pid, &group))
+        return NULL;
+    if (setpgid(pid, group) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyObject *wait_for(PyObject *self, PyObject *arguments)
+{
+    int pid, options, status = 0;
+    pid_t ended;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "ii:waitpid", &pid, &options))
+        return NULL;
+    do
+        ended = waitpid(pid, &status, options);
+    while (ended < 0 && errno == EINTR);
+    return ended < 0 ? PyErr_SetFromErrno(PyExc_OSError) : Py_BuildValue("ii", (int)ended, status);
+}
+
+static PyObject *open_file(PyObject *self, PyObject *arguments)
+{
+    PyObject *path;
+    int flags, mode = 0777, descriptor;
+    char *text;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "Oi|i:open", &path, &flags, &mode) ||
+        PyBytes_AsStringAndSize(path, &text, NULL) < 0)
+        return NULL;
+    do
+        descriptor = open(text, flags | O_CLOEXEC, mode);
+    while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0)
+        return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
+    return PyLong_FromLong(descriptor);
+}
+
+static PyObject *close_file(PyObject *self, PyObject *descriptor)
+{
+    int number = (int)PyLong_AsLong(descriptor);
+
+    (void)self;
+    if (PyErr_Occurred())
+        return NULL;
+    if (close(number) < 0 && errno != EINTR)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef kernel_functions[] = {
+    {"signal_descriptor", signal_descriptor, METH_NOARGS, NULL},
+    {"inotify_open", inotify_open, METH_NOARGS, NULL},
+    {"inotify_watch", inotify_watch, METH_VARARGS, NULL},
+    {"mask_patterns", mask_patterns, METH_O, NULL},
+    {"mask", mask, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyMethodDef posix_functions[] = {
+    {"fork", fork_process, METH_NOARGS, NULL},
+    {"getpid", own_pid, METH_NOARGS, NULL},
+    {"getppid", parent_pid, METH_NOARGS, NULL},
+    {"getpgrp", own_group, METH_NOARGS, NULL},
+    {"kill", send_signal, METH_VARARGS, NULL},
+    {"setpgid", set_group, METH_VARARGS, NULL},
+    {"waitpid", wait_for, METH_VARARGS, NULL},
+    {"open", open_file, METH_VARARGS, NULL},
+    {"close", close_file, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+int shim_add_staying(PyObject *kernel, PyObject *posix)
+{
+    if (PyModule_AddFunctions(kernel, kernel_functions) < 0)
+        return -1;
+    return PyModule_AddFunctions(posix, posix_functions);
+}
