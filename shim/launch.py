@@ -64,7 +64,7 @@ def _exists(path: bytes) -> bool:
 
 
 def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")[:256]
+    return name.decode("utf-8", "surrogateescape")[:256]
 
 
 def _not_found(program: bytes, environment: list[bytes]) -> CannotStart:

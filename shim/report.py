@@ -9,7 +9,7 @@ from shim.errors import Breach, Refused, Unreadable
 from shim.main import Plan, load_schema, prepare, report_refusal
 from shim.options import Options
 from shim.resolve import Resolution, resolve
-from shim.secret import fingerprint
+from shim.secret import fingerprint, printable
 from shim.sources import gather
 
 HELP = """\
@@ -131,7 +131,7 @@ def _explain(options: Options, environ: list[bytes]) -> int:
         document = {"keys": rows, "left_alone": left_alone, "breaches": [_breach(breach) for breach in breaches]}
         _out(json.dumps(document, indent=2) + "\n")
     else:
-        _out(_table(rows) + "".join(f"{row['name']}  left alone: {row['reason']}\n" for row in left_alone))
+        _out(_table(rows) + "".join(f"{printable(row['name'])}  left alone: {row['reason']}\n" for row in left_alone))
         if breaches:
             report_refusal(Refused(breaches))
     return Refused(breaches).code if breaches else 0
@@ -147,7 +147,7 @@ def _rows(resolution: Resolution, salt: bytes) -> list[dict[str, object]]:
         if resolved is not None:
             value = resolved.secret.reveal()
             row["origin"] = resolved.origin
-            row["path"] = resolved.path.decode("utf-8", "backslashreplace") or None
+            row["path"] = resolved.path.decode("utf-8", "surrogateescape") or None
             row["length"] = len(value)
             row["fingerprint"] = fingerprint(value, key, salt)
             row["deliver"] = resolved.deliver
@@ -168,14 +168,14 @@ def _table(rows: list[dict[str, object]]) -> str:
     lines: list[tuple[str, ...]] = []
     for row in rows:
         if row["origin"] is None:
-            lines.append((str(row["key"]), "absent", "", "", "required" if row["required"] else "optional"))
+            lines.append((printable(str(row["key"])), "absent", "", "", "required" if row["required"] else "optional"))
             continue
         words = [str(row["deliver"])] if row["deliver"] != "env" else []
         if row["overrides_environment"]:
             words.append("wins over the environment")
         length = f"{row['length']} bytes"
-        path = str(row["path"] or "")
-        lines.append((str(row["key"]), str(row["origin"]), str(row["fingerprint"]), length, path, *words))
+        path = printable(str(row["path"] or ""))
+        lines.append((printable(str(row["key"])), str(row["origin"]), str(row["fingerprint"]), length, path, *words))
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(4)]
     return "".join(
         "  ".join([*(word.ljust(width) for word, width in zip(line, widths, strict=False)), *line[4:]]).rstrip() + "\n"
@@ -188,7 +188,7 @@ def say_what_was_done(plan: Plan) -> None:
     from shim import stderr
 
     for key, resolved in plan.resolution.secrets.items():
-        source = resolved.path.decode("utf-8", "backslashreplace") or resolved.origin
+        source = resolved.path.decode("utf-8", "surrogateescape") or resolved.origin
         how = "" if resolved.deliver == "env" else f", delivered as {resolved.deliver}"
         over = ", in place of the environment's value" if _overrides(plan.resolution, key) else ""
         stderr.note(f"{key} from {source} ({resolved.origin}){over}{how}")
@@ -217,7 +217,7 @@ def _install(folder: bytes) -> int:
     except OSError as error:
         if os.path.lexists(temporary):
             os.unlink(temporary)
-        shown = target.decode("utf-8", "backslashreplace")
+        shown = target.decode("utf-8", "surrogateescape")
         message = f"cannot install {shown}: {error.strerror}"
         raise Refused([Unreadable("", message, "name a writable folder, such as a shared volume")]) from None
     return 0

@@ -117,11 +117,11 @@ def _resolved(key: str, spec: "KeySpec | None", sources: "Sources", options: "Op
         except Directory:
             if key in sources.asked:
                 raise
-            sources.left_alone.append((path.decode("utf-8", "backslashreplace"), "it is a directory"))
+            sources.left_alone.append((path.decode("utf-8", "surrogateescape"), "it is a directory"))
         except Missing:
             if key in sources.asked and not given:
                 raise  # it was listed a moment ago: a link to nothing
-            sources.left_alone.append((path.decode("utf-8", "backslashreplace"), "it vanished, or links to nothing"))
+            sources.left_alone.append((path.decode("utf-8", "surrogateescape"), "it vanished, or links to nothing"))
         else:
             return Resolved(key, secret, ROOT, path)
     if given and key in sources.asked:
@@ -265,7 +265,7 @@ def _deliverable(key: str, resolved: Resolved) -> Breach | None:
 
 def _looked_at(key: str, sources: "Sources", options: "Options") -> str:
     places = [key, f"{key}_FILE"]
-    places += [(root + b"/").decode("utf-8", "backslashreplace") + key.lower() for root in sources.looked_at]
+    places += [(root + b"/").decode("utf-8", "surrogateescape") + key.lower() for root in sources.looked_at]
     hint = "looked at " + ", ".join(places)
     if options.only and key not in options.only:
         hint += f"; --only leaves {key} out"

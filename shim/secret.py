@@ -304,8 +304,20 @@ def shown_path(path: bytes) -> str:
             stat(path[: path.index(b"/", 1)] + b"/")
         except OSError:
             return "the path it names"
-    text = path.decode("utf-8", "backslashreplace")
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    return printable(path.decode("utf-8", "surrogateescape"))
+
+
+def printable(text: str) -> str:
+    """Return *text* on one line, as a terminal can show it; bytes that are no text become `\\xff`."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
+
+
+def _escaped(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that was decoded with surrogateescape
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def fingerprint(value: bytes, key: str, salt: bytes = b"") -> str:

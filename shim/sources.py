@@ -177,12 +177,12 @@ def _from_root(
             continue
         key = env_key(name, named, folded_keys)
         if not key:
-            left_alone.append((path.decode("utf-8", "backslashreplace"), "its name cannot be a variable's"))
+            left_alone.append((path.decode("utf-8", "surrogateescape"), "its name cannot be a variable's"))
         elif wanted is not None and key not in wanted:
-            left_alone.append((path.decode("utf-8", "backslashreplace"), f"nothing asks for {key}"))
+            left_alone.append((path.decode("utf-8", "surrogateescape"), f"nothing asks for {key}"))
         elif is_protected(key) and (schema is None or key not in schema.keys):
             left_alone.append(
-                (path.decode("utf-8", "backslashreplace"), f"{key} changes what programs load; only the schema can ask")
+                (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
             )
         elif key in found and not _is_folder(found[key]):
             if not _is_folder(path):

@@ -56,9 +56,9 @@ def _object(level: str, message: str, hint: str = "", key: str = "", code: int =
 def _line(text: str) -> None:
     # One message is one line, whatever a file's name or a variable holds, and tells the terminal nothing.
     if not _is_json and not text.isprintable():
-        text = "".join(
-            character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-        )
+        from shim.secret import printable
+
+        text = printable(text)
     line = (text + "\n").encode("utf-8", "backslashreplace")
     while line:
         try:

@@ -58,7 +58,7 @@ def parse(text: bytes) -> "list[Part]":
 
 
 def _reference(inner: bytes, line: int) -> tuple[str, str]:
-    key, bar, encoder = inner.decode("utf-8", "backslashreplace").partition("|")
+    key, bar, encoder = inner.decode("utf-8", "surrogateescape").partition("|")
     if not key or not key.replace("_", "a").isalnum() or not key.isascii() or key[0].isdigit():
         raise Malformed(f"the reference in line {line} names no key")
     if bar and encoder not in ENCODERS:
