@@ -24,11 +24,12 @@ def main() -> int:
     options = _options()
     builds = Builds(options.cache, options.shim, options.public_api_shim, is_tiny=options.tiny)
     sizes = (1, 20) if options.tiny else (1, 20, 50, 200, 2000)
-    with (
-        tempfile.TemporaryDirectory(prefix="shim-bench-", dir=machine.memory_folder()) as place,
-        contextlib.chdir(place),
-    ):
-        folder = Folder(Path(place), sizes)
+    with contextlib.ExitStack() as stack:
+        # Engines mount secrets in memory, where nothing may be executed.
+        secrets = stack.enter_context(tempfile.TemporaryDirectory(prefix="shim-bench-", dir=machine.memory_folder()))
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="shim-bench-"))
+        stack.enter_context(contextlib.chdir(place))
+        folder = Folder(Path(secrets), Path(place), sizes)
         spawner = measure.compile_spawner(Path(place))
         starts = [measure.proven(program) for program in start_programs(folder, builds)]
         rounds = 1 if options.tiny else options.rounds

@@ -44,8 +44,9 @@ done
 exec "$@"
 """
 
-# What the official images' entrypoints promise: VALUE or VALUE_FILE but not both, exported, the pointer removed.
-_FILE_ENV = """#!/bin/bash
+# What the official images' entrypoints promise: VALUE or VALUE_FILE but not both, exported, the pointer removed. They
+# are found by their first line, and most say it like this.
+_FILE_ENV = """#!/usr/bin/env bash
 set -Eeuo pipefail
 file_env() {
   local key=$1 pointer=${1}_FILE content=${2:-}
@@ -89,17 +90,17 @@ class Program:
 
 
 class Folder:
-    """The secrets of every size, in the form each program wants them."""
+    """The secrets of every size, in the form each program wants them, and the scripts, where they may be executed."""
 
-    def __init__(self, place: Path, sizes: tuple[int, ...]) -> None:
+    def __init__(self, place: Path, scripts: Path, sizes: tuple[int, ...]) -> None:
         self.place = place
+        self.scripts = scripts
         self.sizes = sizes
         for size in sizes:
             self._write(size)
         self.schema = place / "env.schema"
         self.schema.write_text("".join(_schema_lines()))
-        self.cat_loop = place / "cat-loop.sh"
-        self.cat_loop.write_text(_CAT_LOOP)
+        self.cat_loop = _script(scripts / "cat-loop.sh", _CAT_LOOP)
 
     def _write(self, size: int) -> None:
         for folder in (self.secrets(size), self.envdir(size)):
@@ -108,8 +109,8 @@ class Folder:
             (self.secrets(size) / key.lower()).write_text(value + "\n")
             (self.envdir(size) / key).write_text(value + "\n")
         self.dotenv(size).write_text("".join(f"{key}='{value}'\n" for key, value in _secrets(size)))
-        script = _FILE_ENV + "".join(f"file_env '{key}'\n" for key, _ in _secrets(size)) + 'exec "$@"\n'
-        self.file_env(size).write_text(script)
+        calls = "".join(f"file_env '{key}'\n" for key, _ in _secrets(size))
+        _script(self.file_env(size), _FILE_ENV + calls + 'exec "$@"\n')
 
     def secrets(self, size: int) -> Path:
         """Return the secrets root: one file a secret."""
@@ -125,7 +126,7 @@ class Folder:
 
     def file_env(self, size: int) -> Path:
         """Return the entrypoint script with one `file_env` a secret."""
-        return self.place / str(size) / "file-env.sh"
+        return self.scripts / f"file-env-{size}.sh"
 
     def pointers(self, size: int) -> tuple[tuple[str, str], ...]:
         """Return a KEY_FILE variable for every secret."""
@@ -158,8 +159,8 @@ def _with_secrets(folder: Folder, size: int, builds: Builds) -> Iterator[Program
     key, value = _secrets(size)[-1]
     proof = (key, value)
     ways = [
-        ("bash file_env", ("/bin/bash", str(folder.file_env(size))), environment),
-        ("sh $(cat) loop", ("/bin/sh", str(folder.cat_loop)), environment),
+        ("bash file_env", (str(folder.file_env(size)),), environment),
+        ("sh $(cat) loop", (str(folder.cat_loop),), environment),
         ("s6-envdir", ("s6-envdir", str(folder.envdir(size))), (("PATH", PATH),)),
         ("dotenv run", (_beside_python("dotenv"), "-f", str(folder.dotenv(size)), "run", "--"), (("PATH", PATH),)),
     ]
@@ -198,7 +199,7 @@ def counted_programs(starts: list[Program], *, is_tiny: bool) -> list[Program]:
     rows = [program for program in starts if program.secrets is None or program.name in names]
     if is_tiny:
         rows = [program for program in rows if program.name in (BASELINE, "shim")]
-    return [program for program in rows if program.name != "true"]
+    return [program for program in rows if program.name not in ("true", "gosu")]  # Go does not run under valgrind
 
 
 def resident_programs(folder: Folder, builds: Builds) -> list[Program]:
@@ -225,6 +226,12 @@ def _tool(
         missing = f"{program} must be started by root"
     prefix = (found or program, *arguments)
     return Program(name, prefix, () if ends_itself else child, (("PATH", PATH),), missing=missing)
+
+
+def _script(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
 
 
 def _beside_python(name: str) -> str:
