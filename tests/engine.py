@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import time
 import uuid
@@ -326,3 +327,14 @@ def assert_kept_nothing(engine: Engine, container: str, canaries: list[str]) -> 
             # As it is, and as JSON writes it.
             forms = {canary, json.dumps(canary)[1:-1], json.dumps(canary, ensure_ascii=False)[1:-1]}
             assert not any(form in text for form in forms), f"a secret's value stands in the {place} of a container"
+
+
+def copy_of_the_repository(to: Path) -> Path:
+    """Return a folder with the files that git knows, as they are now: what a fresh clone would hold."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        source = ROOT / name
+        if source.exists():
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, to / name)
+    return to

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import ROOT, SHIM, UGLY, Engine, assert_kept_nothing
+from engine import ROOT, SHIM, UGLY, Engine, assert_kept_nothing, copy_of_the_repository
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
 
@@ -101,7 +101,7 @@ def test_the_demo_shows_a_healthy_service_and_goes_without_a_trace(
     engine: Engine, shim_binary: Path, tmp_path: Path, port: int
 ) -> None:
     """From a fresh copy of the repository, `scripts/demo` makes a secret, brings the stack up and shows /health."""
-    checkout = _copy_of_the_repository(tmp_path / "checkout")
+    checkout = copy_of_the_repository(tmp_path / "checkout")
     own = {
         "COMPOSE_PROJECT_NAME": f"{engine.run_name}-demo",
         "STRICT_API_PORT": str(port),
@@ -134,7 +134,7 @@ def test_the_demo_shows_a_healthy_service_and_goes_without_a_trace(
 
 def test_the_demo_works_without_an_engine(shim_binary: Path, tmp_path: Path, port: int) -> None:
     """Where no engine can be had, the shim starts the same service on this machine, and `down` ends it."""
-    checkout = _copy_of_the_repository(tmp_path / "checkout")
+    checkout = copy_of_the_repository(tmp_path / "checkout")
     engineless = checkout / "scripts/engine"
     engineless.write_text("#!/bin/sh\necho 'engine: error: no engine here' >&2\nexit 111\n")
     own = {
@@ -181,14 +181,3 @@ class _Demo:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
-
-
-def _copy_of_the_repository(to: Path) -> Path:
-    """Return a folder with the files that git knows, as they are now: what a fresh clone would hold."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        source = ROOT / name
-        if source.exists():
-            (to / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, to / name)
-    return to
