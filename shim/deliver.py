@@ -11,6 +11,7 @@ from shim.secret import MAX_SECRET_BYTES, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shim.main import Plan
     from shim.options import Options
     from shim.resolve import Resolution
     from shim.user import Target
@@ -203,6 +204,23 @@ def hand_over(
         delivered.undo()
         raise _cannot_write(error) from None
     return delivered
+
+
+def renew(delivered: Delivered, plan: "Plan") -> None:
+    """Put new values into the files that a running service has, each in one step; a memory file is sealed and stays.
+
+    Raises:
+        Refused: naming the place; the other files hold what they held.
+    """
+    try:
+        for key, resolved in plan.resolution.secrets.items():
+            path = delivered.folder + b"/" + key.encode("utf-8", "surrogateescape")
+            if path in delivered.files:
+                _replace(Rendered(path, resolved.secret.reveal()), plan.target)
+        for file in plan.rendered:
+            _replace(file, plan.target)
+    except OSError as error:
+        raise _cannot_write(error) from None
 
 
 def _cannot_write(error: OSError) -> Refused:

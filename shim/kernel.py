@@ -31,6 +31,11 @@ disposition = _kernel.disposition
 set_disposition = _kernel.set_disposition
 set_mask = _kernel.set_mask
 sigqueue = _kernel.sigqueue
+signal_descriptor = _kernel.signal_descriptor
+inotify_open = _kernel.inotify_open
+inotify_watch = _kernel.inotify_watch
+mask_patterns = _kernel.mask_patterns
+mask = _kernel.mask
 
 
 class _StandardLibrary:

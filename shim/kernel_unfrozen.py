@@ -13,6 +13,10 @@ import time
 
 from shim.secret import read_file as read_file
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _ALL_SIGNALS = frozenset(signal.valid_signals())
 # Default action "terminate" or "dump core" (signal(7)), and sent by somebody else: a SIGPIPE of our own making (nobody
 # reads stderr) must not end the start. The real-time ones follow.
@@ -155,11 +159,7 @@ def wait_signal(timeout_seconds: float) -> tuple[int, int, int, int, int, int] |
 
 def signal_descriptor() -> int:
     """Return a new descriptor that can be read when a signal is pending (signalfd(2)), closed on exec."""
-    descriptor: int = _libc.signalfd(-1, _EVERY_BIT, os.O_CLOEXEC | os.O_NONBLOCK)
-    if descriptor < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return descriptor
+    return _checked(_libc.signalfd(-1, _EVERY_BIT, os.O_CLOEXEC | os.O_NONBLOCK))
 
 
 def disposition(number: int) -> int:
@@ -184,3 +184,66 @@ def sigqueue(pid: int, number: int, value: int) -> None:
     if _libc.sigqueue(pid, number, ctypes.c_void_p(value)) < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+def inotify_open() -> int:
+    """Return a new inotify(7) descriptor, closed on exec; reading it never blocks."""
+    return _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def inotify_watch(descriptor: int, path: bytes, mask: int) -> int:
+    """Return the watch descriptor for *path*, added or changed."""
+    return _checked(_libc.inotify_add_watch(descriptor, ctypes.c_char_p(path), mask))
+
+
+def _checked(number: int) -> int:
+    if number < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return number
+
+
+def mask_patterns(patterns: list[bytes]) -> list[bytes]:
+    """Return what `mask` looks for: the longest first."""
+    return sorted(patterns, key=len, reverse=True)
+
+
+def mask(
+    patterns: list[bytes], data: bytes, covered: int, is_masked: bool, is_last: bool
+) -> tuple[bytes, int, int, bool]:
+    """Return *data* masked, where the part to be kept starts, and *covered* and *is_masked* for that part.
+
+    *covered* bytes at the start need no output any more; when they were masked, a match that overlaps them is part of
+    the same mask.
+    """
+    size = len(data)
+    keep_from = size if is_last else min((_start_of(pattern, data) for pattern in patterns), default=size)
+    shown = []
+    copied = end = covered
+    for start, stop in sorted(_matches(patterns, data, keep_from)):
+        if not is_masked or start >= end:
+            shown += [data[copied:start], b"***"]
+            is_masked = True
+            end = 0
+        end = max(end, stop)
+        copied = max(copied, end)
+    shown.append(data[copied:keep_from])
+    covered = max(0, copied - keep_from)
+    return b"".join(shown), keep_from, covered, is_masked and covered > 0
+
+
+def _start_of(pattern: bytes, data: bytes) -> int:
+    """Return where the end of *data* may be the start of *pattern*, at the earliest."""
+    at = data.find(pattern[:1], max(0, len(data) - len(pattern) + 1))
+    while at >= 0 and not pattern.startswith(data[at:]):
+        at = data.find(pattern[:1], at + 1)
+    return len(data) if at < 0 else at
+
+
+def _matches(patterns: list[bytes], data: bytes, before: int) -> "Iterator[tuple[int, int]]":
+    """Yield start and end of every match that starts before *before*, those that overlap too."""
+    for pattern in patterns:
+        at = data.find(pattern)
+        while 0 <= at < before:
+            yield at, at + len(pattern)
+            at = data.find(pattern, at + 1)

@@ -8,7 +8,7 @@ from shim.options import read_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shim.deliver import Rendered
+    from shim.deliver import Delivered, Rendered
     from shim.options import Options
     from shim.resolve import Resolution
     from shim.schema import Schema
@@ -33,6 +33,10 @@ class Plan:
         self.target = target
         self.rendered = rendered
 
+    def forget(self) -> None:
+        """Drop the values, once the service has them."""
+        del self.resolution, self.rendered
+
 
 def run() -> None:
     """Do what argv and the environment ask for. Does not return: it becomes the service, or exits."""
@@ -43,7 +47,7 @@ def run() -> None:
     except MemoryError:
         code = report_refusal(Refused([_world("out of memory", "raise the container's memory limit")]))
     except BaseException as error:  # noqa: BLE001  (a bug: its frames are shown, its words may hold a value and are not)
-        code = _internal_error(error)
+        code = report_bug(error)
     posix._exit(code)
 
 
@@ -76,8 +80,6 @@ def main(argv: list[bytes], environ: list[bytes]) -> int:
 
 def start(options: "Options", environ: list[bytes]) -> int:
     """Resolve, hand over, and become the service (or stay as its init); return only the code of a failed start."""
-    from shim.environment import child_environment
-
     stays = options.init and options.action == "start"
     kernel.end_on_stop_signals()
     plan = prepare(options, environ)
@@ -90,18 +92,16 @@ def start(options: "Options", environ: list[bytes]) -> int:
         from shim import init
 
         return init.start(plan, environ)
-    extra: dict[str, bytes] = {}
-    delivered = None
-    if plan.rendered or _delivers_files(plan.resolution):
-        from shim import deliver
-
-        leaves_no_file = options.action == "exec"
-        delivered = deliver.hand_over(plan.resolution, plan.rendered, plan.target, leaves_no_file)
-        extra = delivered.variables
-    if plan.target is not None:
-        extra = {**extra, "HOME": plan.target.home}
-    child = child_environment(environ, plan.resolution, options, extra)
+    child, delivered = child_of(plan, environ, options.action == "exec")
     try:
+        if options.pre and options.action == "start":
+            from shim import init
+
+            code = init.run_before(plan, child)
+            if code:
+                if delivered is not None:
+                    delivered.undo()
+                return code
         restrict(options, plan.target)
         from shim.launch import execute
 
@@ -110,6 +110,32 @@ def start(options: "Options", environ: list[bytes]) -> int:
         if delivered is not None:
             delivered.undo()
         raise
+
+
+def child_of(
+    plan: Plan, environ: list[bytes], leaves_no_file: bool, delivered: "Delivered | None" = None
+) -> "tuple[list[bytes], Delivered | None]":
+    """Return the service's environment, and what was delivered as files for it, if anything.
+
+    Args:
+        plan: what was decided.
+        environ: the raw environment.
+        leaves_no_file: deliver in memory what would be a file.
+        delivered: what was delivered for the same plan before, to be used again.
+
+    Raises:
+        Refused: a file cannot be written; nothing is left behind.
+    """
+    from shim.environment import child_environment
+
+    if delivered is None and (plan.rendered or _delivers_files(plan.resolution)):
+        from shim import deliver
+
+        delivered = deliver.hand_over(plan.resolution, plan.rendered, plan.target, leaves_no_file)
+    extra = {} if delivered is None else delivered.variables
+    if plan.target is not None:
+        extra = {**extra, "HOME": plan.target.home}
+    return child_environment(environ, plan.resolution, plan.options, extra), delivered
 
 
 def prepare(options: "Options", environ: list[bytes]) -> Plan:
@@ -163,7 +189,7 @@ def load_schema(options: "Options") -> "Schema | None":
             if error.errno in (2, 20) and not options.schema:
                 continue
             raise Refused([_unreadable_schema(path, error)]) from None
-        shown = path.decode("utf-8", "backslashreplace")
+        shown = path.decode("utf-8", "surrogateescape")
         if mode & 0o170000 != 0o100000 or len(text) > _MAX_SCHEMA_BYTES:
             raise Refused([Breach("", f"the schema {shown} is no file of at most {_MAX_SCHEMA_BYTES} bytes")])
         from shim.schema import parse
@@ -207,7 +233,7 @@ def report_refusal(refusal: Refused) -> int:
     return refusal.code
 
 
-def _internal_error(error: BaseException) -> int:
+def report_bug(error: BaseException) -> int:
     """Write where it happened, and no word of the exception: it may hold a value."""
     frames = []
     trace = error.__traceback__

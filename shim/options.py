@@ -5,6 +5,10 @@ Every option has a variable (`--secrets-dir`, `SHIM_SECRETS_DIR`), so that an im
 
 from shim.errors import Breach, Refused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.staying import Staying
+
 FLAG = "flag"  # on or off
 VALUE = "value"  # one value
 LIST = "list"  # values between commas; the flag may be repeated
@@ -70,10 +74,11 @@ _FALSE = ("", "0", "false", "no", "off")
 class Options:
     """What the user asked for. Names are the flags' own; a list is empty and a value is "" when not given."""
 
-    __slots__ = ("action", "argv", *_FIELDS.values())
+    __slots__ = ("action", "argv", "staying", *_FIELDS.values())
 
     action: str  # "start", "exec", "check", "explain", "install", "ps", "help", "version"
     argv: list[bytes]  # the service's argv, or the subcommand's own arguments
+    staying: "Staying | None"  # how to stay; None unless something asks for it
     allow_disk: bool
     clear_env: bool
     exit_as: list[str]
@@ -108,6 +113,7 @@ class Options:
     def __init__(self) -> None:
         self.action = "start"
         self.argv = []
+        self.staying = None
         for name, kind in KINDS.items():
             setattr(self, _FIELDS[name], False if kind is FLAG else "" if kind is VALUE else [])
 
@@ -146,9 +152,18 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
     if options.action in ("check", "explain", "ps") and rest:
         wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
+    if options.init or options.pre or _asks_to_stay(options):
+        from shim.staying import read_staying
+
+        options.staying = read_staying(options, wrong)
+        options.init = options.init or _asks_to_stay(options)
     if wrong:
         raise Refused(wrong)
     return options
+
+
+def _asks_to_stay(options: Options) -> bool:
+    return any(getattr(options, _FIELDS[name]) for name in STAYING)
 
 
 def _from_variables(options: Options, environ: list[bytes], wrong: list[Breach]) -> None:

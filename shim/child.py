@@ -1,0 +1,147 @@
+"""A child from fork to exec: its own process group, the terminal, another user; signals as they were handed to us.
+
+Everything stays blocked between fork and exec, so that a signal sent in between still finds the child.
+"""
+
+import posix
+
+from shim import kernel
+from shim.errors import WORLD, Breach, Refused
+from shim.signals import CHLD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from shim.main import Plan
+
+    class Extra(Protocol):
+        """What only some children need; the init calls these in this order."""
+
+        makes_session: bool  # a child with a terminal of its own leads a session, and so a process group
+
+        def prepare(self) -> None:
+            """Make ready, before the fork."""
+
+        def arrange(self) -> None:
+            """Arrange the child's descriptors, in the child, while it is still what the init is."""
+
+        def begin(self, pid: int, /) -> None:
+            """Go on in the init after the fork."""
+
+        def descriptors(self) -> list[int]:
+            """Return what must stay open in the init."""
+            ...
+
+        def pause(self) -> None:
+            """Get ready to be stopped by the terminal."""
+
+        def resume(self) -> None:
+            """Go on after that."""
+
+        def finish(self) -> None:
+            """Take what the child has left behind, once it has ended."""
+
+        def is_busy(self) -> bool:
+            """Return whether there is something to be done before the init ends."""
+            ...
+
+        def end(self) -> None:
+            """Let go of everything."""
+
+
+_PR_SET_PDEATHSIG = 1
+# They name the process that systemd means (sd_listen_fds(3), sd_watchdog_enabled(3)); across a fork that is another.
+_PID_VARIABLES = (b"LISTEN_PID=", b"WATCHDOG_PID=")
+
+
+class Birth:
+    """What every child of this init gets, however often one is started."""
+
+    __slots__ = ("ignores_children", "parent_death", "plan")
+
+    def __init__(self, plan: "Plan", ignores_children: bool, parent_death: int) -> None:
+        self.plan = plan
+        self.ignores_children = ignores_children  # SIGCHLD was handed to us as ignored
+        self.parent_death = parent_death
+
+
+def spawn(
+    argv: list[bytes],
+    environment: list[bytes],
+    birth: Birth,
+    terminal: int,
+    extras: "list[Extra]",
+) -> int:
+    """Start *argv* and return its pid; the child leads a process group of its own, which exists on return.
+
+    Args:
+        argv: what to run.
+        environment: all of its variables, `KEY=value` each.
+        birth: what every child gets.
+        terminal: the terminal whose foreground the child becomes; -1 when there is none, or it is another's turn.
+        extras: what this child needs arranged.
+
+    Raises:
+        Refused: the kernel starts no process. That exec failed is the child's exit code, and it says so itself.
+    """
+    parent = posix.getpid()
+    try:
+        pid = posix.fork()
+    except OSError as error:
+        breach = Breach("", f"cannot start a process: {error.strerror}", "raise the container's pids or memory limit")
+        breach.code = WORLD
+        raise Refused([breach]) from None
+    if pid == 0:
+        _become(argv, environment, birth, terminal, parent, extras)
+    try:
+        if not any(extra.makes_session for extra in extras):
+            posix.setpgid(pid, pid)  # here too: whoever is first, no signal to the group comes before it exists
+    except OSError as error:
+        if error.errno not in (3, 13):  # it has ended, or is past exec and did it itself
+            raise
+    return pid
+
+
+def _become(
+    argv: list[bytes],
+    environment: list[bytes],
+    birth: Birth,
+    terminal: int,
+    parent: int,
+    extras: "list[Extra]",
+) -> None:
+    """Turn this new process into *argv*, or end it with the code that says why not."""
+    from shim import main
+
+    code = WORLD
+    try:
+        if not any(extra.makes_session for extra in extras):
+            posix.setpgid(0, 0)
+        if terminal >= 0:
+            from shim.terminal import give
+
+            give(terminal, posix.getpid())
+        for extra in extras:
+            extra.arrange()
+        main.restrict(birth.plan.options, birth.plan.target)
+        if birth.parent_death:
+            kernel.prctl(_PR_SET_PDEATHSIG, birth.parent_death)  # after the change of user, which would clear it
+        if birth.ignores_children:
+            kernel.set_disposition(CHLD, 1)
+        from shim.launch import execute
+
+        environment = with_pid(environment, parent, posix.getpid())
+        kernel.restore_signals()
+        code = main.report_refusal(Refused([execute(argv, environment)]))
+    except Refused as refusal:
+        code = main.report_refusal(refusal)
+    except BaseException as error:  # noqa: BLE001  (this process must not return into the init's loop)
+        code = main.report_bug(error)
+    posix._exit(code)
+
+
+def with_pid(environment: list[bytes], before: int, now: int) -> list[bytes]:
+    """Return *environment* with the variables that name process *before* naming process *now*."""
+    renamed = {b"%s%d" % (name, before): b"%s%d" % (name, now) for name in _PID_VARIABLES}
+    return [renamed.get(entry, entry) for entry in environment]

@@ -1,0 +1,461 @@
+"""PID 1: start the service, forward signals, reap, and report how the service ended.
+
+One process, no threads: every signal is blocked from birth and taken one by one (sigtimedwait(2)), so nothing is lost,
+merged or handled in the middle of something else. Nothing wakes up while nothing happens.
+"""
+
+import posix
+import time
+
+from shim import kernel
+from shim.child import Birth, spawn
+from shim.errors import SIGNALLED, Refused
+from shim.events import Events
+from shim.signals import CHLD, CONT, INT, KILL, PIPE, QUIT, SENT_WITH_VALUE, TERM, TSTP, TTIN, TTOU, WINCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.child import Extra
+    from shim.deliver import Delivered
+    from shim.events import Signal
+    from shim.main import Plan
+    from shim.outputs import Outputs
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_ALL_SIGNALS = (1 << 64) - 1
+_LAST_DESCRIPTOR = 0xFFFFFFFF
+_STOPPING = (INT, QUIT, TERM)
+_FROM_THE_TERMINAL = (TSTP, TTIN, TTOU)
+_WNOHANG, _WUNTRACED = 1, 2
+_EPERM, _ESRCH, _EAGAIN = 1, 3, 11
+_USUAL_GRACE_SECONDS = 10.0  # where we stop something ourselves and nobody said how long it may take: the engines' own
+_QUICK_SECONDS = 10.0  # a restarted service that ends sooner has failed
+_MOST_QUICK_FAILURES = 3
+
+
+def start(plan: "Plan", environ: list[bytes]) -> int:
+    """Run the service to its end; return the exit code to end with.
+
+    Raises:
+        Refused: the service was not started; nothing is left behind.
+    """
+    init = Init(plan, environ)
+    try:
+        return init.run()
+    finally:
+        init.leave()
+
+
+def run_before(plan: "Plan", environment: list[bytes]) -> int:
+    """Run the `--pre` commands of a start that will not stay; return 0, or the code of what failed."""
+    init = Init(plan, [])
+    code = init.run_before(environment)
+    init.hand_back()
+    return code
+
+
+class Init:
+    """The service's parent, from before its start to after its end."""
+
+    __slots__ = (
+        "_birth",
+        "_code",
+        "_delivered",
+        "_environ",
+        "_events",
+        "_extras",
+        "_failures",
+        "_has_children",
+        "_has_terminal",
+        "_kept",
+        "_options",
+        "_outputs",
+        "_own_group",
+        "_own_pid",
+        "_pid",
+        "_plan",
+        "_restarts",
+        "_started_at",
+        "_staying",
+        "_stopped_by",
+        "_wants_restart",
+    )
+
+    def __init__(self, plan: "Plan", environ: list[bytes]) -> None:
+        if plan.options.staying is None:
+            raise ValueError("nobody asked to stay")
+        self._plan = plan
+        self._environ = environ
+        self._options = plan.options
+        self._staying = plan.options.staying
+        self._own_pid = posix.getpid()
+        self._own_group = posix.getpgrp()
+        self._events = Events()
+        self._extras: list[Extra] = []  # what some children need arranged: masked output, a readiness descriptor
+        self._outputs: Outputs | None = None
+        self._delivered: Delivered | None = None
+        self._pid = 0  # the child's; 0: there is none now
+        self._code = -1  # how it ended; -1: it has not
+        self._kept: list[tuple[int, int, int]] = []  # for a child that does not exist yet
+        self._stopped_by = 0  # the first stop signal
+        self._has_children = False
+        self._has_terminal = False
+        self._started_at = 0.0  # 0: the service was not started yet
+        self._restarts = 0
+        self._wants_restart = False
+        self._failures = 0
+        # Ignored, the kernel would reap for us and keep the exit code to itself (wait(2), NOTES).
+        ignores_children = kernel.disposition(CHLD) == 1
+        if ignores_children:
+            kernel.set_disposition(CHLD, 0)
+        self._birth = Birth(plan, ignores_children, self._staying.parent_death)
+
+    # --- the story -----------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Run the commands before, the service, and what remains of it; return the exit code.
+
+        Raises:
+            Refused: something could not be started.
+        """
+        self._take_charge()
+        self._prepare_extras()
+        if self._staying.pre:
+            code = self.run_before(self._child_environment())
+            if code:
+                return code
+        self._start_service()
+        code = self._supervise()
+        return self._staying.exit_codes.get(code, code)
+
+    def run_before(self, environment: list[bytes]) -> int:
+        """Run each `--pre` command to its end; return 0, or the code that ends the start."""
+        for argv in self._staying.pre:
+            self._spawn(argv, environment)
+            code = self._supervise()
+            if code:
+                from shim import stderr
+
+                name = argv[0].decode("utf-8", "surrogateescape")
+                stderr.warning(f"--pre {name} ended with {code}; the service is not started")
+                return code
+            if self._stopped_by:
+                return SIGNALLED + self._stopped_by
+        return 0
+
+    def leave(self) -> None:
+        """Give the terminal back, and remove the private copies of values."""
+        for extra in self._extras:
+            extra.end()
+        if self._delivered is not None:
+            self._delivered.undo()
+
+    def hand_back(self) -> None:
+        """Give SIGCHLD back as it was handed to us, for a service that takes our place."""
+        if self._birth.ignores_children:
+            kernel.set_disposition(CHLD, 1)
+
+    def _take_charge(self) -> None:
+        """Become the one who reaps, and who hears when the parent dies."""
+        if self._own_pid != 1:
+            try:
+                kernel.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+            except OSError as error:  # a kernel before 3.4, or a filter that knows better
+                if self._options.subreaper:
+                    from shim import stderr
+
+                    stderr.warning(f"--subreaper: {error.strerror}; orphans are left to somebody else")
+        wanted = self._staying.parent_death
+        if wanted:
+            parent = posix.getppid()
+            kernel.prctl(_PR_SET_PDEATHSIG, wanted)
+            if posix.getppid() != parent:  # it died while we asked
+                posix.kill(self._own_pid, wanted)
+
+    def _prepare_extras(self) -> None:
+        """Set up what only some ask for; nothing of it costs anything otherwise."""
+        if self._options.mask:
+            from shim.outputs import Outputs
+
+            self._outputs = Outputs(self._plan, self._events, self._stopped_with)
+            self._extras.append(self._outputs)
+        if self._staying.ready_descriptor >= 0:
+            from shim.ready import Ready
+
+            self._extras.append(Ready(self._staying.ready_descriptor, self._environ, self._events))
+        if self._staying.on_change:
+            from shim.watch import Watch
+
+            Watch(self._plan, self._environ, self._events, self._secrets_changed)
+
+    # --- starting ------------------------------------------------------------------------------------------------
+
+    def _child_environment(self) -> list[bytes]:
+        from shim.main import child_of
+
+        environment, self._delivered = child_of(self._plan, self._environ, False, self._delivered)
+        return environment
+
+    def _start_service(self) -> None:
+        self._spawn(self._options.argv, self._child_environment())
+        self._started_at = time.monotonic()
+        # From here on only what supervising needs: no values, and no descriptor that belongs to the service.
+        if self._staying.on_change != "restart":  # a restarted service gets the descriptors again
+            self._close_others()
+            if self._delivered is not None:
+                self._delivered.descriptors.clear()
+        if not self._staying.on_change:
+            self._plan.forget()
+
+    def _spawn(self, argv: list[bytes], environment: list[bytes]) -> None:
+        from shim import terminal
+
+        for extra in self._extras:
+            extra.prepare()
+        descriptor = terminal.open_terminal()
+        self._has_terminal = descriptor >= 0
+        is_ours = self._has_terminal and terminal.is_foreground(descriptor, self._own_group)
+        is_ours = is_ours and not any(extra.makes_session for extra in self._extras)
+        self._code = -1
+        try:
+            self._pid = spawn(argv, environment, self._birth, descriptor if is_ours else -1, self._extras)
+        finally:
+            if self._has_terminal:
+                posix.close(descriptor)
+        self._has_children = True
+        for extra in self._extras:
+            extra.begin(self._pid)
+        kept, self._kept = self._kept, []
+        for signal in kept:
+            self._send(*signal)
+
+    def _close_others(self) -> None:
+        """Close every descriptor from 3 up that is none of ours."""
+        first = 3
+        kept = set(self._events.kept_descriptors())
+        for extra in self._extras:
+            kept.update(extra.descriptors())
+        for descriptor in sorted(descriptor for descriptor in kept if descriptor >= first):
+            if descriptor > first:
+                kernel.close_range(first, descriptor - 1)
+            first = descriptor + 1
+        kernel.close_range(first, _LAST_DESCRIPTOR)
+
+    # --- signals -------------------------------------------------------------------------------------------------
+
+    def _supervise(self) -> int:
+        """Forward and reap until the child has ended, with --wait-all everything else too; return the child's code."""
+        is_finishing = False
+        while True:
+            if self._code >= 0 and not (self._options.wait_all and self._started_at and self._has_children):
+                for extra in self._extras:
+                    if not is_finishing:
+                        extra.finish()
+                is_finishing = True
+                if not any(extra.is_busy() for extra in self._extras):
+                    return self._code
+            signal = self._events.next_signal()
+            if signal is None:
+                continue
+            self._take(signal)
+            if is_finishing and signal[0] in _STOPPING:
+                return self._code  # who reads the output is too slow
+
+    def _take(self, signal: "Signal") -> None:
+        number, code, sender, _, _, value = signal
+        if number == CHLD:
+            self._reap()
+            if code > 0:  # the kernel's; one that a process sent is forwarded like any other
+                return
+        if sender == self._own_pid and number == PIPE:
+            return  # our own write to a stderr that nobody reads
+        if number == CONT:
+            self._continue()
+        elif self._outputs is not None and number == WINCH:
+            self._outputs.resize()
+        wanted = self._staying.rewritten.get(number, number)
+        if wanted == 0:
+            return
+        if number in _STOPPING or wanted in _STOPPING:
+            self._stop(number)
+        if self._pid:
+            self._send(wanted, code, value)
+        else:
+            self._kept.append((wanted, code, value))
+
+    def _send(self, number: int, code: int, value: int) -> None:
+        """Send the signal to the child or its group. It may not be ours to signal any more, or have ended: so be it."""
+        if self._options.group and self._signal(-self._pid, number):
+            return
+        if code == SENT_WITH_VALUE and not self._options.group:
+            try:
+                kernel.sigqueue(self._pid, number, value)
+            except OSError as error:
+                if error.errno != _EAGAIN:  # the kernel's queue is full: without the value there is always room for one
+                    self._tolerate(error)
+                    return
+            else:
+                return
+        self._signal(self._pid, number)
+
+    def _signal(self, target: int, number: int) -> bool:
+        """Return whether somebody was there to get it."""
+        try:
+            posix.kill(target, number)
+        except OSError as error:
+            self._tolerate(error)
+            return error.errno == _EPERM
+        return True
+
+    def _tolerate(self, error: OSError) -> None:
+        if error.errno not in (_EPERM, _ESRCH):
+            raise error
+
+    def _stop(self, number: int) -> None:
+        """Take note of a stop signal: the first starts the grace period, the second ends it."""
+        grace_seconds = self._staying.grace_seconds
+        if not self._stopped_by:
+            self._stopped_by = number
+            if grace_seconds:
+                self._events.after(grace_seconds, "grace", self._kill_everything)
+            if self._started_at and not self._pid and self._code < 0:  # between two starts of the service
+                self._code = SIGNALLED + number
+        elif grace_seconds:
+            self._kill_everything()
+
+    def _kill_everything(self) -> None:
+        from shim.descendants import signal_everything
+
+        self._events.cancel("grace")
+        signal_everything(KILL, self._pid)
+
+    # --- children ------------------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        """Take all who have ended, the child and adopted orphans, in one go."""
+        flags = _WNOHANG | _WUNTRACED if self._has_terminal else _WNOHANG
+        while True:
+            try:
+                pid, status = posix.waitpid(-1, flags)
+            except ChildProcessError:
+                self._has_children = False
+                return
+            if pid == 0:
+                return
+            if pid != self._pid:
+                continue
+            if status & 0xFF == 0x7F:
+                self._stopped_with(status >> 8)
+            elif status & 0x7F:
+                self._ended_with(SIGNALLED + (status & 0x7F))
+            else:
+                self._ended_with(status >> 8)
+
+    def _stopped_with(self, number: int) -> None:
+        """Stop as the child did, so that the shell notices; where nobody could continue us, the kernel does not."""
+        if number not in _FROM_THE_TERMINAL:
+            return
+        for extra in self._extras:
+            extra.pause()
+        posix.kill(self._own_pid, number)
+        kernel.set_mask(_ALL_SIGNALS & ~(1 << (number - 1)))
+        kernel.set_mask(_ALL_SIGNALS)
+        for extra in self._extras:
+            extra.resume()
+
+    def _continue(self) -> None:
+        """Go on after `fg` or `bg`: the child's whole group was stopped, and the terminal may be ours to pass on."""
+        if self._has_terminal and self._pid:
+            from shim.terminal import pass_on
+
+            pass_on(self._own_group, self._pid)
+            self._signal(-self._pid, CONT)
+
+    def _ended_with(self, code: int) -> None:
+        pid, self._pid = self._pid, 0
+        if self._has_terminal:
+            from shim.terminal import pass_on
+
+            pass_on(pid, self._own_group)
+        if self._started_at and not self._stopped_by and self._starts_again(code):
+            return
+        self._code = code
+        if self._options.wait_all and self._started_at:
+            from shim.descendants import signal_everything
+
+            signal_everything(TERM, pid)
+            if not self._events.is_due("grace"):
+                self._events.after(self._own_grace_seconds(), "grace", self._kill_everything)
+
+    def _own_grace_seconds(self) -> float:
+        return self._staying.grace_seconds or _USUAL_GRACE_SECONDS
+
+    # --- --on-change ---------------------------------------------------------------------------------------------
+
+    def _secrets_changed(self, plan: "Plan") -> None:
+        """Do what `--on-change` says; *plan* holds the new values, all of them valid."""
+        action = self._staying.on_change
+        if self._outputs is not None:
+            self._outputs.learn(plan)
+        if action == "signal":
+            if self._delivered is not None:
+                from shim.deliver import renew
+                from shim.main import report_refusal
+
+                try:
+                    renew(self._delivered, plan)
+                except Refused as refusal:
+                    report_refusal(refusal)
+                    return
+            if self._pid:
+                self._send(self._staying.change_signal, 0, 0)
+            return
+        if self._stopped_by:
+            return
+        if action == "restart":
+            self._plan = self._birth.plan = plan
+            self._wants_restart = True
+            if not self._pid:  # it failed a moment ago, and was to be started again anyway
+                self._events.cancel("again")
+                self._start_again()
+                return
+        self._send(self._staying.rewritten.get(TERM) or TERM, 0, 0)
+        self._events.after(self._own_grace_seconds(), "change", self._kill_service)
+
+    def _kill_service(self) -> None:
+        from shim.descendants import signal_descendants
+
+        signal_descendants(KILL, self._pid)
+
+    def _starts_again(self, code: int) -> bool:
+        """Return whether the service's end is not ours: it is to be restarted, or was and has failed quickly."""
+        if self._wants_restart:
+            self._events.cancel("change")
+            self._kill_service()  # what the old one left behind
+            self._start_again()
+            return True
+        if not self._restarts or code == 0 or time.monotonic() - self._started_at > _QUICK_SECONDS:
+            return False
+        self._failures += 1
+        if self._failures >= _MOST_QUICK_FAILURES:
+            from shim import stderr
+
+            stderr.warning(f"the service failed {self._failures} times since its secrets changed; giving up")
+            return False
+        self._events.after(float(self._failures), "again", self._start_again)
+        return True
+
+    def _start_again(self) -> None:
+        if self._wants_restart:
+            self._wants_restart = False
+            self._failures = 0
+        self._restarts += 1
+        if self._delivered is not None:
+            self._delivered.undo()
+            self._delivered = None
+        try:
+            self._start_service()
+        except Refused as refusal:
+            from shim.main import report_refusal
+
+            self._code = report_refusal(refusal)

@@ -1,0 +1,102 @@
+"""Which byte strings `--mask` looks for: every secret value, and what programs commonly make of one.
+
+A value is found as it is, with `\\r\\n` line ends (a terminal's), line by line, as JSON writes it, percent-encoded, and
+in base64 wherever it stands in what was encoded.
+"""
+
+from binascii import b2a_base64
+
+from shim.resolve import COMPOSED, FILE, ROOT
+from shim.template import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shim.main import Plan
+    from shim.resolve import Resolution, Resolved
+
+# Shorter forms than these would hit unrelated text; the value itself is looked for however short it is.
+_MIN_LINE_BYTES = 8
+_MIN_BASE64_BYTES = 6
+_BASE64_LINES = (76, 64)  # base64(1) and MIME; PEM
+
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+# What encoders leave as it is besides letters and digits: RFC 3986, Python's quote(), JavaScript's encodeURIComponent()
+# and encodeURI(), HTML forms.
+_ALSO_PLAIN = (b"~", b"~/", b"~!'()*", b"~!'()*;,/?:@&=+$#", b"*")
+
+
+def patterns(plan: "Plan") -> list[bytes]:
+    """Return what to look for in a service's output: all forms of all of its secret values."""
+    found: dict[bytes, None] = {}
+    for key, resolved in plan.resolution.secrets.items():
+        if _is_secret(key, resolved, plan.resolution):
+            found.update(dict.fromkeys(forms(resolved.secret.reveal())))
+    found.pop(b"", None)
+    return list(found)
+
+
+def _is_secret(key: str, resolved: "Resolved", resolution: "Resolution") -> bool:
+    """Return whether the value is to be hidden; a schema's `LOG_LEVEL=info` is not, a file in a secrets root is."""
+    spec = resolution.schema.keys.get(key) if resolution.schema is not None else None
+    if spec is None or spec.is_sensitive:
+        return True
+    return spec.sensitive is None and resolved.origin in (FILE, ROOT, COMPOSED)
+
+
+def forms(value: bytes) -> "Iterator[bytes]":
+    """Yield *value* and what it looks like after a usual encoding; some of them more than once."""
+    yield value
+    lines = value.splitlines()
+    if len(lines) > 1:
+        yield b"\r\n".join(value.split(b"\n"))
+        yield from (line for line in lines if len(line) >= _MIN_LINE_BYTES)
+    yield from _json_forms(value)
+    for plain in _ALSO_PLAIN:
+        yield from percent_encoded(value, plain)
+    yield from base64_forms(value)
+
+
+def _json_forms(value: bytes) -> "Iterator[bytes]":
+    try:
+        escaped = json(value)[1:-1]
+    except ValueError:
+        return  # it is no text: JSON cannot carry it either
+    for long, short in ((b"\\u000a", b"\\n"), (b"\\u000d", b"\\r"), (b"\\u0009", b"\\t")):
+        escaped = escaped.replace(long, short)
+    yield escaped
+    yield escaped.replace(b"/", b"\\/")
+
+
+def percent_encoded(value: bytes, plain: bytes) -> "Iterator[bytes]":
+    """Yield *value* percent-encoded but for letters, digits and *plain*: upper and lower case, with `+` for a blank."""
+    kept = _LETTERS.union(plain)
+    for form in (b"%%%02X", b"%%%02x"):
+        encoded = b"".join(b"%c" % byte if byte in kept else form % byte for byte in value)
+        yield encoded
+        yield encoded.replace(b"%20", b"+")
+
+
+def base64_forms(value: bytes) -> "Iterator[bytes]":
+    """Yield what stands for *value* in base64, alone, in front of a line end, or anywhere in a longer text."""
+    for text in (value, value + b"\n"):
+        whole = b2a_base64(text, newline=False)
+        for form in (whole, whole.rstrip(b"=")):
+            if len(form) >= _MIN_BASE64_BYTES:
+                yield form
+                yield _for_urls(form)
+        for width in _BASE64_LINES:
+            if len(whole) > width:
+                yield b"\n".join(whole[start : start + width] for start in range(0, len(whole), width))
+    for offset in range(3):
+        # Only letters that no neighbour has a share in: what is encoded before and behind is not known.
+        encoded = b2a_base64(bytes(offset) + value + bytes(2), newline=False)
+        inner = encoded[(offset * 8 + 5) // 6 : (offset + len(value)) * 8 // 6]
+        if len(inner) >= _MIN_BASE64_BYTES:
+            yield inner
+            yield _for_urls(inner)
+
+
+def _for_urls(text: bytes) -> bytes:
+    return text.replace(b"+", b"-").replace(b"/", b"_")  # RFC 4648, 5
