@@ -10,9 +10,9 @@ import click
 
 from shim import __version__
 from shim.secret import Secret
-from shim_host import backup, names, options, passphrase, report, sealed_file
+from shim_host import backup, collection, options, passphrase, report, sealed_file
 from shim_host.backup import Backup, Item
-from shim_host.errors import Refused
+from shim_host.errors import Failed, Refused
 from shim_host.vault import Vault
 
 ENCRYPTIONS = ("gpg", "age")
@@ -33,6 +33,9 @@ ENCRYPTIONS = ("gpg", "age")
     help="What encrypts.  [default: what the recipients or the name of FILE call for, else gpg]",
 )
 @click.option("--armor", "-a", is_flag=True, help="Write text instead of bytes.")
+@click.option("--from-swarm", is_flag=True, help="Read the values of the Swarm too, through a helper task there.")
+@click.option("--image", default="", metavar="IMAGE", help="What the helper task runs; it must have cat.")
+@click.option("--no-swarm", is_flag=True, help="Leave out what the Swarm knows of its secrets.")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @options.secrets_dir
 @options.schema
@@ -47,6 +50,9 @@ def export_command(
     asks: bool,
     encryption: str | None,
     armor: bool,
+    from_swarm: bool,
+    image: str,
+    no_swarm: bool,
     force: bool,
     secrets_dir: Path,
     schema_path: Path | None,
@@ -56,6 +62,10 @@ def export_command(
 ) -> None:
     """Write an encrypted backup of the secrets.
 
+    It holds the values in ./secrets, and what the Swarm says of its secrets: names, versions, dates. The Swarm never
+    gives a value back; --from-swarm reads them through a task on this manager that lives for a second, without a log
+    and without a network.
+
     KEY is a fingerprint, key id or mail address that gpg knows, a recipient of age (age1…), or the line of an SSH
     public key. Without a recipient the backup is encrypted with a passphrase.
 
@@ -63,15 +73,22 @@ def export_command(
     Examples:
       manage-secrets export --recipient ops@example.org -o backup.gpg
       manage-secrets export --recipient age1… -o backup.age
+      manage-secrets export --from-swarm --recipient age1… -o backup.age
       manage-secrets export --passphrase-file pass.txt --encryption age > backup.age
     """
+    if no_swarm and (from_swarm or image):
+        raise click.UsageError("--no-swarm does not go with --from-swarm or --image")
     keys = [*recipients, *_listed(recipients_file)]
     encryption = _encryption(encryption, keys, output)
     _check_export(output, keys, passphrase_file, asks, is_json=is_json, armor=armor, dry_run=dry_run)
     if output != sealed_file.STDIO:
         sealed_file.check_place(output, secrets_dir, force=force or dry_run)
     schema = options.read_schema(schema_path)
-    items = _collected(secrets_dir, schema.keys if schema else ())
+    items = _of_folder(secrets_dir, schema.keys if schema else ())
+    if not no_swarm:
+        items = _with_swarm(items, from_swarm=from_swarm and not dry_run, image=image)
+    if not items:
+        raise Refused(f"there is nothing to save: {secrets_dir} holds no secret", "create-from-env makes them")
     _announce_export(items, output, encryption, keys, dry_run=dry_run)
     if dry_run:
         _give_export(items, output, encryption, keys, is_json=is_json)
@@ -130,21 +147,47 @@ def _listed(files: Iterable[Path]) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def _collected(secrets_dir: Path, known: Iterable[str]) -> list[Item]:
-    """Return everything that there is to save.
+def _of_folder(secrets_dir: Path, known: Iterable[str]) -> list[Item]:
+    """Return the items of ./secrets.
 
     Raises:
-        Refused: there is nothing, or a file whose name an import would refuse.
+        Refused: a file has a name that an import would refuse.
     """
     entries = Vault(secrets_dir).entries()
     unfit = [name for name in entries if not backup.is_file_name(name)]
     if unfit:
         raise Refused(f"no backup takes a file of this name: {', '.join(map(repr, unfit))}", "rename it")
-    keys = names.keys_of(entries, known)
-    items = [Item(keys[name], name, entry.value, backup.FOLDER, entry.mode) for name, entry in entries.items()]
-    if not items:
-        raise Refused(f"there is nothing to save: {secrets_dir} holds no secret", "create-from-env makes them")
-    return items
+    return collection.of_folder(entries, known)
+
+
+def _with_swarm(items: list[Item], *, from_swarm: bool, image: str) -> list[Item]:
+    """Return *items* with what the Swarm has; without a Swarm only those, unless its values were asked for.
+
+    Raises:
+        Failed: the values were asked for, and cannot be read.
+    """
+    from shim_host import swarm
+    from shim_host.swarm_values import ValueReader
+
+    try:
+        engine = swarm.connect_as(ValueReader, os.environ)
+        found = collection.swarm_keys(engine.secrets())
+    except Failed as failed:
+        if from_swarm:
+            raise
+        report.say(f"the backup says nothing of a Swarm: {failed.message}")
+        return items
+    values: dict[str, Secret] = {}
+    if from_swarm and found:
+        report.say(f"reading {len(found)} value(s) from the Swarm through a helper task")
+        with report.progress("reading", len(found)) as advance:
+            values = engine.read([key.newest for key in found], image, advance)
+    merged = collection.with_swarm(items, found, values)
+    differing = collection.differing(merged, values)
+    if differing:
+        hint = "diff shows more; the backup has the value of the folder"
+        report.warn(f"the Swarm holds another value than the folder: {', '.join(differing)}", hint)
+    return merged
 
 
 def _announce_export(items: list[Item], output: str, encryption: str, keys: list[str], *, dry_run: bool) -> None:
@@ -152,6 +195,10 @@ def _announce_export(items: list[Item], output: str, encryption: str, keys: list
     whom = f"for {', '.join(keys)}" if keys else "with a passphrase"
     included = sum(item.value is not None for item in items)
     report.say(f"{included} value(s) {'would go' if dry_run else 'go'} to {place}, encrypted by {encryption} {whom}")
+    absent = [item.file for item in items if item.value is None]
+    if absent:
+        hint = "--from-swarm reads them"
+        report.warn(f"without a value, because they are in the Swarm only: {', '.join(absent)}", hint)
 
 
 def _give_export(items: list[Item], output: str, encryption: str, keys: list[str], *, is_json: bool) -> None:

@@ -1,0 +1,278 @@
+"""`export` with a real Swarm: what it knows of its secrets, and values read back through a helper task."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pyrage
+import pytest
+from conftest import Custody, cannot_run
+from host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
+
+__all__ = ["manage", "private_swarm", "swarm"]
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def busybox(private_swarm: PrivateSwarm) -> str:
+    """Return an image that has cat, and that is taken unasked."""
+    program = shutil.which("busybox")
+    if program is None:
+        cannot_run("busybox-static is not installed")
+    if not private_swarm.docker("images", "-q", "busybox"):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(str(program), "bin/busybox")
+            link = tarfile.TarInfo("bin/cat")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+        private_swarm.docker("import", "-", "busybox:latest", stdin=packed.getvalue())
+    return "busybox"
+
+
+@pytest.fixture
+def seal(manage: Manage) -> list[str]:
+    """Return the options of a backup to a key that opens in this test."""
+    identity = pyrage.x25519.Identity.generate()
+    manage.write("key.txt", str(identity)).chmod(0o600)
+    return ["--output", "backup.age", "--recipient", str(identity.to_public())]
+
+
+def opened(manage: Manage) -> dict[str, dict[str, object]]:
+    """Return what the backup says of each file."""
+    identity = pyrage.x25519.Identity.from_str((manage.folder / "key.txt").read_text())
+    document = json.loads(pyrage.decrypt((manage.folder / "backup.age").read_bytes(), [identity]))
+    return {item["file"]: item for item in document["body"]["secrets"]}
+
+
+def readers(swarm: PrivateSwarm) -> list[str]:
+    return swarm.docker("service", "ls", "-q", "--filter", "label=docker-secrets-shim.reader").split()
+
+
+def test_values_come_back_byte_for_byte(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary, custody: Custody
+) -> None:
+    """Values of every kind go through the Swarm, the task and the backup; the task and its container are gone then."""
+    values = {
+        "text": canary().encode(),
+        "line_end": canary().encode() + b"\n",
+        "binary": bytes(range(256)) * 3,
+        "large": os.urandom(511_999),
+        "lines": b"-----BEGIN\r\n" + canary().encode() + b"\r\n-----END\n\n",
+        "zeros": bytes(7),
+    }
+    for name, value in values.items():
+        swarm.docker("secret", "create", name, "-", stdin=value)
+
+    document = manage.json("export", "--from-swarm", *seal)
+
+    assert {item["origin"] for item in document["secrets"]} == {"swarm"}
+    assert readers(swarm) == []
+    assert manage("import", "backup.age", "--identity", "key.txt").code == 0
+    assert manage.secrets() == values
+    custody.said.append(swarm.docker("events", "--since", "10m", "--until", "0s", "--format", "{{json .}}"))
+
+
+def test_the_task_is_shut_in(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    """No log, no capability, a read-only root, on this node; and off every network before a value is read."""
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    assert manage("export", "--from-swarm", *seal).code == 0
+
+    events = swarm.docker("events", "--since", "10m", "--until", "0s", "--format", "{{json .}}").splitlines()
+    said = [json.loads(line) for line in events]
+    own = [event for event in said if "shim-reader" in event["Actor"]["Attributes"].get("name", "")]
+    container = next(event["Actor"]["ID"] for event in own if event["Action"] == "start")
+    about = [
+        event["Action"].split(":")[0]
+        for event in said
+        if container in (event["Actor"]["ID"], event["Actor"]["Attributes"].get("container"))
+    ]
+    assert "disconnect" in about
+    assert about.index("disconnect") < about.index("exec_create")
+
+
+def test_without_being_asked_the_backup_says_what_it_lacks(
+    swarm: PrivateSwarm, manage: Manage, seal: list[str], canary: Canary
+) -> None:
+    manage.write("secrets/db_password", canary())
+    manage("create-swarm")
+    swarm.docker("secret", "create", "other", "-", stdin=canary().encode())
+
+    end = manage("export", *seal)
+
+    assert end.code == 0
+    assert "without a value, because they are in the Swarm only: other" in end.stderr
+    assert readers(swarm) == []
+    found = opened(manage)
+    assert found["other"]["value"] is None
+    versions = found["db_password"]["swarm"]
+    assert isinstance(versions, list)
+    assert [version["name"] for version in versions] == ["db_password.v1"]
+
+    imported = manage.json("import", "backup.age", "--identity", "key.txt")
+    assert {item["key"]: item["state"] for item in imported["secrets"]} == {
+        "DB_PASSWORD": "unchanged",
+        "OTHER": "absent",
+    }
+
+
+def test_equal_keys_of_stacks_stay_apart(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    values = {stack: canary() for stack in ("", "shop", "blog")}
+    for stack, value in values.items():
+        manage.write("secrets/a", value)
+        assert manage("create-swarm", "--stack", stack).code == 0
+    (manage.folder / "secrets" / "a").unlink()
+
+    assert manage("export", "--from-swarm", *seal).code == 0
+    assert manage("import", "backup.age", "--identity", "key.txt").code == 0
+
+    assert sorted(manage.secrets().values()) == sorted(value.encode() for value in values.values())
+    assert manage.secrets()["a"] == values[""].encode()
+
+
+def test_a_value_that_differs_from_the_folders_is_said(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    manage.write("secrets/a", canary())
+    manage("create-swarm")
+    assert "another value" not in manage("export", "--from-swarm", *seal).stderr
+    newer = canary()
+    manage.write("secrets/a", newer)
+
+    end = manage("export", "--from-swarm", "--force", *seal)
+
+    assert "the Swarm holds another value than the folder: a" in end.stderr
+    assert manage("import", "backup.age", "--identity", "key.txt", "--secrets-dir", "there").code == 0
+    assert (manage.folder / "there" / "a").read_text() == newer
+
+
+def test_an_image_without_cat_is_not_taken(
+    swarm: PrivateSwarm, manage: Manage, seal: list[str], canary: Canary
+) -> None:
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    swarm.docker("tag", swarm.image(), "busybox:latest")
+    try:
+        end = manage("export", "--from-swarm", *seal)
+    finally:
+        swarm.docker("rmi", "busybox:latest")
+
+    assert end.code == 1
+    assert "--image" in end.stderr
+    assert not (manage.folder / "backup.age").exists()
+
+
+def test_a_task_that_cannot_start_says_why(
+    swarm: PrivateSwarm, manage: Manage, seal: list[str], canary: Canary
+) -> None:
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+
+    end = manage("export", "--from-swarm", "--image", "localhost:1/none:1", *seal)
+
+    assert end.code == 111
+    assert "No such image" in end.stderr
+    assert readers(swarm) == []
+    assert not (manage.folder / "backup.age").exists()
+
+
+def test_a_drained_manager_is_seen(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    node = swarm.docker("node", "ls", "-q")
+    swarm.docker("node", "update", "--availability", "drain", node)
+    try:
+        end = manage("export", "--from-swarm", *seal)
+    finally:
+        swarm.docker("node", "update", "--availability", "active", node)
+
+    assert end.code == 111
+    assert "must be active" in end.stderr
+    assert readers(swarm) == []
+
+
+@pytest.mark.parametrize("fate", ["500", "lose"])
+def test_no_task_stays_when_the_engine_fails(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary, fate: str
+) -> None:
+    """Also when the engine made the task, and the answer was lost."""
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    meddler = Meddler(swarm, lambda number: fate if number == 1 else "pass")
+    try:
+        end = manage("export", "--from-swarm", "--image", "busybox", *seal, env={"DOCKER_HOST": meddler.host})
+    finally:
+        meddler.close()
+
+    assert end.code == 111
+    assert readers(swarm) == []
+    assert not (manage.folder / "backup.age").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stopped_run_leaves_no_task(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary, number: signal.Signals
+) -> None:
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    events = subprocess.Popen(
+        ["docker", "events", "--filter", "type=container", "--filter", "event=start", "--format", "{{.ID}}"],
+        env={**os.environ, "DOCKER_HOST": swarm.host},
+        stdout=subprocess.PIPE,
+    )
+    assert events.stdout is not None
+    run = subprocess.Popen(
+        [sys.executable, str(SCRIPT), "export", "--from-swarm", "--image", "busybox", *seal],
+        cwd=manage.folder,
+        env={"PATH": os.environ["PATH"], **manage.env},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    events.stdout.readline()
+    run.send_signal(number)
+    out, err = run.communicate(timeout=60)
+    events.kill()
+    events.communicate()
+    manage.custody.said += [out.decode(), err.decode()]
+
+    assert run.returncode in (0, 130), err  # it may have been done already
+    assert readers(swarm) == []
+
+
+def test_values_do_not_travel_in_the_clear(swarm: PrivateSwarm, manage: Manage, seal: list[str]) -> None:
+    """A plain TCP connection to another machine is refused; that it answers at all is not needed to know it."""
+    from shim_host.errors import Refused
+    from shim_host.swarm import connect_as
+    from shim_host.swarm_values import ValueReader
+
+    reader = connect_as(ValueReader, {"DOCKER_HOST": swarm.host})
+    reader._api.base_url = "http://192.0.2.1:2375"
+
+    with pytest.raises(Refused, match="unencrypted"):
+        reader.read([], "", lambda: None)
+
+
+@pytest.mark.slow
+def test_many_values_are_read_in_seconds(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    for number in range(150):
+        manage.write(f"secrets/key_{number}", canary())
+    assert manage("create-swarm").code == 0
+    before = manage.secrets()
+    shutil.rmtree(Path(manage.folder) / "secrets")
+
+    assert manage("export", "--from-swarm", *seal, timeout=120).code == 0
+    assert manage("import", "backup.age", "--identity", "key.txt").code == 0
+
+    assert manage.secrets() == before
