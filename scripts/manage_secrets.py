@@ -17,7 +17,12 @@ from shim import __version__
 COMMANDS = {
     "create-from-env": ("commands_env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
     "generate": ("commands_env:generate", "Make new values as the schema says, into ./secrets."),
+    "export": ("commands_export:export_command", "Write an encrypted backup of the secrets."),
+    "import": ("commands_import:import_command", "Put the secrets of a backup back into ./secrets."),
     "create-swarm": ("commands_swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),
+    "list": ("commands_list:list_command", "List every key: where it stands, how old it is, who gets it."),
+    "validate": ("commands_validate:validate", "Check schema, values and Compose file against each other."),
+    "diff": ("commands_list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
     "prune": ("commands_swarm:prune", "Remove versions from the Swarm that nothing names any more."),
 }
 

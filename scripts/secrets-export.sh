@@ -1,3 +1,3 @@
 #!/bin/sh
-# An encrypted backup of ./secrets: the same as `manage_secrets.py export`.
+# Write an encrypted backup of the secrets. Every option of `manage_secrets.py export` is taken.
 exec python3 "$(dirname "$0")/manage_secrets.py" export "$@"

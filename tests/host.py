@@ -221,7 +221,7 @@ def swarm(private_swarm: PrivateSwarm, manage: Manage) -> Iterator[PrivateSwarm]
 
 
 class Meddler:
-    """Stands between the tool and its engine; `meddle(number)` says what becomes of the N-th request that changes things.
+    """Stands between the tool and its engine; `meddle(number)` decides on each request that changes something.
 
     "pass" hands it on, "drop" ends the connection before the engine sees it, "lose" after, and "500" answers itself.
     """

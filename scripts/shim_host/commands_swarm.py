@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from shim.secret import Secret
-from shim_host import commands_env, deployment, envfile, names, options, report, swarm
+from shim_host import commands_env, deployment, envfile, inventory, names, options, report, swarm
 from shim_host.deployment import CHANGED, CREATED, UNCHANGED, Step, Wanted
 from shim_host.errors import Ended, Refused
 from shim_host.swarm import SwarmSecret
@@ -83,20 +83,10 @@ def values_of_vault(store: Vault, schema_path: Path | None) -> dict[str, tuple[s
         Refused: a file's name belongs to no key, or there are no files.
     """
     schema = options.read_schema(schema_path)
-    entries = store.entries()
-    if not entries:
+    found = inventory.files_by_key(store, inventory.known_keys(schema, Path(".env")))
+    if not found:
         raise Refused(f"there are no secrets in {store.path}", "make them with create-from-env or generate")
-    keys = names.keys_of(entries, schema.keys if schema else ())
-    for name, key in keys.items():
-        if not key:
-            raise Refused(f"{store.shown(name)}: the name cannot become a key", "rename it to letters, digits and _")
-    by_key: dict[str, tuple[str, Secret]] = {}
-    for name, key in keys.items():
-        if key in by_key:
-            both = f"{store.shown(by_key[key][0])} and {store.shown(name)}"
-            raise Refused(f"{both} are the same key, {key}", "remove one of the two")
-        by_key[key] = (name, entries[name].value)
-    return by_key
+    return {key: (entry.name, entry.value) for key, entry in found.items()}
 
 
 def values_of_env_file(

@@ -1,0 +1,104 @@
+"""`validate`: all findings at once, each with its repair; `--fix` repairs what is safe to."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shim_host import inventory, options, report, swarm, validation
+from shim_host.validation import Finding
+from shim_host.vault import Vault
+
+
+@click.command("validate")
+@click.option("--fix", is_flag=True, help="Repair what is safe to: modes, .gitignore, byte order marks, CR.")
+@click.option("--swarm", "asks_swarm", is_flag=True, help="Count what is in the Swarm as there.")
+@click.option("--stack", default="", metavar="NAME", help="With --swarm: this stack's secrets.")
+@click.option(
+    "--file",
+    "-f",
+    "compose_file",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
+    help="The Compose file.  [default: this folder's, if it has one]",
+)
+@click.option("--env-file", type=click.Path(path_type=Path), default=".env", show_default=True, metavar="FILE")
+@options.secrets_dir
+@options.schema
+@options.as_json
+@options.dry_run
+def validate(
+    fix: bool,
+    asks_swarm: bool,
+    stack: str,
+    compose_file: Path | None,
+    env_file: Path,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    is_json: bool,
+    dry_run: bool,
+) -> int:
+    """Check schema, values and Compose file against each other.
+
+    Finds what is missing, empty, of the wrong type or a placeholder; modes, byte order marks, CR; what is in git or
+    unused; secrets that a service names and nobody defines; names the Swarm refuses. Ends with 1 when anything is left.
+
+    \b
+    Examples:
+      manage-secrets validate
+      manage-secrets validate --fix
+      manage-secrets validate --json
+    """
+    schema = options.read_schema(schema_path)
+    store = Vault(secrets_dir)
+    in_swarm: frozenset[str] = frozenset()
+    if asks_swarm:
+        answer = inventory.ask_swarm(lambda engine: swarm.newest(engine.secrets(), stack))
+        in_swarm = frozenset(answer or ())
+    project = inventory.compose_project(compose_file)
+    env = inventory.env_values(env_file, os.environ)
+    found = validation.findings(validation.subject_of(store, schema, env_file, env, project, in_swarm))
+    fixed = repaired(store, found, dry_run) if fix else []
+    give(found, fixed, is_json)
+    left = len(found) - len(fixed)
+    report.say(f"{len(found)} findings, {len(fixed)} {'would be ' if dry_run else ''}repaired")
+    if left and not fix and any(finding.repair for finding in found):
+        report.say("hint: --fix repairs those marked with *")
+    return 1 if left or (dry_run and found) else 0
+
+
+def repaired(store: Vault, found: list[Finding], dry_run: bool) -> list[Finding]:
+    """Repair what is safe to; return that."""
+    safe = [finding for finding in found if finding.repair is not None]
+    if safe and not dry_run:
+        with store.writing() as writer:
+            for finding in safe:
+                if finding.repair is not None:
+                    finding.repair(writer)
+    return safe
+
+
+def give(found: list[Finding], fixed: list[Finding], is_json: bool) -> None:
+    """Print every finding with its repair."""
+    if is_json:
+        documents: list[dict[str, Any]] = [
+            {
+                "kind": finding.kind,
+                "key": finding.key or None,
+                "where": finding.where,
+                "message": finding.message,
+                "hint": finding.hint,
+                "fixable": finding.repair is not None,
+                "fixed": finding in fixed,
+            }
+            for finding in found
+        ]
+        report.give_json({"findings": documents})
+        return
+    for finding in found:
+        mark = "fixed" if finding in fixed else "*" if finding.repair is not None else "-"
+        subject = f"{finding.key}: {finding.where}" if finding.key else finding.where
+        report.give_line(f"{mark} {finding.kind}: {subject}: {finding.message}")
+        if finding not in fixed:
+            report.give_line(f"    {finding.hint}")

@@ -1,0 +1,171 @@
+"""Where every key stands: schema, `.env`, `./secrets`, the Swarm, the services. Read once, then only looked at."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from shim.schema import Schema
+from shim.secret import Secret
+from shim_host import envfile, names, report
+from shim_host.compose_dotenv import Malformed
+from shim_host.errors import Ended, Refused
+from shim_host.vault import Entry, Vault
+
+if TYPE_CHECKING:
+    from shim_host.compose import Project
+    from shim_host.swarm import Swarm, SwarmSecret, SwarmService
+
+T = TypeVar("T")
+_UNIT_DAYS = {"h": 1 / 24, "d": 1, "w": 7, "m": 30, "y": 365}
+
+
+@dataclass
+class Inventory:
+    """Everything that was found; what could not be asked is None."""
+
+    schema: Schema | None
+    env: dict[str, Secret] = field(default_factory=dict)
+    files: dict[str, Entry] = field(default_factory=dict)  # by key
+    swarm: "dict[str, SwarmSecret] | None" = None  # the newest version, by key
+    users: dict[str, set[str]] = field(default_factory=dict)  # services, by key
+
+    def keys(self) -> list[str]:
+        """Return every key: the schema's in its order, then the others."""
+        listed = list(self.schema.keys) if self.schema else []
+        others = {*self.files, *(self.swarm or ())} - set(listed)
+        if self.schema is None:
+            others |= set(self.env)
+        return listed + sorted(others)
+
+    def category(self, key: str) -> str:
+        """Return what the schema calls *key*."""
+        spec = self.schema.keys.get(key) if self.schema else None
+        if spec is None:
+            return "" if self.schema is None else "not in the schema"
+        kind = "secret" if spec.is_sensitive else "setting"
+        return f"required {kind}" if spec.is_required else kind
+
+    def rotation_due_days(self, key: str, now: datetime) -> float | None:
+        """Return in how many days *key* is to be rotated; negative when it is late, None when nothing says."""
+        spec = self.schema.keys.get(key) if self.schema else None
+        version = (self.swarm or {}).get(key)
+        if spec is None or not spec.rotate or version is None:
+            return None
+        return int(spec.rotate[:-1]) * _UNIT_DAYS[spec.rotate[-1]] - age_days(version.created, now)
+
+
+def age_days(created: str, now: datetime) -> float:
+    """Return how many days ago *created* (ISO 8601) was; 0 when it says nothing."""
+    try:
+        then = datetime.fromisoformat(created)
+    except ValueError:
+        return 0
+    return max(0.0, (now - then.replace(tzinfo=then.tzinfo or UTC)).total_seconds() / 86400)
+
+
+def known_keys(schema: Schema | None, env_file: Path) -> set[str]:
+    """Return the keys that the schema and the `.env` spell; file names are mapped back to them first."""
+    return {*(schema.keys if schema else ()), *env_values(env_file, os.environ)}
+
+
+def env_values(path: Path, environ: Mapping[str, str]) -> dict[str, Secret]:
+    """Return what the `.env` at *path* sets; nothing when it is not there, or (said aloud) cannot be read."""
+    try:
+        return envfile.read(path.read_bytes(), environ, use="project").values
+    except FileNotFoundError:
+        return {}
+    except Malformed as error:
+        report.warn(f"{path}:{error.line}: {error.message}; the file is left out", error.hint)
+    except OSError as error:
+        report.warn(f"cannot read {path}: {error.strerror}; it is left out")
+    return {}
+
+
+def files_by_key(store: Vault, known: Iterable[str]) -> dict[str, Entry]:
+    """Return the secret files by their keys.
+
+    Raises:
+        Refused: a name belongs to no key, or two names to one.
+    """
+    entries = store.entries()
+    by_key: dict[str, Entry] = {}
+    for name, key in names.keys_of(entries, known).items():
+        if not key:
+            raise Refused(f"{store.shown(name)}: the name cannot become a key", "rename it to letters, digits and _")
+        if key in by_key:
+            both = f"{store.shown(by_key[key].name)} and {store.shown(name)}"
+            raise Refused(f"{both} are the same key, {key}", "remove one of the two")
+        by_key[key] = entries[name]
+    return by_key
+
+
+def compose_project(file: Path | None) -> "Project | None":
+    """Return the Compose project of *file*, or of this folder if it has one; None (said aloud) when it has mistakes.
+
+    Raises:
+        Refused: *file* was named, and has mistakes.
+    """
+    from shim_host import compose
+
+    try:
+        if file is None:
+            try:
+                compose.default_files(Path(), os.environ)
+            except Refused:
+                return None
+        return compose.read_project(file or Path(), os.environ)
+    except Ended as ended:
+        if file is not None:
+            raise
+        report.warn(f"{ended.message}; the Compose file is left out", *ended.hints[:1])
+        return None
+
+
+def compose_users(project: "Project", known: Iterable[str]) -> dict[str, set[str]]:
+    """Return the services of a Compose project that get each key, as a secret or in their environment."""
+    known = set(known)
+    users: dict[str, set[str]] = {}
+    for service in project.services.values():
+        keys = set(service.environment) & known
+        for use in service.secrets:
+            definition = project.secrets.get(use.source)
+            name = definition.file.name if definition is not None and definition.file is not None else use.source
+            keys.add(names.key_of(name, known))
+        for key in keys:
+            users.setdefault(key, set()).add(service.name)
+    users.pop("", None)
+    return users
+
+
+def swarm_users(secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]") -> dict[str, set[str]]:
+    """Return the services of the Swarm that mount a version of each key."""
+    key_of = {secret.id: secret.key for secret in secrets if secret.key}
+    users: dict[str, set[str]] = {}
+    for service in services:
+        for secret_id in service.mounts:
+            if secret_id in key_of:
+                users.setdefault(key_of[secret_id], set()).add(service.name)
+    return users
+
+
+def ask_swarm(question: "Callable[[Swarm], T]") -> T | None:
+    """Return the answer of the engine's Swarm, or None (said aloud) when there is none to ask."""
+    from shim_host import swarm
+
+    try:
+        return question(swarm.connect(os.environ))
+    except Ended as ended:
+        report.warn(f"{ended.message}; the Swarm is left out", *ended.hints[:1])
+        return None
+
+
+def merge_users(*several: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Return the union of several maps from key to services."""
+    merged: dict[str, set[str]] = {}
+    for users in several:
+        for key, services in users.items():
+            merged.setdefault(key, set()).update(services)
+    return merged

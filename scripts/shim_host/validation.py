@@ -1,0 +1,249 @@
+"""What is wrong with the secrets of a project: everything at once, each with its repair. Decides; changes nothing."""
+
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from shim.schema import KeySpec, Schema, check_value
+from shim.secret import Secret, clean, is_skipped
+from shim_host import names, vault
+from shim_host.errors import Ended
+from shim_host.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
+
+if TYPE_CHECKING:
+    from shim_host.compose import Project
+
+Repair = Callable[[Writer], None]
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong; `repair` mends it where that is safe."""
+
+    kind: str
+    key: str
+    where: str
+    message: str
+    hint: str
+    repair: Repair | None = None
+
+
+class Subject(NamedTuple):
+    """All that is looked at."""
+
+    store: Vault
+    entries: Mapping[str, Entry]  # by file name
+    unreadable: Mapping[str, Ended]  # why a file could not be read, by file name
+    schema: Schema | None
+    env_file: Path
+    env: Mapping[str, Secret]
+    project: "Project | None"
+    in_swarm: frozenset[str]
+
+
+def subject_of(
+    store: Vault,
+    schema: Schema | None,
+    env_file: Path,
+    env: Mapping[str, Secret],
+    project: "Project | None",
+    in_swarm: frozenset[str],
+) -> Subject:
+    """Return what is to be looked at; a file that cannot be read is a finding, not the end."""
+    entries: dict[str, Entry] = {}
+    unreadable: dict[str, Ended] = {}
+    for name in store.names():
+        try:
+            entry = store.read(name)
+        except Ended as ended:
+            unreadable[name] = ended
+        else:
+            if entry is not None:
+                entries[name] = entry
+    return Subject(store, entries, unreadable, schema, env_file, env, project, in_swarm)
+
+
+def findings(subject: Subject) -> list[Finding]:
+    """Return everything that is wrong, the schema's keys first."""
+    known = {*(subject.schema.keys if subject.schema else ()), *subject.env}
+    keys = names.keys_of(subject.entries, known)
+    by_key = {key: subject.entries[name] for name, key in keys.items() if key}
+    found = [
+        *_of_keys(subject, by_key),
+        *_of_names(subject, keys),
+        *_of_files(subject, keys),
+        *_of_folder(subject),
+        *_of_git(subject),
+    ]
+    if subject.project is not None:
+        found += _of_services(subject, subject.project)
+    if subject.schema is not None:
+        found += _unused(subject, by_key, subject.schema)
+    return found
+
+
+def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]:
+    """Missing, empty, of the wrong type, a placeholder: what the schema says, where the value is."""
+    in_compose = _compose_keys(subject.project)
+    for spec in subject.schema.keys.values() if subject.schema else ():
+        entry = by_key.get(spec.key)
+        if entry is not None:
+            yield from _of_value(spec, _value_of(entry, spec), subject.store.shown(entry.name), subject.store)
+        elif spec.key in subject.env:
+            where = str(subject.env_file)
+            yield from _of_value(spec, subject.env[spec.key].reveal(), where, None)
+            if spec.is_sensitive and spec.is_required and subject.entries:
+                message = "is in plain text in the .env, and has no file"
+                yield Finding("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {where}")
+        elif spec.key in subject.in_swarm or spec.key in in_compose:
+            continue
+        elif spec.is_required and spec.default is None and spec.composed is None:
+            hint = f"write {spec.key}= into {subject.env_file}"
+            if spec.generate is not None:
+                hint = f"manage-secrets generate {spec.key}"
+            elif spec.is_sensitive:
+                hint += " and run create-from-env"
+            yield Finding("missing", spec.key, str(subject.store.path), "is required, and nothing provides it", hint)
+
+
+def _compose_keys(project: "Project | None") -> set[str]:
+    """Return the keys that some service is given a value of in its plain environment."""
+    services = project.services.values() if project is not None else ()
+    return {key for service in services for key, value in service.environment.items() if value}
+
+
+def _value_of(entry: Entry, spec: KeySpec) -> bytes:
+    value = entry.value.reveal()
+    return value if spec.raw_bytes and len(value) == spec.raw_bytes else clean(value)
+
+
+def _of_value(spec: KeySpec, value: bytes, where: str, store: Vault | None) -> Iterator[Finding]:
+    wrong = check_value(spec, value)
+    if not wrong and store is not None and value and value == _example(store, where):
+        wrong = "is the value of the example file"
+    if wrong:
+        kind = "empty" if not value else "placeholder" if "placeholder" in wrong or "example" in wrong else "type"
+        yield Finding(kind, spec.key, where, wrong, f"put the right value into {where}")
+
+
+def _example(store: Vault, where: str) -> bytes | None:
+    example = store.read(Path(where).name + ".example")
+    return clean(example.value.reveal()) if example is not None else None
+
+
+def _of_names(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
+    """Names that no key or no Swarm has, and two names of one key."""
+    first: dict[str, str] = {}
+    for name, key in keys.items():
+        where = subject.store.shown(name)
+        if not key:
+            yield Finding("name", "", where, "the name cannot become a key", "rename it to letters, digits and _")
+        elif key in first:
+            message = f"is the same key as {subject.store.shown(first[key])}, and the shim refuses two"
+            yield Finding("name", key, where, message, "remove one of the two")
+        elif not names.is_swarm_name(name):
+            yield Finding("name", key, where, "the Swarm refuses this name", f"rename it to {names.file_name(key)}")
+        first.setdefault(key, name)
+
+
+def _of_files(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
+    """Modes, and what editors and shells of other systems leave in a file."""
+    for name, ended in subject.unreadable.items():
+        hint = ended.hints[0] if ended.hints else "look at the file"
+        yield Finding("file", "", subject.store.shown(name), ended.message, hint)
+    for name, entry in subject.entries.items():
+        where = subject.store.shown(name)
+        if vault.has_private_modes() and entry.mode & ~FILE_MODE:
+
+            def restrict(writer: Writer, name: str = name) -> None:
+                writer.restrict(name)
+
+            message = f"can be read by others (mode {entry.mode:04o})"
+            yield Finding("mode", keys[name], where, message, f"chmod {FILE_MODE:o} {where}", restrict)
+        value = entry.value.reveal()
+        if _is_foreign_text(value):
+
+            def rewrite(writer: Writer, name: str = name, value: bytes = value) -> None:
+                writer.write(name, clean(value))
+
+            message = "holds a byte order mark, UTF-16 or CR at its end, which not every reader drops"
+            yield Finding("encoding", keys[name], where, message, "save it as UTF-8 with Unix line ends", rewrite)
+
+
+def _is_foreign_text(value: bytes) -> bool:
+    return clean(value) != value and (not value.endswith(b"\n") or clean(value) != value.rstrip(b"\n"))
+
+
+def _of_folder(subject: Subject) -> Iterator[Finding]:
+    path = subject.store.path
+    if vault.has_private_modes() and path.is_dir():
+        mode = path.stat().st_mode & 0o7777
+        if mode & 0o077:
+
+            def nothing_more(writer: Writer) -> None:
+                """Opening the folder to write restricts it already."""
+
+            message = f"can be entered by others (mode {mode:04o})"
+            yield Finding("mode", "", str(path), message, f"chmod {FOLDER_MODE:o} {path}", nothing_more)
+
+
+def _of_git(subject: Subject) -> Iterator[Finding]:
+    """What git has, or would take with the next `git add`."""
+    tracked = _git("ls-files", "-z", "--", str(subject.store.path), str(subject.env_file))
+    if tracked is None:
+        return
+    for name in filter(None, tracked.split("\0")):
+        path = Path(name)
+        if path.name != subject.env_file.name and (is_skipped(path.name) or path.name not in subject.entries):
+            continue
+        hint = f"git rm --cached {name}, and rotate what it holds: the history keeps it"
+        yield Finding("in-git", "", name, "is in git", hint)
+    lacking = vault.missing_gitignore_lines(Path(), subject.store.path, subject.env_file)
+    if lacking:
+
+        def ignore(_writer: Writer) -> None:
+            vault.add_gitignore_lines(Path(), lacking)
+
+        message = f"does not keep {subject.store.path} and {subject.env_file} out of git"
+        yield Finding("in-git", "", ".gitignore", message, f"add {' '.join(lacking)}", ignore)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except OSError:
+        return None  # no git, so nothing is in it
+    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
+
+
+def _of_services(subject: Subject, project: "Project") -> Iterator[Finding]:
+    """Secrets that a service names and nobody defines, or whose file is not there; users who could not read them."""
+    for service in project.services.values():
+        for use in service.secrets:
+            definition = project.secrets.get(use.source)
+            if definition is None:
+                hint = f"define it below secrets: with file: {subject.store.path / use.source}"
+                yield Finding("undefined", "", service.name, f"refers to the secret {use.source}, not defined", hint)
+            elif definition.file is not None and not definition.file.is_file():
+                message = f"needs the secret {use.source}, whose file {definition.file} is missing"
+                hint = "make it: Compose would mount an empty folder in its place"
+                yield Finding("missing", "", service.name, message, hint)
+        # Only who starts as root can read them and then become another user, as the shim does.
+        if service.secrets and service.user and service.user.partition(":")[0] not in ("0", "root"):
+            message = f"runs as {service.user}, who cannot read files of mode 0600 under Compose"
+            hint = f"start it as root through the shim with --user {service.user}, or chown the files to that user"
+            yield Finding("user", "", service.name, message, hint)
+
+
+def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Finding]:
+    """Files that neither the schema nor a service asks for."""
+    named: set[str] = set()
+    if subject.project is not None:
+        for service in subject.project.services.values():
+            named.update(use.source for use in service.secrets)
+        named.update(item.file.name for item in subject.project.secrets.values() if item.file is not None)
+    for key, entry in by_key.items():
+        if key not in schema.keys and entry.name not in named:
+            message = "neither the schema nor a service asks for it"
+            hint = f"remove it, or add {key}= to {schema.source}"
+            yield Finding("unused", key, subject.store.shown(entry.name), message, hint)

@@ -1,0 +1,170 @@
+"""`validate` finds everything at once, and repairs only what is safe to."""
+
+import os
+import subprocess
+from typing import Any
+
+import pytest
+from host import Canary, Manage, manage
+
+__all__ = ["manage"]
+
+SCHEMA = """\
+# @required @sensitive @type=string(minLength=16)
+DB_PASSWORD=
+
+# @required @sensitive @generate
+SESSION_KEY=
+
+# @required @type=port
+PORT=
+
+# @sensitive
+API_KEY=
+"""
+
+
+def findings(manage: Manage, *arguments: str, code: int = 1) -> list[dict[str, Any]]:
+    import json
+
+    end = manage("validate", "--json", *arguments)
+    assert end.code == code, end.stderr
+    found: list[dict[str, Any]] = json.loads(end.stdout)["findings"]
+    return found
+
+
+def kinds(found: list[dict[str, Any]]) -> list[tuple[str, str | None]]:
+    return [(finding["kind"], finding["key"]) for finding in found]
+
+
+@pytest.fixture(autouse=True)
+def _ignored(manage: Manage) -> None:
+    manage.write(".gitignore", ".env\n/secrets/*\n")
+
+
+def test_a_project_in_order_has_no_findings(manage: Manage, canary: Canary) -> None:
+    manage.write(".env.schema", SCHEMA)
+    manage.write(".env", f"DB_PASSWORD={canary()}\nPORT=80\n")
+    manage("create-from-env", "--generate-missing")
+
+    assert findings(manage, code=0) == []
+
+
+def test_all_findings_come_at_once_and_each_has_a_repair(manage: Manage, canary: Canary) -> None:
+    manage.write(".env.schema", SCHEMA)
+    manage.write("secrets/db_password", canary()[:8])
+    manage.write("secrets/api_key", "changeme")
+    manage.write("secrets/other", canary())
+    manage.write("secrets/no@key", canary())
+    manage.write(".env", "PORT=nonsense\n")
+    for path in (manage.folder / "secrets").iterdir():
+        path.chmod(0o600)
+    (manage.folder / "secrets").chmod(0o700)
+
+    found = findings(manage)
+
+    assert kinds(found) == [
+        ("type", "DB_PASSWORD"),
+        ("missing", "SESSION_KEY"),
+        ("type", "PORT"),
+        ("placeholder", "API_KEY"),
+        ("name", None),
+        ("unused", "OTHER"),
+    ]
+    assert all(finding["hint"] for finding in found)
+    assert found[1]["hint"] == "manage-secrets generate SESSION_KEY"
+
+
+def test_fix_repairs_modes_marks_and_line_ends(manage: Manage, canary: Canary) -> None:
+    value = canary()
+    manage.write("secrets/a", f"\ufeff{value}")
+    manage.write("secrets/b", f"{value}\r\n")
+    manage.write("secrets/c", f"{value}".encode("utf-16"))
+    manage.write("secrets/d", f"{value}\n")
+    (manage.folder / "secrets").chmod(0o755)
+
+    found = findings(manage)
+    assert [finding["kind"] for finding in found].count("mode") == 5
+    assert [finding["key"] for finding in found if finding["kind"] == "encoding"] == ["A", "B", "C"]
+    assert findings(manage, "--fix", "--dry-run") != []
+    assert (manage.folder / "secrets/b").read_bytes().endswith(b"\r\n")
+
+    findings(manage, "--fix", code=0)
+    assert findings(manage, code=0) == []
+    assert manage.secrets() == {**dict.fromkeys("abc", value.encode()), "d": f"{value}\n".encode()}
+    assert (manage.folder / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_example_files_value_is_a_placeholder(manage: Manage) -> None:
+    manage.write(".env.schema", "# @sensitive\nA=\n")
+    manage.write("secrets/a.example", "some-example-value\n")
+    manage.write("secrets/a", "some-example-value")
+
+    assert ("placeholder", "A") in kinds(findings(manage))
+
+
+def test_a_file_that_cannot_be_read_is_a_finding(manage: Manage, canary: Canary) -> None:
+    manage.write("secrets/a", canary())
+    (manage.folder / "secrets/link").symlink_to("a")
+    os.mkfifo(manage.folder / "secrets/pipe")
+
+    assert [item["where"] for item in findings(manage) if item["kind"] == "file"] == ["secrets/link", "secrets/pipe"]
+
+
+def test_what_git_has_is_found(manage: Manage, canary: Canary) -> None:
+    (manage.folder / ".gitignore").unlink()
+    manage.write("secrets/a", canary())
+    manage.write(".env", f"A={canary()}\n")
+    (manage.folder / "secrets").chmod(0o700)
+    (manage.folder / "secrets/a").chmod(0o600)
+    subprocess.run("git init -q && git add -A", shell=True, cwd=manage.folder, check=True)
+
+    found = findings(manage)
+    assert [item["where"] for item in found if item["kind"] == "in-git"] == [".env", "secrets/a", ".gitignore"]
+    assert "rotate" in found[0]["hint"]
+
+    findings(manage, "--fix")
+    assert "/secrets/*" in (manage.folder / ".gitignore").read_text()
+
+
+def test_services_are_held_against_what_they_refer_to(manage: Manage, canary: Canary) -> None:
+    manage.write(
+        "compose.yaml",
+        """\
+services:
+  one:
+    image: x
+    secrets: [undefined, gone]
+  two:
+    image: x
+    user: "1000"
+    secrets: [here]
+secrets:
+  gone:
+    file: ./secrets/gone
+  here:
+    file: ./secrets/here
+""",
+    )
+    manage.write("secrets/here", canary())
+    (manage.folder / "secrets").chmod(0o700)
+    (manage.folder / "secrets/here").chmod(0o600)
+
+    found = findings(manage)
+
+    assert [(item["kind"], item["where"]) for item in found] == [
+        ("undefined", "one"),
+        ("missing", "one"),
+        ("user", "two"),
+    ]
+
+
+def test_the_table_says_the_same(manage: Manage, canary: Canary) -> None:
+    manage.write(".env.schema", SCHEMA)
+    manage.write("secrets/db_password", canary()[:8])
+
+    end = manage("validate")
+
+    assert end.code == 1
+    assert "- type: DB_PASSWORD: secrets/db_password: is shorter than 16 characters" in end.stdout
+    assert "* mode: DB_PASSWORD" in end.stdout
