@@ -177,9 +177,9 @@ def _jwt(value: bytes, _kind: "Type") -> str:
 
 def _pem(value: bytes, _kind: "Type") -> str:
     lines = value.strip().splitlines()
+    if len(lines) == 1 and b"-----BEGIN " in value and b"\\n" in value:
+        return "is PEM with \\n instead of line ends"
     if not lines or not lines[0].startswith(b"-----BEGIN ") or not lines[0].endswith(b"-----"):
-        if b"-----BEGIN " in value and b"\\n" in value:
-            return "is PEM with \\n instead of line ends"
         return "is no PEM (it does not start with -----BEGIN)"
     label = lines[0][11:-5]
     if not any(line == b"-----END " + label + b"-----" for line in lines[1:]):

@@ -84,10 +84,14 @@ class Shim:
         before: Sequence[str] = (),
         cwd: Path | None = None,
         timeout: float = 30,
+        secrets: Mapping[str, str | bytes] | None = None,
         **secret_files: str | bytes,
     ) -> End:
-        """Run with *arguments*; keyword arguments become files in the secrets root. *before* is a wrapper's argv."""
-        for name, value in secret_files.items():
+        """Run with *arguments*; *secrets* and keyword arguments become files in the secrets root.
+
+        *before* is the argv of a wrapper.
+        """
+        for name, value in {**(secrets or {}), **secret_files}.items():
             (self.root / name).write_bytes(value if isinstance(value, bytes) else value.encode())
         whole: dict[str, str | bytes] = {"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(self.root), **(env or {})}
         done = subprocess.run(

@@ -183,7 +183,7 @@ def test_a_name_belongs_to_the_schemas_key(shim: Shim) -> None:
     """Case and `.`, `-`, `_` do not count."""
     (shim.folder / "s").write_text("dbPassword=\nAPIKEY=\n")
 
-    env = shim.child("--schema", "s", **{"DB-PASSWORD": "1", "api.key": "2", "other.key": "3"}).env
+    env = shim.child("--schema", "s", secrets={"DB-PASSWORD": "1", "api.key": "2", "other.key": "3"}).env
 
     assert (env["dbPassword"], env["APIKEY"], env["OTHER_KEY"]) == ("1", "2", "3")
     assert "DB_PASSWORD" not in env
@@ -211,7 +211,7 @@ def test_what_is_no_secret_is_skipped(shim: Shim) -> None:
 
 
 def test_two_names_for_one_key_are_refused(shim: Shim, canary: Canary) -> None:
-    end = shim("true", **{"db-password": canary(), "db_password": canary(), "DB_PASSWORD": canary()})
+    end = shim("true", secrets={"db-password": canary(), "db_password": canary(), "DB_PASSWORD": canary()})
 
     assert end.code == 100
     assert "both stand for DB_PASSWORD" in end.stderr
