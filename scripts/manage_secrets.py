@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The command line of the host side. A command is loaded when it runs, so that `--help` stays quick."""
 
+import io
 import os
 import sys
 
@@ -25,6 +26,14 @@ COMMANDS = {
     "diff": ("commands_list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
     "prune": ("commands_swarm:prune", "Remove versions from the Swarm that nothing names any more."),
 }
+
+VERBOSE = click.Option(
+    ["-v", "--verbose"],
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _ctx, _option, value: report.be_verbose(is_verbose=value),
+    help="Say each step.",
+)
 
 EXAMPLES = """\b
 Examples:
@@ -59,6 +68,8 @@ class Lazy(click.Group):
         command = getattr(import_module(f"shim_host.{module}"), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
+        if VERBOSE not in command.params:
+            command.params.append(VERBOSE)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -78,6 +89,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error becomes a message and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding does not have
     try:
         code = cli.main(prog_name=report.PROGRAM, standalone_mode=False)
         end(code if isinstance(code, int) else 0)

@@ -20,6 +20,20 @@ def say(message: str) -> None:
     print(f"{PROGRAM}: {shown(message)}", file=sys.stderr, flush=True)  # noqa: T201  (this room prints)
 
 
+_verbose = [False]
+
+
+def be_verbose(*, is_verbose: bool) -> None:
+    """Say each step from now on."""
+    _verbose[0] = is_verbose
+
+
+def detail(message: str) -> None:
+    """Say on stderr one step, if the person asked for that."""
+    if _verbose[0]:
+        say(message)
+
+
 def warn(message: str, hint: str = "") -> None:
     """Say on stderr what is likely to surprise, and what to do about it."""
     say(f"warning: {message}")

@@ -19,6 +19,7 @@ from docker.types import CancellableStream
 from docker.utils import kwargs_from_env
 
 from shim.secret import Secret
+from shim_host import report
 from shim_host.errors import Ended, Failed
 
 LABEL = "docker-secrets-shim."
@@ -163,6 +164,7 @@ class Swarm:
 
     def _create(self, name: str, value: Secret, labels: Mapping[str, str]) -> None:
         self._call(f"create {name}", lambda: self._api.create_secret(name, value.reveal(), labels=dict(labels)))
+        report.detail(f"created {name}")
 
     def _is_made(self, name: str, labels: Mapping[str, str]) -> bool:
         found = self._call("list secrets", lambda: self._api.secrets(filters={"names": [name]}))
@@ -184,6 +186,7 @@ class Swarm:
                 self._api.remove_secret(secret.id)
 
         self._call(f"remove {secret.name}", call)
+        report.detail(f"removed {secret.name}")
 
     def running_containers(self) -> list[RunningContainer]:
         """Return the containers of this node that run and have something mounted below /run/secrets."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
+from shim_host import report
 from shim_host.errors import Failed, Refused, failed_file
 
 FOLDER_MODE = 0o700
@@ -140,13 +141,13 @@ def _restrict_on_windows(path: Path) -> None:
     import subprocess
 
     user = os.environ.get("USERNAME", "")
-    end = subprocess.run(
-        ["icacls", str(path), "/inheritance:r", "/grant:r", f"{user}:(OI)(CI)F"],
-        capture_output=True,
-        check=False,
-    )
-    if end.returncode:
-        raise Failed(f"cannot restrict {path} to {user}", "run icacls on the folder yourself to see why")
+    command = ["icacls", str(path), "/inheritance:r", "/grant:r", f"{user}:(OI)(CI)F"]
+    try:
+        is_done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        is_done = False
+    if not is_done:
+        raise Failed(f"cannot restrict {path} to {user} with icacls", "run icacls on the folder yourself to see why")
 
 
 class Writer:
@@ -179,6 +180,7 @@ class Writer:
         except OSError as error:
             raise failed_file("write", str(self.path / name), error) from None
         self._has_changed = True
+        report.detail(f"wrote {self.path / name}")
 
     def remove(self, name: str) -> None:
         """Remove the file *name*, if it is there."""
@@ -191,7 +193,9 @@ class Writer:
         self._has_changed = True
 
     def restrict(self, name: str) -> None:
-        """Make *name* readable by its owner only."""
+        """Make *name* readable by its owner only; where files have no modes, they inherit the folder's access list."""
+        if self._descriptor is None:
+            return
         try:
             opened = os.open(self._place(name), os.O_RDONLY | _NO_FOLLOW, **self._where)
             try:
