@@ -20,37 +20,33 @@ def child_environment(
         options: --clear-env, --keep-file-vars.
         extra: variables that replace what is there: `KEY_FILE` of delivered files, HOME of another user.
     """
-    dropped: set[bytes] = set()
+    dropped: set[bytes] = set()  # names, each with its "="
     added: list[bytes] = []
     for key, resolved in resolution.secrets.items():
-        name = key.encode("utf-8", "surrogateescape")
+        name = _name(key)
         if resolved.deliver != "env":
             dropped.add(name)
-            dropped.add(name + b"_FILE")
+            dropped.add(_name(key + "_FILE"))
         elif resolved.origin != "environment":
             dropped.add(name)
-            added.append(name + b"=" + resolved.secret.reveal())
+            added.append(name + resolved.secret.reveal())
     if not options.keep_file_vars:
-        dropped.update((key + "_FILE").encode("utf-8", "surrogateescape") for key in resolution.sources.pointers)
+        dropped.update([_name(key + "_FILE") for key in resolution.sources.pointers])
     for key, value in (extra or {}).items():
-        name = key.encode("utf-8", "surrogateescape")
-        dropped.add(name)
-        added.append(name + b"=" + value)
-    kept: set[bytes] | None = None
+        dropped.add(_name(key))
+        added.append(_name(key) + value)
+    # An entry without "=" has an empty name here, which is in no set: it stays, unless only what is listed does.
+    child = [
+        entry for entry in environ if entry[: entry.find(b"=") + 1] not in dropped and not entry.startswith(b"SHIM_")
+    ]
     if options.clear_env:
-        listed = (*_BASICS, *resolution.sources.asked, *options.only, *options.file_key)
-        kept = {key.encode("utf-8", "surrogateescape") for key in listed}
+        kept = {_name(key) for key in (*_BASICS, *resolution.sources.asked, *options.only, *options.file_key)}
         if options.keep_file_vars:
-            kept.update((key + "_FILE").encode("utf-8", "surrogateescape") for key in resolution.sources.pointers)
-    child = [entry for entry in environ if _stays(entry, dropped, kept)]
+            kept.update([_name(key + "_FILE") for key in resolution.sources.pointers])
+        child = [entry for entry in child if entry[: entry.find(b"=") + 1] in kept]
     child += added
     return child
 
 
-def _stays(entry: bytes, dropped: set[bytes], kept: set[bytes] | None) -> bool:
-    name, equals, _ = entry.partition(b"=")
-    if not equals:
-        return kept is None and not entry.startswith(b"SHIM_")
-    if name in dropped or name.startswith(b"SHIM_"):
-        return False
-    return kept is None or name in kept
+def _name(key: str) -> bytes:
+    return (key + "=").encode("utf-8", "surrogateescape")

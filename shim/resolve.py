@@ -82,7 +82,10 @@ def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> 
             if mistake is not None:
                 wrong[key] = [mistake]
     for key, resolved in resolution.secrets.items():
-        if resolved.deliver == "env" and key not in wrong:
+        value = resolved.secret.reveal()
+        # At most four bytes a character: the exact length is only worth counting when it comes near the limit.
+        is_near = len(value) + 4 * len(key) >= MAX_ENV_BYTES or b"\0" in value
+        if is_near and resolved.deliver == "env" and key not in wrong:
             mistake = _deliverable(key, resolved)
             if mistake is not None:
                 wrong[key] = [mistake]

@@ -13,7 +13,6 @@ MAX_SECRET_BYTES = 1_048_576
 
 _FILE_TYPES = {0o010000: "a FIFO", 0o020000: "a character device", 0o060000: "a block device", 0o140000: "a socket"}
 _FINGERPRINT_ROUNDS = 8192
-_IDENTIFIER = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Secret:
 
 def is_key(text: str) -> bool:
     """Return whether *text* can name an environment variable: `[A-Za-z_][A-Za-z0-9_]*`."""
-    return bool(text) and _IDENTIFIER.issuperset(text) and not text[0].isdigit()
+    return text.isascii() and text.isidentifier()
 
 
 def folded(name: str) -> str:
@@ -110,9 +109,10 @@ def clean(data: bytes) -> bytes:
     """
     if data[:1] in (b"\xef", b"\xff", b"\xfe"):
         data = _without_byte_order_mark(data)
-    while data.endswith(b"\n"):
-        data = data[:-2] if data.endswith(b"\r\n") else data[:-1]
-    return data
+    end = len(data)
+    while end and data[end - 1] == 10:  # one look a line, however many there are
+        end -= 2 if end > 1 and data[end - 2] == 13 else 1
+    return data[:end]
 
 
 def _without_byte_order_mark(data: bytes) -> bytes:
@@ -173,14 +173,14 @@ def read_secret(
     Raises:
         Missing, Directory, Unreadable, Unusable: each names the path and what to do.
     """
-    if root and b"/" in path[len(root) :].strip(b"/"):
+    if root and path.rfind(b"/") != len(root):
         path = _inside(root, path, key)  # a folder on the way may be a link, and O_NOFOLLOW guards the last name only
     try:
         mode, size, data = reader(path, max_bytes, not root)
-        for _ in range(8):
-            if len(data) == size or len(data) > max_bytes:
-                break
+        retries = 8
+        while len(data) != size and len(data) <= max_bytes and retries:
             mode, size, data = reader(path, max_bytes, not root)  # it changed while it was read
+            retries -= 1
     except OSError as error:
         if root and error.errno == 40:  # ELOOP: the last name is a link
             return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
