@@ -1,4 +1,4 @@
-/* The shim's start: every signal is blocked before anything else, then the core of CPython runs shim.main.run().
+/* The shim's start, once every signal is blocked (entry.S): the core of CPython runs shim.main.run().
  *
  * Nothing here reads the environment, the file system or a locale: what the image sets for its own programs
  * (LD_*, PYTHON*, LC_*) goes to the service untouched and cannot change what we do.
@@ -15,7 +15,7 @@
 #include "start.h"
 #include "frozen.h"
 
-uint64_t shim_birth_mask;
+uint64_t shim_birth_mask; /* filled by entry.S */
 int shim_argc;
 char **shim_argv;
 char **shim_environ;
@@ -26,14 +26,6 @@ uint64_t shim_set_mask(uint64_t mask)
 
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof mask);
     return before;
-}
-
-/* The kernel drops a signal that PID 1 has not armed for, and the engine's first TERM can come at any moment: from
- * here on it waits. Values pass through this process, so no core file and no debugger either; exec undoes that. */
-__attribute__((constructor(101))) static void be_careful(void)
-{
-    shim_birth_mask = shim_set_mask(~UINT64_C(0));
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 static void stop_on(PyStatus status)
@@ -75,6 +67,7 @@ int main(int argc, char **argv, char **environment)
     shim_argc = argc;
     shim_argv = argv;
     shim_environ = environment;
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* values pass through: no core file, no debugger; exec undoes that */
     start_interpreter();
     module = shim_start_imports(shim_hot_modules, sizeof shim_hot_modules / sizeof *shim_hot_modules);
     done = module ? PyObject_CallMethod(module, "run", NULL) : NULL;

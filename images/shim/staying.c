@@ -6,13 +6,18 @@
 #include <Python.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "start.h"
 #include "staying.h"
 
 #define SFD_FLAGS (O_CLOEXEC | O_NONBLOCK)
@@ -48,6 +53,41 @@ static PyObject *inotify_watch(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "iyI:inotify_watch", &descriptor, &path, &mask))
         return NULL;
     return number_or_error(inotify_add_watch(descriptor, path, mask));
+}
+
+static PyObject *monotonic(PyObject *self, PyObject *none)
+{
+    struct timespec now;
+
+    (void)self, (void)none;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return PyFloat_FromDouble((double)now.tv_sec + (double)now.tv_nsec / 1e9);
+}
+
+/* What was read of this program's file stays in the page cache; our own pages of it go. The next signal brings back
+ * the few that waiting needs. */
+static int drop_segment(struct dl_phdr_info *program, size_t size, void *none)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+
+    (void)size, (void)none;
+    for (int i = 0; i < program->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &program->dlpi_phdr[i];
+        uintptr_t start = (program->dlpi_addr + segment->p_vaddr) & ~page;
+        uintptr_t end = (program->dlpi_addr + segment->p_vaddr + segment->p_memsz) & ~page;
+
+        if (segment->p_type == PT_LOAD && !(segment->p_flags & PF_W) && end > start)
+            madvise((void *)start, end - start, MADV_DONTNEED); /* a refusal costs memory, nothing else */
+    }
+    return 1; /* this program is one file */
+}
+
+static PyObject *drop_program_pages(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    dl_iterate_phdr(drop_segment, NULL);
+    malloc_trim(0);
+    Py_RETURN_NONE;
 }
 
 /* --- --mask -------------------------------------------------------------------------------------------------- */
@@ -238,6 +278,73 @@ static PyObject *fork_process(PyObject *self, PyObject *none)
     return number_or_error(pid);
 }
 
+/* Return a NULL-terminated array of a list's bytes, which stay the list's. */
+static char **strings(PyObject *list)
+{
+    Py_ssize_t count = PyList_GET_SIZE(list);
+    char **all = PyMem_RawCalloc((size_t)count + 1, sizeof *all);
+
+    if (all == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (PyBytes_AsStringAndSize(PyList_GET_ITEM(list, i), &all[i], NULL) < 0) {
+            PyMem_RawFree(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
+/* In the child of vfork(2): our memory is the parent's, so nothing but system calls happens here, and in a frame of its
+ * own, since the parent goes on with all that the child has changed. */
+__attribute__((noinline, noreturn)) static void become(char **paths, char **arguments, char **environment, int ignores_children, volatile int *has_failed)
+{
+    setpgid(0, 0);
+    if (ignores_children)
+        signal(SIGCHLD, SIG_IGN);
+    shim_set_mask(shim_birth_mask);
+    for (; *paths != NULL; paths++) {
+        execve(*paths, arguments, environment);
+        if ((errno == ENOENT && access(*paths, F_OK) == 0) || (errno != ENOENT && errno != ENOTDIR && errno != EACCES))
+            break;
+    }
+    *has_failed = 1;
+    _exit(127);
+}
+
+static PyObject *spawn(PyObject *self, PyObject *arguments)
+{
+    PyObject *path_list, *argument_list, *environment_list, *result = NULL;
+    char **paths, **argument_strings = NULL, **environment_strings = NULL;
+    volatile int has_failed = 0;
+    int ignores_children;
+    pid_t pid;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!p:spawn", &PyList_Type, &path_list, &PyList_Type, &argument_list,
+                          &PyList_Type, &environment_list, &ignores_children))
+        return NULL;
+    paths = strings(path_list);
+    if (paths != NULL && (argument_strings = strings(argument_list)) != NULL &&
+        (environment_strings = strings(environment_list)) != NULL) {
+        pid = vfork();
+        if (pid == 0)
+            become(paths, argument_strings, environment_strings, ignores_children, &has_failed);
+        if (has_failed) {
+            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+            pid = 0;
+        }
+        result = number_or_error(pid);
+    }
+    PyMem_RawFree(paths);
+    PyMem_RawFree(argument_strings);
+    PyMem_RawFree(environment_strings);
+    return result;
+}
+
 static PyObject *own_pid(PyObject *self, PyObject *none)
 {
     (void)self, (void)none;
@@ -326,8 +433,11 @@ static PyObject *close_file(PyObject *self, PyObject *descriptor)
 
 static PyMethodDef kernel_functions[] = {
     {"signal_descriptor", signal_descriptor, METH_NOARGS, NULL},
+    {"spawn", spawn, METH_VARARGS, NULL},
     {"inotify_open", inotify_open, METH_NOARGS, NULL},
     {"inotify_watch", inotify_watch, METH_VARARGS, NULL},
+    {"monotonic", monotonic, METH_NOARGS, NULL},
+    {"drop_program_pages", drop_program_pages, METH_NOARGS, NULL},
     {"mask_patterns", mask_patterns, METH_O, NULL},
     {"mask", mask, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

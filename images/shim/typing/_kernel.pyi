@@ -52,11 +52,23 @@ def sigqueue(pid: int, signo: int, value: int, /) -> None:
 def signal_descriptor() -> int:
     """Return a new descriptor that can be read when a signal is pending (signalfd(2))."""
 
+def spawn(paths: list[bytes], argv: list[bytes], env: list[bytes], ignores_children: bool, /) -> int:
+    """Start the first of *paths* that can be executed, as the leader of a process group, with the mask we were born with.
+
+    Without copying our memory (vfork(2)). Returns the pid when it is executed; 0 when none can be.
+    """
+
 def inotify_open() -> int:
     """Return a new inotify(7) descriptor; reading it never blocks."""
 
 def inotify_watch(descriptor: int, path: bytes, mask: int, /) -> int:
     """Return the watch descriptor for *path*, added or changed."""
+
+def monotonic() -> float:
+    """Return seconds on a clock that only goes forward."""
+
+def drop_program_pages() -> None:
+    """Give back the memory that holds parts of this program's file; they are read again when they are needed."""
 
 def mask_patterns(patterns: list[bytes], /) -> object:
     """Return what `mask` looks for, none of them empty; wiped when it is dropped."""
