@@ -120,6 +120,18 @@ def manage(tmp_path: Path, custody: Custody) -> Manage:
 Canary = Callable[[], str]
 
 
+def compose_program(suite: str = "trixie") -> Path:
+    """Return Docker Compose of a Debian suite, unpacked once into the cache; it needs no installation."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docker-secrets-shim"
+    program = cache / f"compose-{suite}" / "usr/libexec/docker/cli-plugins/docker-compose"
+    if not program.exists():
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            cannot_run("Compose is unpacked from Debian's packages, as root on Debian")
+        script = f'. {ROOT}/scripts/lib.sh; mkdir -p "$CACHE"; unpack_packages {suite} "$1" docker-compose'
+        subprocess.run(["bash", "-c", script, "bash", str(cache / f"compose-{suite}")], check=True, capture_output=True)
+    return program
+
+
 class PrivateSwarm:
     """A Docker engine of the tests' own that manages a Swarm of one node, in a network namespace of its own."""
 
@@ -178,6 +190,39 @@ class PrivateSwarm:
                 self.docker(kind, "rm", *names)
         while self.docker("ps", "-q"):  # tasks outlive their service for a moment, and hold its secrets
             self.docker("wait", *self.docker("ps", "-q").split(), check=False)
+
+    def compose(self, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        """Run Docker Compose in *folder*."""
+        done = subprocess.run(
+            [compose_program(), *arguments],
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "DOCKER_HOST": self.host, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+
+    def image_with_shim(self, binary: Path) -> str:
+        """Return an image that holds busybox, and the shim where it is looked for."""
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "opt/shim").mkdir(parents=True)
+            shutil.copy(binary, f"{folder}/opt/shim/shim")
+            shutil.copy(str(shutil.which("busybox")), f"{folder}/busybox")
+            tar = subprocess.run(["tar", "-C", folder, "-c", "."], capture_output=True, check=True).stdout
+        self.docker("import", "-", "with-shim", stdin=tar)
+        return "with-shim"
+
+    def environment(self, container: str) -> dict[str, bytes]:
+        """Return the environment of a container's first process, byte for byte."""
+        done = subprocess.run(
+            ["docker", "exec", container, "/busybox", "cat", "/proc/1/environ"],
+            env={**os.environ, "DOCKER_HOST": self.host},
+            capture_output=True,
+            check=True,
+        )
+        pairs = (entry.partition(b"=") for entry in done.stdout.split(b"\0")[:-1])
+        return {key.decode(): value for key, _, value in pairs}
 
     def image(self) -> str:
         """Return an image that can do nothing but run busybox."""

@@ -2,18 +2,17 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from host import compose_program
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shim_host import envfile
 from shim_host.compose_dotenv import Malformed, Reading
 
-ROOT = Path(__file__).parent.parent
 SUITES = ("trixie", "forky")  # Compose 2.26 and 2.40
 SHELL = {"FROM_SHELL": "sh ell", "EMPTY_IN_SHELL": "", "B": "b of the shell"}
 NO_CONTAINER_GETS = ("not UTF-8", "NUL byte")
@@ -34,19 +33,8 @@ FILES = st.lists(STATEMENTS | QUOTED | VALUES, min_size=1, max_size=5).map("".jo
 
 @pytest.fixture(scope="module", params=SUITES)
 def compose(request: pytest.FixtureRequest) -> Path:
-    """Return the Compose plugin of a Debian suite, unpacked once into the cache."""
-    home = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        / "docker-secrets-shim"
-        / f"compose-{request.param}"
-    )
-    program = home / "usr/libexec/docker/cli-plugins/docker-compose"
-    if not program.exists():
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            pytest.skip("Compose is unpacked from Debian's packages, as root on Debian")
-        script = f'. {ROOT}/scripts/lib.sh; mkdir -p "$CACHE"; unpack_packages {request.param} "$1" docker-compose'
-        subprocess.run(["bash", "-c", script, "bash", str(home)], check=True, capture_output=True)
-    return program
+    """Return the Compose plugin of a Debian suite."""
+    return compose_program(request.param)
 
 
 Asked = Callable[[Mapping[str, object]], "dict[str, dict[str, str]] | None"]

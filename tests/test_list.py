@@ -1,13 +1,10 @@
 """`list` and `diff`: where every key stands, and whether it is the same everywhere."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Custody
 from host import Canary, Manage, PrivateSwarm, manage, private_swarm, seconds_of, swarm
 
 __all__ = ["manage", "private_swarm", "swarm"]
@@ -113,18 +110,12 @@ def test_a_difference_between_any_two_places_is_found(swarm: PrivateSwarm, manag
 @pytest.mark.engine
 @pytest.mark.frozen
 def test_a_container_is_asked_through_its_shim(
-    swarm: PrivateSwarm, manage: Manage, canary: Canary, shim_binary: Path, tmp_path: Path, custody: Custody
+    swarm: PrivateSwarm, manage: Manage, canary: Canary, shim_binary: Path
 ) -> None:
-    root = tmp_path / "image"
-    (root / "opt/shim").mkdir(parents=True)
-    shutil.copy(shim_binary, root / "opt/shim/shim")
-    shutil.copy(str(shutil.which("busybox")), root / "busybox")
-    tar = subprocess.run(["tar", "-C", root, "-c", "."], capture_output=True, check=True).stdout
-    swarm.docker("import", "-", "with-shim", stdin=tar)
     manage.write("secrets/a", canary())
     manage("create-swarm")
     options = ["service", "create", "--name", "s", "--secret", "source=a.v1,target=a", "--stop-grace-period", "1s"]
-    swarm.docker(*options, "with-shim", "/opt/shim/shim", "--", "/busybox", "sleep", "1000")
+    swarm.docker(*options, swarm.image_with_shim(shim_binary), "/opt/shim/shim", "--", "/busybox", "sleep", "1000")
 
     end = manage("diff", "--all", "--json")
     document = json.loads(end.stdout)
