@@ -25,6 +25,8 @@ COMMANDS = {
     "validate": ("commands_validate:validate", "Check schema, values and Compose file against each other."),
     "diff": ("commands_list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
     "prune": ("commands_swarm:prune", "Remove versions from the Swarm that nothing names any more."),
+    "migrate": ("commands_migrate:command", "Turn a Compose file and its .env into one with secrets."),
+    "doctor": ("commands_doctor:doctor_command", "Say what will not work, and what to do about it."),
 }
 
 VERBOSE = click.Option(
