@@ -7,6 +7,7 @@ import posix
 
 from shim import kernel
 from shim.errors import WORLD, Breach, Refused
+from shim.launch import candidates, execute
 from shim.signals import CHLD
 
 TYPE_CHECKING = False
@@ -87,6 +88,9 @@ def spawn(
     """
     parent = posix.getpid()
     try:
+        pid = _spawn_plain(argv, environment, birth) if terminal < 0 and not extras else 0
+        if pid:
+            return pid
         pid = posix.fork()
     except OSError as error:
         breach = Breach("", f"cannot start a process: {error.strerror}", "raise the container's pids or memory limit")
@@ -101,6 +105,16 @@ def spawn(
         if error.errno not in (3, 13):  # it has ended, or is past exec and did it itself
             raise
     return pid
+
+
+def _spawn_plain(argv: list[bytes], environment: list[bytes], birth: Birth) -> int:
+    """Start a child that needs nothing arranged, in a third of the time; return 0 when it does, or cannot be executed."""
+    options = birth.plan.options
+    if birth.plan.target is not None or options.no_core or options.no_new_privs or birth.parent_death:
+        return 0
+    if any(entry.startswith(_PID_VARIABLES) for entry in environment):
+        return 0
+    return kernel.spawn(candidates(argv[0], environment), argv, environment, birth.ignores_children)
 
 
 def _become(
@@ -129,8 +143,6 @@ def _become(
             kernel.prctl(_PR_SET_PDEATHSIG, birth.parent_death)  # after the change of user, which would clear it
         if birth.ignores_children:
             kernel.set_disposition(CHLD, 1)
-        from shim.launch import execute
-
         environment = with_pid(environment, parent, posix.getpid())
         kernel.restore_signals()
         code = main.report_refusal(Refused([execute(argv, environment)]))

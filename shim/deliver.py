@@ -7,7 +7,7 @@ import posix
 
 from shim import kernel
 from shim.errors import WORLD, Breach, Missing, Refused, Unreadable, Unusable
-from shim.secret import MAX_SECRET_BYTES, shown_path
+from shim.secret import MAX_SECRET_BYTES, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ def _filled(source: str, resolution: "Resolution", breaches: list[Breach]) -> by
         return None
 
 
+def _shown(path: bytes) -> str:
+    return printable(path.decode("utf-8", "surrogateescape"))
+
+
 def _is_known(key: str, resolution: "Resolution") -> bool:
     return key in resolution.secrets or key in resolution.sources.env
 
@@ -98,15 +102,13 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
         kind = kernel.filesystem_type(folder)
         is_folder = _is_folder(path)
     except OSError as error:
-        return Missing(
-            "", f"the folder {shown_path(folder)} of a rendered file: {error.strerror}", "make it in the image"
-        )
+        return Missing("", f"the folder {_shown(folder)} of a rendered file: {error.strerror}", "make it in the image")
     if is_folder:
-        return Breach("", f"--render: {shown_path(path)} is a directory", "name the file in it")
+        return Breach("", f"--render: {_shown(path)} is a directory", "name the file in it")
     if kind not in (_TMPFS, _RAMFS) and not allows_disk:
         return Breach(
             "",
-            f"--render: {shown_path(path)} is not on tmpfs, and its secrets would be written to a disk",
+            f"--render: {_shown(path)} is not on tmpfs, and its secrets would be written to a disk",
             "mount a tmpfs there (tmpfs: in the Compose file), choose a path below /dev/shm, or say --allow-disk",
         )
     return None
@@ -224,7 +226,7 @@ def renew(delivered: Delivered, plan: "Plan") -> None:
 
 
 def _cannot_write(error: OSError) -> Refused:
-    place = shown_path(error.filename) if isinstance(error.filename, bytes) else "a memory file"
+    place = _shown(error.filename) if isinstance(error.filename, bytes) else "a memory file"
     breach = Breach(
         "", f"{place} cannot be written: {error.strerror}", "look at the mount and its owner; nothing was left behind"
     )

@@ -4,8 +4,6 @@ With signals alone this is one sigtimedwait(2) at a time. Only when there are de
 stands in for the signals in one poll(2); the signals are still taken one by one with what they carry.
 """
 
-import time
-
 from shim import kernel
 
 TYPE_CHECKING = False
@@ -57,7 +55,7 @@ class Events:
 
     def after(self, seconds: float, name: str, action: "Callable[[], None]") -> None:
         """Call *action* once, *seconds* from now; a second deadline of the same *name* replaces the first."""
-        self._deadlines[name] = time.monotonic() + seconds, action
+        self._deadlines[name] = kernel.monotonic() + seconds, action
 
     def cancel(self, name: str) -> None:
         """Drop the deadline *name*, if there is one."""
@@ -98,10 +96,10 @@ class Events:
         """Return the time to the first deadline; -1 when there is none."""
         if not self._deadlines:
             return -1.0
-        return max(0.0, min(due for due, _ in self._deadlines.values()) - time.monotonic())
+        return max(0.0, min(due for due, _ in self._deadlines.values()) - kernel.monotonic())
 
     def _run_due(self) -> None:
-        now = time.monotonic()
+        now = kernel.monotonic()
         for name, (due, action) in list(self._deadlines.items()):
             if due <= now and name in self._deadlines:
                 del self._deadlines[name]

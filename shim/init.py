@@ -5,7 +5,6 @@ merged or handled in the middle of something else. Nothing wakes up while nothin
 """
 
 import posix
-import time
 
 from shim import kernel
 from shim.child import Birth, spawn
@@ -198,7 +197,7 @@ class Init:
 
     def _start_service(self) -> None:
         self._spawn(self._options.argv, self._child_environment())
-        self._started_at = time.monotonic()
+        self._started_at = kernel.monotonic()
         # From here on only what supervising needs: no values, and no descriptor that belongs to the service.
         if self._staying.on_change != "restart":  # a restarted service gets the descriptors again
             self._close_others()
@@ -206,6 +205,7 @@ class Init:
                 self._delivered.descriptors.clear()
         if not self._staying.on_change:
             self._plan.forget()
+        kernel.drop_program_pages()
 
     def _spawn(self, argv: list[bytes], environment: list[bytes]) -> None:
         from shim import terminal
@@ -434,7 +434,7 @@ class Init:
             self._kill_service()  # what the old one left behind
             self._start_again()
             return True
-        if not self._restarts or code == 0 or time.monotonic() - self._started_at > _QUICK_SECONDS:
+        if not self._restarts or code == 0 or kernel.monotonic() - self._started_at > _QUICK_SECONDS:
             return False
         self._failures += 1
         if self._failures >= _MOST_QUICK_FAILURES:

@@ -32,8 +32,11 @@ set_disposition = _kernel.set_disposition
 set_mask = _kernel.set_mask
 sigqueue = _kernel.sigqueue
 signal_descriptor = _kernel.signal_descriptor
+spawn = _kernel.spawn
 inotify_open = _kernel.inotify_open
 inotify_watch = _kernel.inotify_watch
+monotonic = _kernel.monotonic
+drop_program_pages = _kernel.drop_program_pages
 mask_patterns = _kernel.mask_patterns
 mask = _kernel.mask
 

@@ -8,14 +8,15 @@ import posix
 # open(2), the same on x86-64 and arm64; the module's own names would cost the frozen shim the whole of `posix`.
 _READ_AND_WRITE, _NO_CONTROL, _CLOSE_ON_EXEC = 0o2, 0o400, 0o2000000
 _FIRST_SAFE = 3
+_ENXIO = 6  # this session has none
 
 
 def open_terminal() -> int:
     """Return a descriptor above 2 of the controlling terminal; -1 when there is none."""
     try:
         descriptor = posix.open(b"/dev/tty", _READ_AND_WRITE | _NO_CONTROL | _CLOSE_ON_EXEC)
-    except OSError:
-        return _standard_terminal()
+    except OSError as error:
+        return -1 if error.errno == _ENXIO else _standard_terminal()
     return above_standard(descriptor)
 
 

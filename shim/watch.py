@@ -6,7 +6,6 @@ everything is resolved again and compared.
 """
 
 import posix
-import time
 
 from shim import kernel
 from shim.errors import WORLD, Breach, Refused
@@ -114,7 +113,7 @@ class Watch:
             if mask & _WATCH_ENDED:
                 self._names.pop(number, None)
         if concerns_us:
-            now = time.monotonic()
+            now = kernel.monotonic()
             if not self._events.is_due("change seen"):
                 self._since = now
             left = max(0.0, self._since + _MOST_SECONDS - now)
