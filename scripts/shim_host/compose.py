@@ -96,7 +96,7 @@ class Project:
 
     name: str
     folder: Path
-    documents: list[Document]
+    documents: list[Document]  # those named, then those they include, then those their services extend
     environ: Mapping[str, str]  # what `${...}` is looked up in: the shell, then .env
     services: dict[str, Service] = field(default_factory=dict)
     secrets: dict[str, SecretDefinition] = field(default_factory=dict)
@@ -237,7 +237,6 @@ class _Reading:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.extended: dict[Path, Document] = {}
 
     def read(self) -> None:
         services: dict[str, list[Definition]] = {}
@@ -295,9 +294,8 @@ class _Reading:
         for document in self.project.documents:
             if document.path.absolute() == key:
                 return document
-        if key not in self.extended:
-            self.extended[key] = compose_yaml.load(path, path.parent)
-        return self.extended[key]
+        self.project.documents.append(compose_yaml.load(path, path.parent))
+        return self.project.documents[-1]
 
     def secret(self, document: Document, name: str, node: Node) -> SecretDefinition:
         file = self.text(child(node, "file"))
@@ -317,7 +315,9 @@ class _Reading:
             self.add_environment(service, definition)
             self.add_lists(service, definition)
             test = child(definition.value("healthcheck"), "test")
-            if not is_null(test):
+            if self.text(child(definition.value("healthcheck"), "disable")) == "true":
+                service.healthcheck = ["NONE"]
+            elif not is_null(test):
                 text = self.text(test)
                 service.healthcheck = ["CMD-SHELL", text] if text is not None else self.texts(test)
         return service

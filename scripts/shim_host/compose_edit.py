@@ -15,7 +15,7 @@ from shim_host.compose_yaml import Document, child, elements, is_null, item
 
 Value = str | Sequence["Value"] | Mapping[str, "Value"]
 
-_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
+_PLAIN = re.compile(r"[A-Za-z_./](?:[A-Za-z0-9_./-]|:(?=[A-Za-z0-9_./]))*")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 
 
@@ -47,7 +47,8 @@ class Editor:
 
     def replace(self, start: int, end: int, new: str) -> None:
         """Put *new* in the place of what stands from *start* to *end*."""
-        self._edits.append((start, end, 0 if start < end else len(new.lstrip()) - len(new), new))
+        first = next((line for line in new.splitlines() if line.strip()), "")
+        self._edits.append((start, end, 0 if start < end else len(first.lstrip()) - len(first), new))
 
     def end_of(self, node: Node) -> int:
         """Return where the text of *node* ends, without what follows it."""
@@ -82,15 +83,20 @@ class Editor:
         """Return whether an alias stands for *node* behind *after*."""
         return bool(node.start_mark.index < after)
 
-    def remove(self, collection: Node, position: int) -> None:
-        """Remove one element of *collection*; once everything of it is removed, it is empty."""
+    def remove(self, collection: Node, position: int, note: str = "") -> None:
+        """Remove one element of *collection*. A comment behind it stays, behind *note*, as a line of its own."""
         spans = self.spans(collection)
         start, end = spans[position]
         if id(collection.value[position]) in self._removed:
             return
         self._removed.add(id(collection.value[position]))
         if not is_flow(collection):
-            self.replace(self.line_start(start), self.next_line(end), "")
+            line, next_line = self.line_start(start), self.next_line(end)
+            comment = self.text[end:next_line].strip()
+            front = self.text[line:start]
+            indent = front[: len(front) - len(front.lstrip())]
+            kept = f"{indent}# {note}{comment}{self.line_end}" if comment.startswith("#") else ""
+            self.replace(line, next_line, kept)
         elif position + 1 < len(spans):
             self.replace(start, spans[position + 1][0], "")
         else:
@@ -143,8 +149,11 @@ class Editor:
         self._insert_lines(spans[-1][1], lines)
         self._grown.setdefault(id(sequence), []).extend(lines)
 
-    def add_field(self, mapping: Node, key: str, new: Value, after: str = "") -> None:
-        """Add `key: new` to *mapping*, behind the field *after* if that stands in it, else at its end."""
+    def add_field(self, mapping: Node, key: str, new: Value, after: str = "", *, gap: bool = False) -> None:
+        """Add `key: new` to *mapping*, behind the field *after* if that stands in it, else at its end.
+
+        With *gap* an empty line comes before it.
+        """
         if is_flow(mapping):
             self._grow_flow(mapping, f"{quoted(key)}: {flow(new)}")
             return
@@ -153,8 +162,18 @@ class Editor:
         position = names.index(after) if after in names else len(names) - 1
         indent = int(mapping.value[0][0].start_mark.column)
         lines = block_field(key, new, indent, self.step)
-        self._insert_lines(spans[position][1], lines)
+        self._insert_lines(spans[position][1], [*([""] if gap else []), *lines])
         self._grown.setdefault(id(mapping), []).extend(lines)
+
+    def _has_gaps(self, mapping: Node) -> bool:
+        """Return whether empty lines stand between the fields of *mapping*."""
+        return len(mapping.value) > 1 and any(self._follows_empty_line(start) for start, _ in self.spans(mapping)[1:])
+
+    def _follows_empty_line(self, at: int) -> bool:
+        above = self.text[: self.line_start(at)].splitlines()
+        while above and above[-1].lstrip().startswith("#"):
+            above.pop()
+        return bool(above) and not above[-1].strip()
 
     def add_to_empty(self, key_node: ScalarNode, fields: Mapping[str, Value]) -> None:
         """Give the key *key_node*, which has no value, a mapping."""
@@ -185,7 +204,7 @@ class Editor:
             self.add_to_empty(found.key_node, fields)
         elif found is not None and found.value.value:
             for key, new in fields.items():
-                self.add_field(found.value, key, new)
+                self.add_field(found.value, key, new, gap=self._has_gaps(found.value))
         elif found is not None:
             self.set_field(self.document.root, section, fields)
         else:

@@ -5,9 +5,9 @@ import re
 from shim.schema import Schema
 
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
-_SECRET_WORDS = (
-    " APIKEY AUTH BEARER COOKIE CREDENTIAL CREDENTIALS CREDS DSN JWT KEY KEYS PASS PASSPHRASE PASSWD PASSWORD PASSWORDS "
-    "PEPPER PRIVATE PSK PW PWD SALT SECRET SECRETS SIGNING TOKEN TOKENS "
+_TELLING = (
+    " APIKEY AUTH BEARER COOKIE CREDENTIAL CREDENTIALS CREDS DSN JWT KEY KEYS PASS PASSPHRASE PASSWD PASSWORD "
+    "PASSWORDS PEPPER PRIVATE PSK PW PWD SALT SECRET SECRETS SIGNING TOKEN TOKENS "
 )
 _SECRET_ENDINGS = ("PASSWORD", "PASSWD", "PASSPHRASE", "PASS", "SECRET", "TOKEN", "APIKEY", "ACCESSKEY", "PRIVATEKEY")
 _INNOCENT = ("BYPASS", "COMPASS", "TRESPASS", "SURPASS", "OVERPASS", "UNDERPASS")
@@ -49,7 +49,7 @@ def why_by_name(name: str) -> str:
     if not words or f" {words[-1]} " in _ABOUT or _PUBLIC.intersection(words):
         return ""
     for word in words:
-        if f" {word} " in _SECRET_WORDS or (word.endswith(_SECRET_ENDINGS) and word not in _INNOCENT):
+        if f" {word} " in _TELLING or (word.endswith(_SECRET_ENDINGS) and word not in _INNOCENT):
             return f"its name says {word}"
     return ""
 

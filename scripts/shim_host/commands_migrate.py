@@ -1,0 +1,453 @@
+"""`migrate`: from a Compose file and a `.env` with values to the same services with secrets."""
+
+import difflib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from shim_host import compose, envfile, images, migrate, options, report, vault
+from shim_host.compose import Project
+from shim_host.compose_dotenv import Malformed, Warned
+from shim_host.errors import Ended, Failed, Refused, failed_file
+from shim_host.images import ImageConfig
+from shim_host.migrate import IMAGE, Plan, Wishes, make_plan
+from shim_host.migrate_files import NewFile, ShimSource, new_files
+from shim_host.vault import Vault
+
+CREATED, UNCHANGED, REPLACED = "created", "unchanged", "replaced"
+
+
+class Written(NamedTuple):
+    """A file of the result, and what is to happen with it."""
+
+    path: Path
+    data: bytes
+    state: str
+
+
+@click.command("migrate")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--file", "-f", "more_files", multiple=True, type=click.Path(path_type=Path), help="A Compose file.")
+@click.option(
+    "--env-file", type=click.Path(path_type=Path), help="The project's .env.  [default: beside the first file]"
+)
+@click.option("--image-config", type=click.Path(path_type=Path), help="What docker image inspect prints, as a file.")
+@click.option(
+    "--shim", "program", type=click.Path(path_type=Path), help="Mount this shim instead of a volume from its image."
+)
+@click.option("--shim-image", default="docker-secrets-shim", show_default=True, help="The image that brings the shim.")
+@click.option("--secret", "secret", multiple=True, metavar="KEY", help="This is a secret, whatever its name says.")
+@click.option("--public", "public", multiple=True, metavar="KEY", help="This is no secret, whatever its name says.")
+@click.option("--force", is_flag=True, help="Replace new files of an earlier run, and secrets with other values.")
+@options.secrets_dir
+@options.schema
+@options.as_json
+@options.dry_run
+@options.yes
+def command(
+    files: tuple[Path, ...],
+    more_files: tuple[Path, ...],
+    env_file: Path | None,
+    image_config: Path | None,
+    program: Path | None,
+    shim_image: str,
+    secret: tuple[str, ...],
+    public: tuple[str, ...],
+    force: bool,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Move the secrets of a Compose project from its .env and environment: to files.
+
+    FILES are the Compose files; without any, those that Compose would take. New files are written beside the old ones
+    (docker-compose.secrets.yml, .env.new), with the values in ./secrets; the old files stay. A service whose image
+    reads KEY_FILE itself gets that; every other one is started by the shim, with the image's own entrypoint and
+    command behind it. What is a secret is decided by the schema, then by the name, then by what the value looks like.
+
+    The shim comes from its image through a volume (a service shim-install fills it), or from --shim PATH.
+
+    \b
+    Examples:
+      manage-secrets migrate --dry-run
+      manage-secrets migrate -f docker-compose.yml -f docker-compose.prod.yml
+      manage-secrets migrate --shim ./shim-linux-amd64 --public STRIPE_KEY --yes
+    """
+    environ = dict(os.environ)
+    chosen = [*files, *more_files]
+    project = compose.read_project(chosen or Path(), environ, None if env_file is None else [env_file])
+    if project.warnings:
+        raise Refused(project.warnings[0], *project.warnings[1:], "set the variable it needs, or mend the reference")
+    env_path, env_data, warned = read_env_file(project, env_file, environ)
+    plan = plan_for(project, env_path, env_data, warned, schema_path, secrets_dir, secret, public, image_config)
+    source = ShimSource(migrate.compose_path(program, project.folder) if program else "", shim_image)
+    if program is not None and not program.is_file():
+        raise Refused(f"there is no shim at {program}", "scripts/shim-binary builds one, or leave --shim out")
+    results = new_files(plan, source, new_path, env_path)
+    before = composed(chosen, env_file, project.folder, environ)
+    check_reading(plan, before)
+    document = describe(plan, results)
+    document["diff"] = difference(results)
+    if not is_json:
+        show(plan, document)
+    if not results:
+        report.say("there is nothing to migrate: no service has a secret among its variables")
+        give(document, is_json)
+        return
+    written = outputs(results, force)
+    values = secrets_to_write(plan, Vault(secrets_dir), force)
+    announce(plan, written, values, dry_run)
+    if not dry_run:
+        replaced = [str(item.path) for item in written if item.state == REPLACED]
+        question = (
+            f"replace {', '.join(replaced)}?"
+            if replaced
+            else f"write {len(written)} file(s) and {len(values)} secret(s)?"
+        )
+        report.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))
+        write(plan, written, values, Vault(secrets_dir), env_path)
+        verify(plan, results, chosen, env_path, before, environ, written)
+        say_what_is_next(results, project, chosen)
+    document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
+    give(document, is_json)
+
+
+def new_path(path: Path) -> Path:
+    """Return where the new form of *path* goes: `docker-compose.secrets.yml`, `.env.new`."""
+    if path.suffix in (".yml", ".yaml"):
+        return path.with_name(f"{path.name[: -len(path.suffix)]}.secrets{path.suffix}")
+    return path.with_name(path.name + ".new")
+
+
+def read_env_file(
+    project: Project, env_file: Path | None, environ: Mapping[str, str]
+) -> tuple[Path | None, bytes, list[Warned]]:
+    """Return the project's `.env`, its content, and what is likely to surprise in it."""
+    path = env_file or project.folder / ".env"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        if env_file is not None:
+            raise Refused(f"there is no {env_file}") from None
+        return None, b"", []
+    except OSError as error:
+        raise failed_file("read", str(path), error) from None
+    try:
+        read = envfile.read(data, environ, use="project")
+    except Malformed as error:
+        raise Refused(f"{path}:{error.line}: {error.message}", *([error.hint] if error.hint else [])) from None
+    return path, data, read.warnings
+
+
+def plan_for(
+    project: Project,
+    env_path: Path | None,
+    env_data: bytes,
+    warned: list[Warned],
+    schema_path: Path | None,
+    secrets_dir: Path,
+    secret: Iterable[str],
+    public: Iterable[str],
+    image_config: Path | None,
+) -> Plan:
+    """Return the plan, with what the engine or *image_config* says of the images."""
+    place = project.folder / options.SCHEMA
+    schema = options.read_schema(schema_path or (place if place.exists() else None))
+    wishes = Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
+    known: dict[str, ImageConfig] = {}
+    wanted = {migrate.image_of(service, project) for service in project.services.values()}
+    if image_config is not None:
+        given = images.read_configs(image_config)
+        known = {name: found for name in wanted if (found := images.find(given, name)) is not None}
+    # The engine is asked only for what is missing; where it is not there, official images are known by name.
+    trouble: Failed | None = None
+    try:
+        known.update(images.ask_engine(sorted(wanted - set(known)), os.environ))
+    except Failed as failed:
+        trouble = failed
+    try:
+        plan = make_plan(project, env_path, env_data, wishes, known)
+    except Refused as refused:
+        if trouble is None or "these images" not in refused.message:
+            raise
+        raise Failed(trouble.message, *trouble.hints, refused.message) from None
+    for line, key, message, hint in warned:
+        if not key or key in plan.reasons:
+            report.warn(f"{env_path}:{line}: {key}: {message}" if key else f"{env_path}:{line}: {message}", hint)
+    return plan
+
+
+def composed(
+    files: list[Path], env_file: Path | None, folder: Path, environ: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Return what the real Compose makes of the project, or None where there is no Compose.
+
+    Raises:
+        Refused: Compose itself refuses the project.
+    """
+    arguments = [word for file in files for word in ("--file", str(file))]
+    if not files:
+        arguments += ["--project-directory", str(folder)] if folder != Path() else []
+    if env_file is not None:
+        arguments += ["--env-file", str(env_file)]
+    try:
+        if images.run_docker(["compose", "version"], environ).returncode:
+            return None
+    except Failed:
+        return None
+    answer = images.run_docker(["compose", *arguments, "--profile", "*", "config", "--format", "json"], environ)
+    if answer.returncode:
+        # Compose's words may quote the file, and the file may hold a value.
+        shown = " ".join(str(file) for file in files) or "the project"
+        raise Refused(f"docker compose config refuses {shown}", "run it yourself to see why")
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def _environments(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the variables of each service; `config` writes a dollar twice."""
+    return {
+        name: {
+            key: str(value).replace("$$", "$")
+            for key, value in (service.get("environment") or {}).items()
+            if value is not None
+        }
+        for name, service in (document.get("services") or {}).items()
+    }
+
+
+def check_reading(plan: Plan, before: Mapping[str, Any] | None) -> None:
+    """See that Compose reads the project as it was read here.
+
+    Raises:
+        Refused: it gives a service another value; only names are said.
+    """
+    if before is None:
+        report.warn("there is no docker compose here, so the result is not checked with it")
+        return
+    for name, variables in _environments(before).items():
+        service = plan.project.services.get(name)
+        if service is None:
+            continue
+        ours = compose.environment_of(service, plan.project)
+        wrong = sorted(key for key in {*ours, *variables} if ours.get(key) != variables.get(key))
+        if wrong:
+            hint = "write these in a simpler way, then run this again"
+            raise Refused(f"{name}: docker compose gives {', '.join(wrong)} another value than was read here", hint)
+
+
+def difference(results: Iterable[NewFile]) -> str:
+    """Return a unified diff of all files; values are masked in it."""
+    parts = []
+    for file in results:
+        old, new = file.old_shown.splitlines(keepends=True), file.new_shown.splitlines(keepends=True)
+        for line in difflib.unified_diff(old, new, str(file.old), str(file.new)):
+            parts.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+    return "".join(parts)
+
+
+def describe(plan: Plan, results: Iterable[NewFile]) -> dict[str, Any]:
+    """Return the plan for `--json`."""
+    return {
+        "files": [{"path": str(file.new), "state": "planned"} for file in results],
+        "secrets": [
+            {"key": held.key, "file": plan.place(held.name), "why": held.why, "services": held.services}
+            for held in plan.held.values()
+        ],
+        "services": [
+            {
+                "service": name,
+                "how": moved.how,
+                "why": moved.why,
+                "secrets": {use.key: use.source for use in moved.uses},
+            }
+            for name, moved in plan.moved.items()
+        ],
+        "staying": [{"key": key, "where": where} for key, where in plan.staying.items()],
+        "findings": [finding._asdict() for finding in plan.findings],
+    }
+
+
+def show(plan: Plan, document: Mapping[str, Any]) -> None:
+    """Print the difference and what is a secret, and why."""
+    for line in str(document["diff"]).splitlines():
+        report.give_line(line)
+    if plan.held:
+        report.give_table(
+            ["KEY", "FILE", "WHY", "SERVICES"],
+            [(h.key, plan.place(h.name), h.why, ", ".join(h.services) or "-") for h in plan.held.values()],
+        )
+    if plan.moved:
+        report.give_table(["SERVICE", "HOW", "WHY"], [(n, m.how, m.why) for n, m in plan.moved.items()])
+
+
+def give(document: Mapping[str, Any], is_json: bool) -> None:
+    """Print the document, if that is asked for."""
+    if is_json:
+        report.give_json(document)
+
+
+def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
+    """Return what is to happen with each new file.
+
+    Raises:
+        Refused: one is there with another content, and nobody said --force.
+    """
+    written = []
+    for file in results:
+        data = file.text.encode("utf-8", "surrogateescape")
+        state = CREATED
+        if file.new.exists() or file.new.is_symlink():
+            is_same = not file.new.is_symlink() and file.new.read_bytes() == data
+            state = UNCHANGED if is_same else REPLACED
+        written.append(Written(file.new, data, state))
+    there = [str(item.path) for item in written if item.state == REPLACED]
+    if there and not force:
+        raise Refused(f"already there, and different: {', '.join(there)}", "look at it, then remove it or add --force")
+    return written
+
+
+def secrets_to_write(plan: Plan, store: Vault, force: bool) -> dict[str, bytes]:
+    """Return the secret files that are new or change.
+
+    Raises:
+        Refused: a file holds another value, and nobody said --force.
+    """
+    todo, other = {}, []
+    for name, held in plan.held.items():
+        there = store.read(name)
+        if there is None or there.value != held.value:
+            todo[name] = held.value.reveal()
+        if there is not None and there.value != held.value:
+            other.append(store.shown(name))
+    if other and not force:
+        raise Refused(
+            f"these hold another value than the project has now: {', '.join(other)}",
+            "the services would see that one: remove the files, or replace them with --force",
+        )
+    return todo
+
+
+def announce(plan: Plan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
+    """Say on stderr what will be done, and what a person must look at."""
+    for service, key, message, hint in plan.findings:
+        where = f"{service}: " if service else ""
+        report.warn(f"{where}{key}: {message}" if key else f"{where}{message}", hint)
+    will = "would be" if dry_run else "to be"
+    for item in written:
+        report.say(f"{item.path} {will} {item.state}" if item.state != UNCHANGED else f"{item.path} is there already")
+    report.say(f"{len(values)} secret file(s) {will} written, {len(plan.held) - len(values)} unchanged")
+
+
+def write(plan: Plan, written: list[Written], values: Mapping[str, bytes], store: Vault, env_path: Path | None) -> None:
+    """Write secrets first, so that no Compose file ever names one that is missing."""
+    with store.writing() as writer:
+        for name, value in values.items():
+            writer.write(name, value)
+    lacking = vault.missing_gitignore_lines(plan.project.folder, store.path, env_path)
+    if lacking:
+        vault.add_gitignore_lines(plan.project.folder, lacking)
+        report.say(f".gitignore gets {' '.join(lacking)}")
+    for item in written:
+        if item.state != UNCHANGED:
+            write_file(item.path, item.data)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Make *path* hold *data*, in one step.
+
+    Raises:
+        Failed: the file system does not take it.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise failed_file("write", str(path), error) from None
+
+
+def verify(
+    plan: Plan,
+    results: Sequence[NewFile],
+    chosen: Sequence[Path],
+    env_path: Path | None,
+    before: Mapping[str, Any] | None,
+    environ: Mapping[str, str],
+    written: Sequence[Written],
+) -> None:
+    """Ask the real Compose what the new files say, and compare: each variable is there, or is a secret with its value.
+
+    Raises:
+        Refused: they say something else; what was written is taken back.
+    """
+    if before is None:
+        return
+    new = {file.old.absolute(): file.new for file in results}
+    files = [new.get(path.absolute(), path) for path in chosen or [d.path for d in named_documents(plan.project)]]
+    env_file = new.get(env_path.absolute(), env_path) if env_path is not None else None
+    try:
+        after = composed(files, env_file, plan.project.folder, environ)
+        problem = differs(plan, _environments(before), _environments(after or {}))
+        if problem:
+            raise Refused(f"the new files would change what a service sees: {problem}", "please report this")
+    except Ended:
+        for item in written:
+            if item.state == CREATED:
+                item.path.unlink(missing_ok=True)
+        report.say("the new files are removed again; the secret files stay")
+        raise
+    report.say("docker compose config agrees: every service sees what it saw before")
+
+
+def named_documents(project: Project) -> list[Any]:
+    """Return the files that Compose is given by default, without those that they include or extend."""
+    wanted = {path.absolute() for path in compose.default_files(project.folder, project.environ)}
+    return [document for document in project.documents if document.path.absolute() in wanted]
+
+
+def differs(plan: Plan, before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the first variable that is neither as it was nor a secret with the value it had, in words; or ""."""
+    for name, old in before.items():
+        new = dict(after.get(name, {}))
+        moved = plan.moved.get(name)
+        for use in moved.uses if moved is not None else ():
+            held = plan.held[use.source].value.reveal().decode("utf-8", "surrogateescape")
+            if old.get(use.key) != held:
+                return f"{name}: {use.key} has another value"
+            if moved is not None and (moved.how == IMAGE or use.needs_pointer):
+                new.pop(f"{use.key}_FILE", None)
+            if new.pop(use.key, held) != held:
+                return f"{name}: {use.key} is still set, to another value"
+            new[use.key] = held
+        wrong = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        if wrong:
+            return f"{name}: {wrong[0]}"
+    return ""
+
+
+def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Sequence[Path]) -> None:
+    """Say how to start the result, and what to remove once it works."""
+    new = {file.old.absolute(): file.new for file in results}
+    files = [new.get(path.absolute(), path) for path in chosen or [d.path for d in named_documents(project)]]
+    env_files = [file.new for file in results if file.old.name == ".env"]
+    words = [
+        "docker compose",
+        *(f"-f {file}" for file in files),
+        *(f"--env-file {file}" for file in env_files),
+        "up -d",
+    ]
+    report.say(f"next: {' '.join(words)}")
+    old = ", ".join(str(file.old) for file in results)
+    report.say(f"once it works, {old} may go: they still hold the values")
