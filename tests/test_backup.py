@@ -206,7 +206,7 @@ def test_a_damaged_or_truncated_backup_changes_nothing(filled: Manage, keys: Key
         (b"[" * 100_000, "no backup, or damaged"),
         (b'{"format": 1, "format": 2}', "no backup, or damaged"),
         (b'{"a": 1}', "no backup of docker-secrets-shim"),
-        (document(version=2), "version 2, newer than the version 1"),
+        (document(version=2), "its format is version 2, and this release reads version 1"),
         (document(version=0), "version of its format is unknown"),
         (document(version=True), "version of its format is unknown"),
         (document(version="1"), "version of its format is unknown"),

@@ -20,23 +20,34 @@ from host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_
 __all__ = ["manage", "private_swarm", "swarm"]
 
 pytestmark = pytest.mark.engine
+LIAR = b"#!/bin/sh\necho something else\n"
+
+
+def image(swarm: PrivateSwarm, name: str, cat: bytes = b"") -> str:
+    """Return an image of busybox, with *cat* in the place of its own if there is one."""
+    program = shutil.which("busybox")
+    if program is None:
+        cannot_run("busybox-static is not installed")
+    if not swarm.docker("images", "-q", name):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(str(program), "bin/busybox")
+            for applet in ("cat", "sleep", "sh"):
+                file = tarfile.TarInfo(f"bin/{applet}")
+                if applet == "cat" and cat:
+                    file.mode, file.size = 0o755, len(cat)
+                    tar.addfile(file, io.BytesIO(cat))
+                else:
+                    file.type, file.linkname = tarfile.SYMTYPE, "busybox"
+                    tar.addfile(file)
+        swarm.docker("import", "-", name, stdin=packed.getvalue())
+    return name
 
 
 @pytest.fixture
 def busybox(private_swarm: PrivateSwarm) -> str:
     """Return an image that has cat, and that is taken unasked."""
-    program = shutil.which("busybox")
-    if program is None:
-        cannot_run("busybox-static is not installed")
-    if not private_swarm.docker("images", "-q", "busybox"):
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as tar:
-            tar.add(str(program), "bin/busybox")
-            link = tarfile.TarInfo("bin/cat")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-        private_swarm.docker("import", "-", "busybox:latest", stdin=packed.getvalue())
-    return "busybox"
+    return image(private_swarm, "busybox:latest")
 
 
 @pytest.fixture
@@ -157,6 +168,35 @@ def test_a_value_that_differs_from_the_folders_is_said(
     assert "the Swarm holds another value than the folder: a" in end.stderr
     assert manage("import", "backup.age", "--identity", "key.txt", "--secrets-dir", "there").code == 0
     assert (manage.folder / "there" / "a").read_text() == newer
+
+
+def test_an_image_that_lies_is_caught(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    """What is read back must have the fingerprint that the value had when it was made."""
+    manage.write("secrets/a", canary())
+    manage("create-swarm", "--salt", "pepper")
+    image(swarm, "lying:latest", LIAR)
+
+    end = manage("export", "--from-swarm", "--image", "lying:latest", "--salt", "pepper", *seal)
+
+    assert end.code == 111
+    assert "is not what the Swarm was given: a.v1" in end.stderr
+    assert not (manage.folder / "backup.age").exists()
+    assert manage("export", "--from-swarm", "--salt", "pepper", *seal).code == 0
+
+
+def test_a_killed_run_is_tidied_up_after(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    """A task ends by itself; the service that is left over is named by doctor."""
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    swarm.docker("service", "create", "-d", "--name", "shim-reader-lost", "--replicas", "0", "busybox", "sleep", "1")
+    swarm.docker("service", "update", "-d", "--label-add", "docker-secrets-shim.reader=export", "shim-reader-lost")
+
+    assert "docker service rm shim-reader-lost" in manage("doctor").stdout
+    assert manage("export", "--from-swarm", *seal).code == 0
+    assert readers(swarm), "it is young: its run may be under way"
 
 
 def test_an_image_without_cat_is_not_taken(

@@ -78,9 +78,8 @@ def decode(plain: bytes) -> Backup:
     if type(version) is not int or version < 1:
         raise Refused("the version of its format is unknown", "import what export wrote")
     if version != VERSION:
-        direction = "newer" if version > VERSION else "older"
-        message = f"its format is version {version}, {direction} than the version {VERSION} that is read here"
-        raise Refused(message, "import it with the release that wrote it" if version < VERSION else "upgrade this tool")
+        message = f"its format is version {version}, and this release reads version {VERSION}"
+        raise Refused(message, "import it with the release that wrote it, or upgrade this one")
     body = document.get("body")
     if not isinstance(body, dict) or document.get("checksum") != _checksum(_canonical(body)):
         raise _damaged("its checksum does not match")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from shim.secret import Secret, clean
 from shim_host import backup, names
 from shim_host.backup import Item
+from shim_host.deployment import fingerprint_of, salt_mark
 from shim_host.swarm import SwarmSecret
 from shim_host.vault import Entry
 
@@ -77,6 +78,20 @@ def differing(items: Iterable[Item], values: Mapping[str, Secret]) -> list[str]:
         and item.swarm
         and (read := values.get(item.swarm[0]["name"])) is not None
         and clean(read.reveal()) != clean(item.value.reveal())
+    ]
+
+
+def misread(swarm: Iterable[SwarmKey], values: Mapping[str, Secret], salt: bytes) -> list[str]:
+    """Return the versions whose value, as it was read back, has not the fingerprint that it had when it was made.
+
+    Versions without a fingerprint, or with one of another salt, cannot be checked and do not count.
+    """
+    mark = salt_mark(salt)
+    newest = [found.newest for found in swarm if found.newest.fingerprint and found.newest.salt == mark]
+    return [
+        version.name
+        for version in newest
+        if fingerprint_of(version.key, values[version.name], salt) != version.fingerprint
     ]
 
 

@@ -34,11 +34,12 @@ ENCRYPTIONS = ("gpg", "age")
 )
 @click.option("--armor", "-a", is_flag=True, help="Write text instead of bytes.")
 @click.option("--from-swarm", is_flag=True, help="Read the values of the Swarm too, through a helper task there.")
-@click.option("--image", default="", metavar="IMAGE", help="What the helper task runs; it must have cat.")
+@click.option("--image", default="", metavar="IMAGE", help="What the helper task runs; it must have cat and sleep.")
 @click.option("--no-swarm", is_flag=True, help="Leave out what the Swarm knows of its secrets.")
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
 @options.secrets_dir
 @options.schema
+@options.salt
 @options.as_json
 @options.dry_run
 @options.yes
@@ -56,6 +57,7 @@ def export_command(
     force: bool,
     secrets_dir: Path,
     schema_path: Path | None,
+    salt: bytes,
     is_json: bool,
     dry_run: bool,
     yes: bool,
@@ -86,7 +88,7 @@ def export_command(
     schema = options.read_schema(schema_path)
     items = _of_folder(secrets_dir, schema.keys if schema else ())
     if not no_swarm:
-        items = _with_swarm(items, from_swarm=from_swarm and not dry_run, image=image)
+        items = _with_swarm(items, from_swarm=from_swarm and not dry_run, image=image, salt=salt)
     if not items:
         raise Refused(f"there is nothing to save: {secrets_dir} holds no secret", "create-from-env makes them")
     _announce_export(items, output, encryption, keys, dry_run=dry_run)
@@ -160,7 +162,7 @@ def _of_folder(secrets_dir: Path, known: Iterable[str]) -> list[Item]:
     return collection.of_folder(entries, known)
 
 
-def _with_swarm(items: list[Item], *, from_swarm: bool, image: str) -> list[Item]:
+def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes) -> list[Item]:
     """Return *items* with what the Swarm has; without a Swarm only those, unless its values were asked for.
 
     Raises:
@@ -182,6 +184,9 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str) -> list[Item
         report.say(f"reading {len(found)} value(s) from the Swarm through a helper task")
         with report.progress("reading", len(found)) as advance:
             values = engine.read([key.newest for key in found], image, advance)
+        if misread := collection.misread(found, values, salt):
+            hint = "try another --image; nothing was written"
+            raise Failed(f"what was read back is not what the Swarm was given: {', '.join(misread)}", hint)
     merged = collection.with_swarm(items, found, values)
     differing = collection.differing(merged, values)
     if differing:

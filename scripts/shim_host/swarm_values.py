@@ -21,8 +21,9 @@ from shim_host.swarm import LABEL, PARALLEL_CALLS, REQUEST_SECONDS, Swarm, Swarm
 
 READER = LABEL + "reader"
 START_SECONDS = 90
-# A reader older than this belongs to a run that was killed.
-_LOST_AFTER = timedelta(minutes=30)
+# The task ends by itself after this time, in case the run is killed; a reader that is older belongs to nobody.
+LIFETIME_SECONDS = 900
+_LOST_AFTER = timedelta(seconds=LIFETIME_SECONDS + START_SECONDS)
 _SMALL_IMAGES = ("busybox", "alpine", "debian", "ubuntu")
 _CAT = ("/bin/cat", "/usr/bin/cat")
 _ROOT_MODE = 0o400
@@ -36,7 +37,7 @@ class ValueReader(Swarm):
 
         Args:
             secrets: what to read.
-            image: what the helper task runs, which must have `cat`; empty to take one that is here.
+            image: what the helper task runs, which must have `cat` and `sleep`; empty to take one that is here.
             advance: called after each value.
 
         Raises:
@@ -87,7 +88,7 @@ class ValueReader(Swarm):
                 return str(image)
         raise Refused(
             "no image is here for the task that reads the values",
-            "docker pull busybox, or name an image that has cat with --image",
+            "docker pull busybox, or name an image that has cat and sleep with --image",
         )
 
     def _has_cat(self, image: str) -> bool:
@@ -182,12 +183,11 @@ class ValueReader(Swarm):
 
 
 def _task(image: str, node: str, secrets: Iterable[SwarmSecret]) -> dict[str, Any]:
-    """Return the specification of the helper task: a `cat` that waits for an input that never comes."""
+    """Return the specification of the helper task, which only sleeps."""
     return {
         "ContainerSpec": {
             "Image": image,
-            "Command": ["cat"],
-            "OpenStdin": True,
+            "Command": ["sleep", str(LIFETIME_SECONDS)],
             "ReadOnly": True,
             "User": "0",
             "CapabilityDrop": ["ALL"],
