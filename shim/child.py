@@ -108,7 +108,7 @@ def spawn(
 
 
 def _spawn_plain(argv: list[bytes], environment: list[bytes], birth: Birth) -> int:
-    """Start a child that needs nothing arranged, in a third of the time; return 0 when it does, or cannot be executed."""
+    """Start a child that needs nothing arranged, the quick way; return 0 when it does, or cannot be executed."""
     options = birth.plan.options
     if birth.plan.target is not None or options.no_core or options.no_new_privs or birth.parent_death:
         return 0

@@ -8,7 +8,7 @@ import posix
 
 from shim import kernel
 from shim.child import Birth, spawn
-from shim.errors import SIGNALLED, Refused
+from shim.errors import SIGNALLED
 from shim.events import Events
 from shim.signals import CHLD, CONT, INT, KILL, PIPE, QUIT, SENT_WITH_VALUE, TERM, TSTP, TTIN, TTOU, WINCH
 
@@ -28,8 +28,9 @@ _FROM_THE_TERMINAL = (TSTP, TTIN, TTOU)
 _WNOHANG, _WUNTRACED = 1, 2
 _EPERM, _ESRCH, _EAGAIN = 1, 3, 11
 _USUAL_GRACE_SECONDS = 10.0  # where we stop something ourselves and nobody said how long it may take: the engines' own
-_QUICK_SECONDS = 10.0  # a restarted service that ends sooner has failed
-_MOST_QUICK_FAILURES = 3
+# A service that is still there by then is likely to stay, and what only its start needed is given back: once, and for
+# nothing when it is over before.
+_SETTLED_SECONDS = 0.2
 
 
 def start(plan: "Plan", environ: list[bytes]) -> int:
@@ -38,7 +39,12 @@ def start(plan: "Plan", environ: list[bytes]) -> int:
     Raises:
         Refused: the service was not started; nothing is left behind.
     """
-    init = Init(plan, environ)
+    if plan.options.on_change:
+        from shim.change import ChangingInit
+
+        init: Init = ChangingInit(plan, environ)
+    else:
+        init = Init(plan, environ)
     try:
         return init.run()
     finally:
@@ -63,7 +69,6 @@ class Init:
         "_environ",
         "_events",
         "_extras",
-        "_failures",
         "_has_children",
         "_has_terminal",
         "_kept",
@@ -73,11 +78,9 @@ class Init:
         "_own_pid",
         "_pid",
         "_plan",
-        "_restarts",
         "_started_at",
         "_staying",
         "_stopped_by",
-        "_wants_restart",
     )
 
     def __init__(self, plan: "Plan", environ: list[bytes]) -> None:
@@ -100,9 +103,6 @@ class Init:
         self._has_children = False
         self._has_terminal = False
         self._started_at = 0.0  # 0: the service was not started yet
-        self._restarts = 0
-        self._wants_restart = False
-        self._failures = 0
         # Ignored, the kernel would reap for us and keep the exit code to itself (wait(2), NOTES).
         ignores_children = kernel.disposition(CHLD) == 1
         if ignores_children:
@@ -182,10 +182,6 @@ class Init:
             from shim.ready import Ready
 
             self._extras.append(Ready(self._staying.ready_descriptor, self._environ, self._events))
-        if self._staying.on_change:
-            from shim.watch import Watch
-
-            Watch(self._plan, self._environ, self._events, self._secrets_changed)
 
     # --- starting ------------------------------------------------------------------------------------------------
 
@@ -205,7 +201,7 @@ class Init:
                 self._delivered.descriptors.clear()
         if not self._staying.on_change:
             self._plan.forget()
-        kernel.drop_program_pages()
+        self._events.after(_SETTLED_SECONDS, "settled", kernel.drop_program_pages)
 
     def _spawn(self, argv: list[bytes], environment: list[bytes]) -> None:
         from shim import terminal
@@ -390,72 +386,6 @@ class Init:
     def _own_grace_seconds(self) -> float:
         return self._staying.grace_seconds or _USUAL_GRACE_SECONDS
 
-    # --- --on-change ---------------------------------------------------------------------------------------------
-
-    def _secrets_changed(self, plan: "Plan") -> None:
-        """Do what `--on-change` says; *plan* holds the new values, all of them valid."""
-        action = self._staying.on_change
-        if self._outputs is not None:
-            self._outputs.learn(plan)
-        if action == "signal":
-            if self._delivered is not None:
-                from shim.deliver import renew
-                from shim.main import report_refusal
-
-                try:
-                    renew(self._delivered, plan)
-                except Refused as refusal:
-                    report_refusal(refusal)
-                    return
-            if self._pid:
-                self._send(self._staying.change_signal, 0, 0)
-            return
-        if self._stopped_by:
-            return
-        if action == "restart":
-            self._plan = self._birth.plan = plan
-            self._wants_restart = True
-            if not self._pid:  # it failed a moment ago, and was to be started again anyway
-                self._events.cancel("again")
-                self._start_again()
-                return
-        self._send(self._staying.rewritten.get(TERM) or TERM, 0, 0)
-        self._events.after(self._own_grace_seconds(), "change", self._kill_service)
-
-    def _kill_service(self) -> None:
-        from shim.descendants import signal_descendants
-
-        signal_descendants(KILL, self._pid)
-
-    def _starts_again(self, code: int) -> bool:
-        """Return whether the service's end is not ours: it is to be restarted, or was and has failed quickly."""
-        if self._wants_restart:
-            self._events.cancel("change")
-            self._kill_service()  # what the old one left behind
-            self._start_again()
-            return True
-        if not self._restarts or code == 0 or kernel.monotonic() - self._started_at > _QUICK_SECONDS:
-            return False
-        self._failures += 1
-        if self._failures >= _MOST_QUICK_FAILURES:
-            from shim import stderr
-
-            stderr.warning(f"the service failed {self._failures} times since its secrets changed; giving up")
-            return False
-        self._events.after(float(self._failures), "again", self._start_again)
-        return True
-
-    def _start_again(self) -> None:
-        if self._wants_restart:
-            self._wants_restart = False
-            self._failures = 0
-        self._restarts += 1
-        if self._delivered is not None:
-            self._delivered.undo()
-            self._delivered = None
-        try:
-            self._start_service()
-        except Refused as refusal:
-            from shim.main import report_refusal
-
-            self._code = report_refusal(refusal)
+    def _starts_again(self, _code: int) -> bool:
+        """Return whether the service's end is not the init's; see change.py."""
+        return False
