@@ -5,8 +5,8 @@
  * SUPABASE_URL), then the environment. A file that only root may read counts as delivered when the environment has the
  * value: the shim read it as root before it became the service's user.
  */
-import { openSync, closeSync, fstatSync, readFileSync, readdirSync, constants } from "node:fs";
-import { join } from "node:path";
+import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync, realpathSync } from "node:fs";
+import { join, sep } from "node:path";
 
 export class SecretNotFound extends Error {
   override readonly name = "SecretNotFound";
@@ -53,7 +53,7 @@ function fromRoots(name: string): string | undefined {
   for (const root of secretsRoots()) {
     try {
       const file = fileFor(name, root);
-      if (file !== undefined) return readSecret(join(root, file), name);
+      if (file !== undefined) return readSecret(inside(root, file, name), name);
     } catch (error) {
       if (error instanceof SecretNotFound && isDelivered(error, name)) return undefined;
       throw error;
@@ -62,8 +62,24 @@ function fromRoots(name: string): string | undefined {
   return undefined;
 }
 
+/** The shim read it as root and handed it over, before it became the service's user; or it links to nothing. */
 function isDelivered(error: SecretNotFound, name: string): boolean {
-  return errnoCode(error.cause) === "EACCES" && Boolean(process.env[name]);
+  return ["EACCES", "ENOENT"].includes(errnoCode(error.cause)) && Boolean(process.env[name]);
+}
+
+/** A link may lead to another file of its root (Kubernetes makes such), and nowhere else. */
+function inside(root: string, file: string, name: string): string {
+  const path = join(root, file);
+  try {
+    const target = realpathSync(path);
+    if (!target.startsWith(realpathSync(root) + sep)) {
+      throw new SecretNotFound(`${name}: ${path} is a link that leaves ${root}`);
+    }
+    return target;
+  } catch (error) {
+    if (error instanceof SecretNotFound) throw error;
+    throw unusable(name, path, error);
+  }
 }
 
 function fileFor(name: string, root: string): string | undefined {
@@ -99,7 +115,9 @@ function readSecret(path: string, name: string): string {
     // Not blocking: a FIFO in the place of a file must not stop the service.
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     if (!fstatSync(descriptor).isFile()) throw new SecretNotFound(`${name}: ${path} is not a regular file`);
-    return clean(readFileSync(descriptor));
+    const value = clean(readFileSync(descriptor));
+    if (value.includes("\0")) throw new SecretNotFound(`${name}: ${path} holds a NUL byte`);
+    return value;
   } catch (error) {
     if (error instanceof SecretNotFound) throw error;
     throw unusable(name, path, error);
