@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ class Written(NamedTuple):
 
     path: Path
     data: bytes
+    mode: int  # the old file's
     state: str
 
 
@@ -307,7 +309,7 @@ def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
         if file.new.exists() or file.new.is_symlink():
             is_same = not file.new.is_symlink() and file.new.read_bytes() == data
             state = UNCHANGED if is_same else REPLACED
-        written.append(Written(file.new, data, state))
+        written.append(Written(file.new, data, stat.S_IMODE(file.old.stat().st_mode), state))
     there = [str(item.path) for item in written if item.state == REPLACED]
     if there and not force:
         raise Refused(f"already there, and different: {', '.join(there)}", "look at it, then remove it or add --force")
@@ -357,10 +359,10 @@ def write(plan: Plan, written: list[Written], values: Mapping[str, bytes], store
         report.say(f".gitignore gets {' '.join(lacking)}")
     for item in written:
         if item.state != UNCHANGED:
-            write_file(item.path, item.data)
+            write_file(item.path, item.data, item.mode)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, mode: int) -> None:
     """Make *path* hold *data*, in one step.
 
     Raises:
@@ -368,13 +370,14 @@ def write_file(path: Path, data: bytes) -> None:
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        with open(unfinished, "wb") as file:
+        unfinished.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with open(os.open(unfinished, flags, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise failed_file("write", str(path), error) from None
 
 
