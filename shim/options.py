@@ -7,6 +7,8 @@ from shim.errors import Breach, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shim.staying import Staying
 
 FLAG = "flag"  # on or off
@@ -63,8 +65,6 @@ STAYING = (
 )
 SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
 
-_FIELDS = {name: name.replace("-", "_") for name in KINDS}
-_VARIABLES = {b"SHIM_" + name.upper().replace("-", "_").encode(): name for name in KINDS}
 _SEPARATORS = {LIST: ",", PATHS: ":", LINES: "\n"}
 _CHOICES = {"prefer": ("file", "env"), "log": ("text", "json")}
 _TRUE = ("1", "true", "yes", "on")
@@ -74,48 +74,40 @@ _FALSE = ("", "0", "false", "no", "off")
 class Options:
     """What the user asked for. Names are the flags' own; a list is empty and a value is "" when not given."""
 
-    __slots__ = ("action", "argv", "staying", *_FIELDS.values())
-
-    action: str  # "start", "exec", "check", "explain", "install", "ps", "help", "version"
+    # No __slots__: their descriptors would take longer to make, at every start, than all that is done with them.
+    action = "start"  # or "exec", "check", "explain", "install", "ps", "help", "version"
     argv: list[bytes]  # the service's argv, or the subcommand's own arguments
-    staying: "Staying | None"  # how to stay; None unless something asks for it
-    allow_disk: bool
-    clear_env: bool
-    exit_as: list[str]
-    file_key: list[str]
-    grace: str
-    group: bool
-    init: bool
-    json: bool
-    keep_file_vars: bool
-    log: str
-    mask: bool
-    no_core: bool
-    no_new_privs: bool
-    on_change: str
-    only: list[str]
-    parent_death: str
-    pre: list[str]
-    prefer: str
-    ready_fd: str
-    render: list[str]
-    require: list[str]
-    salt: str
-    schema: str
-    secrets_dir: list[str]
-    service: str
-    signal: list[str]
-    subreaper: bool
-    user: str
-    verbose: bool
-    wait_all: bool
-
-    def __init__(self) -> None:
-        self.action = "start"
-        self.argv = []
-        self.staying = None
-        for name, kind in KINDS.items():
-            setattr(self, _FIELDS[name], False if kind is FLAG else "" if kind is VALUE else [])
+    staying: "Staying | None" = None  # how to stay; None unless something asks for it
+    allow_disk = False
+    clear_env = False
+    exit_as: "Sequence[str]" = ()
+    file_key: "Sequence[str]" = ()
+    grace = ""
+    group = False
+    init = False
+    json = False
+    keep_file_vars = False
+    log = ""
+    mask = False
+    no_core = False
+    no_new_privs = False
+    on_change = ""
+    only: "Sequence[str]" = ()
+    parent_death = ""
+    pre: "Sequence[str]" = ()
+    prefer = ""
+    ready_fd = ""
+    render: "Sequence[str]" = ()
+    require: "Sequence[str]" = ()
+    salt = ""
+    schema = ""
+    secrets_dir: "Sequence[str]" = ()
+    service = ""
+    signal: "Sequence[str]" = ()
+    subreaper = False
+    user = ""
+    verbose = False
+    wait_all = False
 
 
 def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
@@ -126,8 +118,9 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
     """
     options = Options()
     wrong: list[Breach] = []
-    if any(entry.startswith(b"SHIM_") for entry in environ):
-        _from_variables(options, environ, wrong)
+    variables = [entry for entry in environ if entry.startswith(b"SHIM_")]
+    if variables:
+        _from_variables(options, variables, wrong)
     rest = _from_flags(options, argv, wrong)
     if rest and options.action == "start":
         if rest[0] in SUBCOMMANDS and argv[len(argv) - len(rest) - 1 : len(argv) - len(rest)] != [b"--"]:
@@ -163,24 +156,28 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
 
 
 def _asks_to_stay(options: Options) -> bool:
-    return any(getattr(options, _FIELDS[name]) for name in STAYING)
+    return any(getattr(options, _field(name)) for name in STAYING)
 
 
-def _from_variables(options: Options, environ: list[bytes], wrong: list[Breach]) -> None:
-    seen: set[bytes] = set()
-    for entry in environ:
+def _field(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _from_variables(options: Options, variables: list[bytes], wrong: list[Breach]) -> None:
+    seen: set[str] = set()
+    for entry in variables:
         variable, equals, value = entry.partition(b"=")
-        name = _VARIABLES.get(variable)
-        if name is None or not equals or variable in seen:
+        shown = variable.decode("utf-8", "surrogateescape")
+        name = shown[5:].lower().replace("_", "-")
+        if name not in KINDS or shown != "SHIM_" + _field(name).upper() or not equals or shown in seen:
             continue
-        seen.add(variable)
-        shown = variable.decode()
+        seen.add(shown)
         text = value.decode("utf-8", "surrogateescape")
         kind = KINDS[name]
         if kind is FLAG:
             if text.lower() not in _TRUE and text.lower() not in _FALSE:
                 wrong.append(Breach("", f"{shown} is neither on nor off", "set it to 1 or 0"))
-            setattr(options, _FIELDS[name], text.lower() in _TRUE)
+            setattr(options, _field(name), text.lower() in _TRUE)
         elif text:
             _store(options, name, text, shown, wrong)
 
@@ -213,7 +210,7 @@ def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> lis
         if kind is FLAG:
             if equals and value.lower() not in _TRUE + _FALSE:
                 wrong.append(Breach("", f"--{name} is neither on nor off", f"write --{name}"))
-            setattr(options, _FIELDS[name], not equals or value.lower() in _TRUE)
+            setattr(options, _field(name), not equals or value.lower() in _TRUE)
             continue
         if not equals:
             if at == len(argv) or argv[at] == b"--":
@@ -222,7 +219,7 @@ def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> lis
             value = argv[at].decode("utf-8", "surrogateescape")
             at += 1
         if name not in given and kind is not VALUE:
-            setattr(options, _FIELDS[name], [])  # the flag replaces what the variable said
+            setattr(options, _field(name), [])  # the flag replaces what the variable said
         given.add(name)
         _store(options, name, value, "--" + name, wrong)
     return argv[at:]
@@ -234,10 +231,11 @@ def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breac
         choices = " or ".join(_CHOICES[name])
         wrong.append(Breach("", f"{shown} takes {choices}", f"set it to {choices}"))
     elif kind is VALUE:
-        setattr(options, _FIELDS[name], text)
+        setattr(options, _field(name), text)
     else:
         parts = [part.strip() if kind is LIST else part for part in text.split(_SEPARATORS[kind])]
-        getattr(options, _FIELDS[name]).extend(part for part in parts if part)
+        given = getattr(options, _field(name))
+        setattr(options, _field(name), [*given, *(part for part in parts if part)])
 
 
 def _flag_shown(text: str) -> str:
