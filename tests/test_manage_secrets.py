@@ -74,12 +74,12 @@ def test_one_file_a_key(manage: Manage, canary: Canary) -> None:
 
     document = manage.json("create-from-env")
 
-    assert manage.secrets() == {"db_password": password.encode(), "empty": b"", "apiKey": key.encode(), "k._edge": b"e"}
+    assert manage.secrets() == {"db_password": password.encode(), "empty": b"", "apiKey": key.encode(), "edge": b"e"}
     assert [(item["key"], Path(item["file"]).name, item["state"]) for item in document["secrets"]] == [
         ("DB_PASSWORD", "db_password", "created"),
         ("EMPTY", "empty", "created"),
         ("apiKey", "apiKey", "created"),
-        ("_EDGE", "k._edge", "created"),
+        ("_EDGE", "edge", "created"),
     ]
     assert [warning["line"] for warning in document["warnings"]] == [3]
 

@@ -131,7 +131,7 @@ def settle_use(path: Path, read: envfile.EnvFile, chosen: dict[str, Secret]) -> 
 
 def make_plan(chosen: Mapping[str, Secret], store: Vault, schema: Schema | None, force: bool) -> list[Planned]:
     """Return what is to happen with each of *chosen*; every file is looked at before any is written."""
-    known = {*chosen, *(schema.keys if schema else ())}
+    known = [*(schema.keys if schema else ()), *chosen]
     file_names = names.file_names(known)
     plan = []
     for key, value in chosen.items():
@@ -158,7 +158,7 @@ def make_missing(plan: Iterable[Planned], store: Vault, schema: Schema | None) -
 
     if schema is None:
         raise Refused("--generate-missing needs a schema", f"write {options.SCHEMA}, with @generate above the keys")
-    file_names = names.file_names({*schema.keys, *(item.key for item in plan)})
+    file_names = names.file_names([*schema.keys, *(item.key for item in plan)])
     values = {item.key: item.value for item in plan if item.state != KEPT}
     for key in schema.keys:
         there = None if key in values else store.read(file_names[key])

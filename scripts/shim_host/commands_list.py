@@ -69,7 +69,7 @@ def take_stock(
     """Return where every key stands."""
     schema = options.read_schema(schema_path)
     found = Inventory(schema, inventory.env_values(env_file, os.environ))
-    known = {*(schema.keys if schema else ()), *found.env}
+    known = [*(schema.keys if schema else ()), *found.env]
     found.files = inventory.files_by_key(Vault(secrets_dir), known)
     answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()))
     users: dict[str, set[str]] = {}
@@ -78,7 +78,7 @@ def take_stock(
         found.swarm = swarm.newest(secrets, stack)
         users = inventory.swarm_users((item for item in secrets if not stack or item.stack == stack), services)
     project = inventory.compose_project(compose_file)
-    in_compose = inventory.compose_users(project, {*known, *found.files}) if project is not None else {}
+    in_compose = inventory.compose_users(project, [*known, *found.files]) if project is not None else {}
     in_schema = {key: set(spec.services) for key, spec in (schema.keys if schema else {}).items()}
     found.users = inventory.merge_users(users, in_compose, in_schema)
     return found
@@ -166,7 +166,7 @@ def diff(
     """
     schema = options.read_schema(schema_path)
     env = inventory.env_values(env_file, os.environ)
-    known = {*(schema.keys if schema else ()), *env}
+    known = [*(schema.keys if schema else ()), *env]
     files = {key: entry.value for key, entry in inventory.files_by_key(Vault(secrets_dir), known).items()}
     if schema is not None:
         env = {key: value for key, value in env.items() if key in files or is_secret(schema, key)}

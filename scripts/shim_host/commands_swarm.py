@@ -24,6 +24,7 @@ from shim_host.vault import Vault
 @options.salt
 @options.as_json
 @options.dry_run
+@options.no_questions
 def create_swarm(
     env_file: Path | None,
     takes_all: bool,
@@ -98,7 +99,7 @@ def values_of_env_file(
     chosen, left = commands_env.choose(read.values, schema, takes_all)
     commands_env.settle_use(path, read, chosen)
     commands_env.say_warnings(path, [item for item in read.warnings if not item.key or item.key in chosen], left)
-    file_names = names.file_names({*chosen, *(schema.keys if schema else ())})
+    file_names = names.file_names([*(schema.keys if schema else ()), *chosen])
     return {key: (file_names[key], value) for key, value in chosen.items()}
 
 

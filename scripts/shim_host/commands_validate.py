@@ -28,6 +28,7 @@ from shim_host.vault import Vault
 @options.schema
 @options.as_json
 @options.dry_run
+@options.no_questions
 def validate(
     fix: bool,
     asks_swarm: bool,

@@ -66,9 +66,9 @@ def age_days(created: str, now: datetime) -> float:
     return max(0.0, (now - then.replace(tzinfo=then.tzinfo or UTC)).total_seconds() / 86400)
 
 
-def known_keys(schema: Schema | None, env_file: Path) -> set[str]:
+def known_keys(schema: Schema | None, env_file: Path) -> list[str]:
     """Return the keys that the schema and the `.env` spell; file names are mapped back to them first."""
-    return {*(schema.keys if schema else ()), *env_values(env_file, os.environ)}
+    return [*(schema.keys if schema else ()), *env_values(env_file, os.environ)]
 
 
 def env_values(path: Path, environ: Mapping[str, str]) -> dict[str, Secret]:
@@ -126,10 +126,10 @@ def compose_project(file: Path | None) -> "Project | None":
 
 def compose_users(project: "Project", known: Iterable[str]) -> dict[str, set[str]]:
     """Return the services of a Compose project that get each key, as a secret or in their environment."""
-    known = set(known)
+    known = dict.fromkeys(known)
     users: dict[str, set[str]] = {}
     for service in project.services.values():
-        keys = set(service.environment) & known
+        keys = set(service.environment) & set(known)
         for use in service.secrets:
             definition = project.secrets.get(use.source)
             name = definition.file.name if definition is not None and definition.file is not None else use.source

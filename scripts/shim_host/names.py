@@ -1,21 +1,23 @@
 """Names: each key has a file name that is also its mount target, and a versioned name in the Swarm; and back again.
 
-`DB_PASSWORD` is `db_password`. A key that is not all upper-case keeps its spelling. Where two keys would share a name
-(they differ only by case, which neither Windows nor the Swarm tells apart), or the Swarm, Windows or the shim would
-refuse it, the name is `k.` and the key written so that it can be read back: `.` switches between upper and lower case,
-`-2e` is the byte 0x2e.
+`DB_PASSWORD` is `db_password`. A key that is not all upper-case keeps its spelling. Where that does not do (two keys
+differ only by case, which neither Windows nor the Swarm tells apart; the Swarm, Windows or the shim refuses the name),
+the first other spelling is taken that the shim's schema maps back to the key: it ignores case and `.`, `-`, `_`.
+Where there is none, the name is `k.` and the key written so that it can be read back: `.` switches between upper and
+lower case, `-2e` is the byte 0x2e.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from shim.secret import env_key, is_skipped
+from shim.secret import env_key, fold_keys, is_skipped
 
 # The Swarm takes 64 characters (swarmkit's name rules); a version of up to five digits must fit behind the name.
 MAX_SWARM_NAME = 64
 MAX_VERSIONED_BASE = MAX_SWARM_NAME - len(".v99999")
-_SWARM_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,62}[a-zA-Z0-9])?")
+MAX_FILE_NAME = 240  # file systems take 255 bytes, and a file that is being written has a longer name
+_PORTABLE_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
 _PREFIX = "k."
 _VERSIONED = re.compile(r"(?P<base>.+)\.v(?P<version>[1-9][0-9]{0,4})")
 # Windows refuses these with any extension (learn.microsoft.com, "Naming Files, Paths, and Namespaces").
@@ -23,16 +25,46 @@ _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.I
 
 
 def file_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return the file name of each of *keys*; no two are equal, not even when case is ignored."""
-    taken: dict[str, str] = {}
+    """Return the file name of each of *keys*; no two are equal, not even when case is ignored.
+
+    Args:
+        keys: all that are known, those of the schema first and in its order, since the shim reads it in that order.
+    """
+    known = dict.fromkeys(keys)
+    folded = fold_keys(known)
+    taken: set[str] = set()
     names: dict[str, str] = {}
-    # A key that is all upper-case comes first, so that its name does not depend on the others.
-    for key in sorted(set(keys), key=lambda key: (key != key.upper(), key)):
-        name = _plain_name(key)
-        if name is None or taken.setdefault(name.casefold(), key) != key:
-            name = encoded(key)
-        names[key] = name
+    # A key that is all upper-case comes first, so that its name depends least on the others.
+    for key in sorted(known, key=lambda key: (key != key.upper(), key)):
+        names[key] = encoded(key)
+        for name in _spellings(key):
+            if _is_taken_everywhere(name) and name.casefold() not in taken and env_key(name, known, folded) == key:
+                names[key] = name
+                break
+        taken.add(names[key].casefold())
     return names
+
+
+def _spellings(key: str) -> Iterator[str]:
+    """Yield the names that *key* may have, the one that every reader would guess first."""
+    plain = key.lower() if key == key.upper() else key
+    yield plain
+    yield plain.strip("_.-")
+    yield plain.replace("_", "-")
+    yield plain.replace("_", ".")
+    yield f"{plain[:1]}-{plain[1:]}"
+    yield key
+
+
+def _is_taken_everywhere(name: str) -> bool:
+    """Return whether file systems, the Swarm (but for its length) and the shim take *name*."""
+    return (
+        len(name) <= MAX_FILE_NAME
+        and _PORTABLE_NAME.fullmatch(name) is not None
+        and not name.lower().startswith(_PREFIX)
+        and not is_skipped(name)
+        and not _WINDOWS_DEVICE.fullmatch(name)
+    )
 
 
 def file_name(key: str) -> str:
@@ -45,31 +77,27 @@ def key_of(name: str, known: Iterable[str] = ()) -> str:
 
     Args:
         name: the file's name.
-        known: the keys that a schema or a `.env` names; they are looked at first.
+        known: the keys that a schema or a `.env` names, in the order of `file_names`.
     """
-    known = set(known)
-    for key, its_name in file_names(known).items():
-        if its_name == name:
-            return key
-    decoded = _decoded(name)
-    return decoded if decoded is not None else env_key(name, known)
+    return keys_of([name], known)[name]
 
 
 def keys_of(names: Iterable[str], known: Iterable[str] = ()) -> dict[str, str]:
     """Return the key of each of *names*, as `key_of` does, in one pass."""
-    known = set(known)
+    known = dict.fromkeys(known)
+    folded = fold_keys(known)
     by_name = {name: key for key, name in file_names(known).items()}
     keys = {}
     for name in names:
         decoded = _decoded(name)
-        keys[name] = by_name.get(name) or (env_key(name, known) if decoded is None else decoded)
+        keys[name] = by_name.get(name) or (env_key(name, known, folded) if decoded is None else decoded)
     return keys
 
 
 def swarm_base(name: str, stack: str = "") -> str:
     """Return what stands before `.vN` in the Swarm for the file *name*; *stack* keeps equal keys of stacks apart."""
     base = f"{stack}_{name}" if stack else name
-    if len(base) <= MAX_VERSIONED_BASE and _SWARM_NAME.fullmatch(base):
+    if len(base) <= MAX_VERSIONED_BASE and _PORTABLE_NAME.fullmatch(base):
         return base
     digest = hashlib.sha256(base.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     start = re.sub(r"[^a-zA-Z0-9_.-]", "-", base).strip("_.-")[: MAX_VERSIONED_BASE - len(digest) - 1].rstrip("_.-")
@@ -78,7 +106,7 @@ def swarm_base(name: str, stack: str = "") -> str:
 
 def is_swarm_name(name: str) -> bool:
     """Return whether the Swarm takes *name*."""
-    return _SWARM_NAME.fullmatch(name) is not None
+    return len(name) <= MAX_SWARM_NAME and _PORTABLE_NAME.fullmatch(name) is not None
 
 
 def versioned(base: str, version: int) -> str:
@@ -90,18 +118,6 @@ def split_version(name: str) -> tuple[str, int]:
     """Return base and version of a Swarm name; version 0 when it has none."""
     match = _VERSIONED.fullmatch(name)
     return (match["base"], int(match["version"])) if match else (name, 0)
-
-
-def _plain_name(key: str) -> str | None:
-    """Return the name every reader would guess, or None where something would refuse it."""
-    name = key.lower() if key == key.upper() else key
-    fits = (
-        _SWARM_NAME.fullmatch(name)
-        and not name.lower().startswith(_PREFIX)
-        and not is_skipped(name)
-        and not _WINDOWS_DEVICE.fullmatch(name)
-    )
-    return name if fits else None
 
 
 def encoded(key: str) -> str:
@@ -120,10 +136,10 @@ def encoded(key: str) -> str:
             text += "".join(f"-{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
     if not text[-1].isalnum():
         text = text[:-1] + f"-{ord(text[-1]):02x}"
-    if len(text) <= MAX_SWARM_NAME:
+    if len(text) <= MAX_FILE_NAME:
         return text
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-    return text[: MAX_SWARM_NAME - 18].rstrip("_.-") + "--" + digest
+    return text[: MAX_FILE_NAME - 18].rstrip("_.-") + "--" + digest
 
 
 def _decoded(name: str) -> str | None:

@@ -56,6 +56,11 @@ def yes(function: F) -> F:
     return click.option("--yes", "-y", is_flag=True, help="Answer every question with yes.")(function)
 
 
+def no_questions(function: F) -> F:
+    """Add `--yes` to a command that asks nothing, so that a script may give it to every command."""
+    return click.option("--yes", "-y", is_flag=True, expose_value=False, help="Taken, but nothing is asked.")(function)
+
+
 def salt(function: F) -> F:
     """Add `--salt`; the command gets bytes."""
     return click.option(

@@ -65,7 +65,7 @@ def subject_of(
 
 def findings(subject: Subject) -> list[Finding]:
     """Return everything that is wrong, the schema's keys first."""
-    known = {*(subject.schema.keys if subject.schema else ()), *subject.env}
+    known = [*(subject.schema.keys if subject.schema else ()), *subject.env]
     keys = names.keys_of(subject.entries, known)
     by_key = {key: subject.entries[name] for name, key in keys.items() if key}
     found = [
@@ -142,7 +142,9 @@ def _of_names(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
             message = f"is the same key as {subject.store.shown(first[key])}, and the shim refuses two"
             yield Finding("name", key, where, message, "remove one of the two")
         elif not names.is_swarm_name(name):
-            yield Finding("name", key, where, "the Swarm refuses this name", f"rename it to {names.file_name(key)}")
+            yield Finding(
+                "name", key, where, "the Swarm refuses this name", f"create-swarm calls it {names.swarm_base(name)}"
+            )
         first.setdefault(key, name)
 
 
