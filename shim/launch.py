@@ -1,30 +1,26 @@
 """The last step: find the program on the service's PATH and become it. No shell, ever; argv passes untouched."""
 
 from shim import kernel
-from shim.errors import CHANGE, NOT_EXECUTABLE, NOT_FOUND, WORLD, Breach
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.not_started import CannotStart
 
 # What execvp(3) and the engines assume when an image sets no PATH.
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_ENOENT, _E2BIG, _ENOEXEC, _ENOMEM, _EACCES, _ENOTDIR, _ETXTBSY, _EAGAIN = 2, 7, 8, 12, 13, 20, 26, 11
-
-
-class CannotStart(Breach):
-    """The program cannot be executed; `code` is 126, 127, or what else fits."""
-
-    def __init__(self, code: int, message: str, hint: str) -> None:
-        Breach.__init__(self, "", message, hint)
-        self.code = code
+_ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
 
 
 def candidates(program: bytes, environment: list[bytes]) -> list[bytes]:
     """Return the paths to try for *program*, as execvp(3) does with the PATH of *environment*."""
     if b"/" in program:
         return [program]
-    return [(folder + b"/" if folder else b"./") + program for folder in _search_path(environment).split(b":")]
+    return [(folder + b"/" if folder else b"./") + program for folder in search_path(environment).split(b":")]
 
 
-def _search_path(environment: list[bytes]) -> bytes:
+def search_path(environment: list[bytes]) -> bytes:
+    """Return the PATH of *environment*, or what stands in for it."""
     for entry in environment:
         if entry.startswith(b"PATH="):
             return entry[5:]
@@ -37,100 +33,17 @@ def execute(argv: list[bytes], environment: list[bytes]) -> "CannotStart":
     Signal mask and dispositions are put back as they were handed to the shim just before.
     """
     denied = b""
-    for path in candidates(argv[0], environment):
+    paths = candidates(argv[0], environment)
+    for path in paths:
         try:
             kernel.execve(path, argv, environment)
         except OSError as error:
-            number = error.errno
-            if number == _EACCES:
+            if error.errno == _EACCES:
                 denied = denied or path
-            elif number not in (_ENOENT, _ENOTDIR):
-                return _failed(argv[0], path, error)
-    if denied:
-        return _denied(argv[0], denied)
-    for path in candidates(argv[0], environment):
-        if _exists(path):  # execve(2) says ENOENT of the interpreter as well
-            return _no_interpreter(argv[0], path)
-    return _not_found(argv[0], environment)
+            elif error.errno not in (_ENOENT, _ENOTDIR):
+                from shim import not_started
 
+                return not_started.failed(argv[0], path, error)
+    from shim import not_started
 
-def _exists(path: bytes) -> bool:
-    from posix import stat
-
-    try:
-        return stat(path).st_mode & 0o170000 == 0o100000
-    except OSError:
-        return False
-
-
-def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")[:256]
-
-
-def _not_found(program: bytes, environment: list[bytes]) -> CannotStart:
-    if b"/" in program:
-        hint = "there is no such file in the image"
-    else:
-        path = _shown(_search_path(environment))
-        hint = f"looked in PATH={path}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word an item"
-    return CannotStart(NOT_FOUND, f"{_shown(program)}: command not found", hint)
-
-
-def _denied(program: bytes, path: bytes) -> CannotStart:
-    from posix import getuid, stat
-
-    try:
-        is_folder = stat(path).st_mode & 0o170000 == 0o040000
-    except OSError:
-        is_folder = False
-    if is_folder:
-        return CannotStart(
-            NOT_EXECUTABLE, f"{_shown(program)}: {_shown(path)} is a directory", "name the program in it"
-        )
-    return CannotStart(
-        NOT_EXECUTABLE,
-        f"{_shown(program)}: {_shown(path)} cannot be executed: permission denied",
-        f"make it executable for uid {getuid()} (COPY --chmod=0755), its folders too, and not on a noexec mount",
-    )
-
-
-def _no_interpreter(program: bytes, path: bytes) -> CannotStart:
-    try:
-        _, _, head = kernel.read_file(path, 254, True)
-    except OSError:  # it may be executed, but not read
-        head = b"#!"
-    if head.startswith(b"#!"):
-        words = head[2:].split(b"\n", 1)[0].split()
-        hint = f"its first line names {_shown(words[0]) if words else 'a program'}, which is not in the image"
-        if head.split(b"\n", 1)[0].endswith(b"\r"):
-            hint += "; the line ends with a carriage return: save the file with LF line ends"
-    else:
-        hint = (
-            "its dynamic loader is not in the image: was it built for another libc (glibc, musl) or another processor?"
-        )
-    return CannotStart(NOT_FOUND, f"{_shown(program)}: {_shown(path)} is there, but its interpreter is not found", hint)
-
-
-def _failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
-    number = error.errno
-    if number == _E2BIG:
-        return CannotStart(
-            CHANGE,
-            f"{_shown(program)}: arguments and environment together are over the kernel's limit (a quarter of the "
-            "stack limit, 6 MiB at most)",
-            "hand large values over as files (@deliver=file), export fewer keys (--only), or raise the stack limit",
-        )
-    if number == _ENOEXEC:
-        return CannotStart(
-            NOT_EXECUTABLE,
-            f"{_shown(program)}: {_shown(path)} is neither a program for this machine nor a script that names its "
-            "interpreter",
-            "give a script a first line such as #!/bin/sh; a program must be built for this processor",
-        )
-    if number in (_ENOMEM, _EAGAIN):
-        return CannotStart(WORLD, f"{_shown(program)}: cannot be started: {error.strerror}", "a retry may help")
-    return CannotStart(
-        NOT_EXECUTABLE,
-        f"{_shown(program)}: {_shown(path)} cannot be executed: {error.strerror}",
-        "somebody is writing to the file" if number == _ETXTBSY else "look at the file and at the mount it lies on",
-    )
+    return not_started.denied(argv[0], denied) if denied else not_started.absent(argv[0], paths, environment)

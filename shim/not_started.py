@@ -1,0 +1,103 @@
+"""Why a program could not be started, in words for the person who must mend it. Loaded only when that happens."""
+
+from shim import kernel
+from shim.errors import CHANGE, NOT_EXECUTABLE, NOT_FOUND, WORLD, Breach
+from shim.launch import search_path
+
+_E2BIG, _ENOEXEC, _ENOMEM, _ETXTBSY, _EAGAIN = 7, 8, 12, 26, 11
+
+
+class CannotStart(Breach):
+    """The program cannot be executed; `code` is 126, 127, or what else fits."""
+
+    def __init__(self, code: int, message: str, hint: str) -> None:
+        Breach.__init__(self, "", message, hint)
+        self.code = code
+
+
+def absent(program: bytes, paths: list[bytes], environment: list[bytes]) -> CannotStart:
+    """Return why *program* is at none of the *paths* that were tried: it is not there, or its interpreter is not."""
+    for path in paths:
+        if _exists(path):  # execve(2) says ENOENT of the interpreter as well
+            return _no_interpreter(program, path)
+    if b"/" in program:
+        hint = "there is no such file in the image"
+    else:
+        folders = _shown(search_path(environment))
+        hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word an item"
+    return CannotStart(NOT_FOUND, f"{_shown(program)}: command not found", hint)
+
+
+def denied(program: bytes, path: bytes) -> CannotStart:
+    """Return why *path* is there and may not be executed."""
+    from posix import getuid, stat
+
+    try:
+        is_folder = stat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        is_folder = False
+    if is_folder:
+        return CannotStart(
+            NOT_EXECUTABLE, f"{_shown(program)}: {_shown(path)} is a directory", "name the program in it"
+        )
+    return CannotStart(
+        NOT_EXECUTABLE,
+        f"{_shown(program)}: {_shown(path)} cannot be executed: permission denied",
+        f"make it executable for uid {getuid()} (COPY --chmod=0755), its folders too, and not on a noexec mount",
+    )
+
+
+def _no_interpreter(program: bytes, path: bytes) -> CannotStart:
+    try:
+        _, _, head = kernel.read_file(path, 254, True)
+    except OSError:  # it may be executed, but not read
+        head = b"#!"
+    if head.startswith(b"#!"):
+        words = head[2:].split(b"\n", 1)[0].split()
+        hint = f"its first line names {_shown(words[0]) if words else 'a program'}, which is not in the image"
+        if head.split(b"\n", 1)[0].endswith(b"\r"):
+            hint += "; the line ends with a carriage return: save the file with LF line ends"
+    else:
+        hint = (
+            "its dynamic loader is not in the image: was it built for another libc (glibc, musl) or another processor?"
+        )
+    return CannotStart(NOT_FOUND, f"{_shown(program)}: {_shown(path)} is there, but its interpreter is not found", hint)
+
+
+def failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
+    """Return what *error* says about *path*: neither that it is missing nor that it is denied."""
+    number = error.errno
+    if number == _E2BIG:
+        return CannotStart(
+            CHANGE,
+            f"{_shown(program)}: arguments and environment together are over the kernel's limit (a quarter of the "
+            "stack limit, 6 MiB at most)",
+            "hand large values over as files (@deliver=file), export fewer keys (--only), or raise the stack limit",
+        )
+    if number == _ENOEXEC:
+        return CannotStart(
+            NOT_EXECUTABLE,
+            f"{_shown(program)}: {_shown(path)} is neither a program for this machine nor a script that names its "
+            "interpreter",
+            "give a script a first line such as #!/bin/sh; a program must be built for this processor",
+        )
+    if number in (_ENOMEM, _EAGAIN):
+        return CannotStart(WORLD, f"{_shown(program)}: cannot be started: {error.strerror}", "a retry may help")
+    return CannotStart(
+        NOT_EXECUTABLE,
+        f"{_shown(program)}: {_shown(path)} cannot be executed: {error.strerror}",
+        "somebody is writing to the file" if number == _ETXTBSY else "look at the file and at the mount it lies on",
+    )
+
+
+def _exists(path: bytes) -> bool:
+    from posix import stat
+
+    try:
+        return stat(path).st_mode & 0o170000 == 0o100000
+    except OSError:
+        return False
+
+
+def _shown(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")[:256]
