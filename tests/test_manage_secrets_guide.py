@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from conftest import Shim
 from host import Manage, PrivateSwarm, manage, private_swarm, swarm
 
 __all__ = ["manage", "private_swarm", "swarm"]
@@ -78,6 +79,18 @@ A_6=6
 A_7=7
 A_8=8
 """  # noqa: W291  (the blanks at a line's end are the case)
+
+
+def test_the_shim_maps_every_name_back_through_the_schema(manage: Manage, shim: Shim) -> None:
+    """Keys that differ only by case, or whose plain name the Swarm refuses, reach the service under their own names."""
+    keys = ["DB_PASSWORD", "db_password", "_TOKEN", "CON", "apiKey", "TRAILING_", "X" * 70]
+    manage.write(".env", "".join(f"{key}=value of {number}\n" for number, key in enumerate(keys)))
+    schema = manage.write(".env.schema", "".join(f"# @sensitive\n{key}=\n\n" for key in keys))
+    manage.json("create-from-env")
+
+    child = shim.child(f"--secrets-dir={manage.folder / 'secrets'}", f"--schema={schema}")
+
+    assert {key: child.env.get(key) for key in keys} == {key: f"value of {n}" for n, key in enumerate(keys)}
 
 
 @pytest.mark.engine
