@@ -5,7 +5,8 @@ Edits are collected against the text as it was read, and made in one go; they ne
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -31,17 +32,20 @@ class Editor:
         # Start, end, rank, new text; where several stand at one place the deeper one comes first, then the older one.
         self._edits: list[tuple[int, int, int, str]] = []
         self._removed: set[int] = set()
-        self._grown: dict[int, list[str]] = {}  # collections that get more at their end
+        self._grown: set[int] = set()  # collections that get more at their end
+        # What happens to collections in braces or brackets, where commas depend on all of it.
+        self._flows: dict[int, _Flow] = {}
 
     @property
     def has_edits(self) -> bool:
         """Return whether anything is to change."""
-        return bool(self._edits)
+        return bool(self._edits or self._flows)
 
     def result(self) -> str:
         """Return the text with every edit made."""
         text = self.text
-        for start, end, _, new in sorted(self._edits, key=lambda edit: edit[:3])[::-1]:
+        edits = [*self._edits, *(edit for flow_ in self._flows.values() for edit in self._flow_edits(flow_))]
+        for start, end, _, new in sorted(edits, key=lambda edit: edit[:3])[::-1]:
             text = text[:start] + new + text[end:]
         return text
 
@@ -90,18 +94,15 @@ class Editor:
         if id(collection.value[position]) in self._removed:
             return
         self._removed.add(id(collection.value[position]))
-        if not is_flow(collection):
-            line, next_line = self.line_start(start), self.next_line(end)
-            comment = self.text[end:next_line].strip()
-            front = self.text[line:start]
-            indent = front[: len(front) - len(front.lstrip())]
-            kept = f"{indent}# {note}{comment}{self.line_end}" if comment.startswith("#") else ""
-            self.replace(line, next_line, kept)
-        elif position + 1 < len(spans):
-            self.replace(start, spans[position + 1][0], "")
-        else:
-            opening = self.text.rfind(",", spans[position - 1][1], start) if position else start
-            self.replace(opening, end, "")
+        if is_flow(collection):
+            self._flow_of(collection).removed.add(position)
+            return
+        line, next_line = self.line_start(start), self.next_line(end)
+        comment = self.text[end:next_line].strip()
+        front = self.text[line:start]
+        indent = front[: len(front) - len(front.lstrip())]
+        kept = f"{indent}# {note}{comment}{self.line_end}" if comment.startswith("#") else ""
+        self.replace(line, next_line, kept)
 
     def is_emptied(self, collection: Node) -> bool:
         """Return whether every element of *collection* is removed, and nothing added."""
@@ -135,7 +136,11 @@ class Editor:
 
     def _drop_inner(self, node: Node) -> None:
         start, end = int(node.start_mark.index), int(node.end_mark.index)
-        self._edits = [edit for edit in self._edits if not start <= edit[0] <= edit[1] <= end]
+        # What is put in at the very end belongs to what stands around it.
+        self._edits = [edit for edit in self._edits if not start <= edit[0] <= edit[1] <= end or edit[0] == end]
+        self._flows = {
+            key: found for key, found in self._flows.items() if not start <= found.node.start_mark.index < end
+        }
 
     def add_item(self, sequence: Node, new: Value) -> None:
         """Add *new* behind the last element of *sequence*, which stands here and is not empty."""
@@ -147,7 +152,7 @@ class Editor:
         indent = dash - self.line_start(dash)
         lines = block_item(new, indent, self.step)
         self._insert_lines(spans[-1][1], lines)
-        self._grown.setdefault(id(sequence), []).extend(lines)
+        self._grown.add(id(sequence))
 
     def add_field(self, mapping: Node, key: str, new: Value, after: str = "", *, gap: bool = False) -> None:
         """Add `key: new` to *mapping*, behind the field *after* if that stands in it, else at its end.
@@ -163,7 +168,7 @@ class Editor:
         indent = int(mapping.value[0][0].start_mark.column)
         lines = block_field(key, new, indent, self.step)
         self._insert_lines(spans[position][1], [*([""] if gap else []), *lines])
-        self._grown.setdefault(id(mapping), []).extend(lines)
+        self._grown.add(id(mapping))
 
     def _has_gaps(self, mapping: Node) -> bool:
         """Return whether empty lines stand between the fields of *mapping*."""
@@ -238,13 +243,41 @@ class Editor:
     def _joined(self, lines: Iterable[str]) -> str:
         return "".join(line + self.line_end for line in lines)
 
+    def _flow_of(self, collection: Node) -> "_Flow":
+        return self._flows.setdefault(id(collection), _Flow(collection, set(), []))
+
     def _grow_flow(self, collection: Node, new: str) -> None:
-        closing = int(collection.end_mark.index) - 1
-        grown = self._grown.setdefault(id(collection), [])
-        is_first = not collection.value and not grown
-        has_comma = self.text[:closing].rstrip().endswith(",") and not grown
-        self.replace(closing, closing, new if is_first else (" " if has_comma else ", ") + new)
-        grown.append(new)
+        self._grown.add(id(collection))
+        self._flow_of(collection).added.append(new)
+
+    def _flow_edits(self, changed: "_Flow") -> Iterator[tuple[int, int, int, str]]:
+        """Yield the edits of one collection: runs of elements go with the comma behind them, or before the last."""
+        spans = self.spans(changed.node)
+        last = len(spans) - 1
+        position = 0
+        while position <= last:
+            if position in changed.removed:
+                first = position
+                while position + 1 in changed.removed:
+                    position += 1
+                if position < last:
+                    yield spans[first][0], spans[position + 1][0], 0, ""
+                else:
+                    yield spans[first - 1][1] if first else spans[0][0], spans[last][1], 0, ""
+            position += 1
+        if changed.added:
+            closing = int(changed.node.end_mark.index) - 1
+            has_comma = self.text[:closing].rstrip().endswith(",")
+            is_empty = len(changed.removed) == len(spans)
+            front = "" if is_empty else " " if has_comma else ", "
+            at = closing if has_comma or is_empty else spans[last][1]
+            yield at, at, 0, front + ", ".join(changed.added)
+
+
+class _Flow(NamedTuple):
+    node: Node
+    removed: set[int]
+    added: list[str]
 
 
 def is_flow(node: Node) -> bool:

@@ -361,6 +361,7 @@ class _ComposeFiles:
             if isinstance(value, ScalarNode) or id(value) in seen:
                 continue
             if isinstance(node, MappingNode) and value.value and editor.is_emptied(value):
+                seen.add(id(value))
                 editor.settle_emptied(node, position)
             else:
                 self.settle_below(editor, value, seen)
@@ -491,8 +492,15 @@ def _find_masked(
             else:
                 _find_masked(value, keys, values, spans, seen, text)
     elif isinstance(node, SequenceNode):
+        before = ""
         for element in node.value:
-            _find_masked(element, keys, values, spans, seen, text)
+            # A list of words: `--password` and, behind it, the word to mask.
+            if isinstance(element, ScalarNode) and before.startswith("-") and why_by_name(before.lstrip("-")):
+                seen.add(id(element))
+                _mask(element, str(element.value), "", spans, text)
+            else:
+                _find_masked(element, keys, values, spans, seen, text)
+            before = str(element.value) if isinstance(element, ScalarNode) else ""
     else:
         whole = str(node.value)
         key, equals, rest = whole.partition("=")

@@ -88,7 +88,7 @@ def masked_line(line: str) -> str:
 
 
 _ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<middle>[\"']?\s*[=:]\s*)(?P<value>\S.*)")
-_FLAG = re.compile(r"((?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9-]*)(?:\s+|[\"'],\s*[\"']))[^\s\"',\]]+")
+_FLAG = re.compile(r"((?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9-]*)(?:\s+|[\"']?,\s*[\"']?))[^\s\"',\]]+")
 _HARMLESS = re.compile(
     r"[\"']?(?:\$\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?]\}|\})|\$[A-Za-z_][A-Za-z0-9_]*|/run/secrets/[\w.-]+)[\"']?\s*(?:[,}\]].*|#.*)?"
 )
