@@ -38,8 +38,6 @@ class Resolved:
 class Resolution:
     """The outcome: the secrets by key, in the schema's order, and all that is wrong."""
 
-    __slots__ = ("breaches", "schema", "secrets", "sources")
-
     def __init__(self, sources: "Sources", schema: "Schema | None") -> None:
         self.sources = sources
         self.schema = schema

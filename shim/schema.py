@@ -33,8 +33,6 @@ TYPES = {
 class Type:
     """A type as written: its name and what stands between its parentheses."""
 
-    __slots__ = ("arguments", "name", "options", "text")
-
     def __init__(self, text: str, name: str, arguments: tuple[str, ...], options: dict[str, str]) -> None:
         self.text = text
         self.name = name
@@ -45,36 +43,21 @@ class Type:
 class KeySpec:
     """What the schema says of one key."""
 
-    __slots__ = (
-        "composed",
-        "default",
-        "deliver",
-        "description",
-        "generate",
-        "is_required",
-        "key",
-        "line",
-        "rotate",
-        "rotate_with",
-        "sensitive",
-        "services",
-        "type",
-    )
+    is_required = False
+    sensitive: bool | None = None
+    type: Type | None = None
+    default: bytes | None = None
+    composed: str | None = None
+    services: tuple[str, ...] = ()
+    rotate: str | None = None
+    rotate_with: str | None = None
+    generate: str | None = None
+    deliver = "env"
+    description: tuple[str, ...] = ()
 
     def __init__(self, key: str, line: int = 0) -> None:
         self.key = key
         self.line = line
-        self.is_required = False
-        self.sensitive: bool | None = None
-        self.type: Type | None = None
-        self.default: bytes | None = None
-        self.composed: str | None = None
-        self.services: tuple[str, ...] = ()
-        self.rotate: str | None = None
-        self.rotate_with: str | None = None
-        self.generate: str | None = None
-        self.deliver = "env"
-        self.description: tuple[str, ...] = ()
 
     @property
     def is_sensitive(self) -> bool:
@@ -93,8 +76,6 @@ class KeySpec:
 
 class Schema:
     """The keys a service needs, in the order of the file."""
-
-    __slots__ = ("is_exclusive", "keys", "source")
 
     def __init__(self, source: str = "") -> None:
         self.source = source

@@ -40,19 +40,6 @@ _PATH_VARIABLES = (
 class Sources:
     """What could give each key a value, and what was left alone and why."""
 
-    __slots__ = (
-        "asked",
-        "breaches",
-        "env",
-        "examples",
-        "left_alone",
-        "looked_at",
-        "pointers",
-        "protected_names",
-        "root_of",
-        "roots",
-    )
-
     def __init__(self) -> None:
         self.env: dict[str, bytes] = {}  # the first of duplicates, as getenv(3) takes
         self.pointers: dict[str, tuple[bytes, bytes]] = {}  # key -> path of KEY_FILE, and its root or b""
