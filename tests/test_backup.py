@@ -153,6 +153,17 @@ def test_gpg_itself_opens_the_backup(filled: Manage, keys: Keys) -> None:
     assert values == filled.secrets()
 
 
+def test_git_never_shows_what_was_imported(filled: Manage, keys: Keys) -> None:
+    """A backup is put back into a fresh clone, which may not know yet what to ignore."""
+    filled("export", "-o", "backup.age", "-r", keys.age_recipient)
+    run("git", "init", "--quiet", str(filled.folder))
+
+    assert filled("import", "backup.age", "-i", keys.age_identity).code == 0
+
+    shown = run("git", "-C", str(filled.folder), "status", "--porcelain", "--untracked-files=all").decode()
+    assert "secrets/" not in shown
+
+
 def test_different_values_are_kept_unless_forced(filled: Manage, keys: Keys, canary: Canary) -> None:
     before = filled.secrets()
     filled("export", "--output", "backup.age", "--recipient", keys.age_recipient)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from shim.secret import Secret
-from shim_host import backup, options, passphrase, report, sealed_file
+from shim_host import backup, options, passphrase, report, sealed_file, vault
 from shim_host.backup import Backup, Step
 from shim_host.errors import Refused
 from shim_host.vault import Vault
@@ -127,6 +127,9 @@ def _write(found: Backup, steps: list[Step], store: Vault, *, force: bool, yes: 
     replaced = [step.item.file for step in steps if step.state == "replaced"]
     if replaced:
         report.confirm(f"replace {len(replaced)} value(s): {', '.join(replaced)}?", yes=yes)
+    if ignored := vault.missing_gitignore_lines(Path(), store.path, None):
+        report.say(f".gitignore gets {' '.join(ignored)}")
+        vault.add_gitignore_lines(Path(), ignored)  # first, so that git shows no value at any moment
     with store.writing() as writer, report.progress("writing", len(todo)) as advance:
         if _planned(found, store, force=force) != steps:
             raise Refused(f"{store.path} changed in the meantime", "look at it, and run this again")
