@@ -156,11 +156,13 @@ def test_gpg_itself_opens_the_backup(filled: Manage, keys: Keys) -> None:
 def test_git_never_shows_what_was_imported(filled: Manage, keys: Keys) -> None:
     """A backup is put back into a fresh clone, which may not know yet what to ignore."""
     filled("export", "-o", "backup.age", "-r", keys.age_recipient)
+    shutil.rmtree(filled.folder / "secrets")
     run("git", "init", "--quiet", str(filled.folder))
 
     assert filled("import", "backup.age", "-i", keys.age_identity).code == 0
 
     shown = run("git", "-C", str(filled.folder), "status", "--porcelain", "--untracked-files=all").decode()
+    assert len(filled.secrets()) == 4
     assert "secrets/" not in shown
 
 
