@@ -4,6 +4,8 @@ Shared by the container and the host. Hand-written, because a regular expression
 `matches=` loads one.
 """
 
+from shim.secret import utf8_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +53,8 @@ def _string(value: bytes, kind: "Type") -> str:
     options = kind.options
     if not options:
         return ""
-    try:
-        length = len(value.decode("utf-8"))
-    except UnicodeDecodeError:
-        length = len(value)
+    text = utf8_text(value)
+    length = len(value if text is None else text)
     if length < int(options.get("minLength", 0)):
         return f"is shorter than {options['minLength']} characters"
     if "maxLength" in options and length > int(options["maxLength"]):

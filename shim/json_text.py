@@ -4,6 +4,8 @@ Nothing is built and nothing is kept; a value goes in and a yes or no comes out.
 here calls itself.
 """
 
+from shim.secret import utf8_text
+
 _BLANK = (" ", "\t", "\n", "\r")
 _WORDS = ("true", "false", "null")
 _HEX = frozenset("0123456789abcdefABCDEF")
@@ -11,9 +13,8 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 def is_json(value: bytes) -> bool:
     """Return whether *value* is one JSON text in UTF-8. `NaN` and `Infinity` are none, whatever Python reads."""
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError:
+    text = utf8_text(value)
+    if text is None:
         return False
     closers: list[str] = []  # what ends each array and object around here
     at = 0

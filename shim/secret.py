@@ -118,12 +118,29 @@ def clean(data: bytes) -> bytes:
 def _without_byte_order_mark(data: bytes) -> bytes:
     if data.startswith(b"\xef\xbb\xbf"):
         return data[3:]
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return data.decode("utf-16").encode("utf-8")
-        except UnicodeError:
-            return data  # two bytes that look like a mark, in front of something that is no text
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and _is_utf16(data):
+        return data.decode("utf-16").encode("utf-8")
     return data
+
+
+# A codec that meets an error looks for its handler, and the handlers come with the half of the interpreter that the
+# frozen shim leaves out. So bytes are looked at before they are decoded.
+
+
+def _is_utf16(data: bytes) -> bool:
+    """Return whether *data* is text, or only begins with two bytes that look like a byte order mark."""
+    wants_second = False  # of a surrogate pair; the upper byte of each unit tells
+    for upper in data[3::2] if data[:1] == b"\xff" else data[2::2]:
+        if (upper & 0xFC == 0xDC) is not wants_second:
+            return False
+        wants_second = upper & 0xFC == 0xD8
+    return not wants_second and len(data) % 2 == 0
+
+
+def utf8_text(data: bytes) -> str | None:
+    """Return the text that *data* is in UTF-8; None when it is none."""
+    text = data.decode("utf-8", "ignore")
+    return text if text.encode("utf-8") == data else None
 
 
 def read_file(path: bytes, limit: int, follow: bool) -> tuple[int, int, bytes]:

@@ -3,6 +3,8 @@
 `$$` is a dollar; any other dollar stands for itself, so that a config file's own `$host` survives.
 """
 
+from shim.secret import utf8_text
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +100,10 @@ def url(value: bytes) -> bytes:
 def json(value: bytes) -> bytes:
     """Return *value* as a JSON string, its quotes included (RFC 8259); it must be UTF-8."""
     done = ['"']
-    for character in value.decode("utf-8"):
+    text = utf8_text(value)
+    if text is None:
+        raise ValueError("not UTF-8")
+    for character in text:
         if character in '"\\':
             done.append("\\" + character)
         elif character < " ":

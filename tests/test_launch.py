@@ -6,7 +6,10 @@ import resource
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Shim
@@ -358,6 +361,17 @@ def test_a_program_that_is_being_written(frozen: Shim) -> None:
 # --- signals while it resolves ---------------------------------------------------------------------------------------
 
 
+@contextmanager
+def started(command: list[str], **settings: object) -> Iterator[subprocess.Popen[Any]]:
+    """Give the process; it does not outlive the test."""
+    process = subprocess.Popen(command, **settings)  # type: ignore[call-overload]
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def slow(shim: Shim) -> list[str]:
     """Return arguments that keep the shim resolving for seconds: a pattern that needs ages for this value."""
     (shim.folder / "slow.schema").write_text('# @required @sensitive @type=string(matches="^(a+)+b$")\nSLOW=\n')
@@ -378,7 +392,7 @@ def is_resolving(pid: int) -> bool:
 )
 def test_a_stop_signal_while_it_resolves_ends_the_start(shim: Shim, number: int) -> None:
     """128+N, at once, and the service is never started."""
-    with subprocess.Popen(
+    with started(
         [*shim.command, *slow(shim)],
         env={"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(shim.root)},
         cwd=shim.folder,
@@ -396,7 +410,7 @@ def test_a_stop_signal_while_it_resolves_ends_the_start(shim: Shim, number: int)
 def test_a_stop_signal_before_it_resolves_is_not_lost(frozen: Shim) -> None:
     """A signal right after exec waits, blocked, and ends the start then."""
     for _ in range(20):
-        with subprocess.Popen(
+        with started(
             [*frozen.command, *slow(frozen)],
             env={"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(frozen.root)},
             cwd=frozen.folder,
@@ -409,7 +423,7 @@ def test_a_stop_signal_before_it_resolves_is_not_lost(frozen: Shim) -> None:
 @pytest.mark.usefixtures("as_root")
 def test_a_stop_signal_ends_the_start_as_pid_1(frozen: Shim) -> None:
     """The kernel drops what PID 1 has not armed for; the shim arms first."""
-    with subprocess.Popen(
+    with started(
         ["unshare", "--pid", "--fork", "--kill-child", *frozen.command, *slow(frozen)],
         env={"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(frozen.root)},
         cwd=frozen.folder,
@@ -424,7 +438,7 @@ def test_a_stop_signal_ends_the_start_as_pid_1(frozen: Shim) -> None:
 
 def test_signals_that_end_nobody_do_not_end_the_start(frozen: Shim) -> None:
     """CHLD, CONT, WINCH and URG are no reason to stop."""
-    with subprocess.Popen(
+    with started(
         [*frozen.command, *slow(frozen)],
         env={"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(frozen.root)},
         cwd=frozen.folder,
@@ -443,12 +457,10 @@ def test_nobody_reads_its_errors(shim: Shim) -> None:
     """A broken or closed stderr changes no exit code and ends nothing by SIGPIPE."""
     read, write = os.pipe()
     os.close(read)
-    with subprocess.Popen(
-        [*shim.command, "--require", "NOT_THERE", "--", "true"], cwd=shim.folder, stderr=write
-    ) as start:
+    with started([*shim.command, "--require", "NOT_THERE", "--", "true"], cwd=shim.folder, stderr=write) as start:
         os.close(write)
         assert start.wait(timeout=20) == 100
-    with subprocess.Popen(
+    with started(
         ["sh", "-c", 'exec "$@" 2>&-', "sh", *shim.command, "--require", "NOT_THERE", "--", "true"],
         cwd=shim.folder,
     ) as start:
