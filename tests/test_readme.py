@@ -16,7 +16,7 @@ from engine import ROOT, Engine, copy_of_the_repository, unavailable
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
 
-PAGES = ("README.md", "secrets/README.md")
+PAGES = ("README.md", "secrets/README.md", "images/README.md")
 # The one command that cannot run inside a test, because it is what runs the tests; it says so in the environment.
 ITSELF = "./scripts/test"
 
@@ -49,7 +49,7 @@ def _checkout(tmp_path: Path) -> Path:
 @pytest.fixture(name="environ")
 def _environ(engine: Engine, shim_binary: Path, checkout: Path) -> Iterator[dict[str, str]]:
     """Give the environment of a reader whose machine has an engine and the base images; clean up after the reader."""
-    for image in ("postgres", "app-python"):
+    for image in ("postgres", "app-python", "redis"):
         engine.image(image)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -63,6 +63,7 @@ def _environ(engine: Engine, shim_binary: Path, checkout: Path) -> Iterator[dict
     }
     yield environ
     engine.docker("compose", "--project-directory", checkout, "down", "--volumes", "--timeout", "5", environ=environ)
+    engine.docker("rmi", "my-redis", check=False)
 
 
 @pytest.mark.parametrize("block", _shell_blocks(), ids=lambda block: f"{block.page}:{block.line}")
