@@ -5,12 +5,14 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -268,28 +270,35 @@ def swarm(private_swarm: PrivateSwarm, manage: Manage) -> Iterator[PrivateSwarm]
 class Meddler:
     """Stands between the tool and its engine; `meddle(number)` decides on each request that changes something.
 
-    "pass" hands it on, "drop" ends the connection before the engine sees it, "lose" after, and "500" answers itself.
+    "pass" hands it on, "drop" ends the connection before the engine sees it, "lose" after; "500" and "503" are answered
+    as by a Swarm without a leader, and by an engine that manages none; "kill" kills `victim` once it is done.
     """
 
-    def __init__(self, engine: PrivateSwarm, meddle: Callable[[int], str]) -> None:
+    def __init__(self, engine: PrivateSwarm, meddle: Callable[[int], str], tls: ssl.SSLContext | None = None) -> None:
         self.engine_path = engine.host.removeprefix("unix://")
         self.meddle = meddle
         self.requests = 0
+        self.victim: subprocess.Popen[bytes] | None = None
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.host = f"tcp://127.0.0.1:{self.listener.getsockname()[1]}"
+        if tls is not None:
+            self.listener = tls.wrap_socket(self.listener, server_side=True)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self.listener.accept()
+            except ssl.SSLError:
+                continue  # a client that does not trust us
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, socket.socket(socket.AF_UNIX) as engine:
+        # Whoever is killed, or gives up, resets the connection: there is nobody to answer then.
+        with client, socket.socket(socket.AF_UNIX) as engine, suppress(ConnectionError):
             engine.connect(self.engine_path)
             while request := _message(client):
                 fate = "pass"
@@ -299,14 +308,17 @@ class Meddler:
                         fate = self.meddle(self.requests)
                 if fate == "drop":
                     return
-                if fate == "500":
+                if fate in ("500", "503"):
                     body = b'{"message": "rpc error: code = Unknown desc = the leader is gone"}'
-                    head = f"HTTP/1.1 500 No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-                    client.sendall(head.encode() + body)
+                    head = f"HTTP/1.1 {fate} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+                    client.sendall(head.encode() + b"\r\n\r\n" + body)
                     continue
                 engine.sendall(request)
                 answer = _message(engine)
                 if fate == "lose":
+                    return
+                if fate == "kill" and self.victim is not None:
+                    self.victim.kill()
                     return
                 client.sendall(answer)
 

@@ -1,12 +1,16 @@
 """Secrets in a real Swarm: made once, never half, and never removed while anything needs them."""
 
 import json
+import os
 import socket
+import ssl
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import Custody
-from host import Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, seconds_of, swarm
+from conftest import Custody, cannot_run
+from host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, seconds_of, swarm
 
 from shim.secret import fingerprint
 
@@ -139,6 +143,69 @@ def test_interrupted_at_every_call_the_next_run_goes_on(
             assert len(names(swarm)) == first_bad - 1
         assert manage("create-swarm").code == 0
         assert names(swarm) == [f"key{number}.v1" for number in range(4)]
+
+
+def test_killed_at_every_call_the_next_run_goes_on(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    for number in range(4):
+        manage.write(f"secrets/key{number}", canary())
+    for fatal in range(1, 5):
+        swarm.empty()
+        meddler = Meddler(swarm, lambda number, fatal=fatal: "kill" if number >= fatal else "pass")  # type: ignore[misc]
+        meddler.victim = subprocess.Popen(
+            [sys.executable, SCRIPT, "create-swarm"],
+            cwd=manage.folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "DOCKER_HOST": meddler.host},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert meddler.victim.wait(60) == -9
+        meddler.close()
+        made = set(names(swarm))
+        assert made <= {f"key{number}.v1" for number in range(4)}
+        assert manage("create-swarm").code == 0
+        assert names(swarm) == [f"key{number}.v1" for number in range(4)]
+
+
+def test_an_engine_that_manages_no_swarm_ends_with_111(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    manage.write("secrets/a", canary())
+    meddler = Meddler(swarm, lambda _: "503")
+
+    end = manage("create-swarm", env={"DOCKER_HOST": meddler.host})
+
+    meddler.close()
+    assert end.code == 111
+    assert "no Swarm manager" in end.stderr
+
+
+def test_tcp_with_tls_is_spoken(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    """DOCKER_TLS_VERIFY and DOCKER_CERT_PATH: both sides show a certificate that the other's authority signed."""
+    certificates = manage.folder / "certificates"
+    certificates.mkdir()
+    try:
+        for command in TLS_COMMANDS:
+            subprocess.run(["openssl", *command.split()], cwd=certificates, check=True, capture_output=True)
+    except FileNotFoundError:
+        cannot_run("openssl is not installed")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")
+    manage.write("secrets/a", canary())
+    meddler = Meddler(swarm, lambda _: "pass", context)
+    env = {"DOCKER_HOST": meddler.host, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
+
+    assert manage("create-swarm", env=env).code == 0
+    assert names(swarm) == ["a.v1"]
+    (certificates / "ca.pem").write_bytes((certificates / "other.pem").read_bytes())
+    assert manage("create-swarm", env=env).code == 111
+    meddler.close()
+
+
+NEW_KEY = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj"
+TLS_COMMANDS = [
+    f"{NEW_KEY} /CN=ca -keyout ca-key.pem -out ca.pem",
+    f"{NEW_KEY} /CN=other -keyout other-key.pem -out other.pem",
+    f"{NEW_KEY} /CN=a -addext subjectAltName=IP:127.0.0.1 -CA ca.pem -CAkey ca-key.pem -keyout key.pem -out cert.pem",
+]
 
 
 def test_one_bad_answer_is_lived_with(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
