@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -480,6 +481,34 @@ def test_a_raw_env_file_is_reduced_line_by_line() -> None:
     assert "x y" not in done.old_shown
 
 
+@pytest.mark.slow
+def test_killed_before_any_change_the_next_run_completes(manage: Manage, canary: Canary) -> None:
+    """Secrets come first and every file is there whole or not at all, so a second run finds nothing in its way."""
+    manage.env["PATH"] = "/nowhere"  # no Docker client: it has no part in this, and takes long
+    manage.write("docker-compose.yml", "services: {a: {image: app, environment: [TOKEN, KEY]}}\n")
+    manage.write(".env", f"TOKEN={canary()}\nKEY={canary()}\n")
+    whole = migrated(manage)
+    wanted = {entry["path"]: (manage.folder / entry["path"]).read_bytes() for entry in whole["files"]}
+    secrets = manage.secrets()
+
+    died = 0
+    while True:
+        for name in (*wanted, ".gitignore", *(f"secrets/{name}" for name in secrets)):
+            (manage.folder / name).unlink(missing_ok=True)
+        died += 1
+        end = manage("migrate", "--image-config", "images.json", dies_at=died)
+        for name, content in wanted.items():
+            path = manage.folder / name
+            assert not path.exists() or (path.read_bytes() == content and manage.secrets() == secrets)
+        if end.code == 0:
+            break
+        assert end.code == -signal.SIGKILL, end.stderr
+        migrated(manage)
+        assert {name: (manage.folder / name).read_bytes() for name in wanted} == wanted
+        assert manage.secrets() == secrets
+    assert died > 10
+
+
 # With a real engine: what each service sees before and afterwards.
 
 UGLY = {
@@ -501,14 +530,14 @@ def project(engine: Engine, manage: Manage, shim_image: str) -> Iterator[Manage]
     (manage.folder / "out").chmod(0o777)
     yield manage
     for file in manage.folder.glob("docker-compose*.yml"):
-        compose_up(manage, file.name, "down", "--volumes", "--timeout", "0")
+        compose(manage, file.name, "down", "--volumes", "--timeout", "0")
 
 
-def compose_up(manage: Manage, file: str, *words: str) -> None:
+def compose(manage: Manage, file: str, *words: str) -> None:
     """Run Compose with this file, and the `.env` that belongs to it."""
-    env_file = ".env.new" if "secrets" in file and (manage.folder / ".env.new").exists() else ".env"
+    env_files = [name for name in (".env.new" if "secrets" in file else ".env",) if (manage.folder / name).exists()]
     done = subprocess.run(
-        ["docker", "compose", "--file", file, "--env-file", env_file, *words],
+        ["docker", "compose", "--file", file, *(f"--env-file={name}" for name in env_files), *words],
         cwd=manage.folder,
         env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), **manage.env},
         stdin=subprocess.DEVNULL,
@@ -575,7 +604,7 @@ services:
     cap_drop: [ALL]
 """,
     )
-    compose_up(project, "docker-compose.yml", "up")
+    compose(project, "docker-compose.yml", "up")
     before = seen(project)
     for key, (text, value) in UGLY.items():
         name = text.partition("=")[0]
@@ -586,7 +615,7 @@ services:
     assert end.code == 0, end.stderr
     assert "docker compose config agrees" in end.stderr
     assert all(value not in end.stdout + end.stderr for _, value in UGLY.values())
-    compose_up(project, "docker-compose.secrets.yml", "up")
+    compose(project, "docker-compose.secrets.yml", "up")
     assert seen(project) == before
     assert set(before) == {"all", "some", "other"}
 
@@ -612,7 +641,7 @@ services:
     document = project.json("migrate")
 
     assert [entry["how"] for entry in document["services"]] == ["image"]
-    compose_up(project, "docker-compose.secrets.yml", "up", "--wait")
+    compose(project, "docker-compose.secrets.yml", "up", "--wait")
 
 
 @pytest.mark.engine

@@ -167,7 +167,11 @@ def plan_for(
     wanted = {migrate.image_of(service, project) for service in project.services.values()}
     if image_config is not None:
         given = images.read_configs(image_config)
-        known = {name: found for name in wanted if (found := images.find(given, name)) is not None}
+        for service in project.services.values():
+            name = migrate.image_of(service, project)
+            found = images.find(given, name) or given.get(service.name)
+            if found is not None:
+                known[name] = found
     # The engine is asked only for what is missing; where it is not there, official images are known by name.
     trouble: Failed | None = None
     try:

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.tokens import AliasToken
 
-from shim_host.compose_yaml import Document, child, elements, is_null, item
+from shim_host.compose_yaml import Document, elements, is_null, item
 
 Value = str | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -347,20 +347,9 @@ def block_item(value: Value, indent: int, step: int) -> list[str]:
     return [start + flow(value)]
 
 
-def own_item(mapping: Node, key: str) -> Node | None:
-    """Return the value of *key* that is written in *mapping* itself, not merged into it."""
-    found = item(mapping, key)
-    return found.value if found is not None and found.holder is mapping else None
-
-
 def own_sequence(mapping: Node, key: str, editor: Editor) -> Node | None:
     """Return the sequence that *mapping* itself writes out under *key*, if it can be added to."""
     found = item(mapping, key)
     if found is None or found.holder is not mapping or not elements(found.value):
         return None
     return None if editor.is_alias(found.value, int(found.key_node.end_mark.index)) else found.value
-
-
-def inherited_elements(mapping: Node, key: str) -> list[Node]:
-    """Return the elements under *key* that come from elsewhere, by an alias or a merge key."""
-    return elements(child(mapping, key))

@@ -106,9 +106,12 @@ class Plan:
 
 
 def compose_path(path: Path, folder: Path) -> str:
-    """Return *path* as a Compose file in *folder* writes it: relative below it, else absolute."""
-    relative = os.path.relpath(path.absolute(), folder.absolute()).replace(os.sep, "/")
-    return str(path.absolute()) if relative.startswith("../") else f"./{relative}"
+    """Return *path* as a Compose file in *folder* writes it: relative, but where the two have nothing in common."""
+    path, folder = path.absolute(), folder.absolute()
+    if path.parts[:2] != folder.parts[:2]:
+        return str(path)
+    relative = os.path.relpath(path, folder).replace(os.sep, "/")
+    return relative if relative.startswith("../") else f"./{relative}"
 
 
 def image_of(service: Service, project: Project) -> str:
@@ -321,6 +324,11 @@ def _start_by_shim(plan: Plan, moved: Moved) -> None:
     old_entrypoint = image.entrypoint if service.entrypoint is None else service.entrypoint
     if old_entrypoint and old_entrypoint[0].rsplit("/", 1)[-1] == "shim":
         moved.how, moved.why = READY, "the shim starts it already"
+        only = image.variables.get("SHIM_ONLY", "")
+        left_out = [use.key for use in moved.uses if only and use.key not in only.split(",")]
+        if left_out:
+            message = f"its image sets SHIM_ONLY without {', '.join(left_out)}"
+            plan.findings.append(Finding(service.name, left_out[0], message, "set SHIM_ONLY in its environment"))
         return
     moved.why = "the shim hands over " + ", ".join(use.key for use in moved.uses)
     pointers = [use.key for use in moved.uses if use.needs_pointer]
