@@ -1,6 +1,7 @@
 """What has to be built before it can be measured: the shim, and what PyInstaller makes of it without any care."""
 
 import hashlib
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,20 +16,23 @@ class Builds:
 
     def __init__(self, cache: Path, shim: Path | None, public_api_shim: Path | None, *, is_tiny: bool) -> None:
         self.missing = "a tiny run builds nothing but the shim" if is_tiny else ""
-        self.shim = (shim or _shim(cache / "shim")).resolve()
+        self.shim = (shim or _shim()).resolve()
         self.public_api_shim: Path | None = None
         if public_api_shim or not is_tiny:
-            self.public_api_shim = (public_api_shim or _shim(cache / "public-api", "--public-api")).resolve()
+            self.public_api_shim = (public_api_shim or _public_api_shim(cache / "public-api")).resolve()
         self.onedir: Path | None = None if is_tiny else _naive(cache, "onedir")
         self.onefile: Path | None = None if is_tiny else _naive(cache, "onefile")
 
 
-def _shim(out: Path, *options: str) -> Path:
-    import platform
+def _shim() -> Path:
+    done = subprocess.run([ROOT / "scripts/shim-binary"], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(done.stdout.strip())
 
-    arch = ARCHITECTURES[platform.machine()]
-    subprocess.run([ROOT / "images/shim/build", "--arch", arch, *options, "--out", out], stdout=sys.stderr, check=True)
-    return out / f"shim-linux-{arch}"
+
+def _public_api_shim(out: Path) -> Path:
+    command = [str(ROOT / "images/shim/build"), "--public-api", "--out", str(out)]
+    subprocess.run(command, stdout=sys.stderr, check=True)
+    return out / f"shim-linux-{ARCHITECTURES[platform.machine()]}"
 
 
 def _naive(cache: Path, kind: str) -> Path:

@@ -82,6 +82,7 @@ def _timed(command: list[str], programs: list[Program]) -> list[Row]:
         base = base or row
         row["ratio"] = round(median / base["median_us"], 3)
         row["ratio_p10"] = round(p10 / base["p10_us"], 3)
+        row["ratio_processor"] = round(processor / base["processor_us"], 3)
         rows.append(row)
     return rows
 
