@@ -357,6 +357,113 @@ def test_arm64_starts_a_service(arm64: list[str], dump: str, tmp_path: Path) -> 
     assert missing.returncode == 127
 
 
+START = "from shim.main import run; run()"
+EVERY_KIND_OF_CODE = r"""
+def constants():
+    yield from (0, 1, -1, 255, 256, 257, -6, 2**30 - 1, 2**30, -(2**61), 10**50, -(10**50))
+    yield from (0.0, -0.0, 1.5, -1e-300, 1e999, -1e999, True, False, None, ...)
+    yield from ("", "a", "text", "\u00e4", "\u20ac uro", "\U0001f511 key", "\x00", "\ud800", "\x7f\x80\xff")
+    yield from (b"", b"a", b"\x00\xff\x80", (), (1,), ((), (1.0, 1, True), ("a", (b"a",))))
+    yield from ([1] in ([1], [2]), "x" in {"x", "\u00e4"}, 3 in {1, 2}, (1, 2) in {(1, 2), b"", None})
+
+
+def arguments(a, /, b, *c, d, e=5, **f):
+    return a, b, c, d, e, f
+
+
+def counter(start):
+    count = start
+
+    def add(step=1):
+        nonlocal count
+        count += step
+        return count, start, __name__
+
+    return add
+
+
+def cells(a, b):
+    return [lambda: (a, b, i) for i in range(2)][1](), {k: v for k, v in zip((a,), (b,))}
+
+
+class Base:
+    __slots__ = ("value",)
+    limit = 3
+
+    def __init__(self, value=limit):
+        self.value = value
+
+    @property
+    def twice(self):
+        return self.value * 2
+
+    @classmethod
+    def made(cls):
+        return cls(7)
+
+
+class Derived(Base):
+    def __init__(self):
+        super().__init__(4)
+
+    def __repr__(self):
+        return f"{type(self).__name__}<{self.value!r:>4}|{self.twice:03d}>"
+
+
+def fails(depth):
+    try:
+        if depth:
+            return fails(depth - 1)
+        raise KeyError("deep")
+    finally:
+        depth -= 1
+
+
+def traced():
+    try:
+        fails(2)
+    except (ValueError, KeyError) as error:
+        lines, trace = [], error.__traceback__
+        while trace:
+            lines.append((trace.tb_frame.f_code.co_name, trace.tb_lineno))
+            trace = trace.tb_next
+        return repr(error), lines
+
+
+def report():
+    add = counter(10)
+    found = [*map(repr, constants()), arguments(1, 2, 3, d=4, g=6), [add(), add(5)], cells("p", "q")]
+    found += [Derived(), Base.made().twice, Base().value, traced(), constants.__qualname__]
+    found += [Derived.__init__.__qualname__, counter.__code__.co_consts, arguments.__code__.co_varnames]
+    for _ in range(3000):
+        add()
+    return "\n".join(map(repr, [*found, add(), hash("text") == hash("te" + "xt"[:2]), add.__code__.co_freevars]))
+"""
+
+
+@pytest.mark.slow
+def test_code_that_lies_ready_does_what_code_does(tmp_path: Path) -> None:
+    """Constants, closures, classes, generators and line numbers are the same in C as in plain CPython."""
+    package = tmp_path / "source" / "shim"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "code.py").write_text(EVERY_KIND_OF_CODE)
+    (package / "main.py").write_text(
+        "import posix\nfrom shim import code\n\n\ndef run():\n"
+        '    posix.write(1, code.report().encode("utf-8", "surrogatepass"))\n    posix._exit(0)\n'
+    )
+    code, said = run_build("--out", tmp_path / "out", source=package.parent)
+    assert code == 0, said
+    (binary,) = (tmp_path / "out").iterdir()
+
+    plain = run("/usr/bin/python3.11", "-I", "-c", f"import sys; sys.path.append({str(package.parent)!r})\n{START}")
+    frozen = run(binary)
+
+    assert (frozen.returncode, frozen.stderr) == (0, "")
+    assert frozen.stdout.splitlines() == plain.stdout.splitlines()
+    assert frozen.stdout.count("\n") > 50
+
+
 # --- its build ----------------------------------------------------------------------------------------------------
 
 

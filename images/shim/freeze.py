@@ -1,4 +1,4 @@
-"""Freeze the way to exec: every hot module of `shim` becomes bytes in the executable. Run by `build`.
+"""Freeze the way to exec: every hot module of `shim` becomes a part of the executable. Run by `build`.
 
 Rules, checked here, so that a slow import or a missing extension module is an error of the build and not of a start:
 
@@ -17,7 +17,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
+from static_code import StaticObjects  # type: ignore[import-not-found]
 
 # Never needed on the way to exec; imported from the archive, after kernel.finish_interpreter().
 COLD = ("__main__", "application", "ps", "report")
@@ -56,6 +60,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path, help="the folder of the package `shim`")
     parser.add_argument("header", type=Path, help="the C header to write")
+    parser.add_argument("--marshalled", action="store_true", help="as bytes that any CPython reads, not as objects")
     arguments = parser.parse_args()
     trees = {
         _module_name(path): ast.parse(path.read_bytes(), path.name)
@@ -67,7 +72,7 @@ def main() -> int:
     if mistakes:
         sys.stderr.write("\n".join([*mistakes, ""]))
         return 1
-    arguments.header.write_text(header(trees, hot))
+    arguments.header.write_text(header(trees, hot, arguments.marshalled))
     return 0
 
 
@@ -167,38 +172,57 @@ class _Stripped(ast.NodeTransformer):
         return node
 
 
-def stripped_code(tree: ast.Module, file_name: str) -> bytes:
-    """Return *tree* as marshalled code without docstrings and annotations."""
+def stripped_code(tree: ast.Module, file_name: str) -> CodeType:
+    """Return *tree* as code without docstrings and annotations."""
     bare = ast.fix_missing_locations(_Stripped().visit(tree))
-    return marshal.dumps(compile(bare, file_name, "exec", dont_inherit=True, optimize=2))
+    code: CodeType = compile(bare, file_name, "exec", dont_inherit=True, optimize=2)
+    return code
 
 
-def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
+def header(trees: dict[str, ast.Module], hot: list[str], is_marshalled: bool) -> str:
     """Return the C tables of the hot modules, and of the encodings as CPython's own table of frozen modules."""
     library = Path(ast.__file__).parent
-    lines = ["/* Written by freeze.py. */"]
+    objects = StaticObjects()
+    lines, hot_table, frozen_table = [], [], []
     for name in hot:
-        file_name = "shim/" + ("__init__" if name == "shim" else name.rpartition(".")[2]) + ".py"
-        lines.append(_array(name, stripped_code(trees[name], file_name)))
+        code = stripped_code(trees[name], "shim/" + ("__init__" if name == "shim" else name[5:]) + ".py")
+        if is_marshalled:
+            lines.append(_array(name, marshal.dumps(code)))
+            hot_table.append(f'    {{"{name}", NULL, NULL, {_symbol(name)}, sizeof {_symbol(name)}}},')
+            continue
+        pointer = objects.code(code)
+        sets = [f"    {{(PyObject **)&{place}, {items}}}," for place, items in objects.frozensets()]
+        lines += [f"static const struct set_constant sets_of{_symbol(name)}[] = {{", *sets, "    {NULL, NULL},", "};"]
+        hot_table.append(f'    {{"{name}", {pointer}, sets_of{_symbol(name)}, NULL, 0}},')
     for name in ENCODINGS:
-        file_name = name.replace(".", "/") + ("/__init__.py" if name == "encodings" else ".py")
-        lines.append(_array(name, stripped_code(ast.parse((library / file_name).read_bytes()), file_name)))
-    lines.append("static const struct hot_module shim_hot_modules[] = {")
-    lines += [f'    {{"{name}", {_symbol(name)}, sizeof {_symbol(name)}}},' for name in hot]
-    lines += ["};", "static const struct _frozen shim_frozen_modules[] = {"]
-    lines += [
-        f'    {{"{name}", {_symbol(name)}, (int)sizeof {_symbol(name)}, {int(name == "encodings")}, NULL}},'
-        for name in ENCODINGS
-    ]
-    return "\n".join([*lines, "    {NULL, NULL, 0, 0, NULL},", "};", ""])
+        is_package = name == "encodings"
+        file_name = name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
+        code = stripped_code(ast.parse((library / file_name).read_bytes()), file_name)
+        lines.append(_array(name, marshal.dumps(code)))
+        frozen_table.append(f'    {{"{name}", {_symbol(name)}, (int)sizeof {_symbol(name)}, {int(is_package)}, NULL}},')
+    return "\n".join(
+        [
+            "/* Written by freeze.py. */",
+            *objects.lines,
+            *lines,
+            "static const struct hot_module shim_hot_modules[] = {",
+            *hot_table,
+            "};",
+            "static const struct _frozen shim_frozen_modules[] = {",
+            *frozen_table,
+            "    {NULL, NULL, 0, 0, NULL},",
+            "};",
+            "",
+        ]
+    )
 
 
 def _symbol(name: str) -> str:
-    return "code_of_" + name.replace(".", "_")
+    return "_" + name.replace(".", "_")
 
 
-def _array(name: str, code: bytes) -> str:
-    rows = (",".join(map(str, code[start : start + 32])) for start in range(0, len(code), 32))
+def _array(name: str, data: bytes) -> str:
+    rows = (",".join(map(str, data[start : start + 32])) for start in range(0, len(data), 32))
     return f"static const unsigned char {_symbol(name)}[] = {{\n" + ",\n".join(rows) + "};"
 
 

@@ -37,6 +37,18 @@ static int is_built_in(const char *name)
     return 0;
 }
 
+static PyObject *code_of(const struct hot_module *hot)
+{
+    if (hot->code == NULL)
+        return PyMarshal_ReadObjectFromString((const char *)hot->marshalled, (Py_ssize_t)hot->size);
+    for (const struct set_constant *set = hot->sets; set->place != NULL; set++) {
+        *set->place = PyFrozenSet_New(set->items);
+        if (*set->place == NULL)
+            return NULL;
+    }
+    return Py_NewRef(hot->code);
+}
+
 /* Return the module as a borrowed reference: sys.modules holds it. */
 static PyObject *load(const struct hot_module *hot)
 {
@@ -52,7 +64,7 @@ static PyObject *load(const struct hot_module *hot)
     }
     parent = short_name ? load(find_hot("shim")) : NULL;
     module = short_name && parent == NULL ? NULL : PyImport_AddModule(hot->name);
-    code = module ? PyMarshal_ReadObjectFromString((const char *)hot->code, (Py_ssize_t)hot->size) : NULL;
+    code = module ? code_of(hot) : NULL;
     dictionary = module ? PyModule_GetDict(module) : NULL;
     if (code != NULL && PyDict_SetItemString(dictionary, "__builtins__", PyEval_GetBuiltins()) == 0) {
         if (parent == NULL) { /* the package: empty until the archive is open */

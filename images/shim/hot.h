@@ -4,9 +4,18 @@
 
 #include <Python.h>
 
+/* A frozenset among the constants: C has no initial value for one. */
+struct set_constant {
+    PyObject **place;
+    PyObject *items;
+};
+
+/* A module, as a code object that lies ready (static_code.py) or as marshalled bytes. */
 struct hot_module {
     const char *name;
-    const unsigned char *code; /* marshalled */
+    PyObject *code;
+    const struct set_constant *sets; /* the last one has no place */
+    const unsigned char *marshalled;
     size_t size;
 };
 

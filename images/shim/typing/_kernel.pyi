@@ -53,7 +53,7 @@ def signal_descriptor() -> int:
     """Return a new descriptor that can be read when a signal is pending (signalfd(2))."""
 
 def spawn(paths: list[bytes], argv: list[bytes], env: list[bytes], ignores_children: bool, /) -> int:
-    """Start the first of *paths* that can be executed, as the leader of a process group, with the mask we were born with.
+    """Start the first of *paths* that can be executed, as the leader of a process group, with our birth mask.
 
     Without copying our memory (vfork(2)). Returns the pid when it is executed; 0 when none can be.
     """
@@ -76,8 +76,8 @@ def mask_patterns(patterns: list[bytes], /) -> object:
 def mask(
     patterns: object, data: bytes, covered: int, is_masked: bool, is_last: bool, /
 ) -> tuple[bytes, int, int, bool]:
-    """Return *data* with every pattern in it replaced by `***`; where the part starts that must be given again, in front
-    of what follows, since a pattern may start there; and the two arguments *covered* and *is_masked* for that.
+    """Return *data* with every pattern in it replaced by `***`; where the part starts that must be given again, in
+    front of what follows, since a pattern may start there; and the two arguments *covered* and *is_masked* for that.
 
     Args:
         patterns: from `mask_patterns`.

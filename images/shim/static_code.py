@@ -1,0 +1,171 @@
+"""Code objects as C: what unmarshalling would build at every start lies ready in the executable. Used by freeze.py.
+
+For CPython 3.11, whose headers define these structures. A string, number or tuple that several functions share is
+written once. Nothing is interned and no hash is known yet: CPython adds both where it wants them.
+"""
+
+from types import CodeType
+
+# Nothing here is ever freed: the count only has to stay above what references can come and go.
+_REFERENCES = 999_999_999
+# How often a function runs before the interpreter rewrites it for speed (pycore_code.h).
+_WARMUP = -8
+_LOCAL, _CELL, _FREE = 0x20, 0x40, 0x80  # CO_FAST_* of pycore_code.h
+_RESUME = 151
+_DIGIT_BITS = 30
+
+
+class StaticObjects:
+    """The C definitions of objects, each before those that point to it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._names: dict[object, str] = {}
+        self._codes: list[CodeType] = []  # kept, so that no two have one id
+        self._frozensets: list[tuple[str, str]] = []
+
+    def code(self, code: CodeType) -> str:
+        """Return the C expression of a pointer to *code*."""
+        self._codes.append(code)
+        return self._reference(code)
+
+    def frozensets(self) -> list[tuple[str, str]]:
+        """Return (place, items) of each frozenset since the last call: C has no constant for one; see hot.c."""
+        found, self._frozensets = self._frozensets, []
+        return found
+
+    def _reference(self, value: object) -> str:
+        """Return the C expression of a pointer to *value*, which is defined when it is new."""
+        for singleton, expression in ((None, "Py_None"), (True, "Py_True"), (False, "Py_False"), (..., "Py_Ellipsis")):
+            if value is singleton:
+                return expression
+        key = self._key(value)
+        if key not in self._names:
+            name = f"object_{len(self._names)}"
+            self._names[key] = name  # before the parts: none of them can hold the whole
+            self._define(name, value)
+        return f"(PyObject *)&{self._names[key]}" + (".object" if isinstance(value, tuple) else "")
+
+    def _key(self, value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple, tuple(self._key(item) for item in value)
+        if isinstance(value, CodeType):
+            return CodeType, id(value)
+        return type(value), repr(value)  # 0.0 and -0.0, 1 and 1.0 are equal, and not the same
+
+    def _define(self, name: str, value: object) -> None:
+        if isinstance(value, CodeType):
+            self._define_code(name, value)
+        elif isinstance(value, str):
+            self._define_text(name, value)
+        elif isinstance(value, bytes):
+            self._struct(
+                name,
+                f"PyObject_VAR_HEAD Py_hash_t hash; char bytes[{len(value) + 1}];",
+                f"{_head('PyBytes_Type', len(value))}, -1, {_bytes(value)}",
+            )
+        elif isinstance(value, int):
+            digits = [abs(value) >> shift & (1 << _DIGIT_BITS) - 1 for shift in range(0, abs(value).bit_length(), 30)]
+            size = -len(digits) if value < 0 else len(digits)
+            self._struct(
+                name,
+                f"PyObject_VAR_HEAD digit digits[{max(1, len(digits))}];",
+                f"{_head('PyLong_Type', size)}, {{{', '.join(map(str, digits or [0]))}}}",
+            )
+        elif isinstance(value, float):
+            number = value.hex().replace("inf", "HUGE_VAL")
+            self._struct(name, "PyObject_HEAD double value;", f"{_head('PyFloat_Type')}, {number}")
+        elif isinstance(value, tuple):
+            self._define_tuple(name, value)
+        else:
+            raise TypeError(f"no C for a constant of type {type(value).__name__}: {value!r}")
+
+    def _define_text(self, name: str, text: str) -> None:
+        if text.isascii():
+            self._struct(
+                name,
+                f"PyASCIIObject object; char text[{len(text) + 1}];",
+                f"{{{_head('PyUnicode_Type')}, {len(text)}, -1, {{0, 1, 1, 1, 1}}, NULL}}, {_bytes(text.encode())}",
+            )
+            return
+        kind = 1 if max(text) <= "\xff" else 2 if max(text) <= "\uffff" else 4
+        points = ", ".join(str(ord(character)) for character in text)
+        state = f"{{{_head('PyUnicode_Type')}, {len(text)}, -1, {{0, {kind}, 1, 0, 1}}, NULL}}"
+        self._struct(
+            name,
+            f"PyCompactUnicodeObject object; Py_UCS{kind} text[{len(text) + 1}];",
+            f"{{{state}, 0, NULL, 0}}, {{{points}, 0}}",
+        )
+
+    def _define_tuple(self, name: str, items: tuple[object, ...]) -> None:
+        pointers = []
+        for place, item in enumerate(items):
+            if isinstance(item, frozenset):
+                pointers.append("NULL")
+                members = self._reference(tuple(sorted(item, key=repr)))
+                self._frozensets.append((f"{name}.object.items[{place}]", members))
+            else:
+                pointers.append(self._reference(item))
+        # A collector that comes by looks at what stands before a tuple, and finds it untracked.
+        self._struct(
+            name,
+            f"uintptr_t collector[2]; struct {{ PyObject_VAR_HEAD PyObject *items[{max(1, len(items))}]; }} object;",
+            f"{{0}}, {{{_head('PyTuple_Type', len(items))}, {{{', '.join(pointers) or 'NULL'}}}}}",
+        )
+
+    def _define_code(self, name: str, code: CodeType) -> None:
+        variables = dict.fromkeys([*code.co_varnames, *code.co_cellvars, *code.co_freevars])
+        kinds = bytes(
+            (_LOCAL if variable in code.co_varnames else 0)
+            | (_CELL if variable in code.co_cellvars else 0)
+            | (_FREE if variable in code.co_freevars else 0)
+            for variable in variables
+        )
+        numbers = {
+            "co_flags": code.co_flags,
+            "co_warmup": _WARMUP,
+            "co_argcount": code.co_argcount,
+            "co_posonlyargcount": code.co_posonlyargcount,
+            "co_kwonlyargcount": code.co_kwonlyargcount,
+            "co_stacksize": code.co_stacksize,
+            "co_firstlineno": code.co_firstlineno,
+            "co_nlocalsplus": len(variables),
+            "co_nlocals": code.co_nlocals,
+            "co_nplaincellvars": len(set(code.co_cellvars).difference(code.co_varnames)),
+            "co_ncellvars": len(code.co_cellvars),
+            "co_nfreevars": len(code.co_freevars),
+            "_co_firsttraceable": code.co_code[::2].index(_RESUME),
+        }
+        objects = {
+            "co_consts": code.co_consts,
+            "co_names": code.co_names,
+            "co_exceptiontable": code.co_exceptiontable,
+            "co_localsplusnames": tuple(variables),
+            "co_localspluskinds": kinds,
+            "co_filename": code.co_filename,
+            "co_name": code.co_name,
+            "co_qualname": code.co_qualname,
+            "co_linetable": code.co_linetable,
+        }
+        fields = [f".{field} = {number}" for field, number in numbers.items()]
+        fields += [f".{field} = {self._reference(value)}" for field, value in objects.items()]
+        size = len(code.co_code)
+        self.lines.append(
+            f"static struct _PyCode_DEF({size}) {name} = {{\n"
+            f"    .ob_base = {_head('PyCode_Type', size // 2)},\n    "
+            + ",\n    ".join([*fields, f".co_code_adaptive = {_bytes(code.co_code)}"])
+            + "};"
+        )
+
+    def _struct(self, name: str, members: str, values: str) -> None:
+        self.lines.append(f"static struct {{ {members} }} {name} = {{{values}}};")
+
+
+def _head(type_name: str, size: int | None = None) -> str:
+    head = f"{{{_REFERENCES}, &{type_name}}}"
+    return head if size is None else f"{{{head}, {size}}}"
+
+
+def _bytes(value: bytes) -> str:
+    """Return the values of a C array of char; what is not named at its end is 0."""
+    return "{" + (", ".join(str(byte - 256 if byte > 127 else byte) for byte in value) or "0") + "}"
