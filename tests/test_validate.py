@@ -5,9 +5,9 @@ import subprocess
 from typing import Any
 
 import pytest
-from host import Canary, Manage, manage
+from host import Canary, Manage, manage, private_swarm, swarm
 
-__all__ = ["manage"]
+__all__ = ["manage", "private_swarm", "swarm"]
 
 SCHEMA = """\
 # @required @sensitive @type=string(minLength=16)

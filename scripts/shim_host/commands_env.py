@@ -15,6 +15,7 @@ from shim_host.compose_dotenv import Malformed, Warned
 from shim_host.errors import Refused
 from shim_host.vault import Entry, Vault
 
+OWNER_HELP = "Give the files to a user: under Compose a container reads them as that user could here."
 CREATED, UNCHANGED, KEPT, REPLACED = "created", "unchanged", "kept", "replaced"
 
 
@@ -32,12 +33,9 @@ class Planned(NamedTuple):
 @click.option("--all", "takes_all", is_flag=True, help="Take every key, not only those the schema calls sensitive.")
 @click.option("--force", is_flag=True, help="Replace a file that holds another value.")
 @click.option("--generate-missing", is_flag=True, help="Make the values that the schema says how to make.")
-@click.option(
-    "--dialect", type=click.Choice(envfile.DIALECTS), default="compose", show_default=True, help="Whose .env."
-)
-@click.option(
-    "--use", type=click.Choice(envfile.USES), help="How Compose is given the file, where that changes a value."
-)
+@click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
+@click.option("--dialect", type=click.Choice(envfile.DIALECTS), default="compose", show_default=True)
+@click.option("--use", type=click.Choice(envfile.USES), help="How Compose gets the file, where that changes a value.")
 @options.secrets_dir
 @options.schema
 @options.as_json
@@ -48,6 +46,7 @@ def create_from_env(
     takes_all: bool,
     force: bool,
     generate_missing: bool,
+    owner: tuple[int, int] | None,
     dialect: str,
     use: str | None,
     secrets_dir: Path,
@@ -66,6 +65,10 @@ def create_from_env(
       manage-secrets create-from-env
       manage-secrets create-from-env prod.env --all --dry-run
       manage-secrets create-from-env --generate-missing --json
+
+    \b
+    With --json: {"secrets": [{"key", "file", "state": "created|unchanged|kept|replaced"}],
+      "warnings": [{"line", "key", "message", "hint"}]}
     """
     schema = options.read_schema(schema_path)
     read = read_env_file(env_file, dialect, use)
@@ -79,7 +82,7 @@ def create_from_env(
     ignored = vault.missing_gitignore_lines(Path(), secrets_dir, None if str(env_file) == "-" else env_file)
     announce(env_file, warnings, left, plan, ignored, dry_run)
     if not dry_run:
-        write(store, plan, yes or not sys.stdin.isatty())
+        write(store, plan, yes or not sys.stdin.isatty(), owner)
         if ignored:
             vault.add_gitignore_lines(Path(), ignored)
     give(plan, warnings, secrets_dir, is_json)
@@ -200,7 +203,17 @@ def announce(
         report.say(f".gitignore {'would get' if dry_run else 'gets'} {' '.join(ignored)}")
 
 
-def write(store: Vault, plan: list[Planned], yes: bool) -> None:
+def owner_of(text: str | None) -> tuple[int, int] | None:
+    """Return user and group id of `UID[:GID]`; a group that is not named stays as it is."""
+    if text is None:
+        return None
+    user, _, group = text.partition(":")
+    if not user.isdecimal() or not (group or "0").isdecimal():
+        raise click.BadParameter("write numbers, UID or UID:GID")
+    return int(user), int(group) if group else -1
+
+
+def write(store: Vault, plan: list[Planned], yes: bool, owner: tuple[int, int] | None = None) -> None:
     """Write what is new or changed."""
     todo = [item for item in plan if item.state in (CREATED, REPLACED)]
     replaced = [item.file_name for item in todo if item.state == REPLACED]
@@ -210,6 +223,9 @@ def write(store: Vault, plan: list[Planned], yes: bool) -> None:
         for item in todo:
             writer.write(item.file_name, item.value.reveal())
             advance()
+        if owner is not None:
+            for item in plan:
+                writer.give_to(item.file_name, owner)
 
 
 def give(plan: list[Planned], warnings: list[Warned], secrets_dir: Path, is_json: bool) -> None:
@@ -250,6 +266,9 @@ def generate(
     Examples:
       manage-secrets generate
       manage-secrets generate SESSION_KEY --force
+
+    \b
+    With --json: as create-from-env prints it.
     """
     from shim_host.generate import new_value
 

@@ -51,6 +51,11 @@ def list_command(
       manage-secrets list
       manage-secrets list --services
       manage-secrets list --json
+
+    \b
+    With --json: {"keys": [{"key", "category", "required", "sensitive", "env", "file",
+      "swarm": null | {"name", "version", "created", "age_days", "rotate_in_days"}, "services": []}]},
+      or with --services {"services": [{"service", "keys": []}]}
     """
     found = take_stock(stack, compose_file, env_file, secrets_dir, schema_path)
     rows = [described(found, key, datetime.now(UTC)) for key in found.keys()]  # noqa: SIM118  (a method, no mapping)
@@ -163,6 +168,10 @@ def diff(
     Examples:
       manage-secrets diff
       manage-secrets diff --all --json
+
+    \b
+    With --json: {"places": [], "keys": [{"key", "state": "same|different|only in ...",
+      "fingerprints": {place: fingerprint}}]}
     """
     schema = options.read_schema(schema_path)
     env = inventory.env_values(env_file, os.environ)

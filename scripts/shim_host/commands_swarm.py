@@ -46,6 +46,9 @@ def create_swarm(
     Examples:
       manage-secrets create-swarm --dry-run
       manage-secrets create-swarm --from-env .env --stack shop
+
+    \b
+    With --json: {"secrets": [{"key", "name", "version", "state": "created|unchanged|not made"}]}
     """
     if stack and not names.is_swarm_name(stack):
         raise Refused(f"{stack} cannot be the name of a stack", "letters, digits and _ . - are taken")
@@ -169,6 +172,9 @@ def prune(keep: int, stack: str, is_json: bool, dry_run: bool, yes: bool) -> int
     Examples:
       manage-secrets prune --dry-run
       manage-secrets prune --keep 2 --yes
+
+    \b
+    With --json: {"secrets": [{"key", "name", "state": "removed|idle"}]}
     """
     engine = swarm.connect(os.environ)
     named = engine.named_ids()

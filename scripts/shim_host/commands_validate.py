@@ -2,13 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from shim_host import inventory, options, report, swarm, validation
+from shim_host.errors import Ended
 from shim_host.validation import Finding
 from shim_host.vault import Vault
+
+if TYPE_CHECKING:
+    from shim_host.compose import Project
 
 
 @click.command("validate")
@@ -50,6 +54,10 @@ def validate(
       manage-secrets validate
       manage-secrets validate --fix
       manage-secrets validate --json
+
+    \b
+    With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
+      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused
     """
     schema = options.read_schema(schema_path)
     store = Vault(secrets_dir)
@@ -59,7 +67,8 @@ def validate(
         in_swarm = frozenset(answer or ())
     project = inventory.compose_project(compose_file)
     env = inventory.env_values(env_file, os.environ)
-    found = validation.findings(validation.subject_of(store, schema, env_file, env, project, in_swarm))
+    users = image_users(project) if project is not None else {}
+    found = validation.findings(validation.subject_of(store, schema, env_file, env, project, users, in_swarm))
     fixed = repaired(store, found, dry_run) if fix else []
     give(found, fixed, is_json)
     left = len(found) - len(fixed)
@@ -67,6 +76,19 @@ def validate(
     if left and not fix and any(finding.repair for finding in found):
         report.say("hint: --fix repairs those marked with *")
     return 1 if left or (dry_run and found) else 0
+
+
+def image_users(project: "Project") -> dict[str, str]:
+    """Return the user of each service's image that mounts secrets; what the engine does not know is left out."""
+    from shim_host import images
+
+    mounting = {service.name: service.image for service in project.services.values() if service.secrets}
+    try:
+        configs = images.ask_engine({image for image in mounting.values() if image}, os.environ)
+    except Ended as ended:
+        report.detail(f"the users of images are not known: {ended.message}")
+        return {}
+    return {name: configs[image].user for name, image in mounting.items() if image in configs}
 
 
 def repaired(store: Vault, found: list[Finding], dry_run: bool) -> list[Finding]:

@@ -12,7 +12,7 @@ from shim_host.errors import Ended
 from shim_host.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
 
 if TYPE_CHECKING:
-    from shim_host.compose import Project
+    from shim_host.compose import Project, Service
 
 Repair = Callable[[Writer], None]
 
@@ -38,6 +38,7 @@ class Subject(NamedTuple):
     env_file: Path
     env: Mapping[str, Secret]
     project: "Project | None"
+    image_users: Mapping[str, str]  # by service, where the image is known
     in_swarm: frozenset[str]
 
 
@@ -47,6 +48,7 @@ def subject_of(
     env_file: Path,
     env: Mapping[str, Secret],
     project: "Project | None",
+    image_users: Mapping[str, str],
     in_swarm: frozenset[str],
 ) -> Subject:
     """Return what is to be looked at; a file that cannot be read is a finding, not the end."""
@@ -60,7 +62,7 @@ def subject_of(
         else:
             if entry is not None:
                 entries[name] = entry
-    return Subject(store, entries, unreadable, schema, env_file, env, project, in_swarm)
+    return Subject(store, entries, unreadable, schema, env_file, env, project, image_users, in_swarm)
 
 
 def findings(subject: Subject) -> list[Finding]:
@@ -230,11 +232,25 @@ def _of_services(subject: Subject, project: "Project") -> Iterator[Finding]:
                 message = f"needs the secret {use.source}, whose file {definition.file} is missing"
                 hint = "make it: Compose would mount an empty folder in its place"
                 yield Finding("missing", "", service.name, message, hint)
-        # Only who starts as root can read them and then become another user, as the shim does.
-        if service.secrets and service.user and service.user.partition(":")[0] not in ("0", "root"):
-            message = f"runs as {service.user}, who cannot read files of mode 0600 under Compose"
-            hint = f"start it as root through the shim with --user {service.user}, or chown the files to that user"
-            yield Finding("user", "", service.name, message, hint)
+        yield from _of_user(subject, project, service)
+
+
+def _of_user(subject: Subject, project: "Project", service: "Service") -> Iterator[Finding]:
+    """A service that neither starts as root, as the shim does before it becomes another user, nor owns its files."""
+    user = (service.user or subject.image_users.get(service.name, "")).partition(":")[0]
+    if user in ("", "0", "root"):
+        return
+    definitions = [project.secrets[use.source] for use in service.secrets if use.source in project.secrets]
+    files = [definition.file for definition in definitions if definition.file is not None]
+    if not any(
+        file.is_file() and str(file.stat().st_uid) != user and not file.stat().st_mode & 0o004 for file in files
+    ):
+        return
+    message = f"runs as {user}, who cannot read files of mode 0600 under Compose"
+    hint = f"start it as root through the shim with --user {user}"
+    if user.isdecimal():
+        hint += f", or manage-secrets create-from-env --owner {user}"
+    yield Finding("user", "", service.name, message, hint)
 
 
 def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Finding]:

@@ -85,6 +85,13 @@ class Vault:
                 found[name] = entry
         return found
 
+    def owner(self, name: str) -> int:
+        """Return the user id that the file *name* belongs to; -1 when that cannot be said."""
+        try:
+            return os.lstat(self.path / name).st_uid
+        except OSError:
+            return -1
+
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
         """Make the folder private, keep other runs out, and give a `Writer`.
@@ -181,6 +188,15 @@ class Writer:
             raise failed_file("write", str(self.path / name), error) from None
         self._has_changed = True
         report.detail(f"wrote {self.path / name}")
+
+    def give_to(self, name: str, owner: tuple[int, int]) -> None:
+        """Make *name* belong to this user and group, -1 for as it is; where files have no owners, nothing is done."""
+        if self._descriptor is None:
+            return
+        try:
+            os.chown(name, *owner, dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError as error:
+            raise failed_file("change the owner of", str(self.path / name), error) from None
 
     def remove(self, name: str) -> None:
         """Remove the file *name*, if it is there."""
