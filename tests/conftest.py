@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 IN_CI = bool(os.environ.get("CI"))
+# Machines are slow in turns, and a run that fails in CI must fail again at home.
+settings.register_profile("shim", deadline=None, derandomize=IN_CI, max_examples=100)
+settings.load_profile("shim")
 FORMS = ("module", "installed", "frozen")
 # Where tests that need an engine keep their fixtures.
 pytest_plugins = ["engine"] if (HERE / "engine.py").exists() else []
