@@ -82,8 +82,9 @@ unpack_packages() { # SUITE DIR PACKAGE...
   mkdir -p "$root/lists/partial" "$root/cache/archives/partial" "$root/download" "$dir"
   : >"$root/status"
   debian_sources "$suite" >"$root/sources.list" || exit
-  apt-get "${options[@]}" update
-  (cd "$root/download" && apt-get "${options[@]}" download "$@")
+  if ! apt-get "${options[@]}" update || ! (cd "$root/download" && apt-get "${options[@]}" download "$@"); then
+    die "apt-get could not get $* of Debian's $suite" "is the archive that apt uses here reachable?"
+  fi
   local package
   for package in "$@"; do dpkg-deb -x "$root/download/${package}"_*.deb "$dir"; done
   rm -rf "$root/download"
