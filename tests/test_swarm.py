@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -164,6 +165,36 @@ def test_killed_at_every_call_the_next_run_goes_on(swarm: PrivateSwarm, manage: 
         assert made <= {f"key{number}.v1" for number in range(4)}
         assert manage("create-swarm").code == 0
         assert names(swarm) == [f"key{number}.v1" for number in range(4)]
+
+
+def test_interrupted_by_a_person_it_ends_soon_with_130(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    for number in range(300):
+        manage.write(f"secrets/key{number}", canary())
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupt(number: int) -> str:
+        if number == 10:
+            started[0].send_signal(signal.SIGINT)
+        return "pass"
+
+    meddler = Meddler(swarm, interrupt)
+    started.append(
+        subprocess.Popen(
+            [sys.executable, SCRIPT, "create-swarm"],
+            cwd=manage.folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "DOCKER_HOST": meddler.host},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+    )
+    _, said = started[0].communicate(timeout=60)
+    meddler.close()
+
+    assert started[0].returncode == 130
+    assert b"interrupted" in said
+    assert b"Traceback" not in said
+    assert 10 <= len(names(swarm)) < 300
+    assert manage("create-swarm").code == 0
 
 
 def test_an_engine_that_manages_no_swarm_ends_with_111(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:

@@ -82,9 +82,10 @@ def create_from_env(
     ignored = vault.missing_gitignore_lines(Path(), secrets_dir, None if str(env_file) == "-" else env_file)
     announce(env_file, warnings, left, plan, ignored, dry_run)
     if not dry_run:
-        write(store, plan, yes or not sys.stdin.isatty(), owner)
-        if ignored:
+        confirm_replacing(plan, yes)
+        if ignored:  # before anything is there that git could see
             vault.add_gitignore_lines(Path(), ignored)
+        write(store, plan, owner)
     give(plan, warnings, secrets_dir, is_json)
 
 
@@ -213,12 +214,17 @@ def owner_of(text: str | None) -> tuple[int, int] | None:
     return int(user), int(group) if group else -1
 
 
-def write(store: Vault, plan: list[Planned], yes: bool, owner: tuple[int, int] | None = None) -> None:
+def confirm_replacing(plan: list[Planned], yes: bool) -> None:
+    """Ask before values are lost; without a terminal `--force` alone is the answer."""
+    replaced = [item.file_name for item in plan if item.state == REPLACED]
+    if replaced:
+        question = f"replace {len(replaced)} value(s): {', '.join(replaced)}?"
+        report.confirm(question, yes=yes or not sys.stdin.isatty())
+
+
+def write(store: Vault, plan: list[Planned], owner: tuple[int, int] | None = None) -> None:
     """Write what is new or changed."""
     todo = [item for item in plan if item.state in (CREATED, REPLACED)]
-    replaced = [item.file_name for item in todo if item.state == REPLACED]
-    if replaced:
-        report.confirm(f"replace {len(replaced)} value(s): {', '.join(replaced)}?", yes=yes)
     with store.writing() as writer, report.progress("writing", len(todo)) as advance:
         for item in todo:
             writer.write(item.file_name, item.value.reveal())
@@ -292,5 +298,6 @@ def generate(
         plan = make_missing([], store, schema)
     announce(Path(schema.source), [], [], plan, [], dry_run)
     if not dry_run:
-        write(store, plan, yes or not sys.stdin.isatty())
+        confirm_replacing(plan, yes)
+        write(store, plan)
     give(plan, [], secrets_dir, is_json)

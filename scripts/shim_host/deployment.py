@@ -119,9 +119,11 @@ def apply(
         jobs: dict[Future[None], Step] = {pool.submit(one, step): step for step in todo}
         for job in jobs:
             job.add_done_callback(lambda _: advance())
-        wait(jobs, return_when=FIRST_EXCEPTION)
-        for job in jobs:
-            job.cancel()  # those that have not begun; what is under way comes to its end
+        try:
+            wait(jobs, return_when=FIRST_EXCEPTION)
+        finally:
+            for job in jobs:
+                job.cancel()  # those that have not begun; what is under way comes to its end
     for job, step in jobs.items():
         if job.cancelled():
             continue
