@@ -434,7 +434,7 @@ def report():
     add = counter(10)
     found = [*map(repr, constants()), arguments(1, 2, 3, d=4, g=6), [add(), add(5)], cells("p", "q")]
     found += [Derived(), Base.made().twice, Base().value, traced(), constants.__qualname__]
-    found += [Derived.__init__.__qualname__, counter.__code__.co_consts, arguments.__code__.co_varnames]
+    found += [Derived.__init__.__qualname__, counter.__code__.co_cellvars, arguments.__code__.co_varnames]
     for _ in range(3000):
         add()
     return "\n".join(map(repr, [*found, add(), hash("text") == hash("te" + "xt"[:2]), add.__code__.co_freevars]))
