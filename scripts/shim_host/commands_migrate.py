@@ -1,7 +1,6 @@
 """`migrate`: from a Compose file and a `.env` with values to the same services with secrets."""
 
 import difflib
-import json
 import os
 import stat
 import sys
@@ -11,12 +10,12 @@ from typing import Any, NamedTuple
 
 import click
 
-from shim_host import compose, envfile, images, migrate, options, report, vault
+from shim_host import compose, envfile, images, migrate, migrate_check, options, report, vault
 from shim_host.compose import Project
 from shim_host.compose_dotenv import Malformed, Warned
 from shim_host.errors import Ended, Failed, Refused, failed_file
 from shim_host.images import ImageConfig
-from shim_host.migrate import IMAGE, Plan, Wishes, make_plan
+from shim_host.migrate import Plan, Wishes, make_plan
 from shim_host.migrate_files import NewFile, ShimSource, new_files
 from shim_host.vault import Vault
 
@@ -93,8 +92,11 @@ def command(
     if program is not None and not program.is_file():
         raise Refused(f"there is no shim at {program}", "scripts/shim-binary builds one, or leave --shim out")
     results = new_files(plan, source, new_path, env_path)
-    before = composed(chosen, env_file, project.folder, environ)
-    check_reading(plan, before)
+    before = migrate_check.composed(chosen, env_file, project.folder, environ)
+    if before is None:
+        report.warn("there is no docker compose here, so the result is not checked with it")
+    else:
+        migrate_check.check_reading(plan, before)
     document = describe(plan, results)
     document["diff"] = difference(results)
     if not is_json:
@@ -188,65 +190,6 @@ def plan_for(
         if not key or key in plan.reasons:
             report.warn(f"{env_path}:{line}: {key}: {message}" if key else f"{env_path}:{line}: {message}", hint)
     return plan
-
-
-def composed(
-    files: list[Path], env_file: Path | None, folder: Path, environ: Mapping[str, str]
-) -> dict[str, Any] | None:
-    """Return what the real Compose makes of the project, or None where there is no Compose.
-
-    Raises:
-        Refused: Compose itself refuses the project.
-    """
-    arguments = [word for file in files for word in ("--file", str(file))]
-    if not files:
-        arguments += ["--project-directory", str(folder)] if folder != Path() else []
-    if env_file is not None:
-        arguments += ["--env-file", str(env_file)]
-    try:
-        if images.run_docker(["compose", "version"], environ).returncode:
-            return None
-    except Failed:
-        return None
-    answer = images.run_docker(["compose", *arguments, "--profile", "*", "config", "--format", "json"], environ)
-    if answer.returncode:
-        # Compose's words may quote the file, and the file may hold a value.
-        shown = " ".join(str(file) for file in files) or "the project"
-        raise Refused(f"docker compose config refuses {shown}", "run it yourself to see why")
-    found: dict[str, Any] = json.loads(answer.stdout)
-    return found
-
-
-def _environments(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the variables of each service; `config` writes a dollar twice."""
-    return {
-        name: {
-            key: str(value).replace("$$", "$")
-            for key, value in (service.get("environment") or {}).items()
-            if value is not None
-        }
-        for name, service in (document.get("services") or {}).items()
-    }
-
-
-def check_reading(plan: Plan, before: Mapping[str, Any] | None) -> None:
-    """See that Compose reads the project as it was read here.
-
-    Raises:
-        Refused: it gives a service another value; only names are said.
-    """
-    if before is None:
-        report.warn("there is no docker compose here, so the result is not checked with it")
-        return
-    for name, variables in _environments(before).items():
-        service = plan.project.services.get(name)
-        if service is None:
-            continue
-        ours = compose.environment_of(service, plan.project)
-        wrong = sorted(key for key in {*ours, *variables} if ours.get(key) != variables.get(key))
-        if wrong:
-            hint = "write these in a simpler way, then run this again"
-            raise Refused(f"{name}: docker compose gives {', '.join(wrong)} another value than was read here", hint)
 
 
 def difference(results: Iterable[NewFile]) -> str:
@@ -394,60 +337,44 @@ def verify(
     environ: Mapping[str, str],
     written: Sequence[Written],
 ) -> None:
-    """Ask the real Compose what the new files say, and compare: each variable is there, or is a secret with its value.
+    """Read the new files, here and with the real Compose, and compare what each service sees with what it saw.
 
     Raises:
-        Refused: they say something else; what was written is taken back.
+        Refused: it is something else; what was written is taken back.
     """
-    if before is None:
-        return
     new = {file.old.absolute(): file.new for file in results}
-    files = [new.get(path.absolute(), path) for path in chosen or [d.path for d in named_documents(plan.project)]]
+    files = [new.get(path.absolute(), path) for path in chosen or named_files(plan.project)]
     env_file = new.get(env_path.absolute(), env_path) if env_path is not None else None
     try:
-        after = composed(files, env_file, plan.project.folder, environ)
-        problem = differs(plan, _environments(before), _environments(after or {}))
+        read = compose.read_project(files, environ, [] if env_file is None else [env_file])
+        problem = migrate_check.differs(plan, read)
+        if not problem and before is not None:
+            after = migrate_check.composed(files, env_file, plan.project.folder, environ)
+            environments = migrate_check.environments
+            problem = migrate_check.differing_variable(plan, environments(before), environments(after or {}))
         if problem:
-            raise Refused(f"the new files would change what a service sees: {problem}", "please report this")
+            hint = "a service that extends another one gets what changes there: write it out in the service itself"
+            raise Refused(f"the new files would change what a service sees: {problem}", hint)
     except Ended:
         for item in written:
             if item.state == CREATED:
                 item.path.unlink(missing_ok=True)
         report.say("the new files are removed again; the secret files stay")
         raise
-    report.say("docker compose config agrees: every service sees what it saw before")
+    if before is not None:
+        report.say("docker compose config agrees: every service sees what it saw before")
 
 
-def named_documents(project: Project) -> list[Any]:
+def named_files(project: Project) -> list[Path]:
     """Return the files that Compose is given by default, without those that they include or extend."""
     wanted = {path.absolute() for path in compose.default_files(project.folder, project.environ)}
-    return [document for document in project.documents if document.path.absolute() in wanted]
-
-
-def differs(plan: Plan, before: Mapping[str, Mapping[str, str]], after: Mapping[str, Mapping[str, str]]) -> str:
-    """Return the first variable that is neither as it was nor a secret with the value it had, in words; or ""."""
-    for name, old in before.items():
-        new = dict(after.get(name, {}))
-        moved = plan.moved.get(name)
-        for use in moved.uses if moved is not None else ():
-            held = plan.held[use.source].value.reveal().decode("utf-8", "surrogateescape")
-            if old.get(use.key) != held:
-                return f"{name}: {use.key} has another value"
-            if moved is not None and (moved.how == IMAGE or use.needs_pointer):
-                new.pop(f"{use.key}_FILE", None)
-            if new.pop(use.key, held) != held:
-                return f"{name}: {use.key} is still set, to another value"
-            new[use.key] = held
-        wrong = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        if wrong:
-            return f"{name}: {wrong[0]}"
-    return ""
+    return [document.path for document in project.documents if document.path.absolute() in wanted]
 
 
 def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Sequence[Path]) -> None:
     """Say how to start the result, and what to remove once it works."""
     new = {file.old.absolute(): file.new for file in results}
-    files = [new.get(path.absolute(), path) for path in chosen or [d.path for d in named_documents(project)]]
+    files = [new.get(path.absolute(), path) for path in chosen or named_files(project)]
     env_files = [file.new for file in results if file.old.name == ".env"]
     words = [
         "docker compose",

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.tokens import AliasToken
 
-from shim_host.compose_yaml import Document, elements, is_null, item
+from shim_host.compose_yaml import Document, elements, is_merge, is_null, item
 
 Value = str | Sequence["Value"] | Mapping[str, "Value"]
 
@@ -51,8 +51,7 @@ class Editor:
 
     def replace(self, start: int, end: int, new: str) -> None:
         """Put *new* in the place of what stands from *start* to *end*."""
-        first = next((line for line in new.splitlines() if line.strip()), "")
-        self._edits.append((start, end, 0 if start < end else len(first.lstrip()) - len(first), new))
+        self._edits.append((start, end, 0, new))
 
     def end_of(self, node: Node) -> int:
         """Return where the text of *node* ends, without what follows it."""
@@ -112,11 +111,12 @@ class Editor:
     def settle_emptied(self, holder: MappingNode, position: int) -> None:
         """Take away the field at *position* of *holder*, whose elements are all removed; comments in it stay.
 
-        Where something refers to it by its anchor, or nothing else is left in *holder*, it stays and is empty.
+        Where something refers to it by its anchor, or *holder* would get another one by a merge key or have nothing
+        left, it stays and is empty.
         """
         key_node, value = holder.value[position]
         colon = self.text.index(":", key_node.end_mark.index)
-        if value.anchor or len(holder.value) == 1:
+        if value.anchor or len(holder.value) == 1 or any(is_merge(key) for key, _ in holder.value):
             start = int(value.start_mark.index)
             anchor = f"&{value.anchor} " if value.anchor else ""
             empty = "[]" if isinstance(value, SequenceNode) else "{}"
@@ -132,7 +132,10 @@ class Editor:
             self._drop_inner(value)
             self.remove(holder, position)
         else:
-            self.replace(self.line_start(int(key_node.start_mark.index)), self.next_line(colon), "")
+            start, end = self.line_start(int(key_node.start_mark.index)), self.next_line(colon)
+            comment = self.text[colon + 1 : end].strip()
+            indent = " " * int(key_node.start_mark.column)
+            self.replace(start, end, f"{indent}{comment}{self.line_end}" if comment.startswith("#") else "")
 
     def _drop_inner(self, node: Node) -> None:
         start, end = int(node.start_mark.index), int(node.end_mark.index)
@@ -150,8 +153,8 @@ class Editor:
         spans = self.spans(sequence)
         dash = self.text.rfind("-", 0, spans[-1][0])
         indent = dash - self.line_start(dash)
-        lines = block_item(new, indent, self.step)
-        self._insert_lines(spans[-1][1], lines)
+        # A list may stand as far left as the fields beside it, and yet its elements come before those.
+        self._insert_lines(spans[-1][1], block_item(new, indent, self.step), indent + 1)
         self._grown.add(id(sequence))
 
     def add_field(self, mapping: Node, key: str, new: Value, after: str = "", *, gap: bool = False) -> None:
@@ -167,7 +170,7 @@ class Editor:
         position = names.index(after) if after in names else len(names) - 1
         indent = int(mapping.value[0][0].start_mark.column)
         lines = block_field(key, new, indent, self.step)
-        self._insert_lines(spans[position][1], [*([""] if gap else []), *lines])
+        self._insert_lines(spans[position][1], [*([""] if gap else []), *lines], indent)
         self._grown.add(id(mapping))
 
     def _has_gaps(self, mapping: Node) -> bool:
@@ -183,9 +186,10 @@ class Editor:
     def add_to_empty(self, key_node: ScalarNode, fields: Mapping[str, Value]) -> None:
         """Give the key *key_node*, which has no value, a mapping."""
         lines: list[str] = []
+        indent = int(key_node.start_mark.column) + self.step
         for key, new in fields.items():
-            lines += block_field(key, new, int(key_node.start_mark.column) + self.step, self.step)
-        self._insert_lines(int(key_node.end_mark.index), lines)
+            lines += block_field(key, new, indent, self.step)
+        self._insert_lines(int(key_node.end_mark.index), lines, indent)
 
     def set_field(self, mapping: Node, key: str, new: Value, after: str = "") -> None:
         """Give *mapping* `key: new`, in the place of what the key has there."""
@@ -235,10 +239,10 @@ class Editor:
         newline = self.text.find("\n", at)
         return len(self.text) if newline < 0 else newline + 1
 
-    def _insert_lines(self, behind: int, lines: list[str]) -> None:
+    def _insert_lines(self, behind: int, lines: list[str], depth: int) -> None:
         at = self.next_line(behind)
         gap = "" if at == 0 or self.text[at - 1] == "\n" else self.line_end
-        self.replace(at, at, gap + self._joined(lines))
+        self._edits.append((at, at, -depth, gap + self._joined(lines)))
 
     def _joined(self, lines: Iterable[str]) -> str:
         return "".join(line + self.line_end for line in lines)

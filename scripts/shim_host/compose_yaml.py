@@ -96,14 +96,15 @@ def _refuse_duplicates(node: Node, path: Path, seen: set[int]) -> None:
         keys: set[str] = set()
         for key_node, value in node.value:
             if isinstance(key_node, ScalarNode):
-                if key_node.value in keys and not _is_merge(key_node):
+                if key_node.value in keys and not is_merge(key_node):
                     line = key_node.start_mark.line + 1
                     raise Refused(f"{path}:{line}: {key_node.value} stands twice in one mapping", "keep one of them")
                 keys.add(key_node.value)
             _refuse_duplicates(value, path, seen)
 
 
-def _is_merge(node: Node) -> bool:
+def is_merge(node: Node) -> bool:
+    """Return whether *node* is a merge key, `<<`."""
     return isinstance(node, ScalarNode) and node.value == "<<" and node.style is None
 
 
@@ -113,7 +114,7 @@ def items(node: Node | None) -> Iterator[Item]:
         found: dict[str, Item] = {}
         for mapping in layers(node):
             for key_node, value in mapping.value:
-                if isinstance(key_node, ScalarNode) and not _is_merge(key_node):
+                if isinstance(key_node, ScalarNode) and not is_merge(key_node):
                     found[key_node.value] = Item(key_node.value, key_node, value, mapping)
         yield from found.values()
 
@@ -123,7 +124,7 @@ def layers(node: Node | None) -> Iterator[MappingNode]:
     if not isinstance(node, MappingNode):
         return
     for key_node, value in node.value:
-        if _is_merge(key_node):
+        if is_merge(key_node):
             # Of several merged mappings the first has the last word (yaml.org/type/merge).
             for merged in reversed(value.value) if isinstance(value, SequenceNode) else (value,):
                 yield from layers(merged)

@@ -94,6 +94,7 @@ class Plan:
 
     project: Project
     wishes: Wishes
+    env_file: Path | None = None
     held: dict[str, Held] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)  # key of the .env -> why it is a secret
     moved: dict[str, Moved] = field(default_factory=dict)
@@ -134,14 +135,14 @@ def make_plan(
     Raises:
         Refused: something is not known that decides what a service would see; all of it is named at once.
     """
-    plan = Plan(project, wishes)
+    plan = Plan(project, wishes, env_file)
     plan.reasons = _reasons(project, env_data, wishes)
     for key, why in plan.reasons.items():
         _hold(plan, [key], "", project.environ[key], why)
     chosen = {name: _chosen(plan, service) for name, service in project.services.items()}
     _refuse_shared_nodes(project)
     _decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
-    _keep_what_is_referred_to(plan, env_file)
+    _keep_what_is_referred_to(plan)
     _avoid_both(plan)
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
@@ -369,7 +370,7 @@ def _check_health(moved: Moved, keys: Iterable[str]) -> None:
         moved.healthcheck = [*shell, *test[1:]]
 
 
-def _keep_what_is_referred_to(plan: Plan, env_file: Path | None) -> None:
+def _keep_what_is_referred_to(plan: Plan) -> None:
     """Find the secrets that the Compose file puts where no file can be: a command, a label, a build argument."""
     removed = {
         id(node)
@@ -391,20 +392,34 @@ def _keep_what_is_referred_to(plan: Plan, env_file: Path | None) -> None:
                 service = path[1] if path[0] == "services" and len(path) > 1 else ""
                 hint = "let the service read the variable, or a file that the shim makes with --render"
                 plan.findings.append(
-                    Finding(service, key, f"{where} holds it in plain, so it stays in {env_file or '.env'} too", hint)
+                    Finding(
+                        service, key, f"{where} holds it in plain, so it stays in {plan.env_file or '.env'} too", hint
+                    )
                 )
 
 
 def _avoid_both(plan: Plan) -> None:
-    """An image refuses KEY beside KEY_FILE: where an env file goes on giving KEY, the shim has to do it."""
+    """Where an env file goes on giving KEY, an image refuses KEY_FILE beside it; the shim can be told which counts."""
     for moved in plan.moved.values():
-        both = [use.key for use in moved.uses if use.key in plan.staying and use.key not in moved.service.variables]
+        both = [use for use in moved.uses if _still_given(plan, moved.service, use.key)]
         if moved.how == IMAGE and both:
             if moved.image is None:
                 hint = "give what docker image inspect prints with --image-config FILE"
                 raise Refused(f"not known is what {moved.service.image} starts ({moved.service.name})", hint)
             moved.how = SHIM
             _start_by_shim(plan, moved)
+        elif moved.how == SHIM and any(use.needs_pointer for use in both):
+            moved.options[:0] = ["--prefer", "file"]
+
+
+def _still_given(plan: Plan, service: Service, key: str) -> bool:
+    """Return whether an env file of *service* still sets *key* when the secrets have left it."""
+    for use in service.env_files:
+        is_project_file = plan.env_file is not None and use.path.absolute() == plan.env_file.absolute()
+        leaves = key in plan.reasons and key not in plan.staying if is_project_file else True
+        if key in compose.env_file_values(use, plan.project) and not (leaves and removable(plan, use.path, [key])):
+            return True
+    return False
 
 
 def removable(plan: Plan, path: Path, keys: Iterable[str]) -> list[str]:

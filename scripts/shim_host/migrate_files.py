@@ -133,20 +133,21 @@ class _ComposeFiles:
             by_key: dict[str, list[Place]] = {}
             for place in places_of(moved.service):
                 by_key.setdefault(place.key, []).append(place)
+            pointers = {}
             for use in moved.uses:
                 places = by_key.get(use.key, [])
                 if moved.how == IMAGE and len(places) == 1 and effective.get(id(places[0].node)) == {name}:
                     self.point(places[0], f"{SECRETS_ROOT}/{use.target}")
                     continue
                 for place in places:
-                    needing = [
-                        user for user in effective.get(id(place.node), ()) if use.key not in moved_keys.get(user, ())
-                    ]
-                    if not needing:
+                    users = effective.get(id(place.node), set())
+                    if all(use.key in moved_keys.get(user, ()) for user in users):
                         note = f"{use.key}: {self.plan.place(use.source)}  "
                         self.editor(place.document).remove(place.collection, place.position, note)
                 if moved.how == IMAGE or use.needs_pointer:
-                    self.add_variable(moved, f"{use.key}_FILE", f"{SECRETS_ROOT}/{use.target}")
+                    pointers[f"{use.key}_FILE"] = f"{SECRETS_ROOT}/{use.target}"
+            if pointers:
+                self.add_variables(moved, pointers)
 
     def point(self, place: Place, path: str) -> None:
         """Write KEY_FILE in the place of KEY."""
@@ -157,26 +158,29 @@ class _ComposeFiles:
         else:
             editor.replace(start, end, quoted(f"{place.key}_FILE={path}"))
 
-    def add_variable(self, moved: Moved, key: str, value: str) -> None:
+    def add_variables(self, moved: Moved, new: Mapping[str, str]) -> None:
         document, node = own_node(self.project, moved.service.name, "environment")
         editor = self.editor(document)
         found = item(node, "environment")
         if found is None or is_null(found.value):
-            editor.set_field(node, "environment", {key: value})
+            editor.set_field(node, "environment", dict(new))
             return
         is_elsewhere = found.holder is not node or editor.is_alias(found.value, int(found.key_node.end_mark.index))
-        if is_elsewhere:
+        if is_elsewhere or not found.value.value:
+            # The service's own field replaces what it inherits, so that is written out.
             gone = {use.key for use in moved.uses}
-            kept = [
-                name if variable.raw is None else f"{name}={variable.raw}"
-                for name, variable in moved.service.variables.items()
-                if name not in gone and any(variable.node is place.node for place in places_of(moved.service))
+            inherited = [
+                key if variable.raw is None else f"{key}={variable.raw}"
+                for key, variable in moved.service.variables.items()
+                if key not in gone and variable.definition.node is node
             ]
-            editor.set_field(node, "environment", [*kept, f"{key}={value}"])
-        elif isinstance(found.value, MappingNode):
-            editor.add_field(found.value, key, value)
-        else:
-            editor.add_item(found.value, f"{key}={value}")
+            editor.set_field(node, "environment", [*inherited, *(f"{key}={value}" for key, value in new.items())])
+            return
+        for key, value in new.items():
+            if isinstance(found.value, MappingNode):
+                editor.add_field(found.value, key, value)
+            else:
+                editor.add_item(found.value, f"{key}={value}")
 
     def change_service(self, moved: Moved) -> None:
         name = moved.service.name
@@ -221,9 +225,16 @@ class _ComposeFiles:
             editor.set_field(node, "entrypoint", (*front, *map(_literal, moved.entrypoint)), after="image")
         else:
             self.put_in_front(moved, editor, node, front)
-        if moved.command:
+        if moved.command or (moved.service.command is None and self.inherits_command(moved)):
             document, node = own_node(self.project, name, "command")
-            self.editor(document).set_field(node, "command", tuple(map(_literal, moved.command)), after="image")
+            words = tuple(map(_literal, moved.command or ()))
+            self.editor(document).set_field(node, "command", words, after="image")
+
+    def inherits_command(self, moved: Moved) -> bool:
+        """Return whether the service extends one that gets a command written down, which is not its own."""
+        bases = {id(definition.node) for definition in moved.service.definitions}
+        others = (other for other in self.plan.moved.values() if other is not moved and other.command)
+        return any(id(other.service.definitions[-1].node) in bases for other in others)
 
     def put_in_front(self, moved: Moved, editor: Editor, node: MappingNode, front: list[str]) -> None:
         """Put the shim in front of the entrypoint that the Compose file sets."""
