@@ -295,6 +295,35 @@ def test_prune_leaves_what_anything_still_names(swarm: PrivateSwarm, manage: Man
     assert names(swarm) == ["a.v2", "a.v4", "foreign"]
 
 
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_no_command_shows_a_value(swarm: PrivateSwarm, manage: Manage, canary: Canary, is_broken: bool) -> None:
+    """Each command in each form, where all is well and where nothing is; the canaries are looked for at the end."""
+    manage.write(".env.schema", "# @required @sensitive @type=string(maxLength=3)\nA=\n\n# @sensitive @type=url\nB=\n")
+    manage.write(".env", f"A={canary()}$NOT_THERE{canary()}\nB='{canary()} #'\nC=\"{canary()}\n{canary()}\" #x\n")
+    manage("create-from-env")
+    manage("create-swarm")
+    if is_broken:
+        manage.write("secrets/a", canary())
+        manage.write("secrets/b", canary().encode("utf-16"))
+        manage.write(".env", f"A={canary()}\nB='{canary()}\n{canary()}\n")
+        manage.write(
+            "compose.yaml", f"services:\n  a:\n    environment: [A={canary()}, '{canary()}']\n    {canary()}: [\n"
+        )
+    for command in (
+        "create-from-env --force",
+        "generate",
+        "create-swarm",
+        "list",
+        "validate",
+        "diff",
+        "prune",
+        "doctor",
+    ):
+        for more in ([], ["--json"], ["-v"], ["-v", "--json"], ["--help"]):
+            end = manage(*command.split(), *more)
+            assert end.code in (0, 1, 111), (command, end)
+
+
 @pytest.mark.slow
 def test_five_hundred_secrets_are_quick(swarm: PrivateSwarm, manage: Manage, tmp_path: Path) -> None:
     """Five times as fast as a shell loop over the Docker client; a second run takes under 3 s."""

@@ -5,7 +5,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from host import Canary, Manage, manage, private_swarm, swarm
+from host import Canary, Manage, PrivateSwarm, manage, private_swarm, swarm
 
 __all__ = ["manage", "private_swarm", "swarm"]
 
@@ -150,13 +150,42 @@ secrets:
     (manage.folder / "secrets").chmod(0o700)
     (manage.folder / "secrets/here").chmod(0o600)
 
-    found = findings(manage)
+    expected = [("undefined", "one"), ("missing", "one"), ("user", "two")]
+    assert [(item["kind"], item["where"]) for item in findings(manage)] == expected
+    os.chown(manage.folder / "secrets/here", 1000, -1)
+    assert [(item["kind"], item["where"]) for item in findings(manage)] == expected[:2]
 
-    assert [(item["kind"], item["where"]) for item in found] == [
-        ("undefined", "one"),
-        ("missing", "one"),
-        ("user", "two"),
-    ]
+
+@pytest.mark.engine
+def test_the_user_of_an_image_counts(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    folder = manage.write("image/Dockerfile", f"FROM {swarm.image()}\nUSER 1234\n").parent
+    swarm.docker("build", "--quiet", "--tag", "with-user", folder)
+    service = "services:\n  one:\n    image: with-user\n    secrets: [a]\nsecrets:\n  a:\n    file: ./secrets/a\n"
+    manage.write("compose.yaml", service)
+    manage.write(".env", f"A={canary()}\n")
+    manage("create-from-env")
+
+    assert [(item["kind"], item["where"]) for item in findings(manage)] == [("user", "one")]
+    assert manage("create-from-env", "--owner", "1234").code == 0
+    assert findings(manage, code=0) == []
+
+
+@pytest.mark.engine
+def test_the_swarm_is_held_against_files_and_services(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    manage.write(".env.schema", "# @required @sensitive\nA=\n\n# @required @sensitive\nB=\n")
+    manage.write(".env", f"A={canary()}\n")
+    manage("create-from-env")
+    manage("create-swarm")
+    for name in ("b.v1", "b.v2"):
+        labels = ["--label", "docker-secrets-shim.key=B", "--label", f"docker-secrets-shim.version={name[-1]}"]
+        swarm.docker("secret", "create", *labels, name, "-", stdin=b"x")
+    service = ["service", "create", "--detach", "--name", "s", "--replicas", "0", "--secret", "b.v1", swarm.image()]
+    swarm.docker(*service, "/busybox")
+    assert kinds(findings(manage)) == [("missing", "B")]
+    assert kinds(findings(manage, "--swarm")) == [("stale", "B")]
+
+    manage.write("secrets/a", canary())
+    assert kinds(findings(manage, "--swarm")) == [("drift", "A"), ("stale", "B")]
 
 
 def test_the_table_says_the_same(manage: Manage, canary: Canary) -> None:

@@ -1,23 +1,25 @@
 """`validate`: all findings at once, each with its repair; `--fix` repairs what is safe to."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim_host import inventory, options, report, swarm, validation
+from shim_host import inventory, options, report, validation
 from shim_host.errors import Ended
-from shim_host.validation import Finding
+from shim_host.validation import Finding, Subject
 from shim_host.vault import Vault
 
 if TYPE_CHECKING:
     from shim_host.compose import Project
+    from shim_host.swarm import SwarmSecret, SwarmService
 
 
 @click.command("validate")
 @click.option("--fix", is_flag=True, help="Repair what is safe to: modes, .gitignore, byte order marks, CR.")
-@click.option("--swarm", "asks_swarm", is_flag=True, help="Count what is in the Swarm as there.")
+@click.option("--swarm", "asks_swarm", is_flag=True, help="Look at the Swarm too: what is there, and what is stale.")
 @click.option("--stack", default="", metavar="NAME", help="With --swarm: this stack's secrets.")
 @click.option(
     "--file",
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--env-file", type=click.Path(path_type=Path), default=".env", show_default=True, metavar="FILE")
 @options.secrets_dir
 @options.schema
+@options.salt
 @options.as_json
 @options.dry_run
 @options.no_questions
@@ -41,6 +44,7 @@ def validate(
     env_file: Path,
     secrets_dir: Path,
     schema_path: Path | None,
+    salt: bytes,
     is_json: bool,
     dry_run: bool,
 ) -> int:
@@ -57,18 +61,15 @@ def validate(
 
     \b
     With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
-      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused
+      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, drift, stale
     """
     schema = options.read_schema(schema_path)
     store = Vault(secrets_dir)
-    in_swarm: frozenset[str] = frozenset()
-    if asks_swarm:
-        answer = inventory.ask_swarm(lambda engine: swarm.newest(engine.secrets(), stack))
-        in_swarm = frozenset(answer or ())
     project = inventory.compose_project(compose_file)
     env = inventory.env_values(env_file, os.environ)
     users = image_users(project) if project is not None else {}
-    found = validation.findings(validation.subject_of(store, schema, env_file, env, project, users, in_swarm))
+    subject = validation.subject_of(store, schema, env_file, env, project, users)
+    found = with_swarm(subject, stack, salt) if asks_swarm else validation.findings(subject)
     fixed = repaired(store, found, dry_run) if fix else []
     give(found, fixed, is_json)
     left = len(found) - len(fixed)
@@ -76,6 +77,51 @@ def validate(
     if left and not fix and any(finding.repair for finding in found):
         report.say("hint: --fix repairs those marked with *")
     return 1 if left or (dry_run and found) else 0
+
+
+def with_swarm(subject: Subject, stack: str, salt: bytes) -> list[Finding]:
+    """Return all findings when what the Swarm holds counts, and what is old there is a finding too."""
+    from shim_host import swarm
+
+    answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()))
+    secrets, services = answer or ([], [])
+    newest = swarm.newest(secrets, stack)
+    found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
+    return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest)]
+
+
+def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", salt: bytes) -> list[Finding]:
+    """Return the keys of which the Swarm's newest version is not what the files hold."""
+    from shim_host import deployment
+
+    mark = deployment.salt_mark(salt)
+    values = {
+        key: entry.value
+        for key, entry in validation.entries_by_key(subject).items()
+        if key in newest and newest[key].salt == mark
+    }
+    found = deployment.fingerprints(values, salt)
+    return [
+        Finding("drift", key, newest[key].name, "holds another value than the file", f"manage-secrets rotate {key}")
+        for key in values
+        if found[key] != newest[key].fingerprint
+    ]
+
+
+def stale(
+    secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]", newest: "Mapping[str, SwarmSecret]"
+) -> list[Finding]:
+    """Return the services that still mount a version that is not the newest."""
+    by_id = {secret.id: secret for secret in secrets if secret.key}
+    found = []
+    for service in services:
+        for secret in (by_id[secret_id] for secret_id in service.mounts if secret_id in by_id):
+            latest = newest.get(secret.key)
+            if latest is not None and latest.stack == secret.stack and latest.version > secret.version:
+                message = f"mounts {secret.name}, and {latest.name} is the newest"
+                hint = f"manage-secrets rotate --resume, or name {latest.name} in the stack file"
+                found.append(Finding("stale", secret.key, service.name, message, hint))
+    return found
 
 
 def image_users(project: "Project") -> dict[str, str]:

@@ -39,7 +39,7 @@ class Subject(NamedTuple):
     env: Mapping[str, Secret]
     project: "Project | None"
     image_users: Mapping[str, str]  # by service, where the image is known
-    in_swarm: frozenset[str]
+    in_swarm: frozenset[str] = frozenset()  # keys that need no file here
 
 
 def subject_of(
@@ -49,7 +49,6 @@ def subject_of(
     env: Mapping[str, Secret],
     project: "Project | None",
     image_users: Mapping[str, str],
-    in_swarm: frozenset[str],
 ) -> Subject:
     """Return what is to be looked at; a file that cannot be read is a finding, not the end."""
     entries: dict[str, Entry] = {}
@@ -62,14 +61,13 @@ def subject_of(
         else:
             if entry is not None:
                 entries[name] = entry
-    return Subject(store, entries, unreadable, schema, env_file, env, project, image_users, in_swarm)
+    return Subject(store, entries, unreadable, schema, env_file, env, project, image_users)
 
 
 def findings(subject: Subject) -> list[Finding]:
     """Return everything that is wrong, the schema's keys first."""
-    known = [*(subject.schema.keys if subject.schema else ()), *subject.env]
-    keys = names.keys_of(subject.entries, known)
-    by_key = {key: subject.entries[name] for name, key in keys.items() if key}
+    keys = _keys(subject)
+    by_key = entries_by_key(subject)
     found = [
         *_of_keys(subject, by_key),
         *_of_names(subject, keys),
@@ -82,6 +80,15 @@ def findings(subject: Subject) -> list[Finding]:
     if subject.schema is not None:
         found += _unused(subject, by_key, subject.schema)
     return found
+
+
+def entries_by_key(subject: Subject) -> dict[str, Entry]:
+    """Return the secret files by their keys."""
+    return {key: subject.entries[name] for name, key in _keys(subject).items() if key}
+
+
+def _keys(subject: Subject) -> dict[str, str]:
+    return names.keys_of(subject.entries, [*(subject.schema.keys if subject.schema else ()), *subject.env])
 
 
 def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]:
