@@ -4,7 +4,7 @@
 PROGRAM=${0##*/}
 # shellcheck disable=SC2034  # read by the scripts that source this file
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/docker-secrets-shim
+CACHE=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/docker-secrets-shim
 
 say() { printf '%s: %s\n' "$PROGRAM" "$*" >&2; }
 # The world is not as it must be; the caller may mend it and try again.
