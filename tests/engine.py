@@ -1,7 +1,7 @@
 """A real Docker engine, for the tests that ask for one by name.
 
-The only way to an engine is `require_engine()`: without one a test is skipped with the reason, and in CI (`CI` is set) it
-fails, as does every other test that skips. Containers carry this run's name and are removed with their test; a secret
+The only way to an engine is `require_engine()`: without one a test is skipped with the reason, and with `CI` set it
+fails, as does any test marked `engine` that skips. Containers carry this run's name and are removed with their test; a secret
 that was mounted is looked for in all that the engine keeps: logs, and what `docker inspect` shows.
 """
 
@@ -35,10 +35,10 @@ def unavailable(reason: str) -> NoReturn:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Count a skipped test as failed in CI: what cannot run there is not known to work."""
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Count a skipped test of the engine as failed in CI: what cannot run there is not known to work."""
     report = yield
-    if IS_CI and report.skipped and not hasattr(report, "wasxfail"):
+    if IS_CI and report.skipped and item.get_closest_marker("engine") and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"skipped, and this is CI: {reason}"
