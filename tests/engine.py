@@ -1,8 +1,8 @@
 """A real Docker engine, for the tests that ask for one by name.
 
 The only way to an engine is `require_engine()`: without one a test is skipped with the reason, and with `CI` set it
-fails, as does any test marked `engine` that skips. Containers carry this run's name and are removed with their test; a secret
-that was mounted is looked for in all that the engine keeps: logs, and what `docker inspect` shows.
+fails, as does any test marked `engine` that skips. Containers carry this run's name and are removed with their test;
+a secret that was mounted is looked for in all that the engine keeps: logs, and what `docker inspect` shows.
 """
 
 import json
