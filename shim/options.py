@@ -66,6 +66,7 @@ STAYING = (
 SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
 
 _SEPARATORS = {LIST: ",", PATHS: ":", LINES: "\n"}
+_OF_KEYS = ("file-key", "only", "require")
 _CHOICES = {"prefer": ("file", "env"), "log": ("text", "json")}
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
@@ -151,6 +152,10 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         options.staying = read_staying(options, wrong)
         options.init = options.init or _asks_to_stay(options)
     if wrong:
+        if options.log:
+            from shim import stderr
+
+            stderr.use_json(options.log == "json")
         raise Refused(wrong)
     return options
 
@@ -236,10 +241,17 @@ def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breac
         parts = [part.strip() if kind is LIST else part for part in text.split(_SEPARATORS[kind])]
         given = getattr(options, _field(name))
         setattr(options, _field(name), [*given, *(part for part in parts if part)])
+        if name in _OF_KEYS:
+            from shim.secret import is_key
+
+            if not all(is_key(part) for part in parts if part):
+                # What stands there may be a value: it is not repeated.
+                wrong.append(Breach("", f"{shown} takes names of variables", "write KEY,KEY: A-Z, 0-9 and _ alone"))
 
 
 def _flag_shown(text: str) -> str:
-    return text.partition("=")[0][:40]  # what stands behind "=" may be a value that ended up in the wrong place
+    # What stands behind "=", or behind one letter, may be a value that ended up in the wrong place.
+    return text.partition("=")[0][:40] if text.startswith("--") else text[:2]
 
 
 def _nearest(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 
 from shim import __version__, kernel
 from shim.errors import Breach, Refused, Unreadable
@@ -225,7 +224,7 @@ def _install(folder: bytes) -> int:
 
 def _own_program() -> bytes:
     if kernel.IS_FROZEN:
-        for path in ("/proc/self/exe", sys.executable):
+        for path in (b"/proc/self/exe", kernel.argv[0]):
             try:
                 with open(path, "rb") as file:
                     return file.read()
