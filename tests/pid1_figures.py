@@ -1,0 +1,95 @@
+"""Figures of inits: memory, time to start, time from signal to service, wake-ups. Measured in one interleaved run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pid1 import Init, children_of, running, until
+from pid1_behaviours import wake_ups
+
+ROUNDS = int(os.environ.get("PID1_ROUNDS", "200"))
+IDLE_SECONDS = float(os.environ.get("PID1_IDLE_SECONDS", "3"))
+
+
+def memory(init: Init, service: str) -> tuple[int, int, int]:
+    """Return kB resident, private, and private and written to, once the service has settled."""
+    with running(init.argv(service, "plain")) as run:
+        assert run.line() == "ready"
+        time.sleep(0.6)
+        fields = {}
+        for line in Path(f"/proc/{run.pid}/smaps_rollup").read_text().splitlines()[1:]:
+            name, _, rest = line.partition(":")
+            fields[name] = int(rest.split()[0])
+    return fields["Rss"], fields["Private_Clean"] + fields["Private_Dirty"], fields["Private_Dirty"]
+
+
+def start_milliseconds(commands: dict[str, list[str]], rounds: int = ROUNDS) -> dict[str, float]:
+    """Return how long each takes from exec to the end of a service that does nothing: the median of *rounds*."""
+    taken: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, command in commands.items():
+            begun = time.perf_counter()
+            pid = os.posix_spawnp(command[0], command, {"PATH": os.defpath})
+            os.waitpid(pid, 0)
+            taken[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(times) * 1000 for name, times in taken.items()}
+
+
+def forwarding_microseconds(inits: list[Init], service: str, rounds: int = ROUNDS) -> dict[str, float]:
+    """Return how long a signal takes to the service and back to us, less what it takes without an init (medians)."""
+    taken: dict[str, list[float]] = {}
+    for init in inits:
+        with running(init.argv(service, "signals")) as run:
+            assert run.line() == "ready"
+            found: list[int] = []
+
+            def is_there(parent: int = run.pid, found: list[int] = found) -> bool:
+                found[:] = [pid for pid in _below(parent) if Path(f"/proc/{pid}/comm").read_text() == "service\n"]
+                return bool(found)
+
+            assert until(is_there)
+            taken[init.name] = _round_trips(lambda pid=run.pid: os.kill(pid, signal.SIGUSR1), run.line, rounds)  # type: ignore[misc]
+            direct = _round_trips(lambda pid=found[0]: os.kill(pid, signal.SIGUSR1), run.line, rounds)  # type: ignore[misc]
+            less = statistics.median(direct)
+            taken[init.name] = [statistics.median(taken[init.name]) - less]
+    return {name: times[0] * 1e6 for name, times in taken.items()}
+
+
+def _below(pid: int) -> list[int]:
+    found = children_of(pid)
+    for child in list(found):
+        found += _below(child)
+    return found
+
+
+def _round_trips(send: Callable[[], None], line: Callable[[], str], rounds: int) -> list[float]:
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        send()
+        line()
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def figures(inits: list[Init], service: str) -> list[str]:
+    """Return the lines of the page's second table."""
+    names = [init.name for init in inits]
+    plain = [init for init in inits if init.name != "s6"]
+    starts = start_milliseconds({init.name: init.argv("/bin/true") for init in plain})
+    forwards = forwarding_microseconds(inits, service)
+    lines = ["| Figures, from one run | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    sizes = {init.name: memory(init, service) for init in inits}
+    for place, title in enumerate(("resident, kB", "private, kB", "written to, kB")):
+        lines.append(f"| {title} | " + " | ".join(str(sizes[name][place]) for name in names) + " |")
+    start = [f"{starts[name]:.1f}" if name in starts else "–" for name in names]
+    lines.append("| start and end of `true`, ms | " + " | ".join(start) + " |")
+    lines.append("| a signal's way through it, µs | " + " | ".join(f"{forwards[name]:.0f}" for name in names) + " |")
+    idle = [str(wake_ups(init, service, IDLE_SECONDS)) for init in inits]
+    lines.append(f"| system calls in {IDLE_SECONDS:.0f} idle seconds | " + " | ".join(idle) + " |")
+    return lines
