@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import click
 
-from shim_host import compose, envfile, images, migrate, migrate_check, options, report, vault
+from shim_host import compose, envfile, images, migrate_check, options, report, vault
 from shim_host.compose import Project
 from shim_host.compose_dotenv import Malformed, Warned
 from shim_host.errors import Ended, Failed, Refused, failed_file
 from shim_host.images import ImageConfig
-from shim_host.migrate import Plan, Wishes, make_plan
-from shim_host.migrate_files import NewFile, ShimSource, new_files
+from shim_host.migrate import make_plan
+from shim_host.migrate_files import new_files
+from shim_host.migration import NewFile, Plan, ShimSource, Wishes, compose_path, image_of
 from shim_host.vault import Vault
 
 CREATED, UNCHANGED, REPLACED = "created", "unchanged", "replaced"
@@ -88,7 +89,7 @@ def command(
         raise Refused(project.warnings[0], *project.warnings[1:], "set the variable it needs, or mend the reference")
     env_path, env_data, warned = read_env_file(project, env_file, environ)
     plan = plan_for(project, env_path, env_data, warned, schema_path, secrets_dir, secret, public, image_config)
-    source = ShimSource(migrate.compose_path(program, project.folder) if program else "", shim_image)
+    source = ShimSource(compose_path(program, project.folder) if program else "", shim_image)
     if program is not None and not program.is_file():
         raise Refused(f"there is no shim at {program}", "scripts/shim-binary builds one, or leave --shim out")
     results = new_files(plan, source, new_path, env_path)
@@ -166,11 +167,11 @@ def plan_for(
     schema = options.read_schema(schema_path or (place if place.exists() else None))
     wishes = Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
     known: dict[str, ImageConfig] = {}
-    wanted = {migrate.image_of(service, project) for service in project.services.values()}
+    wanted = {image_of(service, project) for service in project.services.values()}
     if image_config is not None:
         given = images.read_configs(image_config)
         for service in project.services.values():
-            name = migrate.image_of(service, project)
+            name = image_of(service, project)
             found = images.find(given, name) or given.get(service.name)
             if found is not None:
                 known[name] = found

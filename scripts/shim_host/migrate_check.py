@@ -8,8 +8,8 @@ from typing import Any
 from shim_host import compose, images
 from shim_host.compose import Project, SecretUse, Service
 from shim_host.errors import Failed, Refused
-from shim_host.migrate import IMAGE, SHIM, Moved, Plan
-from shim_host.migrate_files import SHIM_PATH
+from shim_host.migrate_compose import SHIM_PATH
+from shim_host.migration import IMAGE, SHIM, Moved, Plan
 
 
 def composed(
