@@ -5,7 +5,8 @@ import select
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,46 +155,51 @@ def _bytes_gzipped(path: Path) -> int:
 
 
 def resident(program: Program) -> Row:
-    """Return the KiB that stay in memory while the program waits for its child: all (RSS), and its own alone."""
+    """Return the KiB that stay in memory while the program waits for its child: all (RSS), and its own alone.
+
+    Two of them run, as two containers of one image do: what both map from the same file counts as shared.
+    """
     if program.missing:
         return {**program.row, "missing": program.missing}
-    with subprocess.Popen(
-        program.argv, env=dict(program.environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
+    with _waiting(program) as process, _waiting(program) as other:
+        words = _started(process) or _started(other)
+        if words:
+            return {**program.row, "missing": FAILS + words}
         try:
-            if process.stdout.readline() != b"started\n":
-                words = process.stderr.readline().decode(errors="replace").strip()
-                return {**program.row, "missing": FAILS + (words or "its child was not started")}
-            _until(lambda: _fields(process.pid, "status")["State"].startswith("S"))
-            memory = _fields(process.pid, "smaps_rollup")
+            kib = _at_rest(process.pid)
         except PermissionError:
             return {**program.row, "missing": "only root may look at its memory"}
+    return {**program.row, "rss_kib": kib["Rss"], "private_kib": kib["Private_Clean"] + kib["Private_Dirty"]}
+
+
+@contextmanager
+def _waiting(program: Program) -> Iterator["subprocess.Popen[bytes]"]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(program.argv, env=dict(program.environment), stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
         finally:
             process.terminate()
-    kib = {name: int(value.split()[0]) for name, value in memory.items() if value.endswith(" kB")}
-    return {
-        **program.row,
-        "rss_kib": kib["Rss"],
-        "private_kib": kib["Private_Clean"] + kib["Private_Dirty"],
-    }
 
 
-def _fields(pid: int, name: str) -> dict[str, str]:
-    fields = {}
-    for line in Path(f"/proc/{pid}/{name}").read_text().splitlines():
-        field, colon, value = line.partition(":")
-        if colon:
-            fields[field] = value.strip()
-    return fields
+def _started(process: "subprocess.Popen[bytes]") -> str:
+    """Wait until the child says that it has started; return "", or what went wrong."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    if process.stdout.readline() == b"started\n":
+        return ""
+    return process.stderr.readline().decode(errors="replace").strip() or "its child was not started"
 
 
-def _until(is_so: Callable[[], bool]) -> None:
-    """Wait until the child has gone to sleep; there is no event for it, so look again a hundred times a second."""
-    poll = select.poll()
-    for _ in range(500):
-        if is_so():
-            return
-        poll.poll(10)
-    raise TimeoutError("it does not come to rest")
+def _at_rest(pid: int) -> dict[str, int]:
+    """Return the process's memory once it sleeps and stays the same; no event tells, so look again and again."""
+    before: dict[str, int] = {}
+    for _ in range(100):
+        with Path(f"/proc/{pid}/smaps_rollup").open() as file:
+            fields = [line.split() for line in file if line.endswith(" kB\n")]
+        now = {name.rstrip(":"): int(kib) for name, kib, _ in fields}
+        if now == before and "(sleeping)" in Path(f"/proc/{pid}/status").read_text():
+            return now
+        before = now
+        select.poll().poll(100)
+    raise TimeoutError(f"process {pid} does not come to rest")

@@ -149,7 +149,7 @@ def page(results: Row) -> str:
                 for row in results["sizes"]
             ),
         ),
-        "## Memory while the service runs, in MiB\n",
+        "## Memory while the service runs, two containers of one image, in MiB\n",
         _table(
             ("", "resident", "private"),
             (
