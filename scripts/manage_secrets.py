@@ -17,7 +17,7 @@ from shim import __version__
 # Command: where it is in shim_host, and its line in --help.
 COMMANDS = {
     "create-from-env": ("commands_env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
-    "generate": ("commands_env:generate", "Make new values as the schema says, into ./secrets."),
+    "generate": ("commands_generate:generate", "Make new values as the schema says, into ./secrets."),
     "export": ("commands_export:export_command", "Write an encrypted backup of the secrets."),
     "import": ("commands_import:import_command", "Put the secrets of a backup back into ./secrets."),
     "create-swarm": ("commands_swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),

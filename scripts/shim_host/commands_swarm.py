@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from shim.secret import Secret
-from shim_host import commands_env, deployment, envfile, inventory, names, options, report, swarm
+from shim_host import commands_env, deployment, envfile, filing, inventory, names, options, report, swarm
 from shim_host.deployment import CHANGED, CREATED, UNCHANGED, Step, Wanted
 from shim_host.errors import Ended, Refused
 from shim_host.swarm import SwarmSecret
@@ -101,7 +101,7 @@ def values_of_env_file(
     read = commands_env.read_env_file(path, dialect, use)
     chosen, left = commands_env.choose(read.values, schema, takes_all)
     commands_env.settle_use(path, read, chosen)
-    commands_env.say_warnings(path, [item for item in read.warnings if not item.key or item.key in chosen], left)
+    filing.say_warnings(path, [item for item in read.warnings if not item.key or item.key in chosen], left)
     file_names = names.file_names([*(schema.keys if schema else ()), *chosen])
     return {key: (file_names[key], value) for key, value in chosen.items()}
 
