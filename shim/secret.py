@@ -311,14 +311,14 @@ def shown_path(path: bytes) -> str:
     """Return *path* for a message, or words in its place: somebody may have set a `KEY_FILE` to the value itself."""
     if not path.startswith((b"/", b"./", b"../")) or len(path) > 512:
         return "the path it names"
-    if path.startswith(b"/") and b"/" in path[1:]:
+    if path.startswith(b"/"):
         try:
             from posix import stat
         except ImportError:  # the host side runs on Windows too
             from os import stat
 
         try:
-            stat(path[: path.index(b"/", 1)] + b"/")
+            stat(b"/" + path.split(b"/", 2)[1])
         except OSError:
             return "the path it names"
     return printable(path.decode("utf-8", "surrogateescape"))

@@ -1,0 +1,106 @@
+"""The walls between the two sides, and what is loaded on the way to exec."""
+
+import ast
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, Shim
+
+CONTAINER = sorted((REPOSITORY / "shim").glob("*.py"))
+HOST = sorted((REPOSITORY / "scripts").rglob("*.py"))
+SHARED = {"shim.schema", "shim.secret", "shim.errors"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield every module that the file imports, anywhere; `from a import b` as `a.b` where that is a module of ours."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_ours = (REPOSITORY / (inner.replace(".", "/") + ".py")).exists()
+                yield inner if is_ours else node.module
+
+
+def roots(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", CONTAINER, ids=lambda path: path.name)
+def test_the_container_side_needs_the_standard_library_alone(path: Path) -> None:
+    assert roots(path) <= {*sys.stdlib_module_names, "shim", "_kernel"}
+
+
+@pytest.mark.parametrize("path", HOST, ids=lambda path: path.name)
+def test_the_host_shares_three_modules(path: Path) -> None:
+    """What a secret is, what a service needs, and the errors these raise; the version is everybody's."""
+    assert {name for name in imports(path) if name.split(".")[0] == "shim"} <= SHARED | {"shim"}
+
+
+def test_one_room_knows_docker_and_one_knows_dotenv() -> None:
+    assert {path.name for path in HOST if "docker" in roots(path)} <= {"swarm.py"}
+    assert {path.name for path in HOST if "dotenv" in roots(path)} <= {"envfile.py"}
+
+
+@pytest.mark.parametrize("name", ["rotation.py", "audit.py"])
+def test_who_decides_does_no_io(name: str) -> None:
+    for path in (REPOSITORY / "scripts" / "shim_host").glob(name):
+        forbidden = {"os", "io", "subprocess", "socket", "pathlib", "shutil", "docker", "urllib", "tempfile"}
+        assert not roots(path) & forbidden
+
+
+def test_no_script_hides_a_library() -> None:
+    """`python scripts/manage_secrets.py` puts its folder first on the path."""
+    hidden = {"secrets", "dotenv", "docker", "token", *sys.stdlib_module_names}
+
+    assert not {path.stem for path in (REPOSITORY / "scripts").glob("*.py")} & hidden
+
+
+# What is loaded between exec and exec. One `import signal` would cost as much as the whole shim.
+ROOMS = "errors kernel options main sources secret resolve environment launch"
+
+
+def test_nothing_slow_is_loaded_on_the_way_to_exec(tmp_path: Path) -> None:
+    """The rooms that `sys.modules` holds at the moment of execve, for a start with secrets."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "key").write_text("v")
+    (tmp_path / "look.py").write_text(
+        "import os, sys\nfrom shim import kernel\n"
+        "def execve(*_):\n    os.write(1, ' '.join(sys.modules).encode())\n    os._exit(0)\n"
+        "kernel.execve = execve\nkernel.argv[:] = [b'shim', b'--', b'true']\nfrom shim import main\nmain.run()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "look.py")],
+        env={"SHIM_SECRETS_DIR": str(tmp_path / "root"), "PATH": "/usr/bin:/bin"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {name.removeprefix("shim.") for name in done.stdout.split() if name.startswith("shim.")}
+    assert loaded - {"kernel_unfrozen"} == set(ROOMS.split())
+
+
+def test_a_frozen_start_needs_nothing_of_the_archive(frozen: Shim) -> None:
+    """The way to exec, with and without a schema, is in the start code: cut off what stands behind it, and it runs."""
+    whole = Path(frozen.command[0]).read_bytes()
+    cookie = whole.rindex(b"MEI\014\013\012\013\016")
+    (length,) = struct.unpack_from("!I", whole, cookie + 8)
+    bare = frozen.folder / "bare"
+    bare.write_bytes(whole[: len(whole) - length])
+    bare.chmod(0o755)
+    frozen.command = [str(bare)]
+    (frozen.folder / "s").write_text('# @type=bytes(2, hex)\nA=\n# @type=json\nB=\n# @composed="${A|url}"\nC=\n')
+
+    assert frozen.child(a="ffff", b="{}").env["A"] == "ffff"
+    assert frozen.child("--schema", "s").env["C"] == "ffff"
+    assert frozen.child("--user", "12345:12345" if os.getuid() == 0 else str(os.getuid())).env["B"] == "{}"
+    end = frozen("--require", "D", "true")
+    assert (end.code, len(end.errors)) == (100, 1)
+    assert subprocess.run([bare, "explain"], capture_output=True, check=False).returncode == 111  # that does need it
