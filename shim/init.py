@@ -28,6 +28,7 @@ _FROM_THE_TERMINAL = (TSTP, TTIN, TTOU)
 _WNOHANG, _WUNTRACED = 1, 2
 _EPERM, _ESRCH, _EAGAIN = 1, 3, 11
 _USUAL_GRACE_SECONDS = 10.0  # where we stop something ourselves and nobody said how long it may take: the engines' own
+_READER_SECONDS = 1.0
 # A service that is still there by then is likely to stay, and what only its start needed is given back: once, and for
 # nothing when it is over before.
 _SETTLED_SECONDS = 0.2
@@ -61,27 +62,6 @@ def run_before(plan: "Plan", environment: list[bytes]) -> int:
 
 class Init:
     """The service's parent, from before its start to after its end."""
-
-    __slots__ = (
-        "_birth",
-        "_code",
-        "_delivered",
-        "_environ",
-        "_events",
-        "_extras",
-        "_has_children",
-        "_has_terminal",
-        "_kept",
-        "_options",
-        "_outputs",
-        "_own_group",
-        "_own_pid",
-        "_pid",
-        "_plan",
-        "_started_at",
-        "_staying",
-        "_stopped_by",
-    )
 
     def __init__(self, plan: "Plan", environ: list[bytes]) -> None:
         if plan.options.staying is None:
@@ -144,8 +124,7 @@ class Init:
 
     def leave(self) -> None:
         """Give the terminal back, and remove the private copies of values."""
-        for extra in self._extras:
-            extra.end()
+        self._end_extras()
         if self._delivered is not None:
             self._delivered.undo()
 
@@ -244,10 +223,9 @@ class Init:
         is_finishing = False
         while True:
             if self._code >= 0 and not (self._options.wait_all and self._started_at and self._has_children):
-                for extra in self._extras:
-                    if not is_finishing:
-                        extra.finish()
-                is_finishing = True
+                if not is_finishing:
+                    is_finishing = True
+                    self._finish()
                 if not any(extra.is_busy() for extra in self._extras):
                     return self._code
             signal = self._events.next_signal()
@@ -256,6 +234,17 @@ class Init:
             self._take(signal)
             if is_finishing and signal[0] in _STOPPING:
                 return self._code  # who reads the output is too slow
+
+    def _finish(self) -> None:
+        """Write what the child has left to write; once we are to stop, no reader can hold us up for long."""
+        for extra in self._extras:
+            extra.finish()
+        if self._stopped_by:
+            self._events.after(_READER_SECONDS, "reader", self._end_extras)
+
+    def _end_extras(self) -> None:
+        for extra in self._extras:
+            extra.end()
 
     def _take(self, signal: "Signal") -> None:
         number, code, sender, _, _, value = signal

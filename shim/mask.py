@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Shorter forms than these would hit unrelated text; the value itself is looked for however short it is.
 _MIN_LINE_BYTES = 8
+_MIN_ENCODED_BYTES = 4
 _MIN_BASE64_BYTES = 6
 _BASE64_LINES = (76, 64)  # base64(1) and MIME; PEM
 
@@ -67,6 +68,17 @@ def _json_forms(value: bytes) -> "Iterator[bytes]":
         escaped = escaped.replace(long, short)
     yield escaped
     yield escaped.replace(b"/", b"\\/")
+    yield "".join(map(_ascii, escaped.decode("utf-8"))).encode("ascii")
+
+
+def _ascii(character: str) -> str:
+    code = ord(character)
+    if code < 0x80:
+        return character
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000  # as UTF-16 writes it: RFC 8259, 7
+    return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"
 
 
 def percent_encoded(value: bytes, plain: bytes) -> "Iterator[bytes]":
@@ -80,6 +92,8 @@ def percent_encoded(value: bytes, plain: bytes) -> "Iterator[bytes]":
 
 def base64_forms(value: bytes) -> "Iterator[bytes]":
     """Yield what stands for *value* in base64, alone, in front of a line end, or anywhere in a longer text."""
+    if len(value) < _MIN_ENCODED_BYTES:
+        return
     for text in (value, value + b"\n"):
         whole = b2a_base64(text, newline=False)
         for form in (whole, whole.rstrip(b"=")):
