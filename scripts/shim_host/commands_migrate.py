@@ -2,47 +2,44 @@
 
 import difflib
 import os
-import stat
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-from shim_host import compose, envfile, images, migrate_check, options, report, vault
+from shim_host import compose, envfile, images, migrate_check, options, report
 from shim_host.compose import Project
 from shim_host.compose_dotenv import Malformed, Warned
-from shim_host.errors import Ended, Failed, Refused, failed_file
+from shim_host.errors import Failed, Refused, failed_file
 from shim_host.images import ImageConfig
 from shim_host.migrate import make_plan
 from shim_host.migrate_files import new_files
+from shim_host.migrate_write import REPLACED, UNCHANGED, Written, named_files, outputs, secrets_to_write, verify, write
 from shim_host.migration import NewFile, Plan, ShimSource, Wishes, compose_path, image_of
 from shim_host.vault import Vault
 
-CREATED, UNCHANGED, REPLACED = "created", "unchanged", "replaced"
-
-
-class Written(NamedTuple):
-    """A file of the result, and what is to happen with it."""
-
-    path: Path
-    data: bytes
-    mode: int  # the old file's
-    state: str
+_A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command("migrate")
-@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--file", "-f", "more_files", multiple=True, type=click.Path(path_type=Path), help="A Compose file.")
+@click.argument("files", nargs=-1, type=_A_FILE)
+@click.option("--file", "-f", "more_files", multiple=True, type=_A_FILE, metavar="FILE", help="A Compose file.")
 @click.option(
-    "--env-file", type=click.Path(path_type=Path), help="The project's .env.  [default: beside the first file]"
+    "--env-file", type=_A_FILE, metavar="FILE", help="The project's .env.  [default: the one beside the first file]"
 )
-@click.option("--image-config", type=click.Path(path_type=Path), help="What docker image inspect prints, as a file.")
+@click.option("--image-config", type=_A_FILE, metavar="FILE", help="What docker image inspect printed.")
 @click.option(
-    "--shim", "program", type=click.Path(path_type=Path), help="Mount this shim instead of a volume from its image."
+    "--shim", "program", type=_A_FILE, metavar="FILE", help="Mount this shim, instead of a volume from its image."
 )
-@click.option("--shim-image", default="docker-secrets-shim", show_default=True, help="The image that brings the shim.")
+@click.option(
+    "--shim-image",
+    default="docker-secrets-shim",
+    show_default=True,
+    metavar="IMAGE",
+    help="The image that brings the shim.",
+)
 @click.option("--secret", "secret", multiple=True, metavar="KEY", help="This is a secret, whatever its name says.")
 @click.option("--public", "public", multiple=True, metavar="KEY", help="This is no secret, whatever its name says.")
 @click.option("--force", is_flag=True, help="Replace new files of an earlier run, and secrets with other values.")
@@ -90,8 +87,6 @@ def command(
     env_path, env_data, warned = read_env_file(project, env_file, environ)
     plan = plan_for(project, env_path, env_data, warned, schema_path, secrets_dir, secret, public, image_config)
     source = ShimSource(compose_path(program, project.folder) if program else "", shim_image)
-    if program is not None and not program.is_file():
-        raise Refused(f"there is no shim at {program}", "scripts/shim-binary builds one, or leave --shim out")
     results = new_files(plan, source, new_path, env_path)
     before = migrate_check.composed(chosen, env_file, project.folder, environ)
     if before is None:
@@ -110,13 +105,7 @@ def command(
     values = secrets_to_write(plan, Vault(secrets_dir), force)
     announce(plan, written, values, dry_run)
     if not dry_run:
-        replaced = [str(item.path) for item in written if item.state == REPLACED]
-        question = (
-            f"replace {', '.join(replaced)}?"
-            if replaced
-            else f"write {len(written)} file(s) and {len(values)} secret(s)?"
-        )
-        report.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))
+        ask(written, values, yes)
         write(plan, written, values, Vault(secrets_dir), env_path)
         verify(plan, results, chosen, env_path, before, environ, written)
         say_what_is_next(results, project, chosen)
@@ -244,47 +233,6 @@ def give(document: Mapping[str, Any], is_json: bool) -> None:
         report.give_json(document)
 
 
-def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
-    """Return what is to happen with each new file.
-
-    Raises:
-        Refused: one is there with another content, and nobody said --force.
-    """
-    written = []
-    for file in results:
-        data = file.text.encode("utf-8", "surrogateescape")
-        state = CREATED
-        if file.new.exists() or file.new.is_symlink():
-            is_same = not file.new.is_symlink() and file.new.read_bytes() == data
-            state = UNCHANGED if is_same else REPLACED
-        written.append(Written(file.new, data, stat.S_IMODE(file.old.stat().st_mode), state))
-    there = [str(item.path) for item in written if item.state == REPLACED]
-    if there and not force:
-        raise Refused(f"already there, and different: {', '.join(there)}", "look at it, then remove it or add --force")
-    return written
-
-
-def secrets_to_write(plan: Plan, store: Vault, force: bool) -> dict[str, bytes]:
-    """Return the secret files that are new or change.
-
-    Raises:
-        Refused: a file holds another value, and nobody said --force.
-    """
-    todo, other = {}, []
-    for name, held in plan.held.items():
-        there = store.read(name)
-        if there is None or there.value != held.value:
-            todo[name] = held.value.reveal()
-        if there is not None and there.value != held.value:
-            other.append(store.shown(name))
-    if other and not force:
-        raise Refused(
-            f"these hold another value than the project has now: {', '.join(other)}",
-            "the services would see that one: remove the files, or replace them with --force",
-        )
-    return todo
-
-
 def announce(plan: Plan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
     """Say on stderr what will be done, and what a person must look at."""
     for service, key, message, hint in plan.findings:
@@ -296,80 +244,18 @@ def announce(plan: Plan, written: list[Written], values: Mapping[str, bytes], dr
     report.say(f"{len(values)} secret file(s) {will} written, {len(plan.held) - len(values)} unchanged")
 
 
-def write(plan: Plan, written: list[Written], values: Mapping[str, bytes], store: Vault, env_path: Path | None) -> None:
-    """Write secrets first, so that no Compose file ever names one that is missing."""
-    with store.writing() as writer:
-        for name, value in values.items():
-            writer.write(name, value)
-    lacking = vault.missing_gitignore_lines(plan.project.folder, store.path, env_path)
-    if lacking:
-        vault.add_gitignore_lines(plan.project.folder, lacking)
-        report.say(f".gitignore gets {' '.join(lacking)}")
-    for item in written:
-        if item.state != UNCHANGED:
-            write_file(item.path, item.data, item.mode)
-
-
-def write_file(path: Path, data: bytes, mode: int) -> None:
-    """Make *path* hold *data*, in one step.
+def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> None:
+    """Ask before anything is replaced; on a terminal, before anything is written.
 
     Raises:
-        Failed: the file system does not take it.
+        Refused: the answer is no, or nobody can answer.
     """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with open(os.open(unfinished, flags, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise failed_file("write", str(path), error) from None
-
-
-def verify(
-    plan: Plan,
-    results: Sequence[NewFile],
-    chosen: Sequence[Path],
-    env_path: Path | None,
-    before: Mapping[str, Any] | None,
-    environ: Mapping[str, str],
-    written: Sequence[Written],
-) -> None:
-    """Read the new files, here and with the real Compose, and compare what each service sees with what it saw.
-
-    Raises:
-        Refused: it is something else; what was written is taken back.
-    """
-    new = {file.old.absolute(): file.new for file in results}
-    files = [new.get(path.absolute(), path) for path in chosen or named_files(plan.project)]
-    env_file = new.get(env_path.absolute(), env_path) if env_path is not None else None
-    try:
-        read = compose.read_project(files, environ, [] if env_file is None else [env_file])
-        problem = migrate_check.differs(plan, read)
-        if not problem and before is not None:
-            after = migrate_check.composed(files, env_file, plan.project.folder, environ)
-            environments = migrate_check.environments
-            problem = migrate_check.differing_variable(plan, environments(before), environments(after or {}))
-        if problem:
-            hint = "a service that extends another one gets what changes there: write it out in the service itself"
-            raise Refused(f"the new files would change what a service sees: {problem}", hint)
-    except Ended:
-        for item in written:
-            if item.state == CREATED:
-                item.path.unlink(missing_ok=True)
-        report.say("the new files are removed again; the secret files stay")
-        raise
-    if before is not None:
-        report.say("docker compose config agrees: every service sees what it saw before")
-
-
-def named_files(project: Project) -> list[Path]:
-    """Return the files that Compose is given by default, without those that they include or extend."""
-    wanted = {path.absolute() for path in compose.default_files(project.folder, project.environ)}
-    return [document.path for document in project.documents if document.path.absolute() in wanted]
+    written = list(written)
+    replaced = [str(item.path) for item in written if item.state == REPLACED]
+    question = f"write {len(written)} file(s) and {len(values)} secret(s)?"
+    if replaced:
+        question = f"replace {', '.join(replaced)}?"
+    report.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))
 
 
 def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Sequence[Path]) -> None:
