@@ -19,8 +19,6 @@ POLLIN, POLLOUT, POLLERR, POLLHUP = 1, 4, 8, 16
 class Events:
     """What is waited for, and what is done when it comes."""
 
-    __slots__ = ("_actions", "_deadlines", "_masks", "_poll", "_signals")
-
     def __init__(self) -> None:
         self._actions: dict[int, Callable[[int], None]] = {}
         self._masks: dict[int, int] = {}

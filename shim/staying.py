@@ -15,17 +15,6 @@ _BLANKS = " \t\n"
 class Staying:
     """How to stay; an option that was not given has its default."""
 
-    __slots__ = (
-        "change_signal",
-        "exit_codes",
-        "grace_seconds",
-        "on_change",
-        "parent_death",
-        "pre",
-        "ready_descriptor",
-        "rewritten",
-    )
-
     def __init__(self) -> None:
         self.rewritten: dict[int, int] = {}  # signal -> what is sent instead; 0: nothing
         self.exit_codes: dict[int, int] = {}
