@@ -366,8 +366,13 @@ def test_a_program_that_is_being_written(frozen: Shim) -> None:
 
 @contextmanager
 def started(command: list[str], **settings: object) -> Iterator[subprocess.Popen[Any]]:
-    """Give the process; it does not outlive the test."""
-    process = subprocess.Popen(command, **settings)  # type: ignore[call-overload]
+    """Give the process; it does not outlive the test, and ignores nothing, wherever the tests run."""
+
+    def forget_ignored_signals() -> None:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, preexec_fn=forget_ignored_signals, **settings)  # type: ignore[call-overload]
     try:
         yield process
     finally:

@@ -435,6 +435,7 @@ def test_a_directory_where_a_file_belongs(shim: Shim) -> None:
         assert "Compose makes a directory" in end.stderr
 
 
+@pytest.mark.usefixtures("as_root")  # only root makes devices
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
 def test_what_would_wait_for_ever_is_refused(shim: Shim, kind: str) -> None:
     path = shim.root / "a"
@@ -447,8 +448,6 @@ def test_what_would_wait_for_ever_is_refused(shim: Shim, kind: str) -> None:
             listener.bind("a")
             os.chdir(here)
     else:
-        if os.getuid() != 0:
-            pytest.skip("only root makes devices")
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
 
     for end in (shim("true"), shim("true", env={"A_FILE": str(path)})):
@@ -582,10 +581,9 @@ def test_a_missing_key_names_every_place(shim: Shim) -> None:
     )
 
 
+@pytest.mark.usefixtures("as_root")
 def test_breaches_and_an_unreadable_file_together_say_change(shim: Shim) -> None:
     """111 only when a retry alone may help."""
-    if os.getuid() != 0:
-        pytest.skip("needs root, to be nobody")
     (shim.root / "a").write_text("v")
     (shim.root / "a").chmod(0)
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
