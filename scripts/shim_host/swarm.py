@@ -8,19 +8,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, TypeVar
-
-import docker
-import requests
-from docker.context import ContextAPI
-from docker.errors import APIError, DockerException
-from docker.tls import TLSConfig
-from docker.types import CancellableStream
-from docker.utils import kwargs_from_env
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim.secret import Secret
 from shim_host import report
 from shim_host.errors import Ended, Failed
+
+# The SDK is loaded by `connect`, so that `--help` and commands that need no engine stay quick.
+if TYPE_CHECKING:
+    import docker
+    from docker.errors import APIError
 
 LABEL = "docker-secrets-shim."
 KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK = (
@@ -76,7 +73,16 @@ def connect(environ: Mapping[str, str]) -> "Swarm":
 
 
 def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
-    """Return the same connection as a *kind* of `Swarm` that can do more."""
+    """Return the same connection as a *kind* of `Swarm` that can do more.
+
+    Raises:
+        Failed: nothing answers there.
+    """
+    import docker
+    import requests
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
     place = environ.get("DOCKER_HOST", "")
     try:
         if place:
@@ -98,10 +104,14 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
             f"no engine answers at {place or 'the default socket'} ({type(error).__name__})",
             "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs",
         ) from None
+    report.detail(f"connected to {place}, API {api.api_version}")
     return kind(api, place)
 
 
 def _context(name: str | None) -> dict[str, Any]:
+    from docker.context import ContextAPI
+    from docker.tls import TLSConfig
+
     context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
     if context is None:
         raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them")
@@ -116,7 +126,7 @@ def _context(name: str | None) -> dict[str, Any]:
 class Swarm:
     """One connection to an engine."""
 
-    def __init__(self, api: docker.APIClient, place: str) -> None:
+    def __init__(self, api: "docker.APIClient", place: str) -> None:
         self._api = api
         self.place = place
 
@@ -182,7 +192,9 @@ class Swarm:
         """
 
         def call() -> None:
-            with suppress(docker.errors.NotFound):
+            from docker.errors import NotFound
+
+            with suppress(NotFound):
                 self._api.remove_secret(secret.id)
 
         self._call(f"remove {secret.name}", call)
@@ -204,6 +216,10 @@ class Swarm:
 
     def explained(self, container: RunningContainer) -> str | None:
         """Return what `shim explain --json` prints inside *container*: keys and fingerprints; None without a shim."""
+        import requests
+        from docker.errors import APIError
+        from docker.types import CancellableStream
+
         try:
             command = [SHIM_PROGRAM, "explain", "--json"]
             job = self._api.exec_create(container.id, command, stdout=True, stderr=False)
@@ -215,6 +231,9 @@ class Swarm:
         return bytes(output).decode("utf-8", "replace")
 
     def _call(self, what: str, call: Any) -> Any:
+        import requests
+        from docker.errors import APIError, DockerException
+
         try:
             return call()
         except APIError as error:
@@ -224,7 +243,7 @@ class Swarm:
             raise Failed(message, "run the same command again once it does: it goes on from there") from None
 
 
-def _api_trouble(what: str, error: APIError) -> Ended:
+def _api_trouble(what: str, error: "APIError") -> Ended:
     status = error.response.status_code if error.response is not None else 0
     words = (error.explanation or "").strip().splitlines()
     said = words[0] if words else f"status {status}"
