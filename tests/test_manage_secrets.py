@@ -36,18 +36,28 @@ JWT_SECRET=
 """
 
 
-def test_the_start_is_quick_and_loads_nothing_heavy(manage: Manage) -> None:
+@pytest.mark.parametrize("command", ["", "create-from-env", "create-swarm", "list", "validate", "diff", "prune"])
+def test_the_start_is_quick_and_loads_nothing_heavy(manage: Manage, command: str) -> None:
     """`--help` loads neither the Docker SDK nor rich nor YAML; that is what keeps it below 150 ms."""
-    script = "import sys, runpy; sys.argv[1:] = ['--help']\n"
+    script = f"import sys, runpy; sys.argv[1:] = {[*command.split(), '--help']}\n"
     script += f"try: runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
-    script += (
-        "finally: print(sorted({'docker', 'rich', 'ruamel.yaml', 'dotenv', 'requests', 'psutil'} & set(sys.modules)))"
-    )
+    script += "finally: print(sorted({'docker', 'rich', 'ruamel', 'dotenv', 'requests', 'psutil'} & set(sys.modules)))"
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.endswith("[]\n")
-    assert "create-from-env" in done.stdout
+    assert "Usage: manage-secrets" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_commands(manage: Manage, shell: str) -> None:
+    script = manage(env={"_MANAGE_SECRETS_COMPLETE": f"{shell}_source"}).stdout
+    words = {"COMP_WORDS": "manage-secrets create", "COMP_CWORD": "create" if shell == "fish" else "1"}
+
+    assert "manage-secrets" in script
+    offered = manage(env={**words, "_MANAGE_SECRETS_COMPLETE": f"{shell}_complete"}).stdout
+    assert "create-from-env" in offered
+    assert "create-swarm" in offered
 
 
 def test_every_command_explains_itself(manage: Manage) -> None:
