@@ -273,6 +273,26 @@ def test_what_cannot_be_a_file_keeps_its_key_and_is_named(manage: Manage, canary
     assert "environment" not in services(manage)["a"]
 
 
+def test_what_refers_to_a_secret_holds_it_wherever_it_is_written(manage: Manage, canary: Canary) -> None:
+    """In another env file, too. What the person calls public stays, and keeps the key that it needs."""
+    manage.write(
+        "docker-compose.yml",
+        "services:\n  a:\n    image: app\n    env_file: [a.env]\n"
+        "    environment:\n      NOTE: see ${CODE_TOKEN}\n    volumes: ['./.env:/app/.env']\n",
+    )
+    manage.write("a.env", "LINK=http://x/$TOKEN\nQUOTED='$TOKEN'\nA=1\n")
+    manage.write(".env", f"TOKEN={canary()}\nCODE_TOKEN={canary()}\n")
+
+    document = migrated(manage, "--public", "NOTE")
+
+    assert document["services"][0]["secrets"] == {"LINK": "link"}
+    assert (manage.folder / "a.env.new").read_text() == (
+        "# LINK is a secret now, in ./secrets/link\nQUOTED='$TOKEN'\nA=1\n"
+    )
+    assert document["staying"] == [{"key": "CODE_TOKEN", "where": "services.a.environment.NOTE"}]
+    assert any("may read the values there" in finding["message"] for finding in document["findings"])
+
+
 def test_other_files_in_run_secrets_do_not_become_variables(manage: Manage, canary: Canary) -> None:
     """A service that reads a secret file itself gets exactly the variables it had."""
     manage.write(
@@ -450,6 +470,8 @@ def test_image_configurations_are_read_in_each_form(tmp_path: Path) -> None:
         ("POSTGRES_PASSWORD_FILE", "/run/secrets/x", False),
         ("COMPOSE_PROJECT_NAME", "x", False),
         ("MONKEY", "x", False),
+        ("SSH_AUTH_SOCK", "/run/x", False),
+        ("HOOK_URL", "https://hooks.slack.com/services/T/B/x", True),
         ("X", "eyJhbGciOiJI.eyJzdWIiOiIx.abc", True),
     ],
 )

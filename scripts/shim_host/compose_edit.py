@@ -14,7 +14,7 @@ from ruamel.yaml.tokens import AliasToken
 
 from shim_host.compose_yaml import Document, elements, is_merge, is_null, item
 
-Value = str | Sequence["Value"] | Mapping[str, "Value"]
+Value = str | bool | Sequence["Value"] | Mapping[str, "Value"]
 
 _PLAIN = re.compile(r"[A-Za-z_./](?:[A-Za-z0-9_./-]|:(?=[A-Za-z0-9_./]))*")
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
@@ -317,6 +317,8 @@ def quoted(text: str) -> str:
 
 def flow(value: Value) -> str:
     """Return *value* on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, Mapping):

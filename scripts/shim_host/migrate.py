@@ -58,8 +58,7 @@ def _reasons(project: Project, env_data: bytes, wishes: Wishes) -> dict[str, str
         why = _why(key, value, wishes)
         if why and value and not why_not(key, value):
             reasons[key] = why
-    text = decoded(env_data)
-    parts = {entry.key: names_in(text[entry.start : entry.end].partition("=")[2]) for entry in statements(env_data)}
+    parts = _parts(env_data)
     # What refers to a secret holds it; and once the secret is gone from the file, the reference would lead nowhere.
     while True:
         made = {
@@ -70,6 +69,16 @@ def _reasons(project: Project, env_data: bytes, wishes: Wishes) -> dict[str, str
         if not made:
             return reasons
         reasons.update(made)
+
+
+def _parts(env_data: bytes, dialect: str = "compose") -> dict[str, set[str]]:
+    """Return the variables that each value of an env file refers to."""
+    text = decoded(env_data)
+    parts = {}
+    for key, start, end in statements(env_data, dialect):
+        raw = text[start:end].partition("=")[2].lstrip()
+        parts[key] = set() if raw.startswith("'") or dialect == "raw" else names_in(raw)
+    return parts
 
 
 def _why(key: str, value: str, wishes: Wishes) -> str:
@@ -93,21 +102,24 @@ def why_not(key: str, value: str) -> str:
 def _chosen(plan: Plan, service: Service) -> dict[str, tuple[str, str]]:
     """Return the variables of *service* that become secrets: key -> value and reason."""
     chosen = {}
+    parts: dict[str, set[str]] = {}
+    for use in service.env_files:
+        if use.path.exists():
+            parts.update(_parts(use.path.read_bytes(), use.dialect))
+    parts.update({key: names_in(variable.raw or "") for key, variable in service.variables.items()})
     for key, value in compose.environment_of(service, plan.project).items():
-        variable = service.variables.get(key)
-        why = _why(key, value, plan.wishes) or (plan.reasons.get(key, "") if variable is None else "")
-        if not why and variable is not None and variable.raw is not None:
-            secret_parts = names_in(variable.raw) & set(plan.reasons)
-            why = f"it is made from {min(secret_parts)}" if secret_parts and value else ""
-        if not why:
+        is_written_here = key in service.variables
+        why = _why(key, value, plan.wishes) or ("" if is_written_here else plan.reasons.get(key, ""))
+        secret_parts = parts.get(key, set()) & set(plan.reasons)
+        if not why and secret_parts and key not in plan.wishes.public:
+            why = f"it is made from {min(secret_parts)}"
+        if not why or not value:
             continue
-        reason_against = "it is empty" if not value else why_not(key, value)
-        if not value:
-            continue
+        reason_against = why_not(key, value)
         if reason_against:
             plan.findings.append(Finding(service.name, key, f"it stays in plain: {reason_against}"))
-            continue
-        chosen[key] = (value, why)
+        else:
+            chosen[key] = (value, why)
     return chosen
 
 
@@ -133,16 +145,31 @@ def _keep_what_is_referred_to(plan: Plan) -> None:
             plan.staying.setdefault(str(definition.environment), f"secrets.{name}")
     for document in plan.project.documents:
         for path, node in scalars(document.root, ()):
-            found = names_in(str(node.value)) & set(plan.reasons) if id(node) not in removed else set()
-            if "$" not in str(node.value) or not found:
-                continue
+            service = path[1] if path[0] == "services" and len(path) > 1 else ""
+            text = str(node.value)
+            found = names_in(text) & set(plan.reasons) if "$" in text and id(node) not in removed else set()
             where = ".".join(path[:4])
             for key in sorted(found):
                 plan.staying.setdefault(key, where)
-                service = path[1] if path[0] == "services" and len(path) > 1 else ""
-                hint = "let the service read the variable, or a file that the shim makes with --render"
+                message = f"{where} holds it in plain, so it stays in {plan.env_file or '.env'} too"
+                plan.findings.append(Finding(service, key, message, _HINTS.get("".join(path[2:3]), _HINTS[""])))
+            if (
+                service
+                and path[2:3] == ("volumes",)
+                and _mounts(plan.env_file, document.folder / text.partition(":")[0])
+            ):
+                hint = "let it read its environment, or the files in /run/secrets"
                 plan.findings.append(
-                    Finding(
-                        service, key, f"{where} holds it in plain, so it stays in {plan.env_file or '.env'} too", hint
-                    )
+                    Finding(service, "", f"it mounts {plan.env_file} and may read the values there", hint)
                 )
+
+
+_HINTS = {
+    "": "let the service read the variable, or a file that the shim makes with --render",
+    "build": "what a build gets as an argument stays in the image; use secrets: of build: instead",
+    "labels": "a label is there for all to read; let what reads it take a file",
+}
+
+
+def _mounts(env_file: Path | None, source: Path) -> bool:
+    return env_file is not None and source.absolute() == env_file.absolute()

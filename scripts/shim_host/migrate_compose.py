@@ -133,7 +133,7 @@ class ComposeFiles:
         self._add_to_list(name, "secrets", new)
         if moved.mounts_shim:
             if self.shim.program:
-                mount: Value = {"type": "bind", "source": self.shim.program, "target": SHIM_PATH, "read_only": "true"}
+                mount: Value = {"type": "bind", "source": self.shim.program, "target": SHIM_PATH, "read_only": True}
                 self._add_to_list(name, "volumes", [mount])
             else:
                 self._add_to_list(name, "volumes", [f"{self._volume_name()}:{SHIM_FOLDER}:ro"])
