@@ -8,7 +8,14 @@ import sys
 # Behind everything else, never in front: the checkout's ./secrets would stand before the standard library's module.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-import click
+try:
+    import click
+except ModuleNotFoundError:
+    sys.exit(
+        "manage-secrets: error: the package click is not installed\n"
+        "manage-secrets: hint: `pip install .` in the checkout installs all that is needed"
+    )
+
 from shim_host import report
 from shim_host.errors import FAILED, INTERRUPTED, Ended
 

@@ -1,3 +1,3 @@
 #!/bin/sh
 # Write an encrypted backup of the secrets. Every option of `manage_secrets.py export` is taken.
-exec python3 "$(dirname "$0")/manage_secrets.py" export "$@"
+exec "${PYTHON:-python3}" "$(dirname "$0")/manage_secrets.py" export "$@"

@@ -1,3 +1,3 @@
 #!/bin/sh
 # Turn .env into ./secrets; every option of `manage_secrets.py create-from-env` is taken.
-exec python3 "$(dirname "$0")/manage_secrets.py" create-from-env "$@"
+exec "${PYTHON:-python3}" "$(dirname "$0")/manage_secrets.py" create-from-env "$@"

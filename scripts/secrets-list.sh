@@ -1,3 +1,3 @@
 #!/bin/sh
 # List every key: what it is, where it stands, which services get it. Every option of `manage_secrets.py list` is taken.
-exec python3 "$(dirname "$0")/manage_secrets.py" list "$@"
+exec "${PYTHON:-python3}" "$(dirname "$0")/manage_secrets.py" list "$@"
