@@ -1,4 +1,4 @@
-"""`--on-change`: an init whose service gets its new secrets: by a restart, by a signal, or by whoever starts containers.
+"""`--on-change`: an init whose service gets its new secrets, by a restart, a signal, or an end that others see.
 
 What is there keeps running until all of the new values are valid; watch.py says when.
 """

@@ -180,7 +180,7 @@ class Init:
                 self._delivered.descriptors.clear()
         if not self._staying.on_change:
             self._plan.forget()
-        self._events.after(_SETTLED_SECONDS, "settled", kernel.drop_program_pages)
+        self._events.after(_SETTLED_SECONDS, "settled", kernel.settle)
 
     def _spawn(self, argv: list[bytes], environment: list[bytes]) -> None:
         from shim import terminal

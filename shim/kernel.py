@@ -36,7 +36,7 @@ spawn = _kernel.spawn
 inotify_open = _kernel.inotify_open
 inotify_watch = _kernel.inotify_watch
 monotonic = _kernel.monotonic
-drop_program_pages = _kernel.drop_program_pages
+settle = _kernel.settle
 mask_patterns = _kernel.mask_patterns
 mask = _kernel.mask
 

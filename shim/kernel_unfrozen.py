@@ -209,7 +209,7 @@ def _checked(number: int) -> int:
     return number
 
 
-def drop_program_pages() -> None:
+def settle() -> None:
     """Do nothing: other processes run the same interpreter, and share it."""
 
 

@@ -107,14 +107,14 @@ class Running:
         """Send a signal to the init."""
         os.kill(self.pid, number)
 
-    def line(self, seconds: float = DEADLINE_SECONDS) -> str:
+    def line(self, seconds: float | None = None) -> str:
         """Return the next line of its stdout, "" at the end.
 
         Raises:
             TimeoutError: nothing came.
         """
         assert self.process.stdout is not None
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (DEADLINE_SECONDS if seconds is None else seconds)
         while b"\n" not in self._rest:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
@@ -126,14 +126,14 @@ class Running:
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
 
-    def end(self, seconds: float = DEADLINE_SECONDS) -> int:
+    def end(self, seconds: float | None = None) -> int:
         """Return the init's exit code.
 
         Raises:
             TimeoutError: it does not end.
         """
         try:
-            return self.process.wait(seconds)
+            return self.process.wait(DEADLINE_SECONDS if seconds is None else seconds)
         except subprocess.TimeoutExpired:
             raise TimeoutError("it does not end") from None
 
@@ -159,9 +159,9 @@ def status_of(pid: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
 
-def until(condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> bool:
+def until(condition: Callable[[], bool], seconds: float | None = None) -> bool:
     """Return whether *condition* became true in time; the kernel tells nobody when /proc changes."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + (DEADLINE_SECONDS if seconds is None else seconds)
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -1,4 +1,4 @@
-"""What is expected of a PID 1: one function a row of docs/PID1.md, which runs against any init and says whether it does."""
+"""What is expected of a PID 1: one function a row of docs/PID1.md, which runs against any init and says if it does."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pid1
 from pid1 import OTHERS, OURS, Init, Lacking, is_installed
 from pid1_behaviours import BEHAVIOURS, Behaviour
 from pid1_figures import figures
@@ -64,6 +65,7 @@ def rows(inits: list[Init], service: str) -> list[str]:
 
 def main(shim: str) -> None:
     """Write the page to stdout."""
+    pid1.DEADLINE_SECONDS = 3.0  # what has not come by then does not come
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as root:
         service = compiled_service(Path(folder))
         # A name of a whole path: the test of an unprivileged init must find it, too.

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from conftest import Shim
 from pid1_behaviours import terminal
+
 from shim import kernel, kernel_unfrozen
 from shim.mask import forms
 
@@ -167,7 +168,10 @@ def test_a_terminal_stays_a_terminal(shim: Shim, canary: Callable[[], str]) -> N
     """Size, line discipline, Ctrl-C; and no value in what it shows."""
     value = canary()
     (shim.root / "k").write_text(value)
-    child = 'trap "echo heard; exit 3" INT; test -t 0 && test -t 1 && test -t 2 && echo all; stty size; echo "<$K>"; echo up; while :; do read x; echo "got $x"; done'
+    child = (
+        'trap "echo heard; exit 3" INT; test -t 0 && test -t 1 && test -t 2 && echo all; stty size; echo "<$K>"; '
+        'echo up; while :; do read x; echo "got $x"; done'
+    )
     argv = [*shim.command, "--mask", "--secrets-dir", str(shim.root), "--", "sh", "-c", child]
     with terminal(
         "setsid", "-c", "-w", "sh", "-c", 'stty rows 30 cols 90; "$@"; echo "code $?"; stty -a', "sh", *argv

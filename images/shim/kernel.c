@@ -21,6 +21,7 @@
 
 #include "hot.h"
 #include "start.h"
+#include "staying.h"
 
 #define LAST_SIGNAL 64
 #define BIT(number) (UINT64_C(1) << ((number) - 1))
@@ -173,6 +174,8 @@ static PyObject *wait_signal(PyObject *self, PyObject *timeout)
     }
     PyGC_Enable(); /* who waits, stays */
     deadline = seconds < 0 ? 0 : seconds_now() + seconds;
+    if (seconds < 0)
+        shim_before_long_sleep();
     for (;;) {
         struct timespec left = {(time_t)(seconds > 1e9 ? 1e9 : seconds), 0};
 

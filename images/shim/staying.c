@@ -65,7 +65,7 @@ static PyObject *monotonic(PyObject *self, PyObject *none)
 }
 
 /* What was read of this program's file stays in the page cache; our own pages of it go. The next signal brings back
- * the few that waiting needs. */
+ * the few that it needs. */
 static int drop_segment(struct dl_phdr_info *program, size_t size, void *none)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
@@ -82,12 +82,22 @@ static int drop_segment(struct dl_phdr_info *program, size_t size, void *none)
     return 1; /* this program is one file */
 }
 
-static PyObject *drop_program_pages(PyObject *self, PyObject *none)
+static int is_settled; /* 1: at the next sleep for an unknown time, what the start needed goes */
+
+static PyObject *settle(PyObject *self, PyObject *none)
 {
     (void)self, (void)none;
-    dl_iterate_phdr(drop_segment, NULL);
-    malloc_trim(0);
+    is_settled = 1;
     Py_RETURN_NONE;
+}
+
+void shim_before_long_sleep(void)
+{
+    if (!is_settled)
+        return;
+    is_settled = 0;
+    malloc_trim(0);
+    dl_iterate_phdr(drop_segment, NULL);
 }
 
 /* --- --mask -------------------------------------------------------------------------------------------------- */
@@ -437,7 +447,7 @@ static PyMethodDef kernel_functions[] = {
     {"inotify_open", inotify_open, METH_NOARGS, NULL},
     {"inotify_watch", inotify_watch, METH_VARARGS, NULL},
     {"monotonic", monotonic, METH_NOARGS, NULL},
-    {"drop_program_pages", drop_program_pages, METH_NOARGS, NULL},
+    {"settle", settle, METH_NOARGS, NULL},
     {"mask_patterns", mask_patterns, METH_O, NULL},
     {"mask", mask, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -67,8 +67,8 @@ def inotify_watch(descriptor: int, path: bytes, mask: int, /) -> int:
 def monotonic() -> float:
     """Return seconds on a clock that only goes forward."""
 
-def drop_program_pages() -> None:
-    """Give back the memory that holds parts of this program's file; they are read again when they are needed."""
+def settle() -> None:
+    """Have the next sleep without a deadline give back the memory that only the start needed."""
 
 def mask_patterns(patterns: list[bytes], /) -> object:
     """Return what `mask` looks for, none of them empty; wiped when it is dropped."""
