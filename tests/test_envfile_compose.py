@@ -141,6 +141,7 @@ EXAMPLES = int(os.environ.get("ENVFILE_EXAMPLES", "12"))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120 + 20 * EXAMPLES)
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES < 100)
 @given(files=st.lists(FILES.filter(is_comparable), min_size=1, max_size=60))
 def test_made_up_files_mean_the_same_as_env_file(ask: Asked, tmp_path: Path, files: list[bytes]) -> None:
@@ -148,6 +149,7 @@ def test_made_up_files_mean_the_same_as_env_file(ask: Asked, tmp_path: Path, fil
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120 + 20 * EXAMPLES)
 @settings(max_examples=4 * EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES < 100)
 @given(data=FILES.filter(is_comparable))
 def test_made_up_files_mean_the_same_as_project_file(ask: Asked, tmp_path: Path, data: bytes) -> None:
