@@ -81,6 +81,7 @@ def become(target: Target) -> None:
         is_target = posix.getresuid() == (target.uid,) * 3 and posix.getresgid() == (target.gid,) * 3
         if is_target and (target.uid != 0 or sorted(posix.getgroups()) == target.groups):
             return
+        _hand_over_stdio(target)
         posix.setgroups(target.groups)
         posix.setresgid(target.gid, target.gid, target.gid)
         posix.setresuid(target.uid, target.uid, target.uid)
@@ -94,6 +95,32 @@ def become(target: Target) -> None:
         if error.errno != 1:
             breach.code = WORLD
         raise Refused([breach]) from None
+
+
+def _hand_over_stdio(target: Target) -> None:
+    """Let the service open /dev/stdout and /dev/stderr, which lead to pipes that the engine gave to root.
+
+    runc does the same for the user that a container starts as. A terminal changes hands only in a container, where
+    nobody else sits at it.
+    """
+    import posix
+
+    for descriptor in (0, 1, 2):
+        try:
+            status = posix.fstat(descriptor)
+            kind = status.st_mode & 0o170000
+            is_ours = kind == 0o010000 or (kind == 0o020000 and posix.isatty(descriptor) and 1 in _pids())
+            if is_ours and status.st_uid != target.uid:
+                posix.fchown(descriptor, target.uid, status.st_gid)
+        except OSError as error:
+            if error.errno not in (1, 9, 30):  # without CAP_CHOWN; closed; read-only: the service can still write to it
+                raise
+
+
+def _pids() -> tuple[int, int]:
+    import posix
+
+    return posix.getpid(), posix.getppid()
 
 
 def _is_id(text: str) -> bool:

@@ -177,3 +177,13 @@ def test_no_new_privileges_for_another_user(shim: Shim) -> None:
     child = shim.child("--no-new-privs", "--user", "12345:12345")
 
     assert (child.status["NoNewPrivs"], child.status["Uid"].split()[0]) == ("1", "12345")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_the_service_can_open_its_own_stdout(shim: Shim) -> None:
+    """`/dev/stdout` leads to the engine's pipe, which root owns; the service's user can open it all the same."""
+    end = shim("--user", "65534:65534", "--", "sh", "-c", "echo opened > /proc/self/fd/1; echo too > /proc/self/fd/2")
+
+    assert end.code == 0
+    assert end.stdout == "opened\n"
+    assert end.stderr == "too\n"
