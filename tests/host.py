@@ -255,7 +255,9 @@ def private_swarm() -> Iterator[PrivateSwarm]:
     engine = PrivateSwarm(folder)
     yield engine
     engine.stop()
-    subprocess.run(["umount", "--lazy", "--recursive", folder / "exec"], capture_output=True, check=False)
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        if (place := line.split()[4]).startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
 
 
