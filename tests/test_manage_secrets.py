@@ -162,6 +162,24 @@ def test_missing_values_are_made_as_the_schema_says(manage: Manage, canary: Cana
     assert manage.secrets() == made
 
 
+def test_a_copy_of_the_schema_is_a_fine_start(manage: Manage) -> None:
+    """What is empty there and generated or composed elsewhere makes no empty file, which would win over that."""
+    composed = '# @required @composed="postgres://app:${DB_PASSWORD|url}@db/app"\nDB_URL=\n'
+    manage.write(".env.schema", SCHEMA + "\n" + composed)
+    manage.write(".env", (manage.folder / ".env.schema").read_bytes())
+
+    document = manage.json("create-from-env", "--generate-missing")
+
+    made = manage.secrets()
+    assert [item["key"] for item in document["secrets"]] == [
+        *("DB_PASSWORD", "ENCRYPTION_KEY", "API_KEY", "JWT_SECRET", "ANON_KEY"),
+    ]
+    assert made["db_password"] == b""
+    assert all(value for name, value in made.items() if name != "db_password")
+    manage.json("create-from-env", "--generate-missing", "--force")
+    assert manage.secrets() == made
+
+
 def test_generate_replaces_only_when_told_to(manage: Manage) -> None:
     manage.write(".env.schema", SCHEMA)
     manage("generate")

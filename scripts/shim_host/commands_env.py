@@ -63,6 +63,7 @@ def create_from_env(
     read = read_env_file(env_file, dialect, use)
     chosen, left = choose(read.values, schema, takes_all)
     settle_use(env_file, read, chosen)
+    chosen = without_blanks(chosen, schema, generate_missing)
     warnings = [warning for warning in read.warnings if not warning.key or warning.key in chosen]
     store = Vault(secrets_dir)
     plan = filing.make_plan(chosen, store, schema, force)
@@ -97,6 +98,20 @@ def choose(values: Mapping[str, Secret], schema: Schema | None, takes_all: bool)
         return dict(values), []
     chosen = {key: value for key, value in values.items() if key in schema.keys and schema.keys[key].is_sensitive}
     return chosen, [key for key in values if key not in schema.keys]
+
+
+def without_blanks(values: dict[str, Secret], schema: Schema | None, generates: bool) -> dict[str, Secret]:
+    """Return *values* without those that are empty because somebody else gives them one, as in a copy of the schema.
+
+    An empty file would win over the value that the shim composes, and over the one that is to be generated.
+    """
+    from shim_host.generate import can_be_made
+
+    def is_blank(key: str) -> bool:
+        spec = schema.keys.get(key) if schema is not None else None
+        return spec is not None and (spec.composed is not None or (generates and can_be_made(spec)))
+
+    return {key: value for key, value in values.items() if len(value) or not is_blank(key)}
 
 
 def settle_use(path: Path, read: envfile.EnvFile, chosen: dict[str, Secret]) -> None:
