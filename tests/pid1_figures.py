@@ -82,14 +82,15 @@ def figures(inits: list[Init], service: str) -> list[str]:
     names = [init.name for init in inits]
     plain = [init for init in inits if init.name != "s6"]
     starts = start_milliseconds({init.name: init.argv("/bin/true") for init in plain})
-    forwards = forwarding_microseconds(inits, service)
+    forwards = forwarding_microseconds(plain, service)
     lines = ["| Figures, from one run | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     sizes = {init.name: memory(init, service) for init in inits}
     for place, title in enumerate(("resident, kB", "private, kB", "written to, kB")):
         lines.append(f"| {title} | " + " | ".join(str(sizes[name][place]) for name in names) + " |")
     start = [f"{starts[name]:.1f}" if name in starts else "–" for name in names]
     lines.append("| start and end of `true`, ms | " + " | ".join(start) + " |")
-    lines.append("| a signal's way through it, µs | " + " | ".join(f"{forwards[name]:.0f}" for name in names) + " |")
+    forward = [f"{forwards[name]:.0f}" if name in forwards else "–" for name in names]
+    lines.append("| a signal's way through it, µs | " + " | ".join(forward) + " |")
     idle = [str(wake_ups(init, service, IDLE_SECONDS)) for init in inits]
     lines.append(f"| system calls in {IDLE_SECONDS:.0f} idle seconds | " + " | ".join(idle) + " |")
     return lines
