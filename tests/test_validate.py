@@ -75,6 +75,14 @@ def test_all_findings_come_at_once_and_each_has_a_repair(manage: Manage, canary:
     assert found[1]["hint"] == "manage-secrets generate SESSION_KEY"
 
 
+def test_an_empty_line_counts_only_where_nothing_else_gives_a_value(manage: Manage) -> None:
+    schema = '# @required @composed="x${B}"\nA=\n\n# @required @sensitive\nB=\n\n# @required\nC=default\n\nD=\n'
+    manage.write(".env.schema", schema)
+    manage.write(".env", "A=\nB=\nC=\nD=\n")
+
+    assert kinds(findings(manage)) == [("empty", "B")]
+
+
 def test_fix_repairs_modes_marks_and_line_ends(manage: Manage, canary: Canary) -> None:
     value = canary()
     manage.write("secrets/a", f"\ufeff{value}")

@@ -73,7 +73,8 @@ def validate(
     fixed = repaired(store, found, dry_run) if fix else []
     give(found, fixed, is_json)
     left = len(found) - len(fixed)
-    report.say(f"{len(found)} findings, {len(fixed)} {'would be ' if dry_run else ''}repaired")
+    count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
+    report.say(f"{count}, {len(fixed)} {'would be ' if dry_run else ''}repaired")
     if left and not fix and any(finding.repair for finding in found):
         report.say("hint: --fix repairs those marked with *")
     return 1 if left or (dry_run and found) else 0

@@ -14,6 +14,8 @@ from shim_host.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
 if TYPE_CHECKING:
     from shim_host.compose import Project, Service
 
+_NOTHING = Secret(b"")
+
 Repair = Callable[[Writer], None]
 
 
@@ -98,21 +100,27 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]
         entry = by_key.get(spec.key)
         if entry is not None:
             yield from _of_value(spec, _value_of(entry, spec), subject.store.shown(entry.name), subject.store)
-        elif spec.key in subject.env:
+        elif len(subject.env.get(spec.key, _NOTHING)):
             where = str(subject.env_file)
             yield from _of_value(spec, subject.env[spec.key].reveal(), where, None)
             if spec.is_sensitive and spec.is_required and subject.entries:
                 message = "is in plain text in the .env, and has no file"
                 yield Finding("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {where}")
-        elif spec.key in subject.in_swarm or spec.key in in_compose:
+        elif not spec.is_required or spec.default is not None or spec.composed is not None:
             continue
-        elif spec.is_required and spec.default is None and spec.composed is None:
-            hint = f"write {spec.key}= into {subject.env_file}"
-            if spec.generate is not None:
-                hint = f"manage-secrets generate {spec.key}"
-            elif spec.is_sensitive:
-                hint += " and run create-from-env"
-            yield Finding("missing", spec.key, str(subject.store.path), "is required, and nothing provides it", hint)
+        elif spec.key not in subject.in_swarm and spec.key not in in_compose:
+            yield _missing(subject, spec)
+
+
+def _missing(subject: Subject, spec: KeySpec) -> Finding:
+    hint = f"write {spec.key}=VALUE into {subject.env_file}"
+    if spec.generate is not None:
+        hint = f"manage-secrets generate {spec.key}"
+    elif spec.is_sensitive:
+        hint += " and run create-from-env"
+    if spec.key in subject.env:
+        return Finding("empty", spec.key, str(subject.env_file), "is required, and is empty", hint)
+    return Finding("missing", spec.key, str(subject.store.path), "is required, and nothing provides it", hint)
 
 
 def _compose_keys(project: "Project | None") -> set[str]:
