@@ -12,7 +12,6 @@ Docstrings and annotations are dropped on the way; the interpreter would build t
 
 import argparse
 import ast
-import marshal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -60,20 +59,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("package", type=Path, help="the folder of the package `shim`")
     parser.add_argument("header", type=Path, help="the C header to write")
-    parser.add_argument("--marshalled", action="store_true", help="as bytes that any CPython reads, not as objects")
     arguments = parser.parse_args()
     trees = {
         _module_name(path): ast.parse(path.read_bytes(), path.name)
         for path in sorted(arguments.package.glob("*.py"))
         if path.stem not in UNFROZEN
     }
-    hot = [name for name in trees if name.rpartition(".")[2] not in COLD]
+    hot = [name for name in in_order_of_need(trees) if name.rpartition(".")[2] not in COLD]
     mistakes = [*slow_imports(trees, hot), *missing_modules(trees, arguments.package)]
     if mistakes:
         sys.stderr.write("\n".join([*mistakes, ""]))
         return 1
-    arguments.header.write_text(header(trees, hot, arguments.marshalled))
+    arguments.header.write_text(header(trees, hot))
     return 0
+
+
+def in_order_of_need(trees: dict[str, ast.Module]) -> list[str]:
+    """Return the modules as a start meets them, so that what is used together lies together."""
+    order: dict[str, None] = dict.fromkeys(name for name in trees if name in ("shim", "shim.main"))
+    for is_at_top in (True, False):
+        for name in (todo := list(order)):
+            needed = [found.name for found in imports(trees[name], trees) if found.is_at_top >= is_at_top]
+            todo += [found for found in needed if found in trees and found not in order]
+            order.update(dict.fromkeys(todo))
+    return [*order, *(name for name in trees if name not in order)]
 
 
 def slow_imports(trees: dict[str, ast.Module], hot: list[str]) -> Iterator[str]:
@@ -179,27 +188,30 @@ def stripped_code(tree: ast.Module, file_name: str) -> CodeType:
     return code
 
 
-def header(trees: dict[str, ast.Module], hot: list[str], is_marshalled: bool) -> str:
+def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
     """Return the C tables of the hot modules, and of the encodings as CPython's own table of frozen modules."""
     library = Path(ast.__file__).parent
     objects = StaticObjects()
     lines, hot_table, frozen_table = [], [], []
-    for name in hot:
-        code = stripped_code(trees[name], "shim/" + ("__init__" if name == "shim" else name[5:]) + ".py")
-        if is_marshalled:
-            lines.append(_array(name, marshal.dumps(code)))
-            hot_table.append(f'    {{"{name}", NULL, NULL, {_symbol(name)}, sizeof {_symbol(name)}}},')
-            continue
-        pointer = objects.code(code)
+
+    def ready(name: str, tree: ast.Module, file_name: str) -> str:
+        pointer = objects.code(stripped_code(tree, file_name))
         sets = [f"    {{(PyObject **)&{place}, {items}}}," for place, items in objects.frozensets()]
-        lines += [f"static const struct set_constant sets_of{_symbol(name)}[] = {{", *sets, "    {NULL, NULL},", "};"]
-        hot_table.append(f'    {{"{name}", {pointer}, sets_of{_symbol(name)}, NULL, 0}},')
+        symbol = name.replace(".", "_")
+        lines.extend([f"static const struct set_constant {symbol}_sets[] = {{", *sets, "    {NULL, NULL},", "};"])
+        return f'{{"{name}", {pointer}, {symbol}_sets}}'
+
+    for name in hot:
+        file_name = "shim/" + ("__init__" if name == "shim" else name[5:]) + ".py"
+        hot_table.append(f"    {ready(name, trees[name], file_name)},")
     for name in ENCODINGS:
         is_package = name == "encodings"
         file_name = name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
-        code = stripped_code(ast.parse((library / file_name).read_bytes()), file_name)
-        lines.append(_array(name, marshal.dumps(code)))
-        frozen_table.append(f'    {{"{name}", {_symbol(name)}, (int)sizeof {_symbol(name)}, {int(is_package)}, NULL}},')
+        symbol = name.replace(".", "_")
+        row = ready(name, ast.parse((library / file_name).read_bytes()), file_name)
+        lines.append(f"static const struct hot_module {symbol} = {row};")
+        lines.append(f"static PyObject *get_{symbol}(void) {{ return shim_code_of(&{symbol}); }}")
+        frozen_table.append(f'    {{"{name}", NULL, 0, {int(is_package)}, get_{symbol}}},')
     return "\n".join(
         [
             "/* Written by freeze.py. */",
@@ -215,15 +227,6 @@ def header(trees: dict[str, ast.Module], hot: list[str], is_marshalled: bool) ->
             "",
         ]
     )
-
-
-def _symbol(name: str) -> str:
-    return "_" + name.replace(".", "_")
-
-
-def _array(name: str, data: bytes) -> str:
-    rows = (",".join(map(str, data[start : start + 32])) for start in range(0, len(data), 32))
-    return f"static const unsigned char {_symbol(name)}[] = {{\n" + ",\n".join(rows) + "};"
 
 
 if __name__ == "__main__":

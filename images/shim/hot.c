@@ -1,13 +1,12 @@
 /* `import` on the way to exec: each kind of module by the shortest road.
  *
- * A hot module of shim is made from the bytes in this executable. A C module that is built in is left to importlib,
+ * A hot module of shim is made from code that lies ready in this executable. A C module that is built in is left to importlib,
  * but for `posix`, which is ours (posix.c).
  * The first import of anything else completes the interpreter, gives `import` back, and goes on as anywhere.
  * importlib could do all that too: with a spec, a loader, a lock and a finder for each module, which takes longer than
  * the modules themselves.
  */
 #include <Python.h>
-#include <marshal.h>
 #include <string.h>
 
 #include "core.h"
@@ -37,16 +36,14 @@ static int is_built_in(const char *name)
     return 0;
 }
 
-static PyObject *code_of(const struct hot_module *hot)
+PyObject *shim_code_of(const struct hot_module *module)
 {
-    if (hot->code == NULL)
-        return PyMarshal_ReadObjectFromString((const char *)hot->marshalled, (Py_ssize_t)hot->size);
-    for (const struct set_constant *set = hot->sets; set->place != NULL; set++) {
+    for (const struct set_constant *set = module->sets; set->place != NULL; set++) {
         *set->place = PyFrozenSet_New(set->items);
         if (*set->place == NULL)
             return NULL;
     }
-    return Py_NewRef(hot->code);
+    return Py_NewRef(module->code);
 }
 
 /* Return the module as a borrowed reference: sys.modules holds it. */
@@ -64,7 +61,7 @@ static PyObject *load(const struct hot_module *hot)
     }
     parent = short_name ? load(find_hot("shim")) : NULL;
     module = short_name && parent == NULL ? NULL : PyImport_AddModule(hot->name);
-    code = module ? code_of(hot) : NULL;
+    code = module ? shim_code_of(hot) : NULL;
     dictionary = module ? PyModule_GetDict(module) : NULL;
     if (code != NULL && PyDict_SetItemString(dictionary, "__builtins__", PyEval_GetBuiltins()) == 0) {
         if (parent == NULL) { /* the package: empty until the archive is open */

@@ -10,14 +10,15 @@ struct set_constant {
     PyObject *items;
 };
 
-/* A module, as a code object that lies ready (static_code.py) or as marshalled bytes. */
+/* A module, whose code object lies ready (static_code.py). */
 struct hot_module {
     const char *name;
     PyObject *code;
     const struct set_constant *sets; /* the last one has no place */
-    const unsigned char *marshalled;
-    size_t size;
 };
+
+/* Return the code of a module that is imported now, as a new reference. */
+PyObject *shim_code_of(const struct hot_module *module);
 
 /* Take over `import` until the interpreter is complete; return the module shim.main. */
 PyObject *shim_start_imports(const struct hot_module *modules, size_t count);

@@ -30,7 +30,7 @@ class StaticObjects:
         return self._reference(code)
 
     def frozensets(self) -> list[tuple[str, str]]:
-        """Return (place, items) of each frozenset since the last call: C has no constant for one; see hot.c."""
+        """Return (place, items) of each frozenset since the last call: C has no constant for one (hot.c makes it)."""
         found, self._frozensets = self._frozensets, []
         return found
 
