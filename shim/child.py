@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 
 _PR_SET_PDEATHSIG = 1
+_LAST_DESCRIPTOR = 0xFFFFFFFF
 # They name the process that systemd means (sd_listen_fds(3), sd_watchdog_enabled(3)); across a fork that is another.
 _PID_VARIABLES = (b"LISTEN_PID=", b"WATCHDOG_PID=")
 
@@ -157,3 +158,13 @@ def with_pid(environment: list[bytes], before: int, now: int) -> list[bytes]:
     """Return *environment* with the variables that name process *before* naming process *now*."""
     renamed = {b"%s%d" % (name, before): b"%s%d" % (name, now) for name in _PID_VARIABLES}
     return [renamed.get(entry, entry) for entry in environment]
+
+
+def close_others(kept: list[int]) -> None:
+    """Close every descriptor from 3 up but *kept*: they belong to the service, which has them."""
+    first = 3
+    for descriptor in sorted(descriptor for descriptor in set(kept) if descriptor >= first):
+        if descriptor > first:
+            kernel.close_range(first, descriptor - 1)
+        first = descriptor + 1
+    kernel.close_range(first, _LAST_DESCRIPTOR)

@@ -7,10 +7,11 @@ merged or handled in the middle of something else. Nothing wakes up while nothin
 import posix
 
 from shim import kernel
-from shim.child import Birth, spawn
+from shim.child import Birth, close_others, spawn
 from shim.errors import SIGNALLED
 from shim.events import Events
-from shim.signals import CHLD, CONT, INT, KILL, PIPE, QUIT, SENT_WITH_VALUE, TERM, TSTP, TTIN, TTOU, WINCH
+from shim.forward import forward, send
+from shim.signals import CHLD, CONT, INT, KILL, PIPE, QUIT, TERM, TSTP, TTIN, TTOU, WINCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,12 +22,9 @@ if TYPE_CHECKING:
     from shim.outputs import Outputs
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_ALL_SIGNALS = (1 << 64) - 1
-_LAST_DESCRIPTOR = 0xFFFFFFFF
 _STOPPING = (INT, QUIT, TERM)
 _FROM_THE_TERMINAL = (TSTP, TTIN, TTOU)
 _WNOHANG, _WUNTRACED = 1, 2
-_EPERM, _ESRCH, _EAGAIN = 1, 3, 11
 _USUAL_GRACE_SECONDS = 10.0  # where we stop something ourselves and nobody said how long it may take: the engines' own
 _READER_SECONDS = 1.0
 # A service that is still there by then is likely to stay, and what only its start needed is given back: once, and for
@@ -205,16 +203,10 @@ class Init:
             self._send(*signal)
 
     def _close_others(self) -> None:
-        """Close every descriptor from 3 up that is none of ours."""
-        first = 3
-        kept = set(self._events.kept_descriptors())
+        kept = self._events.kept_descriptors()
         for extra in self._extras:
-            kept.update(extra.descriptors())
-        for descriptor in sorted(descriptor for descriptor in kept if descriptor >= first):
-            if descriptor > first:
-                kernel.close_range(first, descriptor - 1)
-            first = descriptor + 1
-        kernel.close_range(first, _LAST_DESCRIPTOR)
+            kept += extra.descriptors()
+        close_others(kept)
 
     # --- signals -------------------------------------------------------------------------------------------------
 
@@ -269,32 +261,7 @@ class Init:
             self._kept.append((wanted, code, value))
 
     def _send(self, number: int, code: int, value: int) -> None:
-        """Send the signal to the child or its group. It may not be ours to signal any more, or have ended: so be it."""
-        if self._options.group and self._signal(-self._pid, number):
-            return
-        if code == SENT_WITH_VALUE and not self._options.group:
-            try:
-                kernel.sigqueue(self._pid, number, value)
-            except OSError as error:
-                if error.errno != _EAGAIN:  # the kernel's queue is full: without the value there is always room for one
-                    self._tolerate(error)
-                    return
-            else:
-                return
-        self._signal(self._pid, number)
-
-    def _signal(self, target: int, number: int) -> bool:
-        """Return whether somebody was there to get it."""
-        try:
-            posix.kill(target, number)
-        except OSError as error:
-            self._tolerate(error)
-            return error.errno == _EPERM
-        return True
-
-    def _tolerate(self, error: OSError) -> None:
-        if error.errno not in (_EPERM, _ESRCH):
-            raise error
+        forward(self._pid, self._options.group, number, code, value)
 
     def _stop(self, number: int) -> None:
         """Take note of a stop signal: the first starts the grace period, the second ends it."""
@@ -340,11 +307,11 @@ class Init:
         """Stop as the child did, so that the shell notices; where nobody could continue us, the kernel does not."""
         if number not in _FROM_THE_TERMINAL:
             return
+        from shim.terminal import stop_like
+
         for extra in self._extras:
             extra.pause()
-        posix.kill(self._own_pid, number)
-        kernel.set_mask(_ALL_SIGNALS & ~(1 << (number - 1)))
-        kernel.set_mask(_ALL_SIGNALS)
+        stop_like(number)
         for extra in self._extras:
             extra.resume()
 
@@ -354,7 +321,7 @@ class Init:
             from shim.terminal import pass_on
 
             pass_on(self._own_group, self._pid)
-            self._signal(-self._pid, CONT)
+            send(-self._pid, CONT)
 
     def _ended_with(self, code: int) -> None:
         pid, self._pid = self._pid, 0

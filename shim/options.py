@@ -146,11 +146,9 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
     if options.action in ("check", "explain", "ps") and rest:
         wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
-    if options.init or options.pre or _asks_to_stay(options):
-        from shim.staying import read_staying
-
-        options.staying = read_staying(options, wrong)
-        options.init = options.init or _asks_to_stay(options)
+    asks_to_stay = _asks_to_stay(options)
+    if options.init or options.pre or asks_to_stay:
+        _read_staying(options, asks_to_stay, wrong)
     if wrong:
         if options.log:
             from shim import stderr
@@ -158,6 +156,19 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
             stderr.use_json(options.log == "json")
         raise Refused(wrong)
     return options
+
+
+def _read_staying(options: Options, asks_to_stay: bool, wrong: list[Breach]) -> None:
+    """Add how to stay; the words of options that nobody gave need no reading."""
+    if options.pre or asks_to_stay:
+        from shim.staying_options import read_staying
+
+        options.staying = read_staying(options, wrong)
+    else:
+        from shim.staying import Staying
+
+        options.staying = Staying()
+    options.init = options.init or asks_to_stay
 
 
 def _asks_to_stay(options: Options) -> bool:

@@ -5,9 +5,12 @@ It is opened for the moment and closed again. While it is in the background, a s
 
 import posix
 
+from shim import kernel
+
 # open(2), the same on x86-64 and arm64; the module's own names would cost the frozen shim the whole of `posix`.
 _READ_AND_WRITE, _NO_CONTROL, _CLOSE_ON_EXEC = 0o2, 0o400, 0o2000000
 _FIRST_SAFE = 3
+_ALL_SIGNALS = (1 << 64) - 1
 _ENXIO = 6  # this session has none
 
 
@@ -67,3 +70,13 @@ def give(terminal: int, group: int) -> None:
     except OSError as error:
         if error.errno not in (1, 3, 5, 22, 25):  # the group has ended, or the terminal was hung up
             raise
+
+
+def stop_like(number: int) -> None:
+    """Stop this process by signal *number*, so that the shell notices; return when it goes on.
+
+    As PID 1, or where no shell could continue it, the kernel lets nothing happen.
+    """
+    posix.kill(posix.getpid(), number)
+    kernel.set_mask(_ALL_SIGNALS & ~(1 << (number - 1)))
+    kernel.set_mask(_ALL_SIGNALS)

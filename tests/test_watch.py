@@ -9,7 +9,7 @@ import pytest
 from shim.errors import Breach
 from shim.options import Options
 from shim.signals import signal_number
-from shim.staying import read_staying, split_words
+from shim.staying_options import read_staying, split_words
 from shim.watch import places
 
 
