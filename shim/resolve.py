@@ -88,7 +88,11 @@ def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> 
             if mistake is not None:
                 wrong[key] = [mistake]
     if sources.breaches or wrong:
-        resolution.breaches += sources.breaches
+        for found in sources.breaches:
+            if found.key:
+                wrong.setdefault(found.key, []).insert(0, found)
+            else:
+                resolution.breaches.append(found)
         order = {**sources.asked, **pointers, **roots, **wrong}
         resolution.breaches += [breach for key in order for breach in wrong.get(key, ())]
     return resolution

@@ -206,6 +206,9 @@ class _Reading:
         if not equals or not is_key(key):
             self.wrong(line, "this is neither a comment nor KEY=", "write KEY= or KEY=default, with KEY of A-Z, 0-9, _")
             return number
+        if key.startswith("SHIM_"):
+            self.wrong(line, f"{key}: names that begin with SHIM_ are the shim's own", "give it another name")
+            return number
         if key in self.schema.keys:
             self.wrong(
                 line, f"{key} stands here a second time", f"its first place is line {self.schema.keys[key].line}"

@@ -200,7 +200,7 @@ def read_secret(
             retries -= 1
     except OSError as error:
         if root and error.errno == 40:  # ELOOP: the last name is a link
-            return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
+            return _read_link(path, key, root, max_bytes, raw_bytes, reader)
         raise _unreadable(path, key, error) from None
     kind = mode & 0o170000
     if kind != 0o100000:
@@ -214,6 +214,16 @@ def read_secret(
     if raw_bytes and len(data) == raw_bytes:
         return Secret(data)
     return Secret(clean(data))
+
+
+def _read_link(path: bytes, key: str, root: bytes, max_bytes: int, raw_bytes: int, reader: "Reader") -> Secret:
+    """Return the `Secret` that the link at *path* leads to; raises what `read_secret` raises."""
+    for _ in range(8):
+        try:
+            return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
+        except Missing:
+            continue  # Kubernetes removes the old folder once `..data` names the new one, and we may be in between
+    return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
 
 
 def _inside(root: bytes, path: bytes, key: str) -> bytes:

@@ -258,6 +258,34 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, way: str) -> None:
     assert seen <= {"value", "Missing", "Directory", "Unusable", "Unreadable"}
 
 
+def test_kubernetes_changes_a_secret_while_it_is_read(tmp_path: Path) -> None:
+    """`..data` is replaced and the old folder removed: the value is the old one or the new one, never missing."""
+    is_over = threading.Event()
+
+    def change(turn: int = 0) -> None:
+        while not is_over.is_set():
+            turn += 1
+            (tmp_path / f"..{turn}").mkdir()
+            (tmp_path / f"..{turn}" / "key").write_text(f"v{turn}")
+            (tmp_path / "..new").symlink_to(f"..{turn}")
+            (tmp_path / "..new").rename(tmp_path / "..data")
+            if turn > 1:
+                shutil.rmtree(tmp_path / f"..{turn - 1}")
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    (tmp_path / "key").symlink_to("..data/key")
+    try:
+        while not (tmp_path / "..data").exists():
+            assert thread.is_alive()
+        for _ in range(300):
+            value = read_secret(os.fsencode(tmp_path / "key"), "KEY", os.fsencode(tmp_path)).reveal()
+            assert value.startswith(b"v")
+    finally:
+        is_over.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_start_while_a_file_changes(frozen: Shim, way: str) -> None:
     values = [b"a" * 10, b"b" * 100_000]

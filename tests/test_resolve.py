@@ -571,6 +571,14 @@ def test_all_breaches_at_once_in_the_schemas_order(shim: Shim, canary: Canary) -
     assert end.stderr.count("shim: hint: ") == len(keys)
 
 
+def test_two_names_stand_in_the_schemas_order(shim: Shim) -> None:
+    (shim.folder / "s").write_text("# @required\nA=\n# @required\nB=\n# @required\nC=\n")
+
+    end = shim("--schema", "s", "true", secrets={"b": "1", "B": "2"})
+
+    assert [next(word for word in text.split() if word in "ABC") for text in end.errors] == ["A", "B", "C"]
+
+
 def test_a_missing_key_names_every_place(shim: Shim) -> None:
     end = shim("--require", "DB_PASSWORD", "--", "true", env={"SHIM_SECRETS_DIR": ""})
 

@@ -181,6 +181,7 @@ def test_services_choose_keys() -> None:
         ("A B=", 1, "neither a comment nor KEY="),
         ("A=1\nB=\nA=2", 3, "a second time"),
         ("A='x", 1, "quote is not closed"),
+        ("SHIM_X=", 1, "the shim's own"),
     ],
 )
 def test_a_mistake_names_its_line(text: str, line: int, words: str) -> None:
