@@ -114,9 +114,10 @@ class Plan:
     def hold(self, keys: list[str], service: str, value: str, why: str) -> Held:
         """Return the secret for *value*, named after the first of *keys* that is free, or holds the same value."""
         secret = Secret(value.encode("utf-8", "surrogateescape"))
-        known = {*self.reasons, *(held.key for held in self.held.values()), *keys}
+        # In a fixed order: names of keys that differ by case alone depend on it.
+        known = list(dict.fromkeys([*self.reasons, *(held.key for held in self.held.values()), *keys]))
         for key in [*keys, f"{service}_{keys[-1]}".upper().replace("-", "_").replace(".", "_")]:
-            name = names.file_names({*known, key})[key]
+            name = names.file_names([*known, key])[key]
             held = self.held.get(name)
             if held is not None and held.value == secret:
                 return held
