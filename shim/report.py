@@ -42,7 +42,7 @@ what the service gets
   --no-core                the service writes no core file
 
 staying as PID 1
-  --init                   stay, forward signals, reap; each option below implies nothing else
+  --init                   stay, forward signals, reap; each option below but --pre asks for it too
   --signal TERM=QUIT,...   send another signal; TERM=0 drops it
   --group                  send to the service's whole process group
   --grace TIME             SIGKILL this long after the first stop signal (10s, 500ms, 2m; 0 never)
