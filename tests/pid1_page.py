@@ -32,6 +32,37 @@ program as a real PID 1 (`tests/pid1_behaviours.py`); `python tests/pid1_page.py
 container's command, as s6-overlay runs it; it is a supervisor and means to do less of this.
 """
 
+TAIL = """\
+## How ours behaves, where one could do it otherwise
+
+- **Arming**: the first instruction of the program blocks every signal, before the interpreter is up. A stop signal that
+  comes while secrets are looked up ends the start with 128+N; one that comes later waits for the service.
+- **Staying is asked for** by `--init` or by any option that only an init can follow, as a flag or as a variable.
+  `--pre` alone does not ask for it: its commands run, then the service takes our place. `shim exec` ignores both.
+- **Stop signals** are TERM, INT and QUIT, before and after `--signal`. Only with `--grace` does the first start a clock
+  and the second end it at once; without it every signal is passed on and nothing is ever killed by us.
+- **`--wait-all`** sends TERM to what the service left behind, waits for `--grace` (10 s when not given), then kills.
+  As PID 1 that means every process that can be seen, a `docker exec` too; it would end with us anyway.
+- **`--on-change`** looks at the values the service was started with. A new file beside them is no change; one that has
+  gone is an invalid set. The service is stopped with TERM (rewritten by `--signal`), has `--grace` (10 s) to end, and
+  starts with the new values; after three failures within 10 s each, its code is ours. With `signal=`, private copies
+  (`@deliver=file`) and rendered files are new before the signal is sent. With `restart` the init keeps inherited
+  descriptors, which the next start needs.
+- **`--mask`** hides a value however short it is, and its base64, percent-encoded, JSON and line-by-line forms. The
+  start of a value waits for its rest; on a terminal for a second at most (30 ms for up to three letters), and if the rest
+  follows later that is still hidden. Where the output is a terminal the service gets one of its own.
+- **`--ready-fd N`**: what the service writes to N goes to whoever waits at N, and the first line also as `READY=1` to
+  `NOTIFY_SOCKET`. A service that speaks sd_notify itself is left alone.
+- **Unusual inheritance**: closed standard descriptors stay closed, ignored signals ignored, `LISTEN_PID` and
+  `WATCHDOG_PID` that named us name the service.
+- **What it cannot do**: keep its promises when it is killed with SIGKILL itself, or, as `python -m shim`, arm before
+  the interpreter is up; images use the frozen file.
+
+`tests/test_pid1_load.py` puts it under load. With `PID1_FULL=1`: 5,000 orphans that end at once with 2,000 signals
+between them, 10,000 starts and stops, TERM at 2,000 random moments, `docker stop` straight after `docker run`
+500 times.
+"""
+
 
 def cell(init: Init, behaviour: Behaviour, service: str) -> str:
     """Return what a run of *behaviour* against *init* shows."""
@@ -73,7 +104,7 @@ def main(shim: str) -> None:
         ours = Init("shim --init", (program, "--init", "--secrets-dir", root), OURS)
         Path(root).chmod(0o755)
         inits = [ours, *(init for init in OTHERS if is_installed(init))]
-        sys.stdout.write("\n".join([HEAD, *rows(inits, service), "", *figures(inits, service), ""]))
+        sys.stdout.write("\n".join([HEAD, *rows(inits, service), "", *figures(inits, service), "", TAIL]))
 
 
 if __name__ == "__main__":
