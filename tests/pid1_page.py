@@ -49,7 +49,7 @@ TAIL = """\
   (`@deliver=file`) and rendered files are new before the signal is sent. With `restart` the init keeps inherited
   descriptors, which the next start needs.
 - **`--mask`** hides a value however short it is, and its base64, percent-encoded, JSON and line-by-line forms. The
-  start of a value waits for its rest; on a terminal for a second at most (30 ms for up to three letters), and if the rest
+  start of a value waits for its rest; on a terminal for a second at most (30 ms below four letters), and if the rest
   follows later that is still hidden. Where the output is a terminal the service gets one of its own.
 - **`--ready-fd N`**: what the service writes to N goes to whoever waits at N, and the first line also as `READY=1` to
   `NOTIFY_SOCKET`. A service that speaks sd_notify itself is left alone.
