@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Shim
-from pid1_behaviours import terminal
+from pid1_behaviours import shell, terminal
 
 from shim import kernel, kernel_unfrozen
 from shim.mask import forms
@@ -186,6 +186,22 @@ def test_a_terminal_stays_a_terminal(shim: Shim, canary: Callable[[], str]) -> N
         assert it.shows("heard")
         assert it.shows("code 3")
         assert it.shows(" icanon")
+
+
+def test_ctrl_z_and_fg_behind_a_masked_terminal(frozen: Shim) -> None:
+    """Both stop, the shell gets its terminal as it was, and both go on."""
+    child = "sh -c 'echo up; read x; echo got $x'"
+    with shell() as it:
+        it.type(f"{' '.join(frozen.command)} --mask --secrets-dir {frozen.root} -- {child}\n")
+        assert it.shows("up\r\n")
+        it.type("\x1a")
+        assert it.shows("Stopped")
+        it.type("stty -a | grep -o ' icanon'\n")
+        assert it.shows(" icanon\r\n")
+        it.type("fg\n")
+        assert it.shows("sh -c")
+        it.type("word\n")
+        assert it.shows("got word")
 
 
 def test_the_terminal_of_output_alone(frozen: Shim) -> None:
