@@ -87,10 +87,23 @@ def build(out: Path, *options: str, folder: Path = REPOSITORY) -> Path:
     return made
 
 
+def copy_sources(origin: Path, place: Path) -> Path:
+    """Copy what the binary is made of."""
+    for part in ("shim", "images/shim"):
+        shutil.copytree(origin / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return place
+
+
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the sources that nobody edits meanwhile."""
+    return copy_sources(REPOSITORY, tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture(scope="session")
+def built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a binary that was built here."""
-    return build(tmp_path_factory.mktemp("built"))
+    return build(tmp_path_factory.mktemp("built"), folder=sources)
 
 
 @pytest.fixture(scope="session")
@@ -149,11 +162,9 @@ def handed_on(command: Sequence[str | Path], dump: str, folder: Path, env: dict[
 
 
 @pytest.mark.slow
-def test_it_is_the_same_file_when_built_twice_and_elsewhere(built: Path, tmp_path: Path) -> None:
+def test_it_is_the_same_file_when_built_twice_and_elsewhere(sources: Path, built: Path, tmp_path: Path) -> None:
     """Two builds, from two folders with names of different length, give the same bytes."""
-    elsewhere = tmp_path / "another place with a longer name"
-    for part in ("shim", "images/shim"):
-        shutil.copytree(REPOSITORY / part, elsewhere / part, ignore=shutil.ignore_patterns("__pycache__"))
+    elsewhere = copy_sources(sources, tmp_path / "another place with a longer name")
 
     assert build(tmp_path / "out", folder=elsewhere).read_bytes() == built.read_bytes()
 
