@@ -14,7 +14,9 @@ TEXT = st.text(alphabet=st.characters(), max_size=30)
 
 
 @pytest.fixture(autouse=True)
-def text_again() -> Iterator[None]:
+def as_text() -> Iterator[None]:
+    """Begin as text, and leave it so: --log=json in another test's options may have changed that."""
+    stderr.use_json(False)
     yield
     stderr.use_json(False)
 
