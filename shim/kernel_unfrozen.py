@@ -49,15 +49,21 @@ def _raw_environ() -> list[bytes]:
 
 argv: list[bytes] = [os.fsencode(word) for word in sys.argv]
 environ: list[bytes] = _raw_environ()
-_birth = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+_birth = signal.pthread_sigmask(signal.SIG_BLOCK, ())
 birth_mask: int = sum(1 << (number - 1) for number in _birth)
 _handled: list[int] = []
 
-for _number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-    if signal.getsignal(_number) not in (signal.SIG_DFL, None) and (
-        _number != signal.SIGINT or signal.getsignal(_number) is signal.default_int_handler
-    ):
-        signal.signal(_number, signal.SIG_DFL)
+
+def take_signals() -> None:
+    """Block every signal, and undo what CPython did to three of them, as early as can be.
+
+    Importing this module changes nothing: an application may do so.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it was inherited as ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish_interpreter() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,14 +22,6 @@ settings.load_profile("shim")
 FORMS = ("module", "installed", "frozen")
 # Where tests that need an engine keep their fixtures.
 pytest_plugins = ["engine"] if (HERE / "engine.py").exists() else []
-
-
-def pytest_runtest_setup() -> None:
-    """Unblock the signals: `shim.kernel` blocks them all when it is imported, as a start must.
-
-    A test's children would inherit that, and never end on SIGTERM; nor would a test end when its time is up (SIGALRM).
-    """
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def cannot_run(reason: str) -> None:
