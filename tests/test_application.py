@@ -78,6 +78,21 @@ def test_the_names_are_those_of_the_package() -> None:
     assert done.stdout.startswith("['shim']")
 
 
+def test_an_application_keeps_its_signals() -> None:
+    """Importing any room of the package, or asking for a value, changes neither mask nor dispositions."""
+    script = (
+        "import signal\n"
+        "def state(): return (signal.pthread_sigmask(signal.SIG_BLOCK, ()), *map(signal.getsignal, range(1, 32)))\n"
+        "before = state()\n"
+        "from shim import get_secret, main, resolve, user, application\n"
+        "get_secret('NOT_THERE')\n"
+        "raise SystemExit(state() != before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_default_is_for_what_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SHIM_SECRETS_DIR", str(tmp_path))
     monkeypatch.delenv("NOT_THERE", raising=False)

@@ -366,13 +366,14 @@ def test_a_program_that_is_being_written(frozen: Shim) -> None:
 
 @contextmanager
 def started(command: list[str], **settings: object) -> Iterator[subprocess.Popen[Any]]:
-    """Give the process; it does not outlive the test, and ignores nothing, wherever the tests run."""
+    """Give the process; it does not outlive the test, and takes every signal, wherever the tests run."""
 
-    def forget_ignored_signals() -> None:
+    def take_signals() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
 
-    process = subprocess.Popen(command, preexec_fn=forget_ignored_signals, **settings)  # type: ignore[call-overload]
+    process = subprocess.Popen(command, preexec_fn=take_signals, **settings)  # type: ignore[call-overload]
     try:
         yield process
     finally:
