@@ -1,5 +1,7 @@
 """What a value must be, by its type; the answer never says what it is."""
 
+from base64 import b64encode, urlsafe_b64encode
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -174,3 +176,13 @@ def test_any_value_has_an_answer_without_it(kind: str, value: bytes) -> None:
     mistake = check_value(spec(kind), value)
 
     assert len(value) < 24 or value not in mistake.encode()
+
+
+@given(st.binary(max_size=60), st.booleans())
+def test_a_token_is_judged_by_its_decoded_header(tail: bytes, is_url_safe: bool) -> None:
+    """The header is decoded by hand, exactly as the standard library does it, in both alphabets of RFC 4648."""
+    encode = urlsafe_b64encode if is_url_safe else b64encode
+    with_alg, without = (encode(head + tail).rstrip(b"=").decode() for head in (b'{"alg":"x"}', b'{"alt":"x"}'))
+
+    assert check_value(spec("jwt"), f"{with_alg}.e30.x".encode()) == ""
+    assert ("names no alg" in check_value(spec("jwt"), f"{without}.e30.x".encode())) == (b'"alg"' not in tail)
