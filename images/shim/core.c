@@ -11,7 +11,10 @@
 #ifndef SHIM_PUBLIC_API
 #define Py_BUILD_CORE 1
 #endif
+#define _GNU_SOURCE
 #include <Python.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "core.h"
 
@@ -23,8 +26,19 @@ static int has_no_home(PyConfig *config)
 
 #ifdef SHIM_PUBLIC_API
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* since Linux 5.14; an older one refuses it, and is as slow as before */
+#endif
+
+extern char __data_start[], _edata[];
+
+/* The whole interpreter writes to nearly every page of its data. Copying them all at once is faster than one by one. */
 int shim_start_core(PyConfig *config)
 {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t start = (uintptr_t)__data_start / page * page;
+
+    madvise((void *)start, (uintptr_t)_edata - start, MADV_POPULATE_WRITE);
     return has_no_home(config);
 }
 
