@@ -85,6 +85,9 @@ class Outputs:
         if self.makes_session:
             self._master, self._slave = (above_standard(descriptor) for descriptor in posix.openpty())
             self._give_away(self._slave)
+            self.resize()
+            if not _is_terminal(0):  # the real terminal still makes \r\n out of \n
+                _change_flags(self._slave, _OUTPUT_FLAGS, _OPOST)
         seen: dict[tuple[int, int], tuple[int, int]] = {}
         for number in (1, 2):
             try:
@@ -127,16 +130,11 @@ class Outputs:
             posix.close(writer)
         self._ends = {}
         if self.makes_session:
-            has_keyboard = _is_terminal(0)
-            if not has_keyboard:  # the real terminal still makes \r\n out of \n
-                _change_flags(self._slave, _OUTPUT_FLAGS, _OPOST)
             self._streams.append(Stream(self._events, posix.dup(self._master), self._terminal, self._patterns))
             posix.close(self._slave)
             self._slave = -1
             posix.set_blocking(self._master, False)
-            self.resize()
-            if has_keyboard:
-                self.resume()
+            self.resume()
 
     def descriptors(self) -> list[int]:
         """Return what must stay open."""
