@@ -1,7 +1,8 @@
 """What the kernel gives and takes: raw argv and environment, signals, exec, reading a file in one call.
 
 The frozen shim has all of it in its static start code (`_kernel`, built by images/shim); `python -m shim` has the
-same through the standard library. Everything else in this package is the same in both.
+same through the standard library. Everything else in this package is the same in both. The frozen shim runs in
+CPython's core alone; its start code completes the interpreter at the first import of anything that needs more.
 """
 
 import sys
@@ -39,27 +40,3 @@ monotonic = _kernel.monotonic
 settle = _kernel.settle
 mask_patterns = _kernel.mask_patterns
 mask = _kernel.mask
-
-
-class _StandardLibrary:
-    """The last half of the interpreter, on demand.
-
-    The frozen shim runs in CPython's core alone, which knows the C modules built into it and this package. The first
-    import of anything else (`re` for a pattern, `json` for `--json`) completes the interpreter and goes on.
-    """
-
-    @classmethod
-    def find_spec(cls, name: str, path: object = None, target: object = None) -> object:
-        if name.startswith("shim."):
-            return None
-        sys.meta_path.remove(cls)  # type: ignore[arg-type]
-        finish_interpreter()
-        for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)  # type: ignore[arg-type]
-            if spec is not None:
-                return spec
-        return None
-
-
-if _kernel.__name__ == "_kernel":
-    sys.meta_path.insert(1, _StandardLibrary)  # type: ignore[arg-type]  # behind the built-in modules' own finder
