@@ -172,7 +172,6 @@ static PyObject *wait_signal(PyObject *self, PyObject *timeout)
         PyErr_SetString(PyExc_ValueError, "a timeout is a number of seconds");
         return NULL;
     }
-    PyGC_Enable(); /* who waits, stays */
     deadline = seconds < 0 ? 0 : seconds_now() + seconds;
     if (seconds < 0)
         shim_before_long_sleep();

@@ -57,7 +57,7 @@ static void start_interpreter(void)
         stop_on(PyStatus_NoMemory());
     stop_on(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
-    PyGC_Disable(); /* exec is the garbage collector; whoever stays enables it (kernel.c) */
+    PyGC_Disable(); /* exec is the garbage collector; whoever stays enables it (staying.c) */
 }
 
 int main(int argc, char **argv, char **environment)
