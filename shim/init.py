@@ -9,15 +9,13 @@ import posix
 from shim import kernel
 from shim.child import Birth, close_others, spawn
 from shim.errors import SIGNALLED
-from shim.events import Events
-from shim.forward import forward, send
 from shim.signals import CHLD, CONT, INT, KILL, PIPE, QUIT, TERM, TSTP, TTIN, TTOU, WINCH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.child import Extra
     from shim.deliver import Delivered
-    from shim.events import Signal
+    from shim.events import Events, Signal
     from shim.main import Plan
     from shim.outputs import Outputs
 
@@ -70,7 +68,7 @@ class Init:
         self._staying = plan.options.staying
         self._own_pid = posix.getpid()
         self._own_group = posix.getpgrp()
-        self._events = Events()
+        self._made_events: Events | None = None
         self._extras: list[Extra] = []  # what some children need arranged: masked output, a readiness descriptor
         self._outputs: Outputs | None = None
         self._delivered: Delivered | None = None
@@ -86,6 +84,15 @@ class Init:
         if ignores_children:
             kernel.set_disposition(CHLD, 0)
         self._birth = Birth(plan, ignores_children, self._staying.parent_death)
+
+    @property
+    def _events(self) -> "Events":
+        # Made when it is first needed, which is usually when the service is already on its way.
+        if self._made_events is None:
+            from shim.events import Events
+
+            self._made_events = Events()
+        return self._made_events
 
     # --- the story -----------------------------------------------------------------------------------------------
 
@@ -261,6 +268,8 @@ class Init:
             self._kept.append((wanted, code, value))
 
     def _send(self, number: int, code: int, value: int) -> None:
+        from shim.forward import forward
+
         forward(self._pid, self._options.group, number, code, value)
 
     def _stop(self, number: int) -> None:
@@ -318,6 +327,7 @@ class Init:
     def _continue(self) -> None:
         """Go on after `fg` or `bg`: the child's whole group was stopped, and the terminal may be ours to pass on."""
         if self._has_terminal and self._pid:
+            from shim.forward import send
             from shim.terminal import pass_on
 
             pass_on(self._own_group, self._pid)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from pid1 import Init, children_of, running, until
+from pid1 import Init, Running, children_of, running
 from pid1_behaviours import wake_ups
 
 ROUNDS = int(os.environ.get("PID1_ROUNDS", "200"))
@@ -17,7 +17,7 @@ IDLE_SECONDS = float(os.environ.get("PID1_IDLE_SECONDS", "3"))
 
 
 def memory(init: Init, service: str) -> tuple[int, int, int]:
-    """Return kB resident, private, and private and written to, once the service has settled."""
+    """Return kB resident, private, and of no file, once the service has settled."""
     with running(init.argv(service, "plain")) as run:
         assert run.line() == "ready"
         time.sleep(0.6)
@@ -25,7 +25,7 @@ def memory(init: Init, service: str) -> tuple[int, int, int]:
         for line in Path(f"/proc/{run.pid}/smaps_rollup").read_text().splitlines()[1:]:
             name, _, rest = line.partition(":")
             fields[name] = int(rest.split()[0])
-    return fields["Rss"], fields["Private_Clean"] + fields["Private_Dirty"], fields["Private_Dirty"]
+    return fields["Rss"], fields["Private_Clean"] + fields["Private_Dirty"], fields["Anonymous"]
 
 
 def start_milliseconds(commands: dict[str, list[str]], rounds: int = ROUNDS) -> dict[str, float]:
@@ -34,30 +34,41 @@ def start_milliseconds(commands: dict[str, list[str]], rounds: int = ROUNDS) -> 
     for _ in range(rounds):
         for name, command in commands.items():
             begun = time.perf_counter()
-            pid = os.posix_spawnp(command[0], command, {"PATH": os.defpath})
+            # What tini says about its place in life goes nowhere.
+            quiet = [(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
+            pid = os.posix_spawnp(command[0], command, {"PATH": os.defpath}, file_actions=quiet)
             os.waitpid(pid, 0)
             taken[name].append(time.perf_counter() - begun)
     return {name: statistics.median(times) * 1000 for name, times in taken.items()}
 
 
 def forwarding_microseconds(inits: list[Init], service: str, rounds: int = ROUNDS) -> dict[str, float]:
-    """Return how long a signal takes to the service and back to us, less what it takes without an init (medians)."""
-    taken: dict[str, list[float]] = {}
-    for init in inits:
-        with running(init.argv(service, "signals")) as run:
+    """Return how long a signal takes to the service and back to us, less what it takes without an init (medians).
+
+    All of them run at the same time and take turns, so that a busy moment hits them alike.
+    """
+    with contextlib.ExitStack() as stack:
+        runs = {init.name: stack.enter_context(running(init.argv(service, "signals"))) for init in inits}
+        for run in runs.values():
             assert run.line() == "ready"
-            found: list[int] = []
+        direct = {name: _service_below(run.pid) for name, run in runs.items()}
+        taken: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(rounds):
+            for name, run in runs.items():
+                through = _round_trip(run, run.pid)
+                taken[name].append(through - _round_trip(run, direct[name]))
+    return {name: statistics.median(times) * 1e6 for name, times in taken.items()}
 
-            def is_there(parent: int = run.pid, found: list[int] = found) -> bool:
-                found[:] = [pid for pid in _below(parent) if Path(f"/proc/{pid}/comm").read_text() == "service\n"]
-                return bool(found)
 
-            assert until(is_there)
-            taken[init.name] = _round_trips(lambda pid=run.pid: os.kill(pid, signal.SIGUSR1), run.line, rounds)  # type: ignore[misc]
-            direct = _round_trips(lambda pid=found[0]: os.kill(pid, signal.SIGUSR1), run.line, rounds)  # type: ignore[misc]
-            less = statistics.median(direct)
-            taken[init.name] = [statistics.median(taken[init.name]) - less]
-    return {name: times[0] * 1e6 for name, times in taken.items()}
+def _service_below(pid: int) -> int:
+    return next(child for child in _below(pid) if Path(f"/proc/{child}/comm").read_text() == "service\n")
+
+
+def _round_trip(run: Running, pid: int) -> float:
+    begun = time.perf_counter()
+    os.kill(pid, signal.SIGUSR1)
+    run.line()
+    return time.perf_counter() - begun
 
 
 def _below(pid: int) -> list[int]:
@@ -65,16 +76,6 @@ def _below(pid: int) -> list[int]:
     for child in list(found):
         found += _below(child)
     return found
-
-
-def _round_trips(send: Callable[[], None], line: Callable[[], str], rounds: int) -> list[float]:
-    times = []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        send()
-        line()
-        times.append(time.perf_counter() - begun)
-    return times
 
 
 def figures(inits: list[Init], service: str) -> list[str]:
@@ -85,7 +86,7 @@ def figures(inits: list[Init], service: str) -> list[str]:
     forwards = forwarding_microseconds(plain, service)
     lines = ["| Figures, from one run | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     sizes = {init.name: memory(init, service) for init in inits}
-    for place, title in enumerate(("resident, kB", "private, kB", "written to, kB")):
+    for place, title in enumerate(("resident, kB", "private, kB", "of no file, kB")):
         lines.append(f"| {title} | " + " | ".join(str(sizes[name][place]) for name in names) + " |")
     start = [f"{starts[name]:.1f}" if name in starts else "–" for name in names]
     lines.append("| start and end of `true`, ms | " + " | ".join(start) + " |")
