@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -186,15 +187,18 @@ def launch(children: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def shim_binary() -> Path:
-    """Return the frozen shim of this state of the sources; SHIM_TEST_BINARY names another one."""
-    given = os.environ.get("SHIM_TEST_BINARY")
-    if given:
-        return Path(given)
-    done = subprocess.run([REPOSITORY / "scripts" / "shim-binary"], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        cannot_run(f"the frozen shim cannot be built here:\n{done.stderr}")
-    return Path(done.stdout.strip())
+def shim_binary(children: Path) -> Path:
+    """Return the frozen shim of this state of the sources, where every user can reach it; SHIM_TEST_BINARY names another.
+
+    What it was built into may lie below root's home, which nobody else may enter.
+    """
+    built = os.environ.get("SHIM_TEST_BINARY")
+    if not built:
+        done = subprocess.run([REPOSITORY / "scripts" / "shim-binary"], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            cannot_run(f"the frozen shim cannot be built here:\n{done.stderr}")
+        built = done.stdout.strip()
+    return Path(shutil.copy(built, children / Path(built).name))
 
 
 @pytest.fixture
