@@ -188,7 +188,7 @@ def launch(children: Path) -> str:
 
 @pytest.fixture(scope="session")
 def shim_binary(children: Path) -> Path:
-    """Return the frozen shim of this state of the sources, where every user can reach it; SHIM_TEST_BINARY names another.
+    """Return the frozen shim of these sources, where every user can reach it; SHIM_TEST_BINARY names another.
 
     What it was built into may lie below root's home, which nobody else may enter.
     """
