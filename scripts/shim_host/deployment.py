@@ -6,6 +6,7 @@ A run that ends early leaves whole versions with whole labels, so the next run f
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
+from functools import cache
 from typing import NamedTuple
 
 from shim.secret import Secret, clean, fingerprint
@@ -52,6 +53,7 @@ def fingerprints(values: Mapping[str, Secret], salt: bytes) -> dict[str, str]:
         return dict(pool.map(one, values.items()))
 
 
+@cache  # as slow as a fingerprint, and asked for with every version
 def salt_mark(salt: bytes) -> str:
     """Return what tells two salts apart without showing either."""
     return fingerprint(b"", "salt", salt)
