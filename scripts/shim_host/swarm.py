@@ -4,6 +4,7 @@ A Swarm secret can be neither changed nor read back, so a key lives as versions,
 known of a version stands in its labels.
 """
 
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -90,18 +91,23 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
         else:
             arguments = _context(environ.get("DOCKER_CONTEXT"))
             place = arguments.get("base_url") or "the default socket"
-        is_ssh = place.startswith("ssh://")
-        api = docker.APIClient(
-            version="auto",
-            timeout=REQUEST_SECONDS,
-            use_ssh_client=is_ssh,
-            max_pool_size=PARALLEL_CALLS,
-            num_pools=PARALLEL_CALLS,
-            **arguments,
-        )
+        if place.startswith("ssh://") and sys.platform != "win32":
+            from shim_host import swarm_ssh
+
+            api = swarm_ssh.client(place, REQUEST_SECONDS, PARALLEL_CALLS)
+        else:
+            api = docker.APIClient(
+                version="auto",
+                timeout=REQUEST_SECONDS,
+                use_ssh_client=True,
+                max_pool_size=PARALLEL_CALLS,
+                num_pools=PARALLEL_CALLS,
+                **arguments,
+            )
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
+        why = error.args[0] if place.startswith("ssh://") and error.args else type(error).__name__
         raise Failed(
-            f"no engine answers at {place or 'the default socket'} ({type(error).__name__})",
+            f"no engine answers at {place or 'the default socket'} ({why})",
             "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs",
         ) from None
     # A proxy is for TCP alone, and looking for one is a tenth of every call.
