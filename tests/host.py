@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,19 @@ SCRIPT = ROOT / "scripts" / "manage_secrets.py"
 # each the modes below ./secrets are looked at.
 WATCHED = """
 import os, runpy, signal, stat, sys
-deadly, count, wide = int(sys.argv[1]), 0, []
+deadly, count = int(sys.argv[1]), 0
 
 def look():
     for folder, _, files in os.walk("secrets"):
         if stat.S_IMODE(os.stat(folder).st_mode) & 0o077:
-            wide.append(folder)
+            wide.add(folder)
         for name in files:
             if stat.S_IMODE(os.lstat(os.path.join(folder, name)).st_mode) & 0o177:
-                wide.append(name)
+                wide.add(name)
+
+wide = set()
+look()
+before = frozenset(wide)
 
 def counted(function):
     def call(*arguments, **options):
@@ -58,7 +62,7 @@ sys.path.insert(0, os.path.dirname(sys.argv[0]))
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
-    assert not wide, wide
+    assert wide == before, wide - before
 """
 
 
@@ -77,11 +81,15 @@ class Manage:
         stdin: bytes = b"",
         dies_at: int | None = None,
         timeout: float = 120,
+        through: Sequence[str] = (),
     ) -> End:
-        """Run with *arguments*; *dies_at* kills it before its N-th file-system call (0: it is only watched)."""
+        """Run with *arguments*; *dies_at* kills it before its N-th file-system call (0: it is only watched).
+
+        *through* is the argv of a wrapper.
+        """
         before = [] if dies_at is None else ["-c", WATCHED, str(dies_at)]
         done = subprocess.run(
-            [sys.executable, *before, str(SCRIPT), *map(str, arguments)],
+            [*through, sys.executable, *before, str(SCRIPT), *map(str, arguments)],
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.env, **(env or {})},
             input=stdin,
@@ -272,12 +280,23 @@ def swarm(private_swarm: PrivateSwarm, manage: Manage) -> Iterator[PrivateSwarm]
 class Meddler:
     """Stands between the tool and its engine; `meddle(number)` decides on each request that changes something.
 
+    With *reads* it decides on those that only ask, too, but for the first, which asks for the engine's version.
+
     "pass" hands it on, "drop" ends the connection before the engine sees it, "lose" after; "500" and "503" are answered
-    as by a Swarm without a leader, and by an engine that manages none; "kill" kills `victim` once it is done.
+    as by a Swarm without a leader, and by an engine that manages none; "kill" kills `victim` once it is done; "hang"
+    never answers.
     """
 
-    def __init__(self, engine: PrivateSwarm, meddle: Callable[[int], str], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        engine: PrivateSwarm,
+        meddle: Callable[[int], str],
+        tls: ssl.SSLContext | None = None,
+        *,
+        reads: bool = False,
+    ) -> None:
         self.engine_path = engine.host.removeprefix("unix://")
+        self.reads = reads
         self.meddle = meddle
         self.requests = 0
         self.victim: subprocess.Popen[bytes] | None = None
@@ -304,11 +323,15 @@ class Meddler:
             engine.connect(self.engine_path)
             while request := _message(client):
                 fate = "pass"
-                if request.startswith((b"POST", b"DELETE")):
+                is_counted = self.reads and not request.startswith(b"GET /version ")
+                if is_counted or request.startswith((b"POST", b"DELETE")):
                     with self.lock:
                         self.requests += 1
                         fate = self.meddle(self.requests)
                 if fate == "drop":
+                    return
+                if fate == "hang":
+                    client.recv(1)  # until it gives up
                     return
                 if fate in ("500", "503"):
                     body = b'{"message": "rpc error: code = Unknown desc = the leader is gone"}'

@@ -1,14 +1,16 @@
 """`generate`: new values as the schema says, into ./secrets."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from shim_host import filing, names, options
+from shim.schema import Schema
+from shim_host import filing, names, options, report
 from shim_host.errors import Refused
 from shim_host.filing import Planned
-from shim_host.generate import new_value
-from shim_host.vault import Vault
+from shim_host.generate import is_signed, new_value, signer_of
+from shim_host.vault import Entry, Vault
 
 
 @click.command("generate")
@@ -52,10 +54,14 @@ def generate(
         entries = {key: store.read(file_names[key]) for key in schema.keys}
         values = {key: entry.value for key, entry in entries.items() if entry is not None}
         plan = []
-        for key in keys:
+        # A key that others are signed with comes before them, in whatever order they were named.
+        for key in sorted(dict.fromkeys(keys), key=lambda key: is_signed(schema.keys[key])):
             value = new_value(schema.keys[key], values)
-            plan.append(Planned(key, file_names[key], value, filing.state_of(entries[key], value, force)))
-            values[key] = value
+            state = filing.state_of(entries[key], value, force)
+            plan.append(Planned(key, file_names[key], value, state))
+            if state != filing.KEPT:
+                values[key] = value
+        warn_of_old_signatures(schema, plan, entries)
     else:
         plan = filing.make_missing([], store, schema)
     filing.announce(Path(schema.source), [], [], plan, [], dry_run)
@@ -63,3 +69,14 @@ def generate(
         filing.confirm_replacing(plan, yes)
         filing.write(store, plan)
     filing.give(plan, [], secrets_dir, is_json)
+
+
+def warn_of_old_signatures(schema: Schema, plan: list[Planned], entries: Mapping[str, Entry | None]) -> None:
+    """Say which tokens stay signed with a value that is replaced."""
+    replaced = {item.key for item in plan if item.state == filing.REPLACED}
+    made = {item.key for item in plan if item.state in (filing.CREATED, filing.REPLACED)}
+    for spec in schema.keys.values():
+        signer = signer_of(spec)
+        if signer in replaced and spec.key not in made and entries[spec.key] is not None:
+            hint = f"manage-secrets generate {signer} {spec.key} --force makes both"
+            report.warn(f"{spec.key} stays signed with the {signer} that is replaced", hint)

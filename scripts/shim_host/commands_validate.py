@@ -70,13 +70,15 @@ def validate(
     users = image_users(project) if project is not None else {}
     subject = validation.subject_of(store, schema, env_file, env, project, users)
     found = with_swarm(subject, stack, salt) if asks_swarm else validation.findings(subject)
-    fixed = repaired(store, found, dry_run) if fix else []
+    fixed, trouble = repaired(store, found, dry_run) if fix else ([], None)
     give(found, fixed, is_json)
     left = len(found) - len(fixed)
     count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
     report.say(f"{count}, {len(fixed)} {'would be ' if dry_run else ''}repaired")
     if left and not fix and any(finding.repair for finding in found):
         report.say("hint: --fix repairs those marked with *")
+    if trouble is not None:
+        raise trouble
     return 1 if left or (dry_run and found) else 0
 
 
@@ -138,15 +140,21 @@ def image_users(project: "Project") -> dict[str, str]:
     return {name: configs[image].user for name, image in mounting.items() if image in configs}
 
 
-def repaired(store: Vault, found: list[Finding], dry_run: bool) -> list[Finding]:
-    """Repair what is safe to; return that."""
+def repaired(store: Vault, found: list[Finding], dry_run: bool) -> tuple[list[Finding], Ended | None]:
+    """Repair what is safe to; return that, and what stopped it if something did."""
     safe = [finding for finding in found if finding.repair is not None]
-    if safe and not dry_run:
+    if dry_run or not safe:
+        return safe, None
+    done: list[Finding] = []
+    try:
         with store.writing() as writer:
             for finding in safe:
                 if finding.repair is not None:
                     finding.repair(writer)
-    return safe
+                    done.append(finding)
+    except Ended as ended:
+        return done, ended
+    return done, None
 
 
 def give(found: list[Finding], fixed: list[Finding], is_json: bool) -> None:

@@ -49,7 +49,12 @@ def can_be_made(spec: KeySpec) -> bool:
 
 def is_signed(spec: KeySpec) -> bool:
     """Return whether the value is signed with another key, which must be there first."""
-    return spec.type is not None and "signedBy" in spec.type.options
+    return bool(signer_of(spec))
+
+
+def signer_of(spec: KeySpec) -> str:
+    """Return the key that the value is signed with; an empty string when it is signed with none."""
+    return spec.type.options.get("signedBy", "") if spec.type is not None else ""
 
 
 def _bytes(arguments: tuple[str, ...]) -> bytes:
@@ -85,7 +90,7 @@ def _jwt(spec: KeySpec, others: Mapping[str, Secret]) -> bytes:
     import json
 
     options = spec.type.options if spec.type else {}
-    signer = options.get("signedBy", "")
+    signer = signer_of(spec)
     if signer not in others:
         raise Refused(
             f"{spec.key}: {signer or 'its signing key'} has no value to sign it with", "set @type=jwt(signedBy=KEY)"

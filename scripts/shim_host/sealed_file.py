@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from shim_host.errors import Refused, failed_file
@@ -100,7 +101,8 @@ def write(path: str, data: bytes) -> None:
         os.replace(unfinished, place)
         _settle(place.parent)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that takes nothing does not give either
+            unfinished.unlink(missing_ok=True)
         raise failed_file("write", path, error) from None
 
 

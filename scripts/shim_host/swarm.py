@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim.secret import Secret
 from shim_host import report
-from shim_host.errors import Ended, Failed
+from shim_host.errors import Ended, Failed, Refused
 
 # The SDK is loaded by `connect`, so that `--help` and commands that need no engine stay quick.
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
     from docker.utils import kwargs_from_env
 
     place = environ.get("DOCKER_HOST", "")
+    seconds = _request_seconds(environ)
     try:
         if place:
             arguments: dict[str, Any] = dict(kwargs_from_env(environment=dict(environ)))
@@ -94,11 +95,11 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
         if place.startswith("ssh://") and sys.platform != "win32":
             from shim_host import swarm_ssh
 
-            api = swarm_ssh.client(place, REQUEST_SECONDS, PARALLEL_CALLS)
+            api = swarm_ssh.client(place, seconds, PARALLEL_CALLS)
         else:
             api = docker.APIClient(
                 version="auto",
-                timeout=REQUEST_SECONDS,
+                timeout=seconds,
                 use_ssh_client=True,
                 max_pool_size=PARALLEL_CALLS,
                 num_pools=PARALLEL_CALLS,
@@ -114,6 +115,16 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
     api.trust_env = not api.base_url.startswith("http+docker:")
     report.detail(f"connected to {place}, API {api.api_version}")
     return kind(api, place)
+
+
+def _request_seconds(environ: Mapping[str, str]) -> int:
+    """Return how long one answer may take; DOCKER_CLIENT_TIMEOUT says it for slow engines, as for other tools."""
+    text = environ.get("DOCKER_CLIENT_TIMEOUT", "")
+    if not text:
+        return REQUEST_SECONDS
+    if not text.isdecimal() or not int(text):
+        raise Refused("DOCKER_CLIENT_TIMEOUT is no number of seconds", f"set it to {REQUEST_SECONDS}, or unset it")
+    return int(text)
 
 
 def _context(name: str | None) -> dict[str, Any]:

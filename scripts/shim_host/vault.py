@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,6 +185,8 @@ class Writer:
                 os.close(opened)
             self._rename(unfinished, self._place(name))
         except OSError as error:
+            with suppress(OSError):  # what cannot be removed now is removed by the next run
+                os.unlink(unfinished, **self._where)
             raise failed_file("write", str(self.path / name), error) from None
         self._has_changed = True
         report.detail(f"wrote {self.path / name}")
@@ -271,6 +273,7 @@ def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
         Failed: it cannot be written.
     """
     path = folder / ".gitignore"
+    unfinished = folder / ".gitignore.new"
     try:
         if path.is_symlink():  # git itself does not read one that is a link
             raise Refused(f"{path} is a link, which git does not read", "replace it by a file")
@@ -279,7 +282,6 @@ def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
         end = b"\r\n" if b"\r\n" in old else b"\n"
         start = old if not old or old.endswith(b"\n") else old + end
         new = start + b"".join(os.fsencode(line) + end for line in lines)
-        unfinished = folder / ".gitignore.new"
         unfinished.unlink(missing_ok=True)
         with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, mode), "wb") as file:
             file.write(new)
@@ -287,6 +289,8 @@ def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise failed_file("write", str(path), error) from None
 
 
