@@ -16,6 +16,9 @@ import pyrage
 import pytest
 from conftest import Custody, cannot_run
 from host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
+from shim_host.errors import Refused
+from shim_host.swarm import connect_as
+from shim_host.swarm_values import ValueReader
 
 __all__ = ["manage", "private_swarm", "swarm"]
 
@@ -199,6 +202,46 @@ def test_a_killed_run_is_tidied_up_after(
     assert readers(swarm), "it is young: its run may be under way"
 
 
+@pytest.mark.parametrize("fatal", [1, 2, 3])
+def test_a_run_that_is_killed_is_tidied_up_after_by_the_next(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary, fatal: int
+) -> None:
+    """Killed once the task is made, cut off, or asked: the next run on this machine knows that its owner is gone."""
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    meddler = Meddler(swarm, lambda number: "kill" if number == fatal else "pass")
+    meddler.victim = subprocess.Popen(
+        [sys.executable, str(SCRIPT), "export", "--from-swarm", "--image", "busybox", *seal],
+        cwd=manage.folder,
+        env={"PATH": os.environ["PATH"], **manage.env, "DOCKER_HOST": meddler.host},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert meddler.victim.wait(60) == -9
+    meddler.close()
+    assert len(readers(swarm)) == 1
+
+    assert manage("export", "--from-swarm", *seal).code == 0
+    assert readers(swarm) == []
+
+
+def test_the_task_of_a_killed_run_ends_by_itself(
+    swarm: PrivateSwarm, busybox: str, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its time, which is shortened here; it is not started again."""
+    swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    monkeypatch.setattr("shim_host.swarm_values.LIFETIME_SECONDS", 1)
+    reader = connect_as(ValueReader, {"DOCKER_HOST": swarm.host})
+
+    with reader._reader("busybox:latest", reader.secrets()) as container:
+        swarm.docker("wait", container)
+        (service,) = readers(swarm)
+        task = json.loads(swarm.docker("service", "inspect", service))[0]["Spec"]["TaskTemplate"]
+        assert len(swarm.docker("service", "ps", "-q", service).split()) == 1
+        assert swarm.docker("ps", "-q") == ""
+
+    assert task["RestartPolicy"]["Condition"] == "none"
+
+
 def test_an_image_without_cat_is_not_taken(
     swarm: PrivateSwarm, manage: Manage, seal: list[str], canary: Canary
 ) -> None:
@@ -291,10 +334,6 @@ def test_a_stopped_run_leaves_no_task(
 
 def test_values_do_not_travel_in_the_clear(swarm: PrivateSwarm, manage: Manage, seal: list[str]) -> None:
     """A plain TCP connection to another machine is refused; that it answers at all is not needed to know it."""
-    from shim_host.errors import Refused
-    from shim_host.swarm import connect_as
-    from shim_host.swarm_values import ValueReader
-
     reader = connect_as(ValueReader, {"DOCKER_HOST": swarm.host})
     reader._api.base_url = "http://192.0.2.1:2375"
 

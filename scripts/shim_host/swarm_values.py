@@ -16,11 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shim.secret import Secret
+from shim_host import owner
 from shim_host.errors import Failed, Refused
 from shim_host.swarm import LABEL, PARALLEL_CALLS, REQUEST_SECONDS, Swarm, SwarmSecret
 
 READER = LABEL + "reader"
 START_SECONDS = 90
+OWNER = LABEL + "owner"
 # The task ends by itself after this time, in case the run is killed; a reader that is older belongs to nobody.
 LIFETIME_SECONDS = 900
 _LOST_AFTER = timedelta(seconds=LIFETIME_SECONDS + START_SECONDS)
@@ -59,11 +61,12 @@ class ValueReader(Swarm):
                 return dict(pool.map(one, enumerate(secrets)))
 
     def remove_lost_readers(self) -> None:
-        """Remove the helper tasks of runs that were killed before they could."""
+        """Remove the helper tasks of runs that were killed before they could: at once where that is known."""
         for service in self._services({"label": READER}):
             # To the second: the engine writes nanoseconds, which datetime does not read.
             created = datetime.fromisoformat(service["CreatedAt"][:19]).replace(tzinfo=UTC)
-            if datetime.now(UTC) - created > _LOST_AFTER:
+            is_ownerless = owner.has_ended((service["Spec"].get("Labels") or {}).get(OWNER, ""))
+            if is_ownerless or datetime.now(UTC) - created > _LOST_AFTER:
                 self._remove(service["Spec"]["Name"])
 
     def _refuse_open_connection(self) -> None:
@@ -117,7 +120,7 @@ class ValueReader(Swarm):
                     lambda: self._client.create_service(
                         _task(image, node, secrets),
                         name=name,
-                        labels={READER: "export"},
+                        labels={READER: "export", OWNER: owner.this_run()},
                         mode={"Replicated": {"Replicas": 1}},
                     ),
                 )["ID"]
