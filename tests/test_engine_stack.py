@@ -1,183 +1,193 @@
-"""The reference stack and the demo, from the files as they are in the repository, on a real engine."""
+"""The reference stack of docker-compose.yml on a real engine, from the files as they are in the repository."""
 
 import json
-import os
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from engine import ROOT, SHIM, UGLY, Engine, assert_kept_nothing, copy_of_the_repository
+from engine import SHIM, UGLY, Engine, assert_kept_nothing
+from stack import IMAGES, NAMES, PYTHON_SERVICES, SECRETS_OF, Stack, values
+
+from shim.secret import fingerprint
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
 
-Compose = Callable[..., subprocess.CompletedProcess[str]]
+WAIT_FOR_MOVEMENTS = """
+SET statement_timeout = '60s';
+DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM movement) LOOP COMMIT; PERFORM pg_sleep(0.2); END LOOP; END $$;
+SELECT count(*) > 0 FROM movement;
+"""
 
 
-@pytest.fixture(name="port")
-def _port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+@pytest.fixture(scope="module", name="stack")
+def _stack(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Give the whole stack, started once for all tests here; only the files that it needs are there."""
+    every = values()
+    stack = Stack(engine, tmp_path_factory.mktemp("stack"), "stack", {name: every[name] for name in NAMES})
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
 
 
-@pytest.fixture(name="project")
-def _project(tmp_path: Path) -> Path:
-    """Give a project folder with the repository's compose file and a `./secrets` of its own."""
-    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
-    secrets = tmp_path / "secrets"
-    secrets.mkdir(mode=0o700)
-    file = secrets / "postgres_password"
-    file.touch(mode=0o600)
-    file.write_text(UGLY + "\n", encoding="utf-8")
-    return tmp_path
+def _bearer(stack: Stack, name: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {stack.secrets[name]}"}
 
 
-@pytest.fixture(name="compose")
-def _compose(engine: Engine, project: Path, port: int) -> Iterator[Compose]:
-    """Give a function that runs `docker compose` on a project of this test alone, with images made before."""
-    engine.image("postgres")
-    engine.image("app-python")
-    own = {"COMPOSE_PROJECT_NAME": f"{engine.run_name}-stack", "STRICT_API_PORT": str(port)}
-
-    def compose(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        environ = {**own, **options.pop("environ", {})}
-        return engine.docker("compose", "--project-directory", project, *argv, environ=environ, **options)
-
-    yield compose
-    compose("down", "--volumes", "--timeout", "5")
-
-
-def _health(port: int) -> Any:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10) as answer:
-        return json.load(answer)
-
-
-def _containers(compose: Compose) -> dict[str, str]:
-    lines = compose("ps", "--all", "--format", "{{.Service}} {{.ID}}").stdout.splitlines()
-    return {line.split()[0]: line.split()[1] for line in lines}
-
-
-def test_the_stack_comes_up_from_files_alone(engine: Engine, compose: Compose, port: int) -> None:
-    """With one secret file and no environment variable, every service becomes healthy, PID 1 is the service itself."""
-    compose("up", "--no-build", "--detach", "--wait", timeout=180)
-
-    page = _health(port)
-    assert (page["status"], page["pid"], page["user"]) == ("ok", 1, "app")
-    assert page["store"].startswith("PostgreSQL 15")
-    assert {key: secret["origin"] for key, secret in page["secrets"].items()} == {
-        "POSTGRES_PASSWORD": "root",
-        "DB_CONNECTION_STRING": "composed",
-    }
-    containers = _containers(compose)
-    assert engine.main_program(containers["postgres"]) == "postgres"
-    assert engine.main_program(containers["strict-api"]).startswith("python3")
-    for container in containers.values():
-        assert_kept_nothing(engine, container, [UGLY])
-
-    begin = time.monotonic()
-    compose("stop")
-    assert time.monotonic() - begin < 9, "a service waited for its SIGKILL"
-    assert {engine.state(container)["ExitCode"] for container in containers.values()} == {0}
-
-
-def test_a_secret_wins_over_a_variable(engine: Engine, compose: Compose, port: int) -> None:
-    """The optional variable is set, too; the file is what counts, in both services, and `explain` says so."""
-    compose(
-        "up", "--no-build", "--detach", "--wait", environ={"POSTGRES_PASSWORD": "from-the-environment"}, timeout=180
+def _psql(stack: Stack, statements: str) -> str:
+    login = "PGPASSWORD=$POSTGRES_PASSWORD exec psql -h 127.0.0.1 -U $POSTGRES_USER -d $POSTGRES_DB -qtA"
+    done = stack.engine.docker(
+        *("exec", "--interactive", stack.containers()["postgres"], SHIM, "exec", "--", "sh", "-c", login),
+        input=statements,
     )
+    return done.stdout.strip()
 
-    assert _health(port)["status"] == "ok"
-    explained = engine.docker("exec", _containers(compose)["strict-api"], SHIM, "explain", "--json").stdout
+
+def test_every_service_is_healthy_and_is_pid_1(engine: Engine, stack: Stack) -> None:
+    """From files alone, with no environment variable: the shim is gone, and no service is left root."""
+    containers = stack.containers()
+    assert set(containers) == set(SECRETS_OF)
+    programs = {service: engine.main_program(container) for service, container in containers.items()}
+    assert programs.pop("postgres") == "postgres"
+    assert programs.pop("backend").startswith("node")
+    assert all(program.startswith("python3") for program in programs.values()), programs
+    for service, container in containers.items():
+        assert engine.state(container)["Health"]["Status"] == "healthy", service
+        pid = engine.state(container)["Pid"]
+        assert Path(f"/proc/{pid}").stat().st_uid != 0, f"{service} runs as root"
+
+
+def test_a_service_finds_its_own_secrets_and_no_other(engine: Engine, stack: Stack) -> None:
+    """What is mounted is what the service needs, and nobody can write there."""
+    for service, container in stack.containers().items():
+        mounts = [mount for mount in engine.inspect(container)["Mounts"] if mount["Type"] == "bind"]
+        assert {Path(mount["Destination"]).name for mount in mounts} == SECRETS_OF[service], service
+        assert {(str(Path(mount["Destination"]).parent), mount["RW"]) for mount in mounts} == {("/run/secrets", False)}
+        if service in PYTHON_SERVICES:
+            page = json.loads(stack.ask(service, "http://127.0.0.1:8090/health")[1])
+            assert (page["service"], page["status"], page["pid"], page["user"]) == (service, "ok", 1, "app")
+            # Names that came from a file, and the fingerprint that the host computes of the same value.
+            from_files = {key: shown for key, shown in page["secrets"].items() if shown["origin"] == "root"}
+            assert {key.lower() for key in from_files} == SECRETS_OF[service]
+            for key, shown in from_files.items():
+                assert shown["fingerprint"] == fingerprint(stack.secrets[key.lower()].encode(), key)
+
+
+def test_data_flows_from_the_feed_to_the_browser(stack: Stack) -> None:
+    """Games and prices are polled with their keys, movements computed, and predictions reach who has a token."""
+    anonymous = _bearer(stack, "anon_key")
+    predictions = stack.get(stack.backend_port, "/predictions", anonymous)
+    assert [line["game"] for line in predictions] == ["game-0", "game-1", "game-2", "game-3"]
+    assert all(0 < float(line["home_wins"]) < 1 for line in predictions)
+    assert _psql(stack, WAIT_FOR_MOVEMENTS) == "t"
+    assert int(_psql(stack, "SELECT count(DISTINCT bookmaker) FROM odds")) == 2
+
+
+def test_who_lacks_the_secret_is_turned_away(stack: Stack) -> None:
+    """The keys matter: the feed and the backend refuse who has none, or the wrong one."""
+    assert stack.ask("strict-api", "http://feed:8090/v4/sports/basketball_nba/odds?apiKey=wrong")[0] == 401
+    assert stack.ask("strict-api", "http://feed:8090/games")[0] == 401
+    for headers, status in (({}, 401), ({"Authorization": "Bearer a.b.c"}, 401)):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            stack.get(stack.backend_port, "/predictions", headers)
+        assert refused.value.code == status
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        stack.get(stack.backend_port, "/seal", _bearer(stack, "anon_key"), b"text")
+    assert refused.value.code == 403
+
+
+def test_what_the_backend_seals_only_it_can_open(stack: Stack) -> None:
+    service = _bearer(stack, "service_role_key")
+    sealed = stack.get(stack.backend_port, "/seal", service, b"a user's token")["sealed"]
+    assert stack.get(stack.backend_port, "/unseal", service, sealed.encode())["text"] == "a user's token"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        stack.get(stack.backend_port, "/unseal", service, sealed[:-4].encode() + b"AAAA")
+    assert refused.value.code == 400
+
+
+def test_events_are_kept(stack: Stack) -> None:
+    kept = stack.get(stack.port, "/events", data=b'{"kind": "test", "note": "kept"}')
+    assert kept in stack.get(stack.port, "/events")
+
+
+def test_a_new_start_of_the_database_is_no_event(engine: Engine, stack: Stack) -> None:
+    """The services keep running, and find the database again by themselves."""
+    containers = stack.containers()
+    before = {service: engine.state(container)["StartedAt"] for service, container in containers.items()}
+    stack("restart", "postgres")
+    stack.up("postgres")
+    assert stack.get(stack.port, "/health")["status"] == "ok"
+    assert len(stack.get(stack.backend_port, "/predictions", _bearer(stack, "anon_key"))) == 4
+    after = {service: engine.state(container)["StartedAt"] for service, container in containers.items()}
+    assert {service for service in after if after[service] != before[service]} == {"postgres"}
+
+
+def test_the_engine_keeps_no_value(engine: Engine, stack: Stack) -> None:
+    """No value stands in a log, in what `docker inspect` shows, or in the layers of an image."""
+    for container in stack.containers().values():
+        assert_kept_nothing(engine, container, [*stack.secrets.values(), UGLY])
+    history = engine.docker("history", "--no-trunc", *(f"docker-secrets-shim/{IMAGES[0]}",)).stdout
+    assert not any(value in history for value in stack.secrets.values())
+
+
+def test_a_stopping_service_still_answers_for_a_while(engine: Engine, stack: Stack) -> None:
+    """Who balances the load learns of a stop later than the service: requests of that time are answered."""
+    for service, address in (
+        ("prediction-service", "http://prediction-service:8090/predictions"),
+        ("backend", "http://backend:3000/config"),
+    ):
+        container = stack.containers()[service]
+        engine.docker("kill", "--signal", "TERM", container)
+        assert stack.ask("strict-api", address)[0] == 200
+        assert engine.docker("wait", container).stdout.strip() == "0"
+    stack.up("prediction-service", "backend")
+
+
+def test_every_service_ends_when_it_is_asked_to(engine: Engine, stack: Stack) -> None:
+    """The last test of the running stack: nobody waits for its SIGKILL, which would be 137."""
+    containers = stack.containers()
+    stack("stop", timeout=180)
+    ends = {service: engine.state(container)["ExitCode"] for service, container in containers.items()}
+    assert ends == dict.fromkeys(SECRETS_OF, 0)
+
+
+def test_a_secret_wins_over_a_variable(engine: Engine, tmp_path: Path) -> None:
+    """The optional variable is set, too; the file is what counts, in both services, and `explain` says so."""
+    stack = Stack(engine, tmp_path, "wins", {name: values()[name] for name in NAMES})
+    try:
+        stack.up("strict-api", environ={"POSTGRES_PASSWORD": "from-the-environment"})
+        assert stack.get(stack.port, "/health")["status"] == "ok"
+        explained = engine.docker("exec", stack.containers()["strict-api"], SHIM, "explain", "--json").stdout
+    finally:
+        stack.down()
     assert "from-the-environment" not in explained
     assert UGLY not in explained
 
 
-def test_the_demo_shows_a_healthy_service_and_goes_without_a_trace(
-    engine: Engine, shim_binary: Path, tmp_path: Path, port: int
-) -> None:
-    """From a fresh copy of the repository, `scripts/demo` makes a secret, brings the stack up and shows /health."""
-    checkout = copy_of_the_repository(tmp_path / "checkout")
-    own = {
-        "COMPOSE_PROJECT_NAME": f"{engine.run_name}-demo",
-        "STRICT_API_PORT": str(port),
-        "SHIM_TEST_BINARY": str(shim_binary),
-    }
-    demo = _Demo(checkout, {**engine.environ, **own})
-
+def test_variables_do_where_there_is_no_file(engine: Engine, tmp_path: Path) -> None:
+    """Whoever has no files yet sets variables, and the services run all the same."""
+    stack = Stack(engine, tmp_path, "variables", {name: values()[name] for name in NAMES})
+    (tmp_path / "docker-compose.override.yml").write_text("services:\n  feed:\n    secrets: !reset []\n")
+    given = {"THE_ODDS_API_KEY": "c4n4ry-odds-key", "API_BASKETBALL_KEY": "c4n4ry-games-key"}
     try:
-        said = demo("up")
-        secret = checkout / "secrets/postgres_password"
-        value = secret.read_text()
-        assert secret.stat().st_mode & 0o777 == 0o600
-        assert secret.parent.stat().st_mode & 0o777 == 0o700
-        assert '"status": "ok"' in said
-        assert '"origin": "root"' in said
-        assert value not in said
-        assert f"http://127.0.0.1:{port}/health" in said
-        assert _health(port)["store"].startswith("PostgreSQL")
-        # Again: nothing is made anew, and the secret stays what it is.
-        assert '"status": "ok"' in demo("up")
-        assert secret.read_text() == value
+        stack.up("feed", environ=given)
+        page = json.loads(stack.ask("feed", "http://127.0.0.1:8090/health")[1])
     finally:
-        demo("down")
-    left = engine.docker(
-        "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={own['COMPOSE_PROJECT_NAME']}"
-    )
-    assert left.stdout == ""
-    assert secret.read_text() == value
+        stack.down()
+    assert {key: shown["origin"] for key, shown in page["secrets"].items()} == dict.fromkeys(given, "environment")
 
 
-def test_the_demo_works_without_an_engine(shim_binary: Path, tmp_path: Path, port: int) -> None:
-    """Where no engine can be had, the shim starts the same service on this machine, and `down` ends it."""
-    checkout = copy_of_the_repository(tmp_path / "checkout")
-    engineless = checkout / "scripts/engine"
-    engineless.write_text("#!/bin/sh\necho 'engine: error: no engine here' >&2\nexit 111\n")
-    own = {
-        "STRICT_API_PORT": str(port),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "SHIM_TEST_BINARY": str(shim_binary),
-    }
-    demo = _Demo(checkout, {**os.environ, **own})
-    secret = checkout / "secrets/postgres_password"
-    secret.write_text("mine, and not to be changed\n")
-
+def test_the_optional_keys_come_as_files_too(engine: Engine, tmp_path: Path) -> None:
+    """With docker-compose.optional.yml every secret of the schema reaches the services that may have it."""
+    stack = Stack(engine, tmp_path, "optional", values())
     try:
-        said = demo("up")
-        assert '"status": "ok"' in said
-        assert "mine, and not" not in said
-        page = _health(port)
-        assert page["store"].startswith("memory")
-        assert page["secrets"]["POSTGRES_PASSWORD"]["origin"] == "root"
-        name = (Path("/proc") / str(page["pid"]) / "comm").read_text()
-        assert name.startswith("python3"), "the shim did not become the service"
+        stack.up("backend", files=("docker-compose.yml", "docker-compose.optional.yml"))
+        shown = stack.get(stack.backend_port, "/health")["secrets"]
+        container = stack.containers()["backend"]
+        assert_kept_nothing(engine, container, [*stack.secrets.values(), UGLY])
     finally:
-        demo("down")
-    with pytest.raises(OSError, match="refused"):
-        _health(port)
-    assert secret.read_text() == "mine, and not to be changed\n"
-
-
-class _Demo:
-    """Runs scripts/demo of a checkout; returns all that it says."""
-
-    def __init__(self, checkout: Path, environ: dict[str, str]) -> None:
-        self.checkout = checkout
-        self.environ = environ
-
-    def __call__(self, command: str) -> str:
-        done = subprocess.run(
-            [self.checkout / "scripts/demo", command],
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        stack.down()
+    assert len(shown) == 15
+    assert shown == {key: fingerprint(stack.secrets[key.lower()].encode(), key) for key in shown}

@@ -49,17 +49,19 @@ def _checkout(tmp_path: Path) -> Path:
 @pytest.fixture(name="environ")
 def _environ(engine: Engine, shim_binary: Path, checkout: Path) -> Iterator[dict[str, str]]:
     """Give the environment of a reader whose machine has an engine and the base images; clean up after the reader."""
-    for image in ("postgres", "app-python", "redis"):
+    for image in ("postgres", "app-python", "backend-node", "redis"):
         engine.image(image)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as other:
+        port, backend_port = free.getsockname()[1], other.getsockname()[1]
     environ = {
         **engine.environ,
         "COMPOSE_PROJECT_NAME": f"{engine.run_name}-readme",
         "STRICT_API_PORT": str(port),
+        "BACKEND_PORT": str(backend_port),
         "SHIM_TEST_BINARY": str(shim_binary),
         "BASE_POSTGRES": engine.base("postgres"),
         "BASE_PYTHON": engine.base("python"),
+        "BASE_NODE": engine.base("node"),
     }
     yield environ
     engine.docker("compose", "--project-directory", checkout, "down", "--volumes", "--timeout", "5", environ=environ)

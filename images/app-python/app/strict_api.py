@@ -9,130 +9,66 @@ POST /events   {"kind": ..., "note": ...} keeps one
 
 import json
 import os
-import pwd
-import signal
 import sys
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import FrameType
-from typing import Any
 
+from app import stopping
+from app.database import DatabaseFailed, open_database
 from app.origins import secrets_report
-from app.store import MemoryStore, PostgresStore, Store, StoreFailed
-from shim import get_secret
+from app.serving import Answer, Request, Server, failed, health_page
+from app.store import MemoryStore, PostgresStore, Store
 
 SERVICE = "strict-api"
-MAX_BODY_BYTES = 65_536
-REQUEST_SECONDS = 10
 
 
-class Server(ThreadingHTTPServer):
-    """One thread a connection; on the way out those that are answering are waited for."""
+class StrictApi:
+    """What the service answers."""
 
-    daemon_threads = False
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._secrets = secrets_report(SERVICE)
 
-    def __init__(self, address: tuple[str, int], store: Store, secrets: dict[str, dict[str, str]]) -> None:
-        super().__init__(address, Handler)
-        self.store = store
-        self.secrets = secrets
+    def health(self, _request: Request) -> Answer:
+        """Return names, origins and fingerprints; 503 when the store does not answer."""
+        page = health_page(SERVICE, self._secrets)
+        try:
+            return Answer(HTTPStatus.OK, {"status": "ok", "store": self._store.version(), **page})
+        except DatabaseFailed as failure:
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, {"status": "failing", "store": str(failure), **page})
 
+    def events(self, _request: Request) -> Answer:
+        """Return the newest events."""
+        return Answer(HTTPStatus.OK, [event._asdict() for event in self._store.newest()])
 
-class Handler(BaseHTTPRequestHandler):
-    """One connection."""
-
-    server: Server
-    timeout = REQUEST_SECONDS
-
-    def do_GET(self) -> None:
-        """Answer /health and /events."""
-        if self.path == "/health":
-            self.answer(*health(self.server.store, self.server.secrets))
-        elif self.path == "/events":
-            self.from_store(lambda store: (HTTPStatus.OK, [event._asdict() for event in store.newest()]))
-        else:
-            self.answer(HTTPStatus.NOT_FOUND, {"error": "there are /health and /events"})
-
-    def do_POST(self) -> None:
+    def keep(self, request: Request) -> Answer:
         """Keep an event."""
-        if self.path != "/events":
-            self.answer(HTTPStatus.NOT_FOUND, {"error": "events are kept at /events"})
-            return
-        event = self.event()
+        event = _event(request.body)
         if event is None:
-            self.answer(HTTPStatus.BAD_REQUEST, {"error": 'send {"kind": "...", "note": "..."}'})
-            return
-        self.from_store(lambda store: (HTTPStatus.CREATED, store.add(*event)._asdict()))
-
-    def event(self) -> tuple[str, str] | None:
-        """Return kind and note from the request's body; None when it is not what it should be."""
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            return None
-        try:
-            body = json.loads(self.rfile.read(int(length)))
-        except ValueError:
-            return None
-        kind, note = (body.get("kind"), body.get("note")) if isinstance(body, dict) else (None, None)
-        return (kind, note) if isinstance(kind, str) and isinstance(note, str) else None
-
-    def from_store(self, ask: Any) -> None:
-        """Answer with what *ask* gets from the store, or say that it does not answer."""
-        try:
-            status, body = ask(self.server.store)
-        except StoreFailed as failure:
-            status, body = HTTPStatus.SERVICE_UNAVAILABLE, {"error": str(failure)}
-        self.answer(status, body)
-
-    def answer(self, status: HTTPStatus, body: object) -> None:
-        """Send *body* as JSON."""
-        data = json.dumps(body, indent=2).encode() + b"\n"
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Keep the log for what matters: a health check every few seconds is no news."""
+            return Answer(HTTPStatus.BAD_REQUEST, {"error": 'send {"kind": "...", "note": "..."}'})
+        return Answer(HTTPStatus.CREATED, self._store.add(*event)._asdict())
 
 
-def health(store: Store, secrets: dict[str, dict[str, str]]) -> tuple[HTTPStatus, dict[str, object]]:
-    """Return the status and the page of /health."""
-    page: dict[str, object] = {"service": SERVICE, "pid": os.getpid(), "user": pwd.getpwuid(os.getuid()).pw_name}
+def _event(body: bytes | None) -> tuple[str, str] | None:
+    """Return kind and note; None when the body is not what it should be."""
     try:
-        page |= {"status": "ok", "store": store.version()}
-        status = HTTPStatus.OK
-    except StoreFailed as failure:
-        page |= {"status": "failing", "store": str(failure)}
-        status = HTTPStatus.SERVICE_UNAVAILABLE
-    return status, page | {"secrets": secrets}
+        event = json.loads(body or b"")
+    except ValueError:
+        return None
+    kind, note = (event.get("kind"), event.get("note")) if isinstance(event, dict) else (None, None)
+    return (kind, note) if isinstance(kind, str) and isinstance(note, str) else None
 
 
 def main() -> int:
     """Serve until a stop signal arrives."""
-    # PID 1 has no default signal handlers: without these a stop would wait for SIGKILL.
-    for stop_signal in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop_signal, _stop)
+    stopping.arm()
     try:
-        store = _store()
-    except StoreFailed as failure:
-        print(f"{SERVICE}: error: {failure}", file=sys.stderr)
-        return 1
-    address = (os.environ.get("HOST", "0.0.0.0"), int(os.environ.get("PORT", "8090")))
-    with Server(address, store, secrets_report(SERVICE)) as server:
-        print(f"{SERVICE}: listening on {address[0]}:{server.server_port}", flush=True)
-        server.serve_forever()
+        store = MemoryStore() if os.environ.get("STORE") == "memory" else PostgresStore(open_database())
+    except DatabaseFailed as failure:
+        return failed(SERVICE, failure)
+    api = StrictApi(store)
+    routes = {"GET /health": api.health, "GET /events": api.events, "POST /events": api.keep}
+    Server(SERVICE, routes).serve_until_stopped()
     return 0
-
-
-def _store() -> Store:
-    if os.environ.get("STORE") == "memory":
-        return MemoryStore()
-    return PostgresStore(get_secret("DB_CONNECTION_STRING", required=True) or "")
-
-
-def _stop(_signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)
 
 
 if __name__ == "__main__":

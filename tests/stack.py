@@ -1,0 +1,115 @@
+"""The reference stack in a folder of a test's own, with a value for each of its secrets that must show up nowhere."""
+
+import json
+import shutil
+import socket
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from engine import ROOT, UGLY, Engine
+from shim_host.generate import can_be_made, new_value
+
+from shim.schema import parse
+from shim.secret import Secret
+
+SCHEMA = parse((ROOT / ".env.schema").read_bytes())
+IMAGES = ("postgres", "app-python", "backend-node")
+# What each service must find in /run/secrets, and nothing else.
+SECRETS_OF = {
+    "postgres": {"postgres_password"},
+    "strict-api": {"postgres_password"},
+    "feed": {"the_odds_api_key", "api_basketball_key"},
+    "odds-ingestion": {"postgres_password", "the_odds_api_key"},
+    "schedule-poller": {"postgres_password", "api_basketball_key"},
+    "line-movement-analyzer": {"postgres_password"},
+    "prediction-service": {"postgres_password"},
+    "backend": {"supabase_url", "jwt_secret", "anon_key", "service_role_key", "encryption_key"},
+}
+PYTHON_SERVICES = set(SECRETS_OF) - {"postgres", "backend"}
+NAMES = sorted(set().union(*SECRETS_OF.values()))
+
+
+def values() -> dict[str, str]:
+    """Return a value for each key of the schema that a file can hold, as its type wants it; the file's name leads."""
+    made: dict[str, Secret] = {}
+    for key, spec in SCHEMA.keys.items():
+        if spec.composed is not None or spec.default:
+            continue
+        if key.endswith("_URL"):
+            made[key] = Secret(b"https://c4n4ry-project.example.org")
+        elif spec.type is not None and can_be_made(spec) and spec.type.name != "string":
+            made[key] = new_value(spec, made)
+        else:
+            made[key] = Secret(f"{key.lower()} {UGLY}".encode())
+    return {key.lower(): value.reveal().decode() for key, value in made.items()}
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+class Stack:
+    """`docker compose` on a copy of the repository's stack files, under a project name and ports of its own."""
+
+    def __init__(self, engine: Engine, folder: Path, project: str, secrets: dict[str, str]) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.secrets = secrets
+        self.port = free_port()
+        self.backend_port = free_port()
+        self.environ = {
+            "COMPOSE_PROJECT_NAME": f"{engine.run_name}-{project}",
+            "STRICT_API_PORT": str(self.port),
+            "BACKEND_PORT": str(self.backend_port),
+        }
+        for image in IMAGES:
+            engine.image(image)
+        for name in ("docker-compose.yml", "docker-compose.optional.yml"):
+            shutil.copy(ROOT / name, folder)
+        (folder / "secrets").mkdir(mode=0o700)
+        for file_name, value in secrets.items():
+            file = folder / "secrets" / file_name
+            file.touch(mode=0o600)
+            file.write_text(value + "\n", encoding="utf-8")
+
+    def __call__(self, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run `docker compose ARGV` in the folder."""
+        environ = {**self.environ, **options.pop("environ", {})}
+        return self.engine.docker("compose", "--project-directory", self.folder, *argv, environ=environ, **options)
+
+    def up(self, *services: str, files: tuple[str, ...] = (), **options: Any) -> None:
+        """Start *services*, or all, from images made before, and wait until they are healthy."""
+        chosen = [word for file in files for word in ("--file", str(self.folder / file))]
+        self(*chosen, "up", "--no-build", "--detach", "--wait", *services, timeout=240, **options)
+
+    def down(self) -> None:
+        """Remove all of it."""
+        self("down", "--volumes", "--timeout", "1")
+
+    def containers(self) -> dict[str, str]:
+        """Return the container of each service."""
+        lines = self("ps", "--all", "--format", "{{.Service}} {{.ID}}").stdout.splitlines()
+        return {line.split()[0]: line.split()[1] for line in lines}
+
+    def get(self, port: int, path: str, headers: dict[str, str] | None = None, data: bytes | None = None) -> Any:
+        """Return the JSON that a published port answers."""
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers or {}, data=data)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def ask(self, service: str, address: str) -> tuple[int, str]:
+        """Return status and text of what *address* answers to somebody inside *service*, a Python one."""
+        program = (
+            "import sys, urllib.request, urllib.error\n"
+            "try: answer = urllib.request.urlopen(sys.argv[1], timeout=10)\n"
+            "except urllib.error.HTTPError as error: answer = error\n"
+            "print(answer.status, answer.read().decode())"
+        )
+        said = self.engine.exec(self.containers()[service], "python3", "-c", program, address)
+        assert said.code == 0, said.stderr
+        status, _, text = said.stdout.partition(" ")
+        return int(status), text
