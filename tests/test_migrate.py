@@ -225,7 +225,10 @@ def test_no_value_is_shown_however_it_is_written(manage: Manage, canary: Canary)
 
     for arguments in ((), ("--json",), ("--dry-run",)):
         end = manage("migrate", "--image-config", "images.json", *arguments, "--force")
-        assert end.code == 0, end.stderr
+        assert end.code == 1, end.stderr
+
+    assert "a: password: services.a.command holds the value of password in plain" in end.stderr
+    assert "a: api.token: services.a.labels holds the value of api.token in plain" in end.stderr
 
     assert "PEM_KEY: it stays in plain: its value ends in a line end" in end.stderr
     assert "UNUSED_SECRET: no service gets it" in end.stderr
@@ -265,12 +268,69 @@ def test_what_cannot_be_a_file_keeps_its_key_and_is_named(manage: Manage, canary
     )
     manage.write(".env", f"TOKEN={canary()}\n")
 
-    document = migrated(manage)
+    document = migrated(manage, code=1)
 
     assert document["staying"] == [{"key": "TOKEN", "where": "services.a.command"}]
     assert not (manage.folder / ".env.new").exists()
     assert [(finding["service"], finding["key"]) for finding in document["findings"]] == [("a", "TOKEN")]
     assert "environment" not in services(manage)["a"]
+
+
+PLACES = {
+    "command: [serve, --api-key, VALUE]": "services.a.command",
+    "command: serve --api-key=VALUE": "services.a.command",
+    "entrypoint: ['env', 'API_KEY=VALUE', 'serve']": "services.a.entrypoint",
+    "healthcheck: {test: curl --password VALUE localhost}": "services.a.healthcheck",
+    "command: serve https://me:VALUE@example.org": "services.a.command",
+    "labels: {api.key: VALUE}": "services.a.labels",
+    "labels: ['api.key=VALUE']": "services.a.labels",
+    "build: {context: ., args: {API_KEY: VALUE}}": "services.a.build",
+    "build: {context: ., args: [API_KEY=VALUE]}": "services.a.build",
+}
+
+
+@pytest.mark.parametrize("is_reference", [False, True], ids=["literal", "reference"])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_value_where_no_file_can_be_is_a_finding(
+    manage: Manage, canary: Canary, place: str, is_reference: bool
+) -> None:
+    """The new files are made all the same; the exit code says that something is left, once more in a dry run."""
+    text = place.replace("VALUE", "$API_KEY" if is_reference else canary())
+    manage.write("docker-compose.yml", f"services:\n  a:\n    image: app\n    environment: [TOKEN]\n    {text}\n")
+    manage.write(".env", f"TOKEN={canary()}\n" + (f"API_KEY={canary()}\n" if is_reference else ""))
+
+    dry = migrated(manage, "--dry-run", code=1)
+    document = migrated(manage, code=1)
+
+    assert dry["findings"] == document["findings"]
+    exposed = [finding for finding in document["findings"] if finding["exposed"]]
+    assert [finding["service"] for finding in exposed] == ["a"]
+    assert PLACES[place] in exposed[0]["message"]
+    assert exposed[0]["hint"]
+    assert services(manage)["a"]["secrets"]
+
+
+def test_where_nothing_can_be_migrated_the_findings_are_said(manage: Manage, canary: Canary) -> None:
+    manage.write("docker-compose.yml", f"services: {{a: {{image: app, command: [serve, --token, {canary()}]}}}}\n")
+
+    end = manage("migrate", "--image-config", "images.json")
+
+    assert end.code == 1
+    assert "there is nothing to migrate" in end.stderr
+    assert "services.a.command holds the value of token in plain" in end.stderr
+
+
+def test_options_that_are_no_secrets_are_no_findings(manage: Manage, canary: Canary) -> None:
+    manage.write(
+        "docker-compose.yml",
+        "services:\n  a:\n    image: app\n    environment: [TOKEN]\n"
+        "    command: [serve, --token-file, /run/secrets/token, --port, '80', --auth, 'true', --password, '$$PW']\n"
+        "    labels: {traefik.http.routers.a.rule: Host(`a`), auth.enabled: 'true'}\n"
+        "    healthcheck: {test: [CMD, pg_isready, -U, app]}\n",
+    )
+    manage.write(".env", f"TOKEN={canary()}\n")
+
+    assert migrated(manage)["findings"] == []
 
 
 def test_what_refers_to_a_secret_holds_it_wherever_it_is_written(manage: Manage, canary: Canary) -> None:
@@ -283,7 +343,7 @@ def test_what_refers_to_a_secret_holds_it_wherever_it_is_written(manage: Manage,
     manage.write("a.env", "LINK=http://x/$TOKEN\nQUOTED='$TOKEN'\nA=1\n")
     manage.write(".env", f"TOKEN={canary()}\nCODE_TOKEN={canary()}\n")
 
-    document = migrated(manage, "--public", "NOTE")
+    document = migrated(manage, "--public", "NOTE", code=1)
 
     assert document["services"][0]["secrets"] == {"LINK": "link"}
     assert (manage.folder / "a.env.new").read_text() == (

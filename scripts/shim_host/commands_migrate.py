@@ -63,7 +63,7 @@ def command(
     is_json: bool,
     dry_run: bool,
     yes: bool,
-) -> None:
+) -> int:
     """Move the secrets of a Compose project from its .env and environment: to files.
 
     FILES are the Compose files; without any, those that Compose would take. New files are written beside the old ones
@@ -73,11 +73,21 @@ def command(
 
     The shim comes from its image through a volume (a service shim-install fills it), or from --shim PATH.
 
+    A secret in a command, a label or a build argument cannot become a file: it stays, a finding says where, and the
+    run ends with 1, although the new files are there.
+
     \b
     Examples:
       manage-secrets migrate --dry-run
       manage-secrets migrate -f docker-compose.yml -f docker-compose.prod.yml
       manage-secrets migrate --shim ./shim-linux-amd64 --public STRIPE_KEY --yes
+
+    \b
+    With --json: {"files": [{"path", "state": "created|unchanged|replaced|planned"}],
+      "secrets": [{"key", "file", "why", "services": []}],
+      "services": [{"service", "how": "shim|image|already", "why", "secrets": {KEY: SECRET}}],
+      "staying": [{"key", "where"}], "diff",
+      "findings": [{"service", "key", "message", "hint", "exposed"}]}
     """
     environ = dict(os.environ)
     chosen = [*files, *more_files]
@@ -98,9 +108,10 @@ def command(
     if not is_json:
         show(plan, document)
     if not results:
+        say_findings(plan)
         report.say("there is nothing to migrate: no service has a secret among its variables")
         give(document, is_json)
-        return
+        return exit_code(plan)
     written = outputs(results, force)
     values = secrets_to_write(plan, Vault(secrets_dir), force)
     announce(plan, written, values, dry_run)
@@ -111,6 +122,15 @@ def command(
         say_what_is_next(results, project, chosen)
     document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
     give(document, is_json)
+    return exit_code(plan)
+
+
+def exit_code(plan: Plan) -> int:
+    """Return 1 when a value stays where it can be read, and say so; 0 when all is done."""
+    exposed = sum(finding.is_exposed for finding in plan.findings)
+    if exposed:
+        report.say(f"a secret stays in plain in {exposed} place{'' if exposed == 1 else 's'}; the warnings say where")
+    return 1 if exposed else 0
 
 
 def new_path(path: Path) -> Path:
@@ -210,7 +230,10 @@ def describe(plan: Plan, results: Iterable[NewFile]) -> dict[str, Any]:
             for name, moved in plan.moved.items()
         ],
         "staying": [{"key": key, "where": where} for key, where in plan.staying.items()],
-        "findings": [finding._asdict() for finding in plan.findings],
+        "findings": [
+            {"service": service, "key": key, "message": message, "hint": hint, "exposed": is_exposed}
+            for service, key, message, hint, is_exposed in plan.findings
+        ],
     }
 
 
@@ -235,13 +258,18 @@ def give(document: Mapping[str, Any], is_json: bool) -> None:
 
 def announce(plan: Plan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
     """Say on stderr what will be done, and what a person must look at."""
-    for service, key, message, hint in plan.findings:
-        where = f"{service}: " if service else ""
-        report.warn(f"{where}{key}: {message}" if key else f"{where}{message}", hint)
+    say_findings(plan)
     will = "would be" if dry_run else "to be"
     for item in written:
         report.say(f"{item.path} {will} {item.state}" if item.state != UNCHANGED else f"{item.path} is there already")
     report.say(f"{len(values)} secret file(s) {will} written, {len(plan.held) - len(values)} unchanged")
+
+
+def say_findings(plan: Plan) -> None:
+    """Say on stderr what a person must look at."""
+    for service, key, message, hint, _ in plan.findings:
+        where = f"{service}: " if service else ""
+        report.warn(f"{where}{key}: {message}" if key else f"{where}{message}", hint)
 
 
 def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> None:

@@ -14,6 +14,7 @@ from shim_host.compose_places import scalars, variable_nodes
 from shim_host.env_reduced import decoded, statements
 from shim_host.errors import Refused
 from shim_host.images import ImageConfig
+from shim_host.migrate_literals import HINTS, written_out
 from shim_host.migrate_services import avoid_both, decide_services
 from shim_host.migration import Finding, Plan, Wishes
 from shim_host.sensitive import why_secret
@@ -42,6 +43,7 @@ def make_plan(
     _refuse_shared_nodes(project)
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
+    plan.findings += written_out(project, wishes)
     avoid_both(plan)
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
@@ -117,7 +119,7 @@ def _chosen(plan: Plan, service: Service) -> dict[str, tuple[str, str]]:
             continue
         reason_against = why_not(key, value)
         if reason_against:
-            plan.findings.append(Finding(service.name, key, f"it stays in plain: {reason_against}"))
+            plan.findings.append(Finding(service.name, key, f"it stays in plain: {reason_against}", is_exposed=True))
         else:
             chosen[key] = (value, why)
     return chosen
@@ -152,23 +154,16 @@ def _keep_what_is_referred_to(plan: Plan) -> None:
             for key in sorted(found):
                 plan.staying.setdefault(key, where)
                 message = f"{where} holds it in plain, so it stays in {plan.env_file or '.env'} too"
-                plan.findings.append(Finding(service, key, message, _HINTS.get("".join(path[2:3]), _HINTS[""])))
+                hint = HINTS.get("".join(path[2:3]), HINTS[""])
+                plan.findings.append(Finding(service, key, message, hint, is_exposed=True))
             if (
                 service
                 and path[2:3] == ("volumes",)
                 and _mounts(plan.env_file, document.folder / text.partition(":")[0])
             ):
                 hint = "let it read its environment, or the files in /run/secrets"
-                plan.findings.append(
-                    Finding(service, "", f"it mounts {plan.env_file} and may read the values there", hint)
-                )
-
-
-_HINTS = {
-    "": "let the service read the variable, or a file that the shim makes with --render",
-    "build": "what a build gets as an argument stays in the image; use secrets: of build: instead",
-    "labels": "a label is there for all to read; let what reads it take a file",
-}
+                message = f"it mounts {plan.env_file} and may read the values there"
+                plan.findings.append(Finding(service, "", message, hint, is_exposed=True))
 
 
 def _mounts(env_file: Path | None, source: Path) -> bool:

@@ -26,12 +26,16 @@ class Wishes:
 
 
 class Finding(NamedTuple):
-    """What could not be migrated, or will surprise; *service* is empty when it concerns the project."""
+    """What could not be migrated, or will surprise; *service* is empty when it concerns the project.
+
+    *is_exposed* says that a value stays where it can be read: somebody has to do something about it.
+    """
 
     service: str
     key: str
     message: str
     hint: str = ""
+    is_exposed: bool = False
 
 
 @dataclass
