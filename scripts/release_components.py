@@ -1,0 +1,144 @@
+"""List what a release is made of, as CycloneDX: the Python distribution with its dependencies, and each binary's parts.
+
+usage: release_components.py TOOLS CACHE DIST     writes DIST/docker-secrets-shim-VERSION.cdx.json
+
+TOOLS/bin/cyclonedx-py lists what is installed in TOOLS/product. What is linked into a binary is asked of dpkg, and of
+the headers it was compiled with where another architecture's packages lie unpacked in CACHE.
+"""
+
+import hashlib
+import json
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+SPEC = SchemaVersion.V1_6
+# What stands in a static binary: its name, licence, the package that holds it, and where its headers say the version.
+PARTS = (
+    ("cpython", "Python-2.0", "libpython3.11-dev", "usr/include/python3.11/patchlevel.h", r'PY_VERSION\s+"([^"]+)"'),
+    ("expat", "MIT", "libexpat1-dev", "usr/include/expat.h", r"XML_(?:MAJOR|MINOR|MICRO)_VERSION (\d+)"),
+    ("zlib", "Zlib", "zlib1g-dev", "usr/include/zlib.h", r'ZLIB_VERSION "([^"]+)"'),
+    ("glibc", "LGPL-2.1-or-later", "libc6-dev", "usr/include/features.h", r"__GLIBC(?:_MINOR)?__\s+(\d+)"),
+)
+
+
+def main(tools: Path, cache: Path, dist: Path) -> None:
+    """Write the list beside what it lists."""
+    listed = subprocess.run(
+        [
+            tools / "bin/cyclonedx-py",
+            "environment",
+            "--output-reproducible",
+            *("--spec-version", SPEC.to_version(), "--output-format", "JSON"),
+            *("--pyproject", ROOT / "pyproject.toml", "--mc-type", "application"),
+            tools / "product/bin/python",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    bom: dict[str, Any] = json.loads(listed.stdout)
+    wheel = next(dist.glob("*.whl"))
+    version = wheel.name.split("-")[1]
+    _describe(bom, wheel, version)
+    for binary in sorted(dist.glob("shim-linux-*")):
+        parts = list(_parts(binary.name.rpartition("-")[2], cache))
+        bom["components"] += [_file(binary, version), *parts]
+        bom["dependencies"].append({"ref": binary.name, "dependsOn": sorted(part["bom-ref"] for part in parts)})
+        bom["dependencies"] += [{"ref": part["bom-ref"]} for part in parts]
+    text = json.dumps(bom, indent=2, sort_keys=True) + "\n"
+    wrong = JsonStrictValidator(SPEC).validate_str(text)
+    if wrong is not None:
+        sys.exit(f"release: error: the list of components is no CycloneDX {SPEC.to_version()}: {wrong}")
+    (dist / f"docker-secrets-shim-{version}.cdx.json").write_text(text, encoding="utf-8")
+
+
+def _describe(bom: dict[str, Any], wheel: Path, version: str) -> None:
+    """Say of the product itself what pyproject.toml leaves to the code: its version, and the wheel's checksum.
+
+    Where the wheel lay on this machine concerns nobody.
+    """
+    product = bom["metadata"]["component"]
+    own = {item["bom-ref"] for item in bom["components"] if item["name"] == product["name"]}
+    bom["components"] = [item for item in bom["components"] if item["bom-ref"] not in own]
+    product["version"] = version
+    product["hashes"] = [_sha256(wheel)]
+    product.pop("externalReferences", None)
+    installed = {ref for entry in bom["dependencies"] if entry["ref"] in own for ref in entry.get("dependsOn", ())}
+    bom["dependencies"] = [entry for entry in bom["dependencies"] if entry["ref"] not in own]
+    for entry in bom["dependencies"]:
+        if entry["ref"] == product["bom-ref"]:
+            entry["dependsOn"] = sorted({*entry.get("dependsOn", ()), *installed} - own)
+
+
+def _file(binary: Path, version: str) -> dict[str, Any]:
+    return {
+        "type": "application",
+        "bom-ref": binary.name,
+        "name": binary.name,
+        "version": version,
+        "hashes": [_sha256(binary)],
+        "licenses": [{"license": {"id": "MIT"}}],
+    }
+
+
+def _sha256(file: Path) -> dict[str, str]:
+    return {"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+def _parts(arch: str, cache: Path) -> Iterator[dict[str, Any]]:
+    """Yield what is linked into the binary for *arch*."""
+    for name, licence, package, header, pattern in PARTS:
+        folder = _unpacked(arch, cache)
+        if name == "glibc" and arch != HERE:
+            package, header = f"libc6-dev-{arch}-cross", f"usr/{_triplet(arch)}/include/features.h"
+            folder = Path("/")
+        found = re.findall(pattern, (folder / header).read_text(encoding="utf-8"))
+        part = _part(name, ".".join(found[:3]), licence, arch)
+        if folder == Path("/"):
+            part["purl"] = f"pkg:deb/debian/{package}@{_debian_version(package)}?arch={arch}".replace("+", "%2B")
+        yield part
+    pinned = (ROOT / "images/shim/pyinstaller.txt").read_text(encoding="utf-8")
+    release = pinned.partition("pyinstaller==")[2].split()[0]
+    yield {
+        **_part("pyinstaller-bootloader", release, "GPL-2.0-or-later WITH Bootloader-exception", arch),
+        "purl": f"pkg:pypi/pyinstaller@{release}",
+    }
+
+
+def _part(name: str, version: str, licence: str, arch: str) -> dict[str, Any]:
+    return {
+        "type": "library",
+        "bom-ref": f"{name}-{arch}",
+        "name": name,
+        "version": version,
+        "licenses": [{"expression": licence} if " WITH " in licence else {"license": {"id": licence}}],
+        "purl": f"pkg:generic/{name}@{version}",
+    }
+
+
+def _unpacked(arch: str, cache: Path) -> Path:
+    """Return where the headers of *arch* lie; images/shim/build names the folder after Debian's Python."""
+    return Path("/") if arch == HERE else cache / f"debian-12-{arch}-{_debian_version('python3.11')}"
+
+
+def _triplet(arch: str) -> str:
+    return {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[arch]
+
+
+def _debian_version(package: str) -> str:
+    asked = ["dpkg-query", "--show", "--showformat", "${Version}", package]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))

@@ -1,0 +1,184 @@
+"""What a release consists of: the same bytes twice, whole, listed; and the workflows that make it are well-formed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, cannot_run
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from engine import copy_of_the_repository
+
+from shim import __version__
+
+WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
+# Both architectures take a minute more; the other's binary is built and run by test_frozen_build.
+ARCHITECTURES = ("amd64", "arm64") if os.environ.get("RELEASE_FULL") else ("amd64",)
+
+
+def release(checkout: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Return how scripts/release of *checkout*, made a repository with one commit, ended."""
+    when = {"GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z"}
+    environ = {**os.environ, **when, "GIT_CONFIG_GLOBAL": os.devnull}
+    if not (checkout / ".git").exists():
+        for argv in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "a release"]):
+            person = ["-c", "user.name=somebody", "-c", "user.email=somebody@example.com"]
+            subprocess.run(["git", *person, *argv], cwd=checkout, env=environ, check=True)
+    return subprocess.run(
+        [checkout / "scripts/release", "--out", out, *options],
+        cwd="/",
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.fixture(name="dist", scope="module")
+def _dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if os.getuid() != 0 or not Path("/etc/debian_version").exists() or os.uname().machine != "x86_64":
+        cannot_run("a release is made as root on Debian 12, amd64")
+    folder = tmp_path_factory.mktemp("release")
+    made = release(
+        copy_of_the_repository(folder / "a"), folder / "dist", *(f for a in ARCHITECTURES for f in ("--arch", a))
+    )
+    assert made.returncode == 0, made.stderr
+    return folder / "dist"
+
+
+@pytest.mark.frozen
+def test_a_release_is_the_same_when_made_again_elsewhere(dist: Path, tmp_path: Path) -> None:
+    """Another folder, another moment, the same bytes of every file; what lay there before is replaced."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "shim-linux-arm64").write_text("of the release before")
+    (out / "notes.txt").write_text("mine")
+
+    made = release(
+        copy_of_the_repository(tmp_path / "elsewhere"), out, *(f for a in ARCHITECTURES for f in ("--arch", a))
+    )
+
+    assert made.returncode == 0, made.stderr
+    (out / "notes.txt").unlink()
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == {
+        file.name: file.read_bytes() for file in dist.iterdir()
+    }
+
+
+@pytest.mark.frozen
+def test_a_release_is_whole(dist: Path) -> None:
+    assert {file.name for file in dist.iterdir()} == {
+        *(f"shim-linux-{arch}" for arch in ARCHITECTURES),
+        f"docker_secrets_shim-{__version__}-py3-none-any.whl",
+        f"docker_secrets_shim-{__version__}.tar.gz",
+        f"docker-secrets-shim-{__version__}.cdx.json",
+        "SHA256SUMS",
+    }
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=dist, check=True)
+    assert (dist / "SHA256SUMS").read_text().count("\n") == len(list(dist.iterdir())) - 1
+    version = subprocess.run([dist / "shim-linux-amd64", "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in version.stdout
+    names = zipfile.ZipFile(next(dist.glob("*.whl"))).namelist()
+    assert {"shim/main.py", "shim_host/vault.py", "manage_secrets.py"} <= set(names)
+    assert not [name for name in names if name.startswith(("tests/", "secrets/"))]
+
+
+@pytest.mark.frozen
+def test_the_wheel_runs_from_its_archive(dist: Path) -> None:
+    """Both commands are there, and what the wheel holds is enough for them."""
+    wheel = next(dist.glob("*.whl"))
+    run = "import sys; sys.path.insert(0, sys.argv.pop(1)); from manage_secrets import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"import site; site.addsitedir({site_packages()!r}); {run}", wheel, "--version"],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert __version__ in done.stdout
+
+
+def site_packages() -> str:
+    """Return where the dependencies lie that the tests use."""
+    return next(path for path in sys.path if path.endswith("site-packages"))
+
+
+@pytest.mark.frozen
+def test_the_components_are_listed(dist: Path) -> None:
+    """The list is valid CycloneDX, names what is linked into the binary with its checksum, and no path of a machine."""
+    text = next(dist.glob("*.cdx.json")).read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bom = json.loads(text)
+    by_ref = {component["bom-ref"]: component for component in bom["components"]}
+    sums = {name: checksum for checksum, name in re.findall(r"^(\w+)  (.+)$", (dist / "SHA256SUMS").read_text(), re.M)}
+    for arch in ARCHITECTURES:
+        binary = by_ref[f"shim-linux-{arch}"]
+        assert binary["hashes"] == [{"alg": "SHA-256", "content": sums[binary["name"]]}]
+        linked = next(entry for entry in bom["dependencies"] if entry["ref"] == binary["bom-ref"])["dependsOn"]
+        parts = {by_ref[ref]["name"]: by_ref[ref] for ref in linked}
+        assert set(parts) == {"cpython", "expat", "glibc", "pyinstaller-bootloader", "zlib"}
+        assert parts["cpython"]["version"].startswith("3.11.")
+        assert all(re.fullmatch(r"[0-9.]+", part["version"]) for part in parts.values())
+    names = {component["name"] for component in bom["components"]}
+    assert {"click", "docker", "ruamel.yaml", "pyrage"} <= names
+    assert "docker-secrets-shim" not in names, "the product is what the list is about, and no part of itself"
+    assert bom["metadata"]["component"]["version"] == __version__
+    assert "/tmp" not in text
+    assert "/root" not in text
+
+
+@pytest.mark.parametrize("arguments", [("--arch", "sparc"), ("--what",)])
+def test_what_cannot_be_made_is_refused(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = release(copy_of_the_repository(tmp_path / "checkout"), tmp_path / "out", *arguments)
+
+    assert done.returncode in (2, 111)
+    assert not (tmp_path / "out/SHA256SUMS").exists()
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_the_workflows_are_what_github_takes(workflow: Path) -> None:
+    """By the published schema of workflows, which comes along with check-jsonschema."""
+    check = Path(sys.executable).parent / "check-jsonschema"
+
+    done = subprocess.run(
+        [check, "--builtin-schema", "vendor.github-workflows", workflow], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_script_of_a_workflow_is_a_script(workflow: Path) -> None:
+    """Each `run` parses as a shell script, and the project's own programs that it calls are there."""
+    from ruamel.yaml import YAML
+
+    jobs = YAML(typ="safe").load(workflow)["jobs"]
+    scripts = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert scripts
+    for script in scripts:
+        subprocess.run(["bash", "-n", "-c", script], check=True)
+        for program in re.findall(r"(?:^| )((?:scripts|\.ci)/[\w-]+)", script):
+            assert os.access(REPOSITORY / program, os.X_OK), program
+
+
+def test_a_tag_that_is_not_the_version_stops_the_release() -> None:
+    from ruamel.yaml import YAML
+
+    steps = YAML(typ="safe").load(REPOSITORY / ".github/workflows/release.yml")["jobs"]["release"]["steps"]
+    check = next(step["run"] for step in steps if step.get("name") == "the tag is the version")
+
+    ends = {
+        tag: subprocess.run(
+            ["bash", "-e", "-c", check], cwd=REPOSITORY, env={**os.environ, "GITHUB_REF_NAME": tag}, capture_output=True
+        ).returncode
+        for tag in (f"v{__version__}", "v999.0.0")
+    }
+
+    assert ends == {f"v{__version__}": 0, "v999.0.0": 1}
