@@ -5,17 +5,19 @@ import shutil
 import socket
 import subprocess
 import urllib.request
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine import ROOT, UGLY, Engine
+from engine import ROOT, UGLY, Engine, shim_image
 from shim_host.generate import can_be_made, new_value
 
 from shim.schema import parse
 from shim.secret import Secret
 
 SCHEMA = parse((ROOT / ".env.schema").read_bytes())
-IMAGES = ("postgres", "app-python", "backend-node")
+BASES = {"postgres": "postgres", "app-python": "python", "backend-node": "node"}
+IMAGES = tuple(BASES)
 # What each service must find in /run/secrets, and nothing else.
 SECRETS_OF = {
     "postgres": {"postgres_password"},
@@ -52,6 +54,23 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+@cache
+def built_images(engine: Engine) -> str:
+    """Return the tag of the stack's images, built from this checkout: of this run alone, whoever else builds some."""
+    for name, base in BASES.items():
+        arguments = ("--build-arg", f"SHIM_IMAGE={shim_image(engine)}", "--build-arg", f"BASE={engine.base(base)}")
+        tag = f"docker-secrets-shim/{name}:{engine.run_name}"
+        dockerfile = ROOT / "images" / name / "Dockerfile"
+        engine.docker("build", "--quiet", "--file", dockerfile, *arguments, "--tag", tag, ROOT, timeout=600)
+    return engine.run_name
+
+
+def remove_images(engine: Engine) -> None:
+    """Remove what `built_images` made."""
+    built_images.cache_clear()
+    engine.docker("rmi", *(f"docker-secrets-shim/{name}:{engine.run_name}" for name in IMAGES), check=False)
+
+
 class Stack:
     """`docker compose` on a copy of the repository's stack files, under a project name and ports of its own."""
 
@@ -65,9 +84,8 @@ class Stack:
             "COMPOSE_PROJECT_NAME": f"{engine.run_name}-{project}",
             "STRICT_API_PORT": str(self.port),
             "BACKEND_PORT": str(self.backend_port),
+            "TAG": built_images(engine),
         }
-        for image in IMAGES:
-            engine.image(image)
         for name in ("docker-compose.yml", "docker-compose.optional.yml"):
             shutil.copy(ROOT / name, folder)
         (folder / "secrets").mkdir(mode=0o700)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from engine import SHIM, UGLY, Engine, assert_kept_nothing
-from stack import IMAGES, NAMES, PYTHON_SERVICES, SECRETS_OF, Stack, values
+from stack import IMAGES, NAMES, PYTHON_SERVICES, SECRETS_OF, Stack, remove_images, values
 
 from shim.secret import fingerprint
 
@@ -18,6 +18,12 @@ SET statement_timeout = '60s';
 DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM movement) LOOP COMMIT; PERFORM pg_sleep(0.2); END LOOP; END $$;
 SELECT count(*) > 0 FROM movement;
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _images(engine: Engine) -> Iterator[None]:
+    yield
+    remove_images(engine)
 
 
 @pytest.fixture(scope="module", name="stack")
@@ -128,8 +134,9 @@ def test_the_engine_keeps_no_value(engine: Engine, stack: Stack) -> None:
     """No value stands in a log, in what `docker inspect` shows, or in the layers of an image."""
     for container in stack.containers().values():
         assert_kept_nothing(engine, container, [*stack.secrets.values(), UGLY])
-    history = engine.docker("history", "--no-trunc", *(f"docker-secrets-shim/{IMAGES[0]}",)).stdout
-    assert not any(value in history for value in stack.secrets.values())
+    for image in IMAGES:
+        history = engine.docker("history", "--no-trunc", f"docker-secrets-shim/{image}:{stack.environ['TAG']}").stdout
+        assert not any(value in history for value in stack.secrets.values())
 
 
 def test_a_stopping_service_still_answers_for_a_while(engine: Engine, stack: Stack) -> None:
