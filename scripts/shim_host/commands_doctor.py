@@ -30,6 +30,9 @@ def doctor_command(secrets_dir: Path, is_json: bool) -> int:
     Examples:
       manage-secrets doctor
       manage-secrets doctor --json
+
+    \b
+    With --json: {"healthy", "checks": [{"name", "level": "ok|note|warning|failure", "message", "hint"}]}
     """
     findings = list(_examined(secrets_dir))
     if is_json:

@@ -77,6 +77,10 @@ def export_command(
       manage-secrets export --recipient age1… -o backup.age
       manage-secrets export --from-swarm --recipient age1… -o backup.age
       manage-secrets export --passphrase-file pass.txt --encryption age > backup.age
+
+    \b
+    With --json: {"output", "encryption", "recipients": [], "secrets": [{"key", "file", "included",
+      "origin": null | "folder|swarm", "reason"}]}
     """
     if no_swarm and (from_swarm or image):
         raise click.UsageError("--no-swarm does not go with --from-swarm or --image")

@@ -47,6 +47,9 @@ def import_command(
       manage-secrets import backup.gpg --dry-run
       manage-secrets import backup.age --identity ~/keys.txt
       manage-secrets import backup.gpg --passphrase-file pass.txt --force
+
+    \b
+    With --json: {"secrets": [{"key", "file", "state": "created|replaced|unchanged|kept|absent"}]}
     """
     if file == passphrase_file == sealed_file.STDIO:
         raise click.UsageError("the backup and the passphrase cannot both come from stdin")

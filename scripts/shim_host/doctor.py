@@ -50,7 +50,7 @@ def folder(found: Folder) -> list[Finding]:
         message = f"{found.path} is a link, and secrets are not written through one"
         return [Finding(name, FAILURE, message, "make it a folder, or name the real one with --secrets-dir")]
     if not found.exists:
-        return [Finding(name, NOTE, f"there is no {found.path} yet", "create-from-env makes it")]
+        return [Finding(name, NOTE, f"there is no folder {found.path} yet", "create-from-env makes it")]
     if not found.is_folder:
         return [Finding(name, FAILURE, f"{found.path} is a file", "move it away")]
     bad = []

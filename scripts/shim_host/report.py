@@ -67,12 +67,33 @@ def give_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    console = Console(markup=False, highlight=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for column, width in zip(
+        columns, _widths(columns, cells, console.width - _BETWEEN * (len(columns) - 1)), strict=True
+    ):
+        table.add_column(column, overflow="fold", width=width)
     for row in cells:
         table.add_row(*row)
-    Console(markup=False, highlight=False).print(table)
+    console.print(table)
+
+
+_BETWEEN = 2  # characters between two columns
+
+
+def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Return the width of each column: what it needs, and where there is no room for that the widest give some.
+
+    None gets less than the longest word of its heading; rich itself would cut that.
+    """
+    least = [max(map(len, column.split())) for column in columns]
+    widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
+    while sum(widths) > room:
+        spare, at = max((width if width > least[i] else 0, i) for i, width in enumerate(widths))
+        if not spare:
+            break
+        widths[at] -= 1
+    return widths
 
 
 def give_line(text: str) -> None:

@@ -4,6 +4,8 @@ A Swarm secret can be neither changed nor read back, so a key lives as versions,
 known of a version stands in its labels.
 """
 
+import errno
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -106,15 +108,32 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
                 **arguments,
             )
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
-        why = error.args[0] if place.startswith("ssh://") and error.args else type(error).__name__
-        raise Failed(
-            f"no engine answers at {place or 'the default socket'} ({why})",
-            "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs",
-        ) from None
+        why = _why(error)
+        hint = "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs"
+        if why == os.strerror(errno.EACCES):
+            hint = "the engine is there: join the group that may use its socket, as a rule docker, and log in again"
+        raise Failed(f"no engine answers at {place or 'the default socket'} ({why})", hint) from None
     # A proxy is for TCP alone, and looking for one is a tenth of every call.
     api.trust_env = not api.base_url.startswith("http+docker:")
     report.detail(f"connected to {place}, API {api.api_version}")
     return kind(api, place)
+
+
+def _why(error: BaseException) -> str:
+    """Return what the system said below all that libraries wrapped around it; else the kind of error."""
+    from ssl import SSLCertVerificationError
+
+    found: BaseException | None = error
+    for _ in range(10):
+        if isinstance(found, SSLCertVerificationError):
+            return f"its certificate is not trusted: {found.verify_message}"
+        if isinstance(found, OSError) and isinstance(found.strerror, str):
+            return found.strerror
+        inner = [argument for argument in getattr(found, "args", ()) if isinstance(argument, BaseException)]
+        found = getattr(found, "reason", None) or next(iter(inner), None) or getattr(found, "__context__", None)
+        if not isinstance(found, BaseException):
+            break
+    return type(error).__name__
 
 
 def _request_seconds(environ: Mapping[str, str]) -> int:

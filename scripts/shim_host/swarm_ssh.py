@@ -4,6 +4,7 @@ So what ~/.ssh/config says counts: keys, agents, jump hosts. The Docker SDK woul
 more at once than sshd takes from strangers.
 """
 
+import errno
 import shlex
 import socket
 import subprocess
@@ -40,7 +41,10 @@ def client(place: str, timeout: int, connections: int) -> docker.APIClient:
 
 
 class Unreachable(OSError):
-    """The far side was not reached; the first argument is what ssh said last."""
+    """The far side was not reached; `strerror` is what ssh said last."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__(errno.EHOSTUNREACH, said)
 
 
 def _client(adapter: "_Adapter", timeout: int, version: str) -> docker.APIClient:
