@@ -22,6 +22,8 @@ class SecretNotFound(KeyError):
 class _Asked:
     """The options of a look-up: one key, the roots of SHIM_SECRETS_DIR."""
 
+    profile = ""
+
     def __init__(self, key: str) -> None:
         self.require = [key]
         self.file_key: list[str] = []

@@ -189,14 +189,14 @@ def hand_over(
             if resolved.deliver == "memfd" or (resolved.deliver == "file" and leaves_no_file):
                 descriptor = _memory_file(key, resolved.secret.reveal(), target)
                 delivered.descriptors.append(descriptor)
-                delivered.variables[key + "_FILE"] = b"/proc/self/fd/%d" % descriptor
+                delivered.variables[resolution.sources.variable_of(key)] = b"/proc/self/fd/%d" % descriptor
             elif resolved.deliver == "file":
                 if not delivered.folder:
                     delivered.folder = _new_folder()
                 path = delivered.folder + b"/" + key.encode("utf-8", "surrogateescape")
                 delivered.files.append(path)
                 _write(path, resolved.secret.reveal(), target)
-                delivered.variables[key + "_FILE"] = path
+                delivered.variables[resolution.sources.variable_of(key)] = path
         for file in rendered:
             _replace(file, target)
             delivered.files.append(file.path)

@@ -30,8 +30,10 @@ def child_environment(
         elif resolved.origin != "environment":
             dropped.add(name)
             added.append(name + resolved.secret.reveal())
+    sources = resolution.sources
     if not options.keep_file_vars:
-        dropped.update([_name(key + "_FILE") for key in resolution.sources.pointers])
+        dropped.update([_name(sources.pointer_of(key)) for key in sources.pointers])
+    dropped.update([_name(variable) for variable in sources.withheld])
     for key, value in (extra or {}).items():
         dropped.add(_name(key))
         added.append(_name(key) + value)
@@ -40,9 +42,9 @@ def child_environment(
         entry for entry in environ if entry[: entry.find(b"=") + 1] not in dropped and not entry.startswith(b"SHIM_")
     ]
     if options.clear_env:
-        kept = {_name(key) for key in (*_BASICS, *resolution.sources.asked, *options.only, *options.file_key)}
+        kept = {_name(key) for key in (*_BASICS, *sources.asked, *options.only, *options.file_key)}
         if options.keep_file_vars:
-            kept.update([_name(key + "_FILE") for key in resolution.sources.pointers])
+            kept.update([_name(sources.pointer_of(key)) for key in sources.pointers])
         child = [entry for entry in child if entry[: entry.find(b"=") + 1] in kept]
     child += added
     return child

@@ -84,6 +84,8 @@ def start(options: "Options", environ: list[bytes]) -> int:
     kernel.end_on_stop_signals()
     plan = prepare(options, environ)
     kernel.block_signals()
+    if options.profile and options.action == "start":
+        warn(plan)
     if options.verbose:
         from shim import report
 
@@ -168,6 +170,16 @@ def prepare(options: "Options", environ: list[bytes]) -> Plan:
     if breaches:
         raise Refused(breaches)
     return Plan(options, resolution, target, rendered)
+
+
+def warn(plan: Plan) -> None:
+    """Say what is likely to surprise in front of the image that the profile knows."""
+    chosen = plan.resolution.sources.chosen
+    if chosen is not None:
+        from shim import profile_effects, stderr
+
+        for message, hint in profile_effects.warnings(chosen.profile, plan.resolution, plan.options):
+            stderr.warning(message, hint)
 
 
 def _delivers_files(resolution: "Resolution") -> bool:

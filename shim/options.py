@@ -37,6 +37,7 @@ KINDS = {
     "parent-death": VALUE,
     "pre": LINES,
     "prefer": VALUE,
+    "profile": VALUE,
     "ready-fd": VALUE,
     "render": LINES,
     "require": LIST,
@@ -97,6 +98,7 @@ class Options:
     parent_death = ""
     pre: "Sequence[str]" = ()
     prefer = ""
+    profile = ""
     ready_fd = ""
     render: "Sequence[str]" = ()
     require: "Sequence[str]" = ()

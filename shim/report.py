@@ -3,9 +3,9 @@
 import json
 import os
 
-from shim import __version__, kernel
+from shim import __version__, kernel, profile_effects
 from shim.errors import Breach, Refused, Unreadable
-from shim.main import Plan, load_schema, prepare, report_refusal
+from shim.main import Plan, load_schema, prepare, report_refusal, warn
 from shim.options import Options
 from shim.resolve import Resolution, resolve
 from shim.secret import fingerprint, printable
@@ -30,6 +30,8 @@ where values come from
   --require KEY,...        refuse to start without these keys
   --file-key KEY,...       take KEY_FILE although its path is in no secrets root
   --prefer file|env        which one counts when KEY and KEY_FILE differ
+  --profile NAME|auto|none what is known of an official image: postgres, mysql, mariadb, mongo, rabbitmq, redis,
+                           nginx, keycloak, grafana, gitea, linuxserver (default: none)
 
 what the service gets
   --only KEY,...           nothing else from the secrets roots
@@ -103,6 +105,7 @@ def _check(options: Options, environ: list[bytes]) -> int:
         code = refusal.code
     else:
         code = 0
+        warn(plan)
         if options.verbose:
             say_what_was_done(plan)
     if options.json:
@@ -126,11 +129,20 @@ def _explain(options: Options, environ: list[bytes]) -> int:
         breaches = refusal.breaches
     rows = _rows(resolution, options.salt.encode("utf-8", "surrogateescape"))
     left_alone = [{"name": name, "reason": reason} for name, reason in resolution.sources.left_alone]
+    chosen = resolution.sources.chosen
+    known = list(profile_effects.changes(chosen.profile)) if chosen is not None else []
     if options.json:
+        profile = chosen and {"name": chosen.profile.name, "why": chosen.why, "changes": known}
         document = {"keys": rows, "left_alone": left_alone, "breaches": [_breach(breach) for breach in breaches]}
-        _out(json.dumps(document, indent=2) + "\n")
+        _out(json.dumps({**document, "profile": profile}, indent=2) + "\n")
     else:
-        _out(_table(rows) + "".join(f"{printable(row['name'])}  left alone: {row['reason']}\n" for row in left_alone))
+        text = _table(rows) + "".join(f"{printable(row['name'])}  left alone: {row['reason']}\n" for row in left_alone)
+        if chosen is not None:
+            text += f"profile {chosen.profile.name}  {chosen.profile.title}: {printable(chosen.why)}\n"
+            text += "".join(f"profile {chosen.profile.name}  {words}\n" for words in known)
+        elif options.profile == "auto":
+            text += "profile auto  recognises no image that is known by its variables\n"
+        _out(text)
         if breaches:
             report_refusal(Refused(breaches))
     return Refused(breaches).code if breaches else 0
@@ -186,6 +198,9 @@ def say_what_was_done(plan: Plan) -> None:
     """Write one line a key to stderr: where its value came from."""
     from shim import stderr
 
+    chosen = plan.resolution.sources.chosen
+    if chosen is not None:
+        stderr.note(f"profile {chosen.profile.name}: {chosen.why}")
     for key, resolved in plan.resolution.secrets.items():
         source = resolved.path.decode("utf-8", "surrogateescape") or resolved.origin
         how = "" if resolved.deliver == "env" else f", delivered as {resolved.deliver}"

@@ -87,6 +87,11 @@ def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> 
             mistake = _deliverable(key, resolved)
             if mistake is not None:
                 wrong[key] = [mistake]
+    if sources.chosen is not None:
+        from shim import profile_effects
+
+        for found in profile_effects.breaches(sources.chosen.profile, resolution, options):
+            wrong.setdefault(found.key, []).append(found)
     if sources.breaches or wrong:
         for found in sources.breaches:
             if found.key:
@@ -110,7 +115,7 @@ def _resolved(key: str, spec: "KeySpec | None", sources: "Sources", options: "Op
         if given and options.prefer != "file" and secret.reveal() != given:
             raise Breach(
                 key,
-                f"both {key} and {key}_FILE are set, and their values differ; keep one",
+                f"both {key} and {sources.pointer_of(key)} are set, and their values differ; keep one",
                 f"unset {key}, or say which one counts with --prefer file or --prefer env",
             )
         return Resolved(key, secret, FILE, path)

@@ -11,6 +11,7 @@ from shim.secret import env_key, fold_keys, is_skipped, shown_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.options import Options
+    from shim.profiles import Chosen, Profile
     from shim.schema import Schema
 
 DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
@@ -40,6 +41,8 @@ _PATH_VARIABLES = (
 class Sources:
     """What could give each key a value, and what was left alone and why."""
 
+    chosen: "Chosen | None" = None  # the profile in force
+
     def __init__(self) -> None:
         self.env: dict[str, bytes] = {}  # the first of duplicates, as getenv(3) takes
         self.pointers: dict[str, tuple[bytes, bytes]] = {}  # key -> path of KEY_FILE, and its root or b""
@@ -49,6 +52,16 @@ class Sources:
         self.looked_at: list[bytes] = []  # the roots
         self.breaches: list[Breach] = []
         self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order
+        self.spelled: dict[str, str] = {}  # key -> the variable that points to its file, where that is not KEY_FILE
+        self.withheld: list[str] = []  # variables that the image in front of us could not start with
+
+    def pointer_of(self, key: str) -> str:
+        """Return the name of the variable that points to the file of *key*."""
+        return self.spelled.get(key) or key + "_FILE"
+
+    def variable_of(self, key: str) -> str:
+        """Return the name under which the service looks for the path of a file that holds *key*."""
+        return key + "_FILE" if self.chosen is None else self.chosen.profile.variable_of(key)
 
 
 def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cwd: bytes = b"") -> Sources:
@@ -80,7 +93,21 @@ def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cw
             if not wanted:
                 continue
         _from_root(sources, root, named, folded_keys, wanted, schema)
+    if sources.chosen is not None:
+        from shim import profile_effects
+
+        profile_effects.settle(sources.chosen.profile, sources)
     return sources
+
+
+def _profile(sources: Sources, options: "Options") -> "Profile | None":
+    from shim import profiles
+
+    try:
+        sources.chosen = profiles.choose(options, sources.env)
+    except Breach as breach:
+        sources.breaches.append(breach)
+    return None if sources.chosen is None else sources.chosen.profile
 
 
 def _allowed(options: "Options", schema: "Schema | None") -> set[str] | None:
@@ -100,7 +127,7 @@ def _from_environment(
     cwd: bytes,
 ) -> None:
     env = sources.env
-    pointers = []
+    pointers: list[str] = []
     for entry in environ:
         name, _, value = entry.partition(b"=")
         if not name or len(name) == len(entry):
@@ -110,17 +137,33 @@ def _from_environment(
             env[variable] = value
             if value and variable.endswith("_FILE") and len(variable) > 5:
                 pointers.append(variable)
+    profile = None
+    if options.profile:
+        profile = _profile(sources, options)
+        if profile is not None:
+            from shim import profile_effects
+
+            pointers = profile_effects.pointers(profile, env, pointers)
     for variable in pointers:
         key = variable[:-5]
         path, root = _below_root(env[variable], sources.looked_at, cwd)
-        if key in sources.asked or key in options.file_key:
+        if profile is not None and (own := profile.key_of(variable)):
+            if is_protected(own):
+                sources.left_alone.append((variable, f"{own} changes what programs load"))
+            elif allowed is None or own in allowed or own in options.file_key:
+                sources.pointers[own] = path, root
+                sources.spelled[own] = variable
+                sources.withheld.append(variable)
+            else:
+                sources.left_alone.append((variable, f"{own} is not in --only"))
+        elif key in sources.asked or key in options.file_key:
             if allowed is None or key in allowed or key in options.file_key:
                 sources.pointers[key] = path, root
             else:
                 sources.left_alone.append((variable, f"{key} is not in --only"))
         elif not root:
             sources.left_alone.append((variable, "its path is below no secrets root, and nothing asks for " + key))
-        elif is_path_variable(variable):
+        elif is_path_variable(variable) or (profile is not None and profile.is_path(variable)):
             sources.left_alone.append((variable, "programs read it as a path; --file-key " + key + " would take it"))
         elif is_protected(key):
             sources.left_alone.append((variable, f"{key} changes what programs load; only the schema can ask for it"))

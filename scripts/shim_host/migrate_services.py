@@ -32,7 +32,7 @@ def decide_services(
             plan.held[use.source].services.append(name)
         if profile is not None and not any(use.needs_pointer for use in moved.uses):
             moved.how = IMAGE
-            moved.why = f"{profile.name}'s own entrypoint reads {', '.join(f'{key}_FILE' for key in keys)}"
+            moved.why = f"{profile.title}'s own entrypoint reads {', '.join(f'{key}_FILE' for key in keys)}"
         elif moved.image is None:
             unknown.append(name)
             continue
@@ -54,7 +54,7 @@ def _profile(moved: Moved, keys: Iterable[str]) -> Profile | None:
     """Return the profile of the service's image, if that reads all of *keys* from files itself."""
     service, image = moved.service, moved.image
     profile = profiles.profile_of(service.image, image.variables if image else ())
-    if profile is None or not profile.keys.issuperset(keys) or _uid(moved) not in _ROOTS:
+    if profile is None or not set(profile.keys).issuperset(keys) or _uid(moved) not in _ROOTS:
         return None
     entrypoint = service.entrypoint or (image.entrypoint if image else [profiles.ENTRYPOINT])
     command = service.command or (image.command if image and service.entrypoint is None else []) or [profile.servers[0]]

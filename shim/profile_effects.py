@@ -1,0 +1,117 @@
+"""What a profile changes in front of its image: sources that it settles, breaches and warnings of its own, in words."""
+
+from shim.errors import Breach
+from shim.profiles import DOUBLE, ENTRYPOINT, LEADING, Profile, started
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from shim.options import Options
+    from shim.resolve import Resolution
+    from shim.sources import Sources
+
+
+def pointers(profile: Profile, env: dict[str, bytes], found: list[str]) -> list[str]:
+    """Return the variables that may name a file: those *found*, and those that only this image spells so."""
+    if profile.spelling != LEADING:
+        return found
+    return [*found, *(name for name in env if name.startswith("FILE__") and env[name] and name not in found)]
+
+
+def settle(profile: Profile, sources: "Sources") -> None:
+    """Let a key that is asked for have what its other name gives; withhold what keeps the image from starting."""
+    sources.withheld += [name for name in profile.refused if name in sources.env]
+    for key in sources.asked:
+        other = profile.other_name(key)
+        if not other or key in sources.pointers or key in sources.roots or sources.env.get(key):
+            continue
+        if other in sources.asked:
+            continue
+        if other in sources.pointers:
+            sources.pointers[key] = sources.pointers.pop(other)
+            sources.spelled[key] = sources.spelled.get(other, other + "_FILE")
+        elif other in sources.roots:
+            sources.roots[key] = sources.roots.pop(other)
+        elif sources.env.get(other):
+            sources.env[key] = sources.env[other]
+
+
+def breaches(profile: Profile, resolution: "Resolution", options: "Options") -> "Iterable[Breach]":
+    """Yield what would end badly in this image, and nowhere else."""
+    if profile.command and options.action == "start" and len(options.argv) == 1 and _is(profile.entrypoint, options):
+        yield Breach(
+            "",
+            f"{profile.title}'s {profile.entrypoint} has no command to start",
+            f"a new ENTRYPOINT erases the image's CMD: write CMD {profile.command} again",
+        )
+    env = resolution.sources.env
+    for key, resolved in resolution.secrets.items():
+        if resolved.deliver in ("file", "memfd") and key + "_FILE" in profile.refused:
+            yield Breach(
+                key,
+                f"{profile.title} refuses to start with {key}_FILE, and @deliver={resolved.deliver} would set it",
+                f"deliver {key} as env, or --render its configuration",
+            )
+        other = profile.other_name(key)
+        if not other or (other in resolution.secrets and key.startswith(profile.older)):
+            continue  # of two secrets, the one with the newer name speaks for both
+        if resolved.origin == "environment" and other not in resolution.secrets:
+            continue  # none of ours: what the image makes of its own variables is its business
+        value = resolution.secrets[other].secret.reveal() if other in resolution.secrets else env.get(other, b"")
+        if value and resolved.secret and value != resolved.secret.reveal():
+            newer = key if key.startswith(profile.newer) else other
+            yield Breach(
+                key,
+                f"{key} and {other} are both set, and their values differ; keep one",
+                f"{profile.title} would take {newer}",
+            )
+
+
+def warnings(profile: Profile, resolution: "Resolution", options: "Options") -> "Iterable[tuple[str, str]]":
+    """Yield what is likely to surprise in front of this image, each with its hint."""
+    if options.user and profile.drops_root:
+        yield (
+            f"--user {options.user}: {profile.title}'s entrypoint wants to be root, and becomes its own user itself",
+            "leave --user (SHIM_USER) out, unless all its folders belong to that user already",
+        )
+    program = started(options.argv) if options.action == "start" else ""
+    if program not in profile.servers:
+        return
+    given = [key for key, resolved in resolution.secrets.items() if resolved.path and resolved.deliver == "env"]
+    meant = [key for key in given if key in profile.keys]
+    if meant and profile.reads_files and _is(program, options):
+        yield (
+            f"{program} is started without {ENTRYPOINT}, and only that reads {', '.join(meant)}",
+            f'ENTRYPOINT ["/opt/shim/shim", "--", "{ENTRYPOINT}"], and CMD {profile.command}',
+        )
+    if given and profile.configuration and not options.render:
+        yield f"{program} reads no environment: {', '.join(given[:3])} does not reach it", profile.configuration
+
+
+def _is(program: str, options: "Options") -> bool:
+    """Return whether *program* is what is started first, in whatever folder it is."""
+    return options.argv[0].rpartition(b"/")[2] == program.encode("utf-8", "surrogateescape")
+
+
+def changes(profile: Profile) -> "Iterable[str]":
+    """Yield, in words, what this profile changes."""
+    if profile.spelling == DOUBLE:
+        yield f"{profile.prefix}*__FILE is taken wherever it leads: only the value reaches the image"
+    elif profile.spelling == LEADING:
+        yield "FILE__* is taken wherever it leads: only the value reaches the image"
+    elif profile.keys:
+        names = ", ".join(key + "_FILE" for key in profile.keys)
+        yield f"taken wherever they lead, so that only the value reaches the image: {names}"
+    if profile.paths:
+        yield f"{'other ' if profile.keys or profile.prefix else ''}{profile.paths}*_FILE are paths, and stay"
+    if profile.refused:
+        yield f"never reach the image, which would not start: {', '.join(profile.refused)}"
+    if profile.newer:
+        yield f"{profile.older}* and {profile.newer}* are two names for one thing; two different values are refused"
+    if profile.command:
+        yield f"{profile.entrypoint} without a command is refused; the image's is CMD {profile.command}"
+    if profile.drops_root:
+        yield "--user is warned of: its entrypoint wants to be root, and becomes its own user itself"
+    if profile.configuration:
+        yield f"it reads no environment: {profile.configuration}"

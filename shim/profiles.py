@@ -1,0 +1,238 @@
+"""What is known of official images. The shim's `--profile` and the host's `migrate` decide by this one table.
+
+Each line is about an image's own entrypoint: which variables name a file, however it spells that, which of them it
+reads itself, which keep it from starting, and which are paths to something else. Loaded only when it is asked for.
+"""
+
+from shim.errors import Breach
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from shim.options import Options
+
+ENTRYPOINT = "docker-entrypoint.sh"
+# How an image spells that the value of KEY is in a file.
+PLAIN = "KEY_FILE"
+DOUBLE = "KEY__FILE"
+LEADING = "FILE__KEY"
+AUTO, NONE = "auto", "none"
+
+
+class Profile:
+    """One official image, and those that are built from it."""
+
+    repositories: "tuple[str, ...]" = ()
+    markers: "tuple[str, ...]" = ()  # variables that the image sets
+    servers: "tuple[str, ...]" = ()  # the first word of its command; with another one its entrypoint does not look
+    command = ""  # its CMD, as a Dockerfile has it; "" when its entrypoint needs none
+    entrypoint = ENTRYPOINT
+    keys: "Collection[str]" = ()  # KEY of the KEY_FILE that are meant for it
+    reads_files = False  # its entrypoint reads those files itself, as root, before it becomes its own user
+    spelling = PLAIN
+    prefix = ""  # with another spelling: how keys begin
+    paths = ""  # how other *_FILE begin that are paths to something else
+    refused: "tuple[str, ...]" = ()  # variables that keep it from starting
+    newer = older = ""  # two ways to begin a key: the newer one wins
+    drops_root = False  # its entrypoint wants to be root, and becomes its own user itself
+    configuration = ""  # it reads no environment: what to do instead
+
+    def __init__(self, name: str, title: str, **facts: object) -> None:
+        self.name = name
+        self.title = title
+        self.__dict__.update(facts)
+
+    def key_of(self, variable: str) -> str:
+        """Return the key whose file *variable* names in this image; "" when it is none of those."""
+        if self.spelling == LEADING:
+            return variable[6:] if variable.startswith("FILE__") else ""
+        if self.spelling == DOUBLE:
+            return variable[:-6] if variable.startswith(self.prefix) and variable.endswith("__FILE") else ""
+        return variable[:-5] if variable.endswith("_FILE") and variable[:-5] in self.keys else ""
+
+    def variable_of(self, key: str) -> str:
+        """Return the variable that names the file of *key*, as this image spells it."""
+        if self.spelling == LEADING:
+            return "FILE__" + key
+        return key + ("__FILE" if self.spelling == DOUBLE and key.startswith(self.prefix) else "_FILE")
+
+    def is_path(self, variable: str) -> bool:
+        """Return whether *variable* is a path to something that is not the value of a key."""
+        return bool(self.paths) and variable.startswith(self.paths)
+
+    def other_name(self, key: str) -> str:
+        """Return the other name by which this image knows *key*; "" when there is none."""
+        if not self.newer or key not in self.keys:
+            return ""
+        if key.startswith(self.newer):
+            return self.older + key[len(self.newer) :]
+        return self.newer + key[len(self.older) :]
+
+
+_MYSQL = ("MYSQL_ROOT_PASSWORD", "MYSQL_ROOT_HOST", "MYSQL_DATABASE", "MYSQL_USER", "MYSQL_PASSWORD")
+PROFILES = (
+    Profile(
+        "postgres",
+        "PostgreSQL",
+        repositories=("postgres", "postgis/postgis", "pgvector/pgvector", "timescale/timescaledb"),
+        markers=("PG_MAJOR", "PGDATA"),
+        servers=("postgres",),
+        command='["postgres"]',
+        keys=("POSTGRES_PASSWORD", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_INITDB_ARGS"),
+        reads_files=True,
+        drops_root=True,
+    ),
+    Profile(
+        "mysql",
+        "MySQL",
+        repositories=("mysql",),
+        markers=("MYSQL_MAJOR",),
+        servers=("mysqld",),
+        command='["mysqld"]',
+        keys=_MYSQL,
+        reads_files=True,
+        drops_root=True,
+    ),
+    Profile(
+        "mariadb",
+        "MariaDB",
+        repositories=("mariadb",),
+        markers=("MARIADB_VERSION",),
+        servers=("mariadbd", "mysqld"),
+        command='["mariadbd"]',
+        keys=(*_MYSQL, *("MARIADB" + key[5:] for key in _MYSQL)),
+        reads_files=True,
+        newer="MARIADB_",
+        older="MYSQL_",
+        drops_root=True,
+    ),
+    Profile(
+        "mongo",
+        "MongoDB",
+        repositories=("mongo",),
+        markers=("MONGO_MAJOR",),
+        servers=("mongod",),
+        command='["mongod"]',
+        keys=("MONGO_INITDB_ROOT_USERNAME", "MONGO_INITDB_ROOT_PASSWORD"),
+        reads_files=True,
+        drops_root=True,
+    ),
+    Profile(
+        "rabbitmq",
+        "RabbitMQ",
+        repositories=("rabbitmq",),
+        markers=("RABBITMQ_VERSION",),
+        servers=("rabbitmq-server",),
+        command='["rabbitmq-server"]',
+        keys=("RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_VHOST"),
+        paths="RABBITMQ_",
+        # Since 3.9.
+        refused=("RABBITMQ_DEFAULT_PASS_FILE", "RABBITMQ_DEFAULT_USER_FILE"),
+        drops_root=True,
+    ),
+    Profile(
+        "redis",
+        "Redis",
+        repositories=("redis", "valkey/valkey"),
+        markers=("REDIS_VERSION", "VALKEY_VERSION"),
+        servers=("redis-server", "valkey-server"),
+        command='["redis-server"]',
+        configuration="--render a template with requirepass ${KEY|json} to /dev/shm/redis.conf, and start it with that",
+    ),
+    Profile(
+        "nginx",
+        "nginx",
+        repositories=("nginx", "nginxinc/nginx-unprivileged"),
+        markers=("NGINX_VERSION",),
+        servers=("nginx",),
+        command='["nginx", "-g", "daemon off;"]',
+    ),
+    Profile(
+        "keycloak",
+        "Keycloak",
+        repositories=("quay.io/keycloak/keycloak", "keycloak/keycloak"),
+        markers=("KC_RUN_IN_CONTAINER",),
+        servers=("kc.sh",),
+        command='["start"]',
+        entrypoint="kc.sh",
+        keys=(
+            *("KC_DB_USERNAME", "KC_DB_PASSWORD", "KC_BOOTSTRAP_ADMIN_PASSWORD", "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET"),
+            *("KC_HTTPS_KEY_STORE_PASSWORD", "KC_HTTPS_TRUST_STORE_PASSWORD", "KEYCLOAK_ADMIN_PASSWORD"),
+        ),
+        paths="KC_",
+    ),
+    Profile(
+        "grafana",
+        "Grafana",
+        repositories=("grafana/grafana", "grafana/grafana-oss", "grafana/grafana-enterprise"),
+        markers=("GF_PATHS_HOME",),
+        spelling=DOUBLE,
+        prefix="GF_",
+        paths="GF_",
+    ),
+    Profile(
+        "gitea",
+        "Gitea",
+        repositories=("gitea/gitea", "docker.gitea.com/gitea"),
+        markers=("GITEA_CUSTOM",),
+        spelling=DOUBLE,
+        prefix="GITEA__",
+        paths="GITEA__",
+        drops_root=True,
+    ),
+    Profile(
+        "linuxserver",
+        "linuxserver.io",
+        markers=("LSIO_FIRST_PARTY",),
+        spelling=LEADING,
+        drops_root=True,
+    ),
+)
+NAMES = (AUTO, NONE, *(profile.name for profile in PROFILES))
+
+
+class Chosen:
+    """The profile in force, and why that one."""
+
+    __slots__ = ("profile", "why")
+
+    def __init__(self, profile: Profile, why: str) -> None:
+        self.profile = profile
+        self.why = why
+
+
+def choose(options: "Options", variables: "Collection[str]") -> "Chosen | None":
+    """Return the profile that *options* ask for; None for `none`, or when `auto` recognises no image.
+
+    Raises:
+        Breach: there is no profile of that name.
+    """
+    if options.profile == AUTO:
+        return recognise(options.argv if options.action in ("start", "exec") else [], variables)
+    for profile in PROFILES:
+        if options.profile == profile.name:
+            return Chosen(profile, "--profile names it")
+    if options.profile == NONE:
+        return None
+    raise Breach("", "--profile (SHIM_PROFILE) names no profile that is known", "there are " + ", ".join(NAMES))
+
+
+def recognise(argv: list[bytes], variables: "Collection[str]") -> "Chosen | None":
+    """Return the profile of the image that starts *argv* and sets *variables*: what it starts tells more."""
+    program = started(argv)
+    best, most = None, 0
+    for profile in PROFILES:
+        marker = next((name for name in profile.markers if name in variables), "")
+        is_started = bool(program) and program in profile.servers
+        if 2 * is_started + bool(marker) > most:
+            most = 2 * is_started + bool(marker)
+            reasons = [f"{program} is started"] * is_started + [f"{marker} is set"] * bool(marker)
+            best = Chosen(profile, " and ".join(reasons))
+    return best
+
+
+def started(argv: list[bytes]) -> str:
+    """Return the name of the program that *argv* starts, behind an official entrypoint too."""
+    names = [word.rpartition(b"/")[2].decode("utf-8", "surrogateescape") for word in argv[:2]]
+    return names[-1] if names[:1] == [ENTRYPOINT] else (names or [""])[0]
