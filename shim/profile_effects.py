@@ -75,6 +75,12 @@ def warnings(profile: Profile, resolution: "Resolution", options: "Options") -> 
             f"--user {options.user}: {profile.title}'s entrypoint wants to be root, and becomes its own user itself",
             "leave --user (SHIM_USER) out, unless all its folders belong to that user already",
         )
+    for key, resolved in resolution.secrets.items():
+        if profile.is_ascii and key in profile.keys and not resolved.secret.reveal().isascii():
+            yield (
+                f"{key} holds other characters than ASCII, which {profile.title} does not take from its environment",
+                "take another value, or --render it into its configuration",
+            )
     program = started(options.argv) if options.action == "start" else ""
     if program not in profile.servers:
         return
@@ -107,6 +113,8 @@ def changes(profile: Profile) -> "Iterable[str]":
         yield f"{'other ' if profile.keys or profile.prefix else ''}{profile.paths}*_FILE are paths, and stay"
     if profile.refused:
         yield f"never reach the image, which would not start: {', '.join(profile.refused)}"
+    if profile.is_ascii:
+        yield "values that are not ASCII are warned of: it does not take them from its environment"
     if profile.newer:
         yield f"{profile.older}* and {profile.newer}* are two names for one thing; two different values are refused"
     if profile.command:

@@ -36,6 +36,7 @@ class Profile:
     refused: "tuple[str, ...]" = ()  # variables that keep it from starting
     newer = older = ""  # two ways to begin a key: the newer one wins
     drops_root = False  # its entrypoint wants to be root, and becomes its own user itself
+    is_ascii = False  # it cannot take other characters from its environment
     configuration = ""  # it reads no environment: what to do instead
 
     def __init__(self, name: str, title: str, **facts: object) -> None:
@@ -129,6 +130,8 @@ PROFILES = (
         paths="RABBITMQ_",
         # Since 3.9.
         refused=("RABBITMQ_DEFAULT_PASS_FILE", "RABBITMQ_DEFAULT_USER_FILE"),
+        # 3.10 ends with `badarg` on a euro sign, and no login works with an umlaut.
+        is_ascii=True,
         drops_root=True,
     ),
     Profile(

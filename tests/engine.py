@@ -224,7 +224,7 @@ def _base_image(engine: Engine, name: str) -> str:
     return exports_in(made.stdout)[f"BASE_{name.upper()}"]
 
 
-_BASE_OF = {"app-python": "python", "backend-node": "node"}
+_BASE_OF = {"app-python": "python", "backend-node": "node", "static": "gcc"}
 
 
 @cache

@@ -171,6 +171,14 @@ def test_rabbitmq_is_never_given_what_it_refuses(frozen: Shim, tmp_path: Path) -
     assert "refuses to start with RABBITMQ_DEFAULT_PASS_FILE" in end.errors[0]
 
 
+def test_rabbitmq_takes_ascii_alone(frozen: Shim, canary: Canary) -> None:
+    end = frozen("--profile", "rabbitmq", "true", rabbitmq_default_pass="€" + canary())
+
+    assert end.code == 0
+    assert "RABBITMQ_DEFAULT_PASS holds other characters than ASCII" in end.stderr
+    assert frozen("--profile", "rabbitmq", "true", rabbitmq_default_pass=canary()).stderr == ""
+
+
 def test_keycloaks_paths_stay(frozen: Shim) -> None:
     (frozen.root / "crt").write_text("certificate")
     (frozen.root / "pw").write_text("v")
