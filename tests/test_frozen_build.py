@@ -259,6 +259,39 @@ def test_it_says_so_when_it_cannot_read_its_own_file(anybodys: Path, as_root: No
     assert "shim: hint: chmod 0755" in answer.stderr
 
 
+def test_it_answers_below_a_folder_that_its_user_cannot_search(anybodys: Path, as_root: None) -> None:
+    """Whoever may start it by its path need not be able to open that path a moment later."""
+    closed = anybodys.parent / "closed"
+    closed.mkdir(0o700)
+    program = Path(shutil.copy(anybodys, closed / "shim"))
+
+    # setpriv still may do everything when it executes; what it starts may not.
+    for arguments in (["--version"], ["explain"], ["check"]):
+        answer = run(*AS_NOBODY, program, *arguments, cwd="/")
+        assert (answer.returncode, answer.stderr) == (0, ""), arguments
+    # Nor does the user that it becomes: what is imported then comes from the archive, too.
+    copied = run(program, "--user", "65534:65534", "-v", "--mask", "--", "true", cwd="/")
+    assert copied.returncode == 0, copied.stderr
+    program.chmod(0o711)
+    refused = run(*AS_NOBODY, program, "--version", cwd="/")
+    assert (refused.returncode, "internal error" in refused.stderr) == (111, False)
+    assert "shim: hint: chmod 0755" in refused.stderr
+
+
+def test_too_little_memory_is_said(shim_binary: Path) -> None:
+    """Less and less address space: a start, then 111 with a hint, until the kernel itself cannot load the file."""
+    ends = []
+    for kilobytes in range(14_000, 8_000, -100):
+        done = run("sh", "-c", f'ulimit -v {kilobytes}; exec "$0" -- /bin/true', shim_binary)
+        ends.append(done.returncode)
+        assert (done.returncode == 111) == ("shim: error: out of memory" in done.stderr)
+        if done.returncode not in (0, 111):
+            break
+    assert ends[0] == 0
+    assert ends[:-1] == sorted(ends[:-1]), "what failed with more memory cannot work with less"
+    assert ends.count(111) >= 15, "what the interpreter needs is asked for before it crashes"
+
+
 # --- its start ----------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -18,12 +19,18 @@
 void *shim_library(void);
 void *shim_symbol(const char *name);
 
-/* The executable's path without /proc: the kernel leaves the name it ran in the auxiliary vector (getauxval(3)). */
+/* Our own file, by a name that opens whatever becomes of us: by /proc/self/exe no folder on the way must be searchable,
+ * which those of a path need not be for the user that we run as, or are about to become. Without /proc, the kernel
+ * leaves the name it ran in the auxiliary vector (getauxval(3)). */
 static inline char *shim_realpath(const char *path, char *resolved)
 {
-    char *found = realpath(path, resolved);
-    const char *executed = found ? NULL : (const char *)getauxval(AT_EXECFN);
+    const char *executed;
+    char *found;
 
+    if (resolved != NULL && strcmp(path, "/proc/self/exe") == 0 && access(path, R_OK) == 0)
+        return strcpy(resolved, path);
+    found = realpath(path, resolved);
+    executed = found ? NULL : (const char *)getauxval(AT_EXECFN);
     return executed ? realpath(executed, resolved) : found;
 }
 

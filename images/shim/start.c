@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <Python.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -26,6 +27,22 @@ uint64_t shim_set_mask(uint64_t mask)
 
     syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &before, sizeof mask);
     return before;
+}
+
+/* What CPython asks for until it can say that there is no memory; without that it crashes, or aborts. */
+#define START_BYTES (2 << 20)
+
+static void check_memory(void)
+{
+    static const char message[] = "shim: error: out of memory before the start\n"
+                                  "shim: hint: raise the limit of the address space (ulimit -v, RLIMIT_AS)\n";
+    void *room = mmap(NULL, START_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (room == MAP_FAILED) {
+        (void)!write(STDERR_FILENO, message, sizeof message - 1); /* when it is closed, there is nowhere to say so */
+        _exit(111);
+    }
+    munmap(room, START_BYTES);
 }
 
 static void stop_on(PyStatus status)
@@ -68,6 +85,7 @@ int main(int argc, char **argv, char **environment)
     shim_argv = argv;
     shim_environ = environment;
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* values pass through: no core file, no debugger; exec undoes that */
+    check_memory();
     start_interpreter();
     module = shim_start_imports(shim_hot_modules, sizeof shim_hot_modules / sizeof *shim_hot_modules);
     done = module ? PyObject_CallMethod(module, "run", NULL) : NULL;
