@@ -215,7 +215,9 @@ def _unreadable_schema(path: bytes, error: OSError) -> Breach:
     message = f"the schema {path.decode('utf-8', 'backslashreplace')} cannot be read: {error.strerror}"
     if error.errno in (2, 20):
         return Breach("", message, "check --schema (SHIM_SCHEMA), or COPY the file into the image")
-    return Unreadable("", message, "make it world-readable; it holds no secret")
+    if error.errno in (1, 13):  # EPERM, EACCES
+        return Unreadable("", message, "make it world-readable; it holds no secret")
+    return Unreadable("", message, "a retry may help; else look at the limits of memory and open files")
 
 
 def restrict(options: "Options", target: "Target | None") -> None:

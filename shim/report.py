@@ -4,7 +4,7 @@ import json
 import os
 
 from shim import __version__, kernel, profile_effects
-from shim.errors import Breach, Refused, Unreadable
+from shim.errors import CHANGE, Breach, Refused, Unreadable
 from shim.main import Plan, load_schema, prepare, report_refusal, warn
 from shim.options import Options
 from shim.resolve import Resolution, resolve
@@ -102,9 +102,7 @@ def _check(options: Options, environ: list[bytes]) -> int:
         plan = prepare(options, environ)
     except Refused as refusal:
         breaches = refusal.breaches
-        code = refusal.code
     else:
-        code = 0
         warn(plan)
         if options.verbose:
             say_what_was_done(plan)
@@ -112,7 +110,8 @@ def _check(options: Options, environ: list[bytes]) -> int:
         _out(json.dumps({"ok": not breaches, "breaches": [_breach(breach) for breach in breaches]}, indent=2) + "\n")
     elif breaches:
         report_refusal(Refused(breaches))
-    return code
+    # It could look, and found something: a retry of the service may help with that, but not of this question.
+    return CHANGE if breaches else 0
 
 
 def _breach(breach: Breach) -> dict[str, object]:

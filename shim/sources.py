@@ -191,7 +191,9 @@ def _from_root(
                 Unreadable(
                     "",
                     f"the secrets root {shown_path(root)} cannot be listed: {error.strerror}",
-                    "give the folder to the service's user, or start the container as root with --user NAME",
+                    "give the folder to the service's user, or start the container as root with --user NAME"
+                    if error.errno in (1, 13)  # EPERM, EACCES
+                    else "a retry may help; else look at the limits of memory and open files, and at the volume",
                 )
             )
         return

@@ -130,6 +130,20 @@ def test_check_ends_with_0_or_100(shim: Shim, tmp_path: Path) -> None:
     assert json.loads(shim("check", "--json").stdout) == {"ok": True, "breaches": []}
 
 
+def test_check_finds_what_a_retry_may_help_with(frozen: Shim, as_root: None) -> None:
+    """A start ends with 111 for a file that it may not read; for who asks, it is one more thing that is wrong."""
+    (frozen.root / "a").write_text("v")
+    (frozen.root / "a").chmod(0o600)
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+    assert frozen("true", before=nobody).code == 111
+    end = frozen("check", before=nobody)
+    assert (end.code, len(end.errors)) == (100, 1)
+    assert "permission denied" in end.stderr
+    (breach,) = json.loads(frozen("check", "--json", before=nobody).stdout)["breaches"]
+    assert breach["code"] == 111
+
+
 def test_explain_says_one_line_a_key(shim: Shim, tmp_path: Path) -> None:
     (tmp_path / "s").write_text(
         '# @sensitive\nROOT_KEY=\nFILE_KEY=\nENV_KEY=\nDEFAULT_KEY=d\n# @composed="${ROOT_KEY}"\nCOMPOSED=\nABSENT=\n'

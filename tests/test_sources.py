@@ -1,9 +1,11 @@
 """Where a value could come from: nothing is decided, and every name that is left alone has a reason."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
+from conftest import Shim
 
 from shim.options import Options
 from shim.schema import parse
@@ -111,3 +113,26 @@ def test_variables_that_are_paths() -> None:
     assert is_path_variable("SSL_CERT_FILE")
     assert is_path_variable("KC_ANYTHING_FILE")
     assert not is_path_variable("DB_PASSWORD_FILE")
+
+
+def test_a_root_that_cannot_be_listed_for_another_reason_than_rights(tmp_path: Path) -> None:
+    """Too few descriptors (as too little memory) are no matter of a user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        (breach,) = gathered(tmp_path).breaches
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert "cannot be listed: Too many open files" in breach.message
+    assert "--user" not in breach.hint
+    assert "a retry may help" in breach.hint
+
+
+def test_a_schema_that_cannot_be_read_for_another_reason_than_rights(frozen: Shim) -> None:
+    end = frozen("true", before=("prlimit", "--nofile=3"))
+
+    assert (end.code, len(end.errors)) == (111, 1)
+    assert "cannot be read: Too many open files" in end.errors[0]
+    assert "world-readable" not in end.stderr
+    assert "a retry may help" in end.stderr
