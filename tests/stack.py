@@ -18,15 +18,16 @@ from shim.secret import Secret
 SCHEMA = parse((ROOT / ".env.schema").read_bytes())
 BASES = {"postgres": "postgres", "app-python": "python", "backend-node": "node"}
 IMAGES = tuple(BASES)
+LOGIN = {"db_user", "db_password"}
 # What each service must find in /run/secrets, and nothing else.
 SECRETS_OF = {
-    "postgres": {"postgres_password"},
-    "strict-api": {"postgres_password"},
+    "postgres": {"postgres_password", *LOGIN},
+    "strict-api": LOGIN,
     "feed": {"the_odds_api_key", "api_basketball_key"},
-    "odds-ingestion": {"postgres_password", "the_odds_api_key"},
-    "schedule-poller": {"postgres_password", "api_basketball_key"},
-    "line-movement-analyzer": {"postgres_password"},
-    "prediction-service": {"postgres_password"},
+    "odds-ingestion": {*LOGIN, "the_odds_api_key"},
+    "schedule-poller": {*LOGIN, "api_basketball_key"},
+    "line-movement-analyzer": LOGIN,
+    "prediction-service": LOGIN,
     "backend": {"supabase_url", "jwt_secret", "anon_key", "service_role_key", "encryption_key"},
 }
 PYTHON_SERVICES = set(SECRETS_OF) - {"postgres", "backend"}
@@ -37,15 +38,22 @@ def values() -> dict[str, str]:
     """Return a value for each key of the schema that a file can hold, as its type wants it; the file's name leads."""
     made: dict[str, Secret] = {}
     for key, spec in SCHEMA.keys.items():
-        if spec.composed is not None or spec.default:
+        if spec.composed is not None or (spec.default and key != "DB_USER"):
             continue
-        if key.endswith("_URL"):
+        if key == "DB_USER":
+            made[key] = Secret(b"app_a")
+        elif key.endswith("_URL"):
             made[key] = Secret(b"https://c4n4ry-project.example.org")
         elif spec.type is not None and can_be_made(spec) and spec.type.name != "string":
             made[key] = new_value(spec, made)
         else:
             made[key] = Secret(f"{key.lower()} {UGLY}".encode())
     return {key.lower(): value.reveal().decode() for key, value in made.items()}
+
+
+def canaries(secrets: dict[str, str]) -> list[str]:
+    """Return the values that must show up nowhere: all but the name of the login, which the database may say."""
+    return [value for name, value in secrets.items() if name != "db_user"]
 
 
 def free_port() -> int:

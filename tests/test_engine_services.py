@@ -129,7 +129,7 @@ def test_mariadb_takes_its_password_from_a_secret(engine: Engine, start: Start, 
 
 def test_a_python_service(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
     """strict-api reads its secrets through `get_secret`, serves without privileges, and says names and origins only."""
-    secrets_folder.add("postgres_password", UGLY)
+    secrets_folder.add("db_password", UGLY)
     options = ("--env", "STORE=memory", "--publish", "127.0.0.1::8090", "--read-only", "--cap-drop", "ALL")
     needed = ("--cap-add", "DAC_READ_SEARCH", "--cap-add", "SETUID", "--cap-add", "SETGID")
     container = start(engine.image("app-python"), options=(*options, *needed))
@@ -138,10 +138,10 @@ def test_a_python_service(engine: Engine, start: Start, secrets_folder: SecretsF
 
     page = _json(f"{base}/health")
     assert (page["status"], page["pid"], page["user"]) == ("ok", 1, "app")
-    assert page["secrets"]["POSTGRES_PASSWORD"]["origin"] == "root"
+    assert page["secrets"]["DB_PASSWORD"]["origin"] == "root"
     assert page["secrets"]["DB_CONNECTION_STRING"]["origin"] == "composed"
     explained = json.loads(engine.docker("exec", container, SHIM, "explain", "--json").stdout)
-    assert page["secrets"]["POSTGRES_PASSWORD"]["fingerprint"] in json.dumps(explained)
+    assert page["secrets"]["DB_PASSWORD"]["fingerprint"] in json.dumps(explained)
     assert UGLY not in json.dumps(page, ensure_ascii=False)
 
     kept = _json(f"{base}/events", {"kind": "odds", "note": "opened"})

@@ -80,7 +80,7 @@ def test_the_demo_works_without_an_engine(shim_binary: Path, tmp_path: Path) -> 
     engineless.write_text("#!/bin/sh\necho 'engine: error: no engine here' >&2\nexit 111\n")
     own = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "SHIM_TEST_BINARY": str(shim_binary)}
     demo = Demo(checkout, {**os.environ, **own})
-    secret = checkout / "secrets/postgres_password"
+    secret = checkout / "secrets/db_password"
     secret.write_text("mine, and not to be changed\n")
 
     try:
@@ -89,7 +89,7 @@ def test_the_demo_works_without_an_engine(shim_binary: Path, tmp_path: Path) -> 
         assert "mine, and not" not in said
         page = demo.health()
         assert page["store"].startswith("memory")
-        assert page["secrets"]["POSTGRES_PASSWORD"]["origin"] == "root"
+        assert page["secrets"]["DB_PASSWORD"]["origin"] == "root"
         name = (Path("/proc") / str(page["pid"]) / "comm").read_text()
         assert name.startswith("python3"), "the shim did not become the service"
     finally:
