@@ -76,7 +76,9 @@ def _filled(source: str, resolution: "Resolution", breaches: list[Breach]) -> by
             continue
         breaches.append(
             Missing(
-                key, f"the template {source} refers to {key}, and nothing provides it", f"provide {key}, or $${{…}}"
+                key,
+                f"the template {source} refers to {key}, and nothing provides it",
+                f"provide {key}, or write $${{{key}}} where these very characters are meant",
             )
         )
     if unknown:

@@ -119,8 +119,9 @@ class Init:
             code = self._supervise()
             if code:
                 from shim import stderr
+                from shim.not_started import is_secret
 
-                name = argv[0].decode("utf-8", "surrogateescape")
+                name = "COMMAND" if is_secret(argv[0], environment) else argv[0].decode("utf-8", "surrogateescape")
                 stderr.warning(f"--pre {name} ended with {code}; the service is not started")
                 return code
             if self._stopped_by:

@@ -4,6 +4,7 @@ from shim import kernel
 from shim.errors import CHANGE, NOT_EXECUTABLE, NOT_FOUND, WORLD, Breach
 from shim.launch import search_path
 
+_LONG = 6  # a shorter value is part of many a word by chance
 _E2BIG, _ENOEXEC, _ENOMEM, _ETXTBSY, _EAGAIN = 7, 8, 12, 26, 11
 
 
@@ -17,6 +18,9 @@ class CannotStart(Breach):
 
 def absent(program: bytes, paths: list[bytes], environment: list[bytes]) -> CannotStart:
     """Return why *program* is at none of the *paths* that were tried: it is not there, or its interpreter is not."""
+    if is_secret(program, environment):
+        message = "the command begins with a secret's value, and there is no such command"
+        return CannotStart(NOT_FOUND, message, "name the program first; the service has its secrets without argv")
     for path in paths:
         if _exists(path):  # execve(2) says ENOENT of the interpreter as well
             return _no_interpreter(program, path)
@@ -26,6 +30,16 @@ def absent(program: bytes, paths: list[bytes], environment: list[bytes]) -> Cann
         folders = _shown(search_path(environment))
         hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word an item"
     return CannotStart(NOT_FOUND, f"{_shown(program)}: command not found", hint)
+
+
+def is_secret(word: bytes, environment: list[bytes]) -> bool:
+    """Return whether *word* is, or holds, a value that *environment* has from the shim: it may not be repeated."""
+    given = set(kernel.environ)
+    for entry in environment:
+        value = entry.partition(b"=")[2]
+        if value and entry not in given and (value == word or (len(value) >= _LONG and value in word)):
+            return True
+    return False
 
 
 def denied(program: bytes, path: bytes) -> CannotStart:

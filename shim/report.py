@@ -126,7 +126,7 @@ def _explain(options: Options, environ: list[bytes]) -> int:
         prepare(options, environ)
     except Refused as refusal:
         breaches = refusal.breaches
-    rows = _rows(resolution, options.salt.encode("utf-8", "surrogateescape"))
+    rows = _rows(resolution, options)
     left_alone = [{"name": name, "reason": reason} for name, reason in resolution.sources.left_alone]
     chosen = resolution.sources.chosen
     known = list(profile_effects.changes(chosen.profile)) if chosen is not None else []
@@ -147,8 +147,9 @@ def _explain(options: Options, environ: list[bytes]) -> int:
     return Refused(breaches).code if breaches else 0
 
 
-def _rows(resolution: Resolution, salt: bytes) -> list[dict[str, object]]:
+def _rows(resolution: Resolution, options: Options) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
+    salt = options.salt.encode("utf-8", "surrogateescape")
     specs = resolution.schema.keys if resolution.schema is not None else {}
     for key in {**resolution.sources.asked, **resolution.secrets}:
         resolved = resolution.secrets.get(key)
@@ -162,7 +163,7 @@ def _rows(resolution: Resolution, salt: bytes) -> list[dict[str, object]]:
             row["fingerprint"] = fingerprint(value, key, salt)
             row["deliver"] = resolved.deliver
             row["overrides_environment"] = _overrides(resolution, key)
-        row["required"] = spec is not None and spec.is_required
+        row["required"] = key in options.require or (spec is not None and spec.is_required)
         row["sensitive"] = spec.is_sensitive if spec is not None else None
         rows.append(row)
     return rows

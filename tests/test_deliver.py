@@ -216,7 +216,7 @@ def test_an_older_file_and_a_link_are_replaced(shim: Shim) -> None:
         ("template:", "takes TEMPLATE:DEST"),
         ("missing:conf", "cannot be read"),
         ("root:conf", "is no file"),
-        ("unknown:conf", "refers to NOT_THERE, and nothing provides it"),
+        ("unknown:conf", "hint: provide NOT_THERE, or write $${NOT_THERE} where"),
         ("malformed:conf", "line 2"),
         ("binary:conf", "B is not UTF-8 text"),
         ("template:missing/conf", "the folder missing"),

@@ -6,7 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -474,3 +474,19 @@ def test_nobody_reads_its_errors(shim: Shim) -> None:
         cwd=shim.folder,
     ) as start:
         assert start.wait(timeout=20) == 100
+
+
+@pytest.mark.parametrize("options", [[], ["--init"], ["--pre"]])
+def test_a_value_in_the_place_of_the_command_is_not_repeated(
+    shim: Shim, canary: Callable[[], str], options: list[str]
+) -> None:
+    """`shim -- $DB_PASSWORD cmd`, where a shell or Compose put the value there."""
+    value = canary()
+
+    end = shim(*options, *([value, "--", "true"] if options == ["--pre"] else ["--", value]), db_password=value)
+
+    assert end.code == 127
+    assert "the command begins with a secret's value" in end.errors[0]
+    if not options:
+        assert shim("--", f"/app/{value}").code == 127
+        assert "cat-not-there: command not found" in shim("cat-not-there", short="cat").stderr

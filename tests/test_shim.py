@@ -144,6 +144,13 @@ def test_check_finds_what_a_retry_may_help_with(frozen: Shim, as_root: None) -> 
     assert breach["code"] == 111
 
 
+def test_explain_calls_required_what_an_option_requires(frozen: Shim) -> None:
+    end = frozen("explain", "--json", "--require", "A,B", b="v")
+
+    assert {row["key"]: row["required"] for row in json.loads(end.stdout)["keys"]} == {"A": True, "B": True}
+    assert frozen("explain", "--require", "A").stdout.splitlines()[0].split() == ["A", "absent", "required"]
+
+
 def test_explain_says_one_line_a_key(shim: Shim, tmp_path: Path) -> None:
     (tmp_path / "s").write_text(
         '# @sensitive\nROOT_KEY=\nFILE_KEY=\nENV_KEY=\nDEFAULT_KEY=d\n# @composed="${ROOT_KEY}"\nCOMPOSED=\nABSENT=\n'
