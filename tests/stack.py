@@ -21,7 +21,8 @@ IMAGES = tuple(BASES)
 LOGIN = {"db_user", "db_password"}
 # What each service must find in /run/secrets, and nothing else.
 SECRETS_OF = {
-    "postgres": {"postgres_password", *LOGIN},
+    "postgres": {"postgres_password"},
+    "database-login": {"postgres_password", *LOGIN},
     "strict-api": LOGIN,
     "feed": {"the_odds_api_key", "api_basketball_key"},
     "odds-ingestion": {*LOGIN, "the_odds_api_key"},
@@ -38,7 +39,7 @@ def values() -> dict[str, str]:
     """Return a value for each key of the schema that a file can hold, as its type wants it; the file's name leads."""
     made: dict[str, Secret] = {}
     for key, spec in SCHEMA.keys.items():
-        if spec.composed is not None or (spec.default and key != "DB_USER"):
+        if spec.composed is not None or spec.default:
             continue
         if key == "DB_USER":
             made[key] = Secret(b"app_a")

@@ -129,6 +129,7 @@ def test_mariadb_takes_its_password_from_a_secret(engine: Engine, start: Start, 
 
 def test_a_python_service(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
     """strict-api reads its secrets through `get_secret`, serves without privileges, and says names and origins only."""
+    secrets_folder.add("db_user", "app_c4n4ry")
     secrets_folder.add("db_password", UGLY)
     options = ("--env", "STORE=memory", "--publish", "127.0.0.1::8090", "--read-only", "--cap-drop", "ALL")
     needed = ("--cap-add", "DAC_READ_SEARCH", "--cap-add", "SETUID", "--cap-add", "SETGID")

@@ -130,6 +130,28 @@ def test_a_new_start_of_the_database_is_no_event(engine: Engine, stack: Stack) -
     assert {service for service in after if after[service] != before[service]} == {"postgres"}
 
 
+def test_the_next_login_works_beside_the_one_before(engine: Engine, stack: Stack) -> None:
+    """When name and password of the login rotate, neither who has the old ones is locked out, nor who has the new."""
+    new = {"db_user": "app_next", "db_password": f"next {UGLY}"}
+    for name, value in new.items():
+        (stack.folder / "secrets" / name).write_text(value + "\n", encoding="utf-8")
+    stack("up", "--no-build", "--detach", "--wait", "--no-deps", "--force-recreate", "database-login", timeout=180)
+    logins = "SELECT count(*) FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'app\\_%'"
+    assert _psql(stack, logins) == "2"
+    anonymous = _bearer(stack, "anon_key")
+    assert len(stack.get(stack.backend_port, "/predictions", anonymous)) == 4
+
+    stack("up", "--no-build", "--detach", "--wait", "--no-deps", "--force-recreate", "prediction-service", timeout=180)
+    page = json.loads(stack.ask("prediction-service", "http://127.0.0.1:8090/health")[1])
+    told = page["secrets"]["DB_PASSWORD"]["fingerprint"]
+    assert told == fingerprint(new["db_password"].encode(), "DB_PASSWORD")
+    assert len(stack.get(stack.backend_port, "/predictions", anonymous)) == 4
+    # What one login made, the other can change: it belongs to neither.
+    owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+    assert _psql(stack, owners) == "app_owner"
+    stack.secrets["the next db_password"] = new["db_password"]
+
+
 def test_the_engine_keeps_no_value(engine: Engine, stack: Stack) -> None:
     """No value stands in a log, in what `docker inspect` shows, or in the layers of an image."""
     for container in stack.containers().values():

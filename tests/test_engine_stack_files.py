@@ -78,7 +78,7 @@ def test_every_secret_of_the_schema_has_an_example() -> None:
 def test_with_the_optional_file_no_secret_of_the_schema_is_left_out() -> None:
     optional = _read("docker-compose.optional.yml")
     secrets = {key.lower() for key, spec in SCHEMA.keys.items() if not spec.default and spec.composed is None}
-    assert set(optional["secrets"]) | set(NAMES) - {"db_user"} == secrets
+    assert set(optional["secrets"]) | set(NAMES) == secrets
     for service, block in optional["services"].items():
         assert {name.upper() for name in block["secrets"]} <= set(SCHEMA.for_service(service).keys), service
 
