@@ -180,11 +180,13 @@ class PrivateSwarm:
         timer.cancel()
         cannot_run("a private engine did not start:\n" + "".join(log[-20:]))
 
-    def docker(self, *arguments: str | Path, stdin: bytes = b"", check: bool = True) -> str:
+    def docker(
+        self, *arguments: str | Path, stdin: bytes = b"", check: bool = True, env: Mapping[str, str] | None = None
+    ) -> str:
         """Return what `docker ARGUMENTS` printed."""
         done = subprocess.run(
             ["docker", *map(str, arguments)],
-            env={**os.environ, "DOCKER_HOST": self.host},
+            env={**os.environ, "DOCKER_HOST": self.host, **(env or {})},
             input=stdin,
             capture_output=True,
             check=False,
@@ -219,6 +221,8 @@ class PrivateSwarm:
             (Path(folder) / "opt/shim").mkdir(parents=True)
             shutil.copy(binary, f"{folder}/opt/shim/shim")
             shutil.copy(str(shutil.which("busybox")), f"{folder}/busybox")
+            (Path(folder) / "bin").mkdir()
+            (Path(folder) / "bin/sh").symlink_to("/busybox")  # health checks go through a shell
             tar = subprocess.run(["tar", "-C", folder, "-c", "."], capture_output=True, check=True).stdout
         self.docker("import", "-", "with-shim", stdin=tar)
         return "with-shim"

@@ -39,8 +39,8 @@ def create_swarm(
 ) -> int:
     """Make Docker secrets in the Swarm from ./secrets.
 
-    Each key becomes KEY.v1. What is there with the same value is left alone; if a value has changed, nothing is made,
-    because a secret cannot be changed: `rotate` moves the services to a new version.
+    Each key becomes a version: DB_PASSWORD is db_password.v1. What is there with the same value is left alone; if a
+    value has changed, nothing is made, because a secret cannot be changed: `rotate` moves services to a new version.
 
     \b
     Examples:

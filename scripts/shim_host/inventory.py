@@ -12,6 +12,7 @@ from shim.secret import Secret
 from shim_host import envfile, names, report
 from shim_host.compose_dotenv import Malformed
 from shim_host.errors import Ended, Refused
+from shim_host.rotation import days_of
 from shim_host.vault import Entry, Vault
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from shim_host.swarm import Swarm, SwarmSecret, SwarmService
 
 T = TypeVar("T")
-_UNIT_DAYS = {"h": 1 / 24, "d": 1, "w": 7, "m": 30, "y": 365}
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Inventory:
         version = (self.swarm or {}).get(key)
         if spec is None or not spec.rotate or version is None:
             return None
-        return int(spec.rotate[:-1]) * _UNIT_DAYS[spec.rotate[-1]] - age_days(version.created, now)
+        return days_of(spec.rotate) - age_days(version.created, now)
 
 
 def age_days(created: str, now: datetime) -> float:

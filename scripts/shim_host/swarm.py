@@ -21,10 +21,11 @@ from shim_host.errors import Ended, Failed, Refused
 if TYPE_CHECKING:
     import docker
     from docker.errors import APIError
+    from requests import HTTPError
 
 LABEL = "docker-secrets-shim."
-KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK = (
-    LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack")
+KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY = (
+    LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history")
 )
 MAX_VALUE_BYTES = 511_999  # swarmkit's MaxSecretSize is 500 KiB, and less than that is taken
 REQUEST_SECONDS = 60
@@ -45,6 +46,8 @@ class SwarmSecret:
     fingerprint: str
     salt: str
     stack: str
+    by: str = ""
+    history: str = ""  # JSON of the versions before: number, when, by whom
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,10 @@ def _context(name: str | None) -> dict[str, Any]:
     if isinstance(context.TLSConfig, TLSConfig):
         arguments["tls"] = context.TLSConfig
     return arguments
+
+
+class Unclear(Failed):
+    """Whether it was done cannot be said: no answer came, or none of a Swarm that has a leader."""
 
 
 class Swarm:
@@ -276,9 +283,20 @@ class Swarm:
             return call()
         except APIError as error:
             raise _api_trouble(what, error) from None
+        except requests.HTTPError as error:  # of a call that goes around the SDK's own methods
+            raise _api_trouble(what, _as_api_error(error)) from None
         except (DockerException, requests.RequestException, OSError) as error:
             message = f"cannot {what}: the engine at {self.place} does not answer ({type(error).__name__})"
-            raise Failed(message, "run the same command again once it does: it goes on from there") from None
+            raise Unclear(message, "run the same command again once it does: it goes on from there") from None
+
+
+def _as_api_error(error: "HTTPError") -> "APIError":
+    from docker.errors import APIError
+
+    words = error.response.text
+    with suppress(ValueError, KeyError, TypeError):  # where no engine answers, the text says what it says
+        words = error.response.json()["message"]
+    return APIError(words, response=error.response, explanation=words)
 
 
 def _api_trouble(what: str, error: "APIError") -> Ended:
@@ -291,7 +309,7 @@ def _api_trouble(what: str, error: "APIError") -> Ended:
             "`docker swarm init` makes one; else set DOCKER_HOST to a manager (`docker node ls` there lists them)",
         )
     if status >= 500:
-        return Failed(
+        return Unclear(
             f"cannot {what}: {said}", "the Swarm may be choosing a leader: try again, or see `docker node ls`"
         )
     return Failed(f"cannot {what}: {said}")
@@ -310,6 +328,8 @@ def _secret(found: Mapping[str, Any]) -> SwarmSecret:
         fingerprint=labels.get(FINGERPRINT, ""),
         salt=labels.get(SALT, ""),
         stack=labels.get(STACK, ""),
+        by=labels.get(BY, ""),
+        history=labels.get(HISTORY, ""),
     )
 
 

@@ -1,0 +1,405 @@
+"""Services of the Swarm that move from one version of a secret to another, and the lock that keeps others away.
+
+A service is written back exactly as it was read, but for its secrets: every field that this release of the SDK, or this
+tool, knows nothing of stays as it was.
+"""
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from shim_host.errors import Failed, Refused
+from shim_host.rotation import STOP_FIRST, Mount, Service
+from shim_host.swarm import LABEL, PARALLEL_CALLS, Unclear
+from shim_host.swarm_values import ValueReader
+
+LOCK = LABEL + "rotation"
+OWNER, GOES_BACK = LABEL + "owner", LABEL + "goes-back"
+# Without a leader a Swarm answers 500 until it has chosen one, 20 s when it was measured.
+LEADER_SECONDS = 45
+_AGAIN_SECONDS = 0.3
+_POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
+_ENDED = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
+_UNDER_WAY = frozenset(["updating", "rollback_started"])
+_GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
+
+
+class NotMoved(Refused):
+    """A service did not come up with the new version; the message says why."""
+
+
+class Lock(NamedTuple):
+    """The rotation that is under way, as the Swarm keeps it."""
+
+    id: str
+    data: bytes  # `Plan.to_json`
+    owner: str
+    created: str
+    goes_back: bool
+    revision: int  # of the object in the Swarm's store: who changes it must know it
+
+
+class Arrival(NamedTuple):
+    """How a service runs: the containers of this node, and how many tasks run on others."""
+
+    containers: tuple[str, ...]
+    elsewhere: int
+
+
+_NOBODY = Arrival((), 0)
+
+
+class ServiceMover(ValueReader):
+    """A connection that moves services; set `interrupted` to end what waits."""
+
+    interrupted = threading.Event()
+
+    def movable(self) -> list[Service]:
+        """Return every service with what decides whether and how it can move.
+
+        Raises:
+            Failed: the engine is no manager, or does not answer.
+        """
+        found = self._call("list services", lambda: self._client.services())
+        self._specs: dict[str, Any] = {service["ID"]: service for service in found}
+        return [self._service(service) for service in found]
+
+    def nodes(self) -> tuple[int, tuple[int, int]]:
+        """Return how many nodes take tasks, and how many managers there are and can be reached."""
+        nodes = self._call("list nodes", lambda: self._client.nodes())
+        ready = [node for node in nodes if node["Status"]["State"] == "ready"]
+        managers = [node["ManagerStatus"] for node in nodes if node.get("ManagerStatus")]
+        reachable = sum(manager.get("Reachability") == "reachable" for manager in managers)
+        return sum(node["Spec"]["Availability"] == "active" for node in ready), (len(managers), reachable)
+
+    def _service(self, found: Mapping[str, Any]) -> Service:
+        spec = found["Spec"]
+        template = spec["TaskTemplate"]
+        container = template.get("ContainerSpec") or {}
+        mode, about = next(iter((spec.get("Mode") or {"Replicated": {}}).items()))
+        ports = (found.get("Endpoint") or {}).get("Ports") or (spec.get("EndpointSpec") or {}).get("Ports") or ()
+        return Service(
+            id=found["ID"],
+            name=spec["Name"],
+            stack=(spec.get("Labels") or {}).get("com.docker.stack.namespace", ""),
+            mounts=mounts_of(template),
+            previous=mounts_of((found.get("PreviousSpec") or {}).get("TaskTemplate")),
+            mode={"Global": "global", "ReplicatedJob": "replicated-job", "GlobalJob": "global-job"}.get(
+                mode, "replicated"
+            ),
+            replicas=int((about or {}).get("Replicas", 1)),
+            order=(spec.get("UpdateConfig") or {}).get("Order") or STOP_FIRST,
+            has_health_check=_has_health_check(container),
+            host_ports=tuple(port["PublishedPort"] for port in ports if port.get("PublishMode") == "host"),
+            max_per_node=int((template.get("Placement") or {}).get("MaxReplicas") or 0),
+            volumes=tuple(
+                mount["Target"]
+                for mount in container.get("Mounts") or ()
+                if mount.get("Type") in ("volume", "bind") and not mount.get("ReadOnly")
+            ),
+            update_state=(found.get("UpdateStatus") or {}).get("State") or "",
+        )
+
+    def image_health_checks(self, services: Iterable[Service]) -> dict[str, bool | None]:
+        """Return by service id whether its image brings a health check; None when the image is not here."""
+        images = {
+            service.id: self._specs[service.id]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+            for service in services
+        }
+
+        def one(image: str) -> bool | None:
+            try:
+                config = self._call("look at an image", lambda: self._client.inspect_image(image))["Config"] or {}
+            except Failed:
+                return None
+            return _has_health_check(config) or False
+
+        known = {image: one(image) for image in set(images.values())}
+        return {service: known[image] for service, image in images.items()}
+
+    def swap(self, service_id: str, swaps: Mapping[str, tuple[str, str]]) -> bool:
+        """Make the service mount other versions under the same targets; return whether anything had to change.
+
+        Args:
+            service_id: which one.
+            swaps: by the id of a secret, id and name of the one that takes its place.
+
+        Raises:
+            Failed: the engine refuses it, or has no leader for too long.
+        """
+
+        def change(spec: Any) -> bool:
+            references = (spec["TaskTemplate"].get("ContainerSpec") or {}).get("Secrets") or ()
+            swapped = [reference for reference in references if reference["SecretID"] in swaps]
+            for reference in swapped:
+                reference["SecretID"], reference["SecretName"] = swaps[reference["SecretID"]]
+            return bool(swapped)
+
+        return self._update(service_id, change)
+
+    def bump(self, service_id: str) -> None:
+        """Make the Swarm start an update anew that waits for a node which does not answer."""
+        before = self._read(service_id)["Spec"]["TaskTemplate"].get("ForceUpdate", 0)
+
+        def change(spec: Any) -> bool:
+            is_due = spec["TaskTemplate"].get("ForceUpdate", 0) == before
+            spec["TaskTemplate"]["ForceUpdate"] = before + 1
+            return bool(is_due)
+
+        self._update(service_id, change)
+
+    def forget_previous(self, service_id: str, secret_ids: Iterable[str]) -> None:
+        """Write the service as it is once more if its previous specification names one of *secret_ids*.
+
+        A previous specification with a secret that is gone breaks every later update (swarmkit issue 2509).
+        """
+        gone = set(secret_ids)
+        before = self._read(service_id).get("PreviousSpec") or {}
+        if not gone & {mount.secret_id for mount in mounts_of(before.get("TaskTemplate"))}:
+            return
+
+        def change(_spec: Any) -> bool:
+            previous = self._specs[service_id].get("PreviousSpec") or {}
+            return bool(gone & {mount.secret_id for mount in mounts_of(previous.get("TaskTemplate"))})
+
+        self._update(service_id, change)
+
+    def _read(self, service_id: str) -> Any:
+        self._specs[service_id] = self._call("read a service", lambda: self._client.inspect_service(service_id))
+        return self._specs[service_id]
+
+    def _update(self, service_id: str, change: Callable[[Any], bool]) -> bool:
+        """Apply *change* to the specification until the engine has taken it; return whether anything had to change."""
+        deadline = time.monotonic() + LEADER_SECONDS
+        found = self._specs.get(service_id) or self._read(service_id)
+        has_changed = False
+        while True:
+            spec = copy.deepcopy(found["Spec"])
+            if not change(spec):
+                return has_changed
+            try:
+                self._post_spec(service_id, spec, found["Version"]["Index"])
+            except Unclear:
+                # It may have been done; the version may have moved under us; the leader may be gone: look again.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_AGAIN_SECONDS)
+            has_changed = True
+            found = self._settled(lambda: self._read(service_id), deadline)
+
+    def _settled(self, read: Callable[[], Any], deadline: float) -> Any:
+        while True:
+            try:
+                return read()
+            except Unclear:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_AGAIN_SECONDS)
+
+    def _post_spec(self, service_id: str, spec: Any, index: int) -> None:
+        def call() -> None:
+            url = f"{self._api.base_url}/v{self._api.api_version}/services/{service_id}/update"
+            response = self._api.post(url, json=spec, params={"version": index}, timeout=self._api.timeout)
+            response.raise_for_status()
+
+        self._call(f"update {spec['Name']}", call)
+
+    def arrive(
+        self, service: Service, wanted: frozenset[str], unwanted: frozenset[str], seconds: float, *, may_roll_back: bool
+    ) -> Arrival:
+        """Wait until each task of *service* runs, healthy, with the *wanted* secrets, and none with *unwanted* is left.
+
+        An update that makes no progress for half of the time is started anew once: the Swarm waits for ever for a node
+        that is down.
+
+        Args:
+            service: which one.
+            wanted: ids that each task must have mounted.
+            unwanted: ids that none may have.
+            seconds: how long it may take.
+            may_roll_back: the Swarm's own rollback is not a failure; that is where this goes.
+
+        Raises:
+            NotMoved: the Swarm gave the update up, or the time is over.
+        """
+        begin = time.monotonic()
+        was_bumped = may_roll_back
+        said = ""
+        while True:
+            try:
+                tasks = self._call("list tasks", lambda: self._client.tasks(filters={"service": service.id}))
+                arrived = self._arrived(service, tasks, wanted, unwanted)
+                if arrived == _NOBODY:
+                    return arrived
+                state = self._read(service.id).get("UpdateStatus") or {}
+                # For some seconds more (`monitor`) the Swarm watches the new tasks, and may yet go back.
+                if arrived is not None and state.get("State") not in _UNDER_WAY | _GONE_WRONG:
+                    return arrived
+                if arrived is not None and may_roll_back and state.get("State") not in _UNDER_WAY:
+                    return arrived
+            except Unclear as unclear:
+                said = unclear.message
+            else:
+                said = _trouble(tasks, wanted) or state.get("Message") or said
+                if not may_roll_back and state.get("State") in _GONE_WRONG:
+                    raise NotMoved(f"{service.name} does not come up with the new version: {said}")
+            waited = time.monotonic() - begin
+            if waited > seconds:
+                words = f"{service.name} did not come up within {seconds:.0f} s"
+                raise NotMoved(f"{words}: {said}" if said else words)
+            if waited > seconds / 2 and not was_bumped:
+                was_bumped = True
+                self.bump(service.id)
+            if self.interrupted.wait(_POLL_SECONDS):
+                raise Failed("interrupted while services were moving", "manage-secrets rotate --resume goes on")
+
+    def _arrived(
+        self, service: Service, tasks: Iterable[Any], wanted: frozenset[str], unwanted: frozenset[str]
+    ) -> Arrival | None:
+        running = []
+        for task in tasks:
+            state, is_meant_to_run = task["Status"]["State"], task["DesiredState"] not in ("shutdown", "remove")
+            ids = {mount.secret_id for mount in mounts_of(task.get("Spec"))}
+            if ids & unwanted and state not in _ENDED and not self._is_lost(task):
+                return None
+            if is_meant_to_run and state != "running" and state not in _ENDED:
+                return None
+            if is_meant_to_run and state == "running":
+                if not wanted <= ids:
+                    return None
+                running.append(task)
+        if service.mode == "replicated" and len(running) < service.replicas:
+            return None
+        here = self._own_node()
+        containers = [
+            task["Status"].get("ContainerStatus", {}).get("ContainerID", "")
+            for task in running
+            if task.get("NodeID") == here
+        ]
+        return Arrival(tuple(filter(None, containers)), len(running) - len(containers))
+
+    def _is_lost(self, task: Any) -> bool:
+        """Return whether the task's node is down, so that nobody can say when it ends."""
+        node = task.get("NodeID")
+        if not node or node == self._own_node():
+            return False
+        nodes = self._call("list nodes", lambda: self._client.nodes(filters={"id": node}))
+        return not nodes or nodes[0]["Status"]["State"] != "ready"
+
+    def _own_node(self) -> str:
+        if not hasattr(self, "_node_id"):
+            self._node_id = str(self._call("ask the engine", self._api.info)["Swarm"]["NodeID"])
+        return self._node_id
+
+    # --- the lock: a config, since its name is taken once in the whole Swarm and its content can be read back ---------
+
+    def lock(self, stack: str, data: bytes, owner: str) -> Lock | None:
+        """Take the lock of *stack* with the plan *data*; return None when another rotation holds it.
+
+        Raises:
+            Failed: the engine does not make it.
+        """
+        labels = {LOCK: "lock", OWNER: owner}
+        try:
+            self._call("lock the rotation", lambda: self._client.create_config(_lock_name(stack), data, labels=labels))
+        except Failed as failed:
+            held = self.held_lock(stack)
+            if held is None:
+                raise failed from None
+        held = self.held_lock(stack)
+        return held if held is not None and held.owner == owner and held.data == data else None
+
+    def held_lock(self, stack: str) -> Lock | None:
+        """Return the rotation of *stack* that is under way, or was when its run ended."""
+        import base64
+
+        name = _lock_name(stack)
+        found = self._call("look for a rotation", lambda: self._client.configs(filters={"name": name}))
+        for config in found:
+            spec = config["Spec"]
+            if spec["Name"] == name:
+                labels = spec.get("Labels") or {}
+                data = base64.b64decode(spec.get("Data") or "")
+                index = config["Version"]["Index"]
+                is_back = labels.get(GOES_BACK) == "yes"
+                return Lock(config["ID"], data, labels.get(OWNER, ""), config["CreatedAt"][:19] + "Z", is_back, index)
+        return None
+
+    def relabel(self, lock: Lock, owner: str, *, goes_back: bool) -> Lock | None:
+        """Write who holds the lock, and where it goes; return None when somebody else changed it meanwhile."""
+        import base64
+
+        name = next(iter(self._names_of_configs(lock.id)), "")
+        labels = {LOCK: "lock", OWNER: owner, **({GOES_BACK: "yes"} if goes_back else {})}
+        spec = {"Name": name, "Labels": labels, "Data": base64.b64encode(lock.data).decode()}
+
+        def call() -> None:
+            url = f"{self._api.base_url}/v{self._api.api_version}/configs/{lock.id}/update"
+            response = self._api.post(url, json=spec, params={"version": lock.revision}, timeout=self._api.timeout)
+            response.raise_for_status()
+
+        with suppress(Unclear):  # it may have been done: what is there now says so
+            self._call("take over the rotation", call)
+        found = [held for held in self._configs(lock.id) if held.owner == owner and held.goes_back == goes_back]
+        return found[0] if found else None
+
+    def unlock(self, lock: Lock) -> None:
+        """Give the lock back; one that is gone already is fine."""
+        deadline = time.monotonic() + LEADER_SECONDS
+        while self._settled(lambda: self._names_of_configs(lock.id), deadline):
+            try:
+                self._call("unlock the rotation", lambda: self._client.remove_config(lock.id))
+            except Failed:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_AGAIN_SECONDS)
+
+    def _names_of_configs(self, config_id: str) -> list[str]:
+        found = self._call("look for a rotation", lambda: self._client.configs(filters={"id": config_id}))
+        return [config["Spec"]["Name"] for config in found]
+
+    def _configs(self, config_id: str) -> list[Lock]:
+        held = (self.held_lock(_stack_of(name)) for name in self._names_of_configs(config_id))
+        return [lock for lock in held if lock is not None]
+
+
+def mounts_of(template: Mapping[str, Any] | None) -> tuple[Mount, ...]:
+    """Return the secrets that a task template mounts."""
+    container = (template or {}).get("ContainerSpec") or {}
+    return tuple(
+        Mount(item["SecretID"], item.get("SecretName") or "", (item.get("File") or {}).get("Name") or "")
+        for item in container.get("Secrets") or ()
+    )
+
+
+def each(work: Callable[[Any], Any], items: Iterable[Any], parallel: int = PARALLEL_CALLS) -> list[Any]:
+    """Return what *work* gives for each of *items*, several at a time."""
+    with ThreadPoolExecutor(parallel) as pool:
+        return list(pool.map(work, items))
+
+
+def _has_health_check(config: Mapping[str, Any]) -> bool | None:
+    test = (config.get("Healthcheck") or config.get("HealthCheck") or {}).get("Test") or []
+    return None if not test else test[0] != "NONE"
+
+
+def _trouble(tasks: Iterable[Any], wanted: frozenset[str]) -> str:
+    """Return what the newest task with the new version says of its end."""
+    said = [
+        (task["Status"].get("Timestamp") or "", task["Status"].get("Err") or "")
+        for task in tasks
+        if wanted <= {mount.secret_id for mount in mounts_of(task.get("Spec"))}
+    ]
+    return max((item for item in said if item[1]), default=("", ""))[1]
+
+
+def _lock_name(stack: str) -> str:
+    return f"{LOCK}.{stack}" if stack else LOCK
+
+
+def _stack_of(name: str) -> str:
+    return name.removeprefix(LOCK).removeprefix(".")
