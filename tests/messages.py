@@ -38,6 +38,8 @@ PLACES = {
     "InvalidReference": 0,
     "Refused": 0,
     "Failed": 0,
+    "Unclear": 0,
+    "NotMoved": 0,
     "Ended": 0,
     "warn": 0,
     "Warned": 2,
@@ -51,6 +53,7 @@ OWN_PLACES = {
     ("shim/template.py", "Malformed"): 0,
     ("shim/watch.py", "_warn"): 0,
     ("scripts/shim_host/doctor.py", "Finding"): 2,
+    ("scripts/shim_host/rotation.py", "Finding"): 2,
     **{(f"scripts/shim_host/{name}.py", "Finding"): 2 for name in MIGRATE},
 }
 # Rooms whose functions answer with words that a message is made of.

@@ -5,7 +5,7 @@ so that any machine can finish it or take it back.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -211,53 +211,45 @@ def preflight(services: Iterable[Service], nodes: int, managers: tuple[int, int]
         hint = "a rotation goes on where it stopped: rotate --resume"
         found.append(Finding(False, "", f"{reachable} of {whole} managers: one more lost ends the quorum", hint))
     for service in services:
-        found += [Finding(hard, service.name, words, hint) for hard, words, hint in _troubles(service, nodes)]
+        found += _troubles(service, nodes)
     return found
 
 
-def _troubles(service: Service, nodes: int) -> Iterable[tuple[bool, str, str]]:
+def _troubles(service: Service, nodes: int) -> Iterator[Finding]:
+    name = service.name
     if service.mode.endswith("-job"):
-        yield True, "is a job, and would run again", "remove it first, or let it run again with --force"
+        yield Finding(True, name, "is a job, and would run again", "remove it first, or let it run again with --force")
         return
     if service.update_state in _UNDER_WAY:
-        yield True, "is being updated right now", f"wait for it: docker service ps {service.name}"
+        yield Finding(True, name, "is being updated right now", f"wait for it: docker service ps {name}")
     elif service.update_state in _STUCK:
-        yield (
-            True,
-            f"its last update stopped ({service.update_state})",
-            f"docker service rollback {service.name}, or mend it",
-        )
+        words = f"has an update that stopped ({service.update_state})"
+        yield Finding(True, name, words, f"docker service rollback {name}, or mend what it stumbled over")
     if service.mode == "replicated" and service.replicas == 0:
         return
-    is_everywhere = service.mode == "global" or service.replicas >= nodes
     if service.order == START_FIRST:
-        if service.host_ports and is_everywhere:
-            ports = ", ".join(map(str, service.host_ports))
-            yield (
-                True,
-                f"has host port {ports}, so that no second task can start beside the first on {nodes} nodes",
-                f"docker service update --update-order stop-first {service.name}",
-            )
-        if service.max_per_node and service.replicas >= nodes * service.max_per_node:
-            yield (
-                True,
-                f"has max-replicas-per-node {service.max_per_node}, so that no task can start beside the others",
-                "raise it by one, or set --update-order stop-first",
-            )
-        if service.volumes:
-            yield (
-                True,
-                f"writes to {', '.join(service.volumes)}, and start-first would run two tasks on it at once",
-                f"docker service update --update-order stop-first {service.name}; --force if two may",
-            )
+        yield from _no_room_for_two(service, nodes)
     elif service.replicas == 1 or service.mode == "global":
-        yield False, "stops before its next task starts (stop-first)", "requests fail meanwhile; start-first avoids it"
+        words = "stops before its next task starts (stop-first)"
+        yield Finding(False, name, words, "requests fail meanwhile; start-first avoids it")
     if service.has_health_check is False:
-        yield (
-            False,
-            "has no health check, so that a task counts as ready when its process exists",
-            "add one (HEALTHCHECK, or --health-cmd): without, requests fail while it starts",
-        )
+        words = "has no health check, so that a task counts as ready when its process exists"
+        yield Finding(False, name, words, "add one (HEALTHCHECK, --health-cmd): without, requests fail while it starts")
+
+
+def _no_room_for_two(service: Service, nodes: int) -> Iterator[Finding]:
+    name = service.name
+    stop_first = f"docker service update --update-order stop-first {name}"
+    if service.host_ports and (service.mode == "global" or service.replicas >= nodes):
+        ports = ", ".join(map(str, service.host_ports))
+        words = f"has host port {ports}, so that no second task can start beside the first on {nodes} nodes"
+        yield Finding(True, name, words, stop_first)
+    if service.max_per_node and service.replicas >= nodes * service.max_per_node:
+        words = f"has max-replicas-per-node {service.max_per_node}, so that no task can start beside the others"
+        yield Finding(True, name, words, f"raise it by one, or {stop_first}")
+    if service.volumes:
+        words = f"writes to {', '.join(service.volumes)}, and start-first would run two tasks on it at once"
+        yield Finding(True, name, words, f"{stop_first}; --force if two may")
 
 
 def wrong_keys(keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str) -> list[str]:
