@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # inotify(7): modify, attrib, close after write, moved from and to, create, delete, delete self, move self
 _CHANGES = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800
+_MODIFIED, _CLOSED, _GONE = 0x2, 0x8, 0x40 | 0x200 | 0x400  # IN_MODIFY; IN_CLOSE_WRITE; moved from, delete, delete self
 _LOST, _WATCH_ENDED = 0x4000, 0x8000  # IN_Q_OVERFLOW, IN_IGNORED
 _QUIET_SECONDS = 0.25
 _MOST_SECONDS = 2.0  # somebody who never stops writing does not keep a change from being seen
@@ -35,6 +36,7 @@ class Watch:
         "_descriptor",
         "_environ",
         "_events",
+        "_half_written",
         "_has_warned",
         "_names",
         "_options",
@@ -53,9 +55,10 @@ class Watch:
         self._changed = changed
         self._options = plan.options
         self._has_warned = False
-        self._since = 0.0
+        self._since = kernel.monotonic()
         self._used = _digests(plan)
         self._names: dict[int, set[bytes] | None] = {}
+        self._half_written: set[tuple[int, bytes]] = set()  # changed, and still open: truncated, it may be
         try:
             from shim.terminal import above_standard
 
@@ -109,7 +112,12 @@ class Watch:
             name = events[at + _EVENT_BYTES : at + _EVENT_BYTES + length].rstrip(b"\0")
             at += _EVENT_BYTES + length
             names = self._names.get(number)
-            concerns_us = concerns_us or bool(mask & _LOST) or names is None or not name or name in names
+            is_ours = bool(mask & _LOST) or names is None or not name or name in names
+            concerns_us = concerns_us or is_ours
+            if mask & _MODIFIED and is_ours:
+                self._half_written.add((number, name))
+            elif mask & (_CLOSED | _GONE | _WATCH_ENDED):
+                self._half_written.discard((number, name))
             if mask & _WATCH_ENDED:
                 self._names.pop(number, None)
         if concerns_us:
@@ -117,12 +125,14 @@ class Watch:
             if not self._events.is_due("change seen"):
                 self._since = now
             left = max(0.0, self._since + _MOST_SECONDS - now)
-            self._events.after(min(_QUIET_SECONDS, left), "change seen", self._compare)
+            quiet = _MOST_SECONDS if self._half_written else _QUIET_SECONDS
+            self._events.after(min(quiet, left), "change seen", self._compare)
 
     def _compare(self) -> None:
         """Resolve again; tell when a value that is used is another one, and all are valid."""
         from shim.main import prepare
 
+        self._half_written.clear()  # who keeps it open for ever has written all that it is going to
         try:
             plan = prepare(self._options, self._environ)
         except Refused as refusal:

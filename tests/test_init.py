@@ -224,6 +224,25 @@ def test_restart_with_the_new_value(shim: Shim, canary: Callable[[], str], how: 
         assert run.end() == 0
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["at the start", "later"])
+def test_a_file_that_is_half_written_is_no_change_yet(shim: Shim, canary: Callable[[], str], is_first: bool) -> None:
+    """Whoever truncates a file may take a while to fill it; no service is started with what is there meanwhile."""
+    file = shim.root / "k"
+    file.write_text(canary())
+    with running(_changing(shim, "restart")) as run:
+        assert run.line() == "start 26"
+        if not is_first:
+            _replace(file, canary() * 3)
+            assert run.line() == "start 78"
+        with file.open("w") as opened:
+            with pytest.raises(TimeoutError):
+                run.line(0.7)
+            opened.write(canary() * 2)
+        assert run.line() == "start 52"
+        run.send(signal.SIGTERM)
+        assert run.end() == 0
+
+
 def test_a_signal_and_fresh_files(shim: Shim, canary: Callable[[], str]) -> None:
     """The service is told once its private copies are new; it keeps running."""
     (shim.root / "cert").write_text(canary())
