@@ -13,7 +13,8 @@ try:
 except ModuleNotFoundError:
     sys.exit(
         "manage-secrets: error: the package click is not installed\n"
-        "manage-secrets: hint: `pip install .` in the checkout installs all that is needed"
+        "manage-secrets: hint: `python3 -m venv .venv && .venv/bin/pip install .` in the checkout makes "
+        ".venv/bin/manage-secrets, with all that it needs"
     )
 
 from shim_host import report
