@@ -195,8 +195,8 @@ class PrivateSwarm:
         return done.stdout.decode().strip()
 
     def empty(self) -> None:
-        """Remove every service and secret."""
-        for kind in ("service", "secret"):
+        """Remove every service, secret and config."""
+        for kind in ("service", "secret", "config"):
             names = self.docker(kind, "ls", "-q").split()
             if names:
                 self.docker(kind, "rm", *names)

@@ -18,9 +18,11 @@ from shim_host.generate import new_value, signer_of
 from shim_host.rotate import Rotation, Settings
 from shim_host.rotation import BACK, Finding, Plan, Service
 from shim_host.swarm import SwarmSecret
-from shim_host.swarm_services import ServiceMover
+from shim_host.swarm_services import NotMoved, ServiceMover
 from shim_host.vault import Vault
 
+# A new value before every service has it; dot files are secrets to nobody.
+_WAITING = ".{}.next"
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}
 
@@ -248,12 +250,20 @@ class _Work:
             return 0
         run = rotate.begin(self.engine, plan, self.services, self.settings)
         try:
+            self._stage(plan, values)
             run.make(values, self.secrets)
         except Ended as ended:
             raise type(ended)(ended.message, *ended.hints, f"{rotate.RESUME} takes back what was made") from None
-        run.forward(lambda: self._settle(run.plan, values))
-        self.give(run.plan, "rotated", run)
+        self._forward(run, values)
         return 0
+
+    def _forward(self, run: Rotation, values: Mapping[str, Secret]) -> None:
+        try:
+            run.forward(lambda: self._settle(run.plan, values))
+        except NotMoved:
+            self._unstage(run.plan)
+            raise
+        self.give(run.plan, "rotated", run)
 
     def rollback(self, keys: Sequence[str], force: bool, dry_run: bool, yes: bool) -> int:
         self._refuse_busy()
@@ -271,8 +281,7 @@ class _Work:
         left = [s.name for s in self.secrets if any(s.id in change.old_ids for change in plan.changes)]
         report.confirm(f"go back, and remove {', '.join(left)}?", yes=yes)
         run = rotate.begin(self.engine, plan, self.services, self.settings)
-        run.forward(lambda: self._settle(run.plan, {}))
-        self.give(run.plan, "rotated", run)
+        self._forward(run, {})
         return 0
 
     def resume(self, force: bool) -> int:
@@ -285,11 +294,11 @@ class _Work:
         if rotation.direction(run.plan, run.lock.goes_back) == BACK:
             report.say(f"taking back the rotation of {names_of_keys}")
             run.back()
+            self._unstage(run.plan)
             self.give(run.plan, "taken back", run)
             return 0
         report.say(f"finishing the rotation of {names_of_keys}")
-        run.forward(lambda: self._settle(run.plan, {}))
-        self.give(run.plan, "rotated", run)
+        self._forward(run, {})
         return 0
 
     def _refuse_busy(self) -> None:
@@ -387,20 +396,52 @@ class _Work:
             new = next((s for s in self.engine.secrets() if s.id == change.new_id), None)
             if entry is not None and new is not None and not self._is_same(change.key, entry.value, new):
                 stale[change.key] = new
-        lacking = [secret for key, secret in stale.items() if key not in values]
-        read = self._read_back(lacking)
-        with_value = {key: values.get(key) or read.get(secret.name) for key, secret in stale.items()}
+        staged = {**values, **self._staged(stale, file_names)}
+        read = self._read_back([secret for key, secret in stale.items() if key not in staged])
+        with_value = {key: staged.get(key) or read.get(secret.name) for key, secret in stale.items()}
         if any(value is not None for value in with_value.values()):
             with self.store.writing() as writer:
                 for key, value in with_value.items():
                     if value is not None:
                         writer.write(file_names[key], value.reveal())
+        self._unstage(plan)
         for key, value in with_value.items():
             if value is None:
                 report.warn(
                     f"{self.store.shown(file_names[key])} holds another value than the Swarm",
                     "`manage-secrets diff` compares",
                 )
+
+    def _stage(self, plan: Plan, values: Mapping[str, Secret]) -> None:
+        """Keep the new values beside the files that are to hold them, since the Swarm gives no value back."""
+        waiting = {
+            name: values[change.key]
+            for change in plan.changes
+            if self.store.read(name := self._file_name(change.key)) is not None
+        }
+        if waiting:
+            with self.store.writing() as writer:
+                for name, value in waiting.items():
+                    writer.write(_WAITING.format(name), value.reveal())
+
+    def _staged(self, stale: Mapping[str, SwarmSecret], file_names: Mapping[str, str]) -> dict[str, Secret]:
+        """Return the values that wait in ./secrets and are those of the *stale* keys' new versions."""
+        waiting = {key: self.store.read(_WAITING.format(file_names[key])) for key in stale}
+        return {
+            key: entry.value
+            for key, entry in waiting.items()
+            if entry is not None and self._is_same(key, entry.value, stale[key])
+        }
+
+    def _unstage(self, plan: Plan) -> None:
+        waiting = [_WAITING.format(self._file_name(change.key)) for change in plan.changes]
+        if any((self.store.path / name).exists() for name in waiting):
+            with self.store.writing() as writer:
+                for name in waiting:
+                    writer.remove(name)
+
+    def _file_name(self, key: str) -> str:
+        return names.file_names([*(self.schema.keys if self.schema else ()), key])[key]
 
     def _read_back(self, versions: Sequence[SwarmSecret]) -> dict[str, Secret]:
         """Return the values that only the Swarm still has; none when they cannot be read from here."""
