@@ -1,0 +1,227 @@
+"""A Compose project as it runs: asked and changed through `docker compose`, one service at a time.
+
+No value is among what is asked, but for `config`, whose answer stays in memory. What Docker says when it fails is
+passed on as one masked line.
+"""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shim_host.errors import Ended, Failed, Refused
+from shim_host.sensitive import masked_line
+
+SHIM_PROGRAM = "/opt/shim/shim"
+QUESTION_SECONDS = 60
+STOP_SECONDS = 120
+END_SECONDS = 10
+
+
+class NotDone(Ended):
+    """Docker did not do what it was asked; the engine is there."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """What a service has mounted from this machine."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True)
+class ComposeService:
+    """A service as `docker compose config` shows it, as far as a rotation is concerned."""
+
+    name: str
+    mounts: tuple[Mount, ...]  # secrets of the kind `file:`, and folders or files of `volumes:`
+    has_fixed_place: bool  # a port of this machine, a name, a network of another: two cannot be there at once
+
+
+@dataclass(frozen=True)
+class Container:
+    """One container of a service."""
+
+    id: str
+    name: str
+    is_running: bool
+    health: str  # "healthy", "starting", "unhealthy"; empty without a health check
+    keeps_data: bool  # it can write to a volume or a folder, which two at once may not
+    watches: bool  # its shim watches the secrets itself (--on-change)
+
+
+@dataclass
+class RunningProject:
+    """Docker Compose with the files of one project."""
+
+    files: Sequence[Path]
+    environ: Mapping[str, str]
+    timeout_seconds: int = 300
+    name: str = ""
+    services: dict[str, ComposeService] = field(default_factory=dict)
+
+    def read(self) -> None:
+        """Read the project, as Compose itself does.
+
+        Raises:
+            Refused: Compose refuses it.
+            Failed: there is no Docker client, or no Compose.
+        """
+        answer = self._run(self._compose("--profile", "*", "config", "--format", "json"), QUESTION_SECONDS)
+        if answer.returncode:
+            if self._run(["docker", "compose", "version"], QUESTION_SECONDS).returncode:
+                raise Failed("`docker compose` does not work here", "install docker-compose-plugin or docker-compose")
+            # Its words may quote the file, and the file may hold a value.
+            shown = " ".join(map(str, self.files)) or "the project in this folder"
+            raise Refused(f"docker compose config refuses {shown}", "run it yourself to see why")
+        document = json.loads(answer.stdout)
+        self.name = document.get("name", "")
+        definitions = document.get("secrets") or {}
+        self.services = {
+            name: _service(name, service, definitions) for name, service in (document.get("services") or {}).items()
+        }
+
+    def containers(self, service: str) -> list[Container]:
+        """Return the containers of *service*, those that ended too, the oldest first.
+
+        Raises:
+            Failed: the engine does not answer.
+        """
+        labels = {"com.docker.compose.project": self.name, "com.docker.compose.service": service}
+        labels["com.docker.compose.oneoff"] = "False"
+        filters = [word for name, value in labels.items() for word in ("--filter", f"label={name}={value}")]
+        ids = self._ask(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters], f"list {service}").split()
+        if not ids:
+            return []
+        found = self._run(["docker", "inspect", "--type", "container", *ids], QUESTION_SECONDS)
+        if found.returncode and not found.stdout.strip().startswith("["):
+            raise self._trouble(f"look at {service}", found.stderr)
+        listed = sorted(json.loads(found.stdout), key=lambda container: str(container["Created"]))
+        return [_container(container) for container in listed]
+
+    def recreate(self, service: str, count: int) -> None:
+        """Make the containers of *service* anew, and wait until they run and are healthy.
+
+        Raises:
+            NotDone: they do not come up. Failed: the engine does not answer.
+        """
+        self._up(service, count, "--force-recreate")
+
+    def add(self, service: str, count: int) -> None:
+        """Start containers beside those that run until there are *count*, and wait as `recreate` does."""
+        self._up(service, count, "--no-recreate")
+
+    def _up(self, service: str, count: int, how: str) -> None:
+        words = ("up", "--detach", "--no-deps", "--no-build", how, "--wait", "--scale", f"{service}={count}", service)
+        self._ask(self._compose(*words), f"start {service}", self.timeout_seconds)
+
+    def stop(self, containers: Iterable[Container], *, gently: bool) -> None:
+        """Remove *containers*, which get their time to end when *gently*."""
+        ids = [container.id for container in containers]
+        if ids and gently:
+            self._ask(["docker", "stop", *ids], "stop what is replaced", self.timeout_seconds + STOP_SECONDS)
+        if ids:
+            self._ask(["docker", "rm", "--force", *ids], "remove what is replaced", STOP_SECONDS)
+
+    def signal(self, service: str, name: str) -> None:
+        """Send the signal *name* to the containers of *service*."""
+        self._ask(self._compose("kill", "--signal", name, service), f"signal {service}")
+
+    def explained(self, container: Container) -> str | None:
+        """Return what `shim explain --json` prints in *container*; None without a shim that could be asked."""
+        command = ["docker", "exec", container.id, SHIM_PROGRAM, "explain", "--json"]
+        answer = self._run(command, QUESTION_SECONDS)
+        return answer.stdout if answer.returncode == 0 else None
+
+    def _compose(self, *words: str) -> list[str]:
+        return ["docker", "compose", *(word for file in self.files for word in ("--file", str(file))), *words]
+
+    def _ask(self, command: Sequence[str], what: str, seconds: int = QUESTION_SECONDS) -> str:
+        answer = self._run(command, seconds)
+        if answer.returncode:
+            raise self._trouble(what, answer.stderr)
+        return answer.stdout
+
+    def _trouble(self, what: str, said: str) -> Ended:
+        """Return why *what* was not done: the engine is gone, or would not."""
+        if self._run(["docker", "version", "--format", "{{.Server.Version}}"], QUESTION_SECONDS).returncode:
+            return Failed(f"cannot {what}: the engine does not answer", "start Docker, or set DOCKER_HOST")
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return NotDone(f"cannot {what}: {masked_line(lines[-1]) if lines else 'docker says nothing'}")
+
+    def _run(self, command: Sequence[str], seconds: int) -> "subprocess.CompletedProcess[str]":
+        try:
+            process = subprocess.Popen(
+                command,
+                env=dict(self.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="surrogateescape",
+                start_new_session=True,  # so that Compose, a child of the client, can be ended together with it
+            )
+        except FileNotFoundError:
+            raise Failed("there is no docker program", "install the Docker client") from None
+        with process:
+            try:
+                out, err = process.communicate(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                return subprocess.CompletedProcess(command, 124, "", f"it took longer than {seconds} s")
+            except BaseException:
+                _end(process)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End *process* and what it started: by SIGTERM, which lets Compose finish a step, then by force."""
+    if not hasattr(os, "killpg"):
+        process.kill()
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=END_SECONDS)
+            return
+
+
+def _service(name: str, service: Mapping[str, Any], definitions: Mapping[str, Any]) -> ComposeService:
+    mounts = []
+    for use in service.get("secrets") or ():
+        file = (definitions.get(use["source"]) or {}).get("file")
+        if file:
+            target = use.get("target") or use["source"]
+            mounts.append(Mount(Path(file), target if target.startswith("/") else f"/run/secrets/{target}"))
+    for volume in service.get("volumes") or ():
+        if volume.get("type") == "bind":
+            mounts.append(Mount(Path(volume["source"]), volume["target"]))
+    has_ports = any(port.get("published") not in (None, "", "0") for port in service.get("ports") or ())
+    of_others = str(service.get("network_mode") or "").startswith(("host", "service:", "container:"))
+    has_address = any((network or {}).get("ipv4_address") for network in (service.get("networks") or {}).values())
+    is_fixed = has_ports or of_others or has_address or bool(service.get("container_name"))
+    return ComposeService(name, tuple(mounts), is_fixed)
+
+
+def _container(found: Mapping[str, Any]) -> Container:
+    state = found.get("State") or {}
+    config = found.get("Config") or {}
+    variables = [str(entry) for entry in config.get("Env") or ()]
+    words = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+    is_watching = any(entry.startswith("SHIM_ON_CHANGE=") and not entry.endswith("=") for entry in variables)
+    return Container(
+        id=found["Id"],
+        name=str(found.get("Name") or "").lstrip("/"),
+        is_running=bool(state.get("Running")) and not state.get("Restarting"),
+        health=(state.get("Health") or {}).get("Status") or "",
+        keeps_data=any(mount.get("RW") and mount.get("Type") != "tmpfs" for mount in found.get("Mounts") or ()),
+        watches=is_watching or any(str(word).startswith("--on-change") for word in words),
+    )
