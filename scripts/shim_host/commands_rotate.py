@@ -11,7 +11,19 @@ import click
 
 from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret
-from shim_host import inventory, lockfile, names, options, passphrase, report, rotate, rotation, swarm
+from shim_host import (
+    commands_rotate_compose,
+    inventory,
+    lockfile,
+    names,
+    options,
+    passphrase,
+    report,
+    rotate,
+    rotation,
+    swarm,
+)
+from shim_host.commands_rotate_compose import Wish
 from shim_host.deployment import fingerprint_of, refusals, salt_mark
 from shim_host.errors import Ended, Refused
 from shim_host.generate import new_value, signer_of
@@ -37,6 +49,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
 def _how(function: Any) -> Any:
     """Add what `rotate` and `rollback` have in common."""
     for option in (
+        commands_rotate_compose.options_of_compose,
         options.yes,
         options.dry_run,
         options.as_json,
@@ -89,7 +102,9 @@ def rotate_command(
     salt: bytes,
     is_json: bool,
     dry_run: bool,
-    yes: bool,  # noqa: ARG001  (nothing is asked; a script may give it to every command)
+    yes: bool,
+    compose_files: tuple[str, ...],
+    how: str | None,
 ) -> int:
     """Give KEYS a new value everywhere, with no failed request.
 
@@ -97,20 +112,38 @@ def rotate_command(
     containers are asked whether they have it. If one does not come up, all go back. Tokens that are signed with a
     rotated key are signed anew.
 
+    Without a Swarm, or with --compose: the file in ./secrets is replaced in one step, and the services of the Compose
+    project that have it follow. One that mounts the file is made anew, beside the old one where that can be (a health
+    check, no port of this machine, no data of its own); one whose shim watches the folder (--on-change) is left alone.
+    The value before is kept for `rollback`, in ./secrets/.previous.
+
     \b
     Examples:
       manage-secrets rotate DB_PASSWORD --generate --dry-run
       pass show db | manage-secrets rotate DB_PASSWORD --value-file -
       manage-secrets rotate --due --stack shop
       manage-secrets rotate --resume
+      manage-secrets rotate API_KEY --generate --compose --how signal=HUP
 
     \b
     With --json: {"keys": [{"key", "name", "version"}], "services": [NAME],
     "verified": containers that said the new fingerprint, "elsewhere": tasks on other nodes,
     "state": "planned|rotated|taken back|nothing to do"}
+    With Compose: {"state", "why", "keys": [{"key", "file"}], "services": [{"service", "containers",
+    "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|started anew; no shim to ask|"}]}
     """
+    if resume and (keys or value_file is not None or generate or due):
+        raise click.UsageError("--resume goes on with what was begun: it takes neither keys nor values")
+    if not (keys or resume or due):
+        raise click.UsageError("name the keys to rotate, or give --due or --resume")
+    schema = options.read_schema(schema_path)
+    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run, yes)
+    if (keys or resume) and not stack and not due and commands_rotate_compose.is_meant(wish, keys):
+        if resume:
+            return commands_rotate_compose.resume(wish)
+        return commands_rotate_compose.rotate(keys, value_file, generate, wish)
     settings = Settings(salt, timeout, parallel, keep)
-    work = _Work(stack, settings, lock_file, Vault(secrets_dir), options.read_schema(schema_path), is_json)
+    work = _Work(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
     if resume:
         return work.resume(force)
     left: list[str] = []
@@ -123,8 +156,6 @@ def rotate_command(
         if not keys:
             work.give(Plan("", stack, ()), "nothing to do")
             return int(bool(left))
-    if not keys:
-        raise click.UsageError("name the keys to rotate, or give --due or --resume")
     code = work.rotate(keys, value_file, generate, force, dry_run)
     return code or int(bool(left))
 
@@ -145,8 +176,12 @@ def rollback_command(
     is_json: bool,
     dry_run: bool,
     yes: bool,
+    compose_files: tuple[str, ...],
+    how: str | None,
 ) -> int:
     """Move every service back to the version of KEYS before; the one left behind is removed.
+
+    With Compose, the one left behind is kept: once more, and it is forward again.
 
     \b
     Examples:
@@ -156,8 +191,12 @@ def rollback_command(
     \b
     With --json: as rotate prints it.
     """
+    schema = options.read_schema(schema_path)
+    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run, yes)
+    if not stack and commands_rotate_compose.is_meant(wish, keys):
+        return commands_rotate_compose.rollback(keys, wish)
     settings = Settings(salt, timeout, parallel)
-    work = _Work(stack, settings, lock_file, Vault(secrets_dir), options.read_schema(schema_path), is_json)
+    work = _Work(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
     return work.rollback(keys, force, dry_run, yes)
 
 

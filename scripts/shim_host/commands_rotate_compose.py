@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,9 +10,9 @@ import click
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import inventory, names, options, report, rotate_compose, rotation_journal, rotation_values
+from shim_host import compose, inventory, names, report, rotate_compose, rotation_journal, rotation_values, swarm
 from shim_host.compose_running import RunningProject
-from shim_host.errors import Refused
+from shim_host.errors import Failed, Refused
 from shim_host.rotate_compose import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL, Result, Settings
 from shim_host.rotation_journal import Moving
 from shim_host.vault import Vault
@@ -20,140 +21,113 @@ F = TypeVar("F", bound=Callable[..., Any])
 _WORDS = {NOT_RUNNING: "not running", NONE: "left alone", "watches": "watches the folder", "overlap": "in turn"}
 
 
-def _common(function: F) -> F:
-    """Add what `rotate` and `rollback` share."""
-    for option in reversed(
-        (
-            click.option(
-                "--compose",
-                "files",
-                multiple=True,
-                type=click.Path(path_type=Path, exists=True, dir_okay=False),
-                metavar="FILE",
-                help="The Compose file; may be repeated.  [default: what Compose takes in this folder]",
-            ),
-            click.option(
-                "--how",
-                default=AUTO,
-                show_default=True,
-                metavar="HOW",
-                help="auto, recreate, signal=NAME (of a service that reads its folder again) or none.",
-            ),
-            click.option(
-                "--timeout",
-                "timeout_seconds",
-                type=click.IntRange(min=1),
-                default=300,
-                show_default=True,
-                metavar="SECONDS",
-                help="How long a service may take to come up.",
-            ),
-            click.option("--resume", is_flag=True, help="Finish what was interrupted, or finish taking it back."),
-            click.option("--force", is_flag=True, help="Go on although something is likely to fail."),
-            options.secrets_dir,
-            options.schema,
-            options.salt,
-            options.as_json,
-            options.dry_run,
-            options.yes,
-        )
-    ):
-        function = option(function)
-    return function
+def options_of_compose(function: F) -> F:
+    """Add `--compose` and `--how`."""
+    how = click.option(
+        "--how",
+        metavar="HOW",
+        help="With Compose: auto, recreate, signal=NAME (for what reads its folder again) or none.  [default: auto]",
+    )
+    files = click.option(
+        "--compose",
+        "compose_files",
+        multiple=True,
+        is_flag=False,
+        flag_value="",
+        metavar="[FILE]",
+        help="Services of a Compose project, not of the Swarm; that is found out when it is not said.",
+    )
+    return files(how(function))
 
 
-@click.command("rotate")
-@click.argument("keys", nargs=-1)
-@click.option("--value-file", metavar="FILE", help="The new value is in FILE; - is stdin.")
-@click.option("--generate", "is_made", is_flag=True, help="Make the new value as the schema says.")
-@_common
-def rotate(keys: tuple[str, ...], value_file: str | None, is_made: bool, **common: Any) -> int:
-    """Give keys a new value: in ./secrets, and in the services of a Compose project that have them.
+@dataclass(frozen=True)
+class Wish:
+    """What the person asked for."""
 
-    The new file takes the old one's place in one step. A service that mounts the file is made anew: beside the old one
-    where it has a health check, no port of this machine and no data of its own, else in its place; a service whose shim
-    watches the folder (--on-change) is left alone. What a container has is compared by fingerprint through its shim. If
-    a service does not come up, the old file comes back, the services too, and the run ends with 1.
+    compose_files: tuple[str, ...]
+    how: str | None
+    timeout: float
+    force: bool
+    secrets_dir: Path
+    schema: Schema | None
+    salt: bytes
+    is_json: bool
+    dry_run: bool
+    yes: bool
 
-    A token that is signed with a key is made anew together with it. The value before is kept for `rollback`, in
-    ./secrets/.previous.
+    @property
+    def is_said(self) -> bool:
+        """Return whether Compose was asked for by name."""
+        return bool(self.compose_files) or self.how is not None
 
-    \b
-    Examples:
-      manage-secrets rotate SESSION_KEY
-      manage-secrets rotate DB_PASSWORD --value-file - < new.txt
-      manage-secrets rotate API_KEY --compose docker-compose.yml --how signal=HUP
-      manage-secrets rotate --resume
 
-    \b
-    With --json: {"state": "rotated|went back|planned|nothing to resume", "why", "keys": [{"key", "file"}],
-      "services": [{"service", "how": "recreate|overlap|watches|signal=NAME|none|not running", "containers",
-      "proof": "fingerprint|started anew; no shim to ask|"}]}
+def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
+    """Return whether *keys* rotate with Compose: there is a Compose file, and the Swarm knows none of them.
+
+    Without keys: whether a rotation of that kind was interrupted.
     """
-    settings, schema, store = _settings(**common)
-    if common["resume"]:
-        if keys or value_file is not None or is_made:
-            raise click.UsageError("--resume goes on with what was begun: it takes neither keys nor values")
-        return _resumed(settings, is_json=common["is_json"])
+    store = Vault(wish.secrets_dir)
+    if wish.is_said:
+        return True
     if not keys:
-        raise click.UsageError("name the keys to rotate, or --resume")
-    there = _values(store, schema)
+        return rotation_journal.is_under_way(store)
+    try:
+        compose.default_files(Path(), os.environ)
+        in_swarm = {secret.key for secret in swarm.connect(os.environ).secrets()}
+    except Refused:
+        return False
+    except Failed as failed:
+        # No manager, or no engine at all: what there is to say of that is said where it is needed.
+        report.detail(failed.message)
+        in_swarm = set()
+    return not in_swarm & set(keys) and set(keys) <= set(_values(store, wish.schema))
+
+
+def rotate(keys: Sequence[str], value_file: str | None, is_made: bool, wish: Wish) -> int:
+    """Give *keys* a new value in ./secrets, and in the services of the Compose project."""
+    store = Vault(wish.secrets_dir)
+    there = _values(store, wish.schema)
     _refuse_unknown(keys, there)
-    values = rotation_values.new_values(list(dict.fromkeys(keys)), schema, there, value_file, is_made=is_made)
-    return _done(values, settings, schema, store, common)
+    values = rotation_values.new_values(list(dict.fromkeys(keys)), wish.schema, there, value_file, is_made=is_made)
+    return _done(values, _settings(wish), wish)
 
 
-@click.command("rollback")
-@click.argument("key")
-@_common
-def rollback(key: str, **common: Any) -> int:
-    """Go back to the value that a key had before its last rotation; once more, and it is forward again.
-
-    Services follow as they do in `rotate`.
-
-    \b
-    Examples:
-      manage-secrets rollback DB_PASSWORD
-      manage-secrets rollback DB_PASSWORD --dry-run
-
-    \b
-    With --json: as rotate prints it.
-    """
-    settings, schema, store = _settings(**common)
-    if common["resume"]:
-        return _resumed(settings, is_json=common["is_json"])
-    there = _values(store, schema)
-    _refuse_unknown([key], there)
-    files = _file_names(store, schema)
-    wanted = [key, *rotation_values.signed_with([key], schema, there)]
+def rollback(keys: Sequence[str], wish: Wish) -> int:
+    """Give *keys* the value they had before their last rotation, and the tokens they sign theirs."""
+    store = Vault(wish.secrets_dir)
+    there = _values(store, wish.schema)
+    _refuse_unknown(keys, there)
+    files = _file_names(store, wish.schema)
     values: dict[str, Secret] = {}
-    for name in wanted:
-        before = rotation_journal.previous(store, files[name])
+    for key in [*keys, *rotation_values.signed_with(keys, wish.schema, there)]:
+        before = rotation_journal.previous(store, files[key])
         if before is not None:
-            values[name] = before
-        elif name == key:
+            values[key] = before
+        elif key in keys:
             raise Refused(f"there is no value of {key} before this one", "rotate keeps one, in ./secrets/.previous")
-    return _done(values, settings, schema, store, common)
+    return _done(values, _settings(wish), wish)
 
 
-def _settings(
-    files: Sequence[Path],
-    how: str,
-    timeout_seconds: int,
-    resume: bool,  # noqa: ARG001  (of the command, as the rest)
-    force: bool,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    is_json: bool,  # noqa: ARG001
-    dry_run: bool,  # noqa: ARG001
-    yes: bool,  # noqa: ARG001
-) -> tuple[Settings, Schema | None, Vault]:
+def resume(wish: Wish) -> int:
+    """Finish what was interrupted, or finish taking it back."""
+    result = rotate_compose.resume(_settings(wish))
+    if result is None:
+        report.say("no rotation is unfinished")
+        _give(Result(), "nothing to do", {}, is_json=wish.is_json)
+        return 0
+    return _conclude(result, {}, is_json=wish.is_json)
+
+
+def _settings(wish: Wish) -> Settings:
+    how = wish.how or AUTO
     if how not in (AUTO, RECREATE, NONE) and not (how.startswith(SIGNAL) and how.removeprefix(SIGNAL).isalnum()):
         raise click.UsageError("--how is auto, recreate, signal=NAME or none")
-    store = Vault(secrets_dir)
-    project = RunningProject(list(files), dict(os.environ), timeout_seconds)
-    return Settings(store, project, how, salt, force), options.read_schema(schema_path), store
+    files = [Path(file) for file in wish.compose_files if file]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise click.UsageError(f"{missing[0]} is no file; --compose without one stands behind the keys")
+    project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
+    return Settings(Vault(wish.secrets_dir), project, how, wish.salt, wish.force)
 
 
 def _values(store: Vault, schema: Schema | None) -> dict[str, Secret]:
@@ -174,28 +148,24 @@ def _refuse_unknown(keys: Sequence[str], there: Mapping[str, Secret]) -> None:
         raise Refused(f"there is no secret file of {', '.join(unknown)}", hint)
 
 
-def _done(
-    values: Mapping[str, Secret], settings: Settings, schema: Schema | None, store: Vault, common: Mapping[str, Any]
-) -> int:
-    files = _file_names(store, schema)
+def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish) -> int:
+    files = _file_names(settings.store, wish.schema)
     chosen = {key: files[key] for key in values}
     if settings.how != NONE:
         _read(settings.project)
     journal = rotate_compose.planned(values, chosen, settings)
     services = journal.services
-    _announce(services, chosen, dry_run=common["dry_run"])
-    if common["dry_run"]:
-        _give(Result(services), "planned", chosen, is_json=common["is_json"])
+    _announce(services, chosen, dry_run=wish.dry_run)
+    if wish.dry_run:
+        _give(Result(services), "planned", chosen, is_json=wish.is_json)
         return 0
     if any(service.how not in (NONE, NOT_RUNNING) for service in services):
-        report.confirm(f"rotate {', '.join(chosen)}?", yes=common["yes"])
+        report.confirm(f"rotate {', '.join(chosen)}?", yes=wish.yes)
     result = rotate_compose.rotate(journal, settings)
-    return _conclude(result, chosen, is_json=common["is_json"])
+    return _conclude(result, chosen, is_json=wish.is_json)
 
 
 def _read(project: RunningProject) -> None:
-    from shim_host import compose
-
     try:
         project.read()
     except Refused:
@@ -213,17 +183,8 @@ def _announce(services: Sequence[Moving], files: Mapping[str, str], *, dry_run: 
         report.say(f"{service.name}: {words}, {service.count} container(s)")
 
 
-def _resumed(settings: Settings, *, is_json: bool) -> int:
-    result = rotate_compose.resume(settings)
-    if result is None:
-        report.say("no rotation was interrupted here")
-        _give(Result(), "nothing to resume", {}, is_json=is_json)
-        return 0
-    return _conclude(result, {}, is_json=is_json)
-
-
 def _conclude(result: Result, files: Mapping[str, str], *, is_json: bool) -> int:
-    _give(result, "went back" if result.why else "rotated", files, is_json=is_json)
+    _give(result, "taken back" if result.why else "rotated", files, is_json=is_json)
     if result.why:
         raise Refused(f"the old value is back everywhere: {result.why}", "mend that, and rotate again")
     report.say("every service that runs has the new value; the one before is kept for rollback")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from shim.schema import Schema, check_value
+from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret, clean
 from shim_host import options, report
 from shim_host.errors import Refused
-from shim_host.generate import can_be_made, new_value, signer_of
+from shim_host.generate import new_value, signer_of
 
 
 def new_values(
@@ -29,10 +29,10 @@ def new_values(
         Refused: nobody says what the value is, or the schema does not take it.
     """
     if source is not None and len(keys) != 1:
-        raise Refused("--value-file has one value, and there is not one key", "rotate the keys one after the other")
+        raise click.UsageError("--value-file gives one value, to one key")
     values: dict[str, Secret] = {}
     wanted = [*keys, *signed_with(keys, schema, there)]
-    for key in sorted(wanted, key=lambda key: bool(schema and key in schema.keys and signer_of(schema.keys[key]))):
+    for key in sorted(wanted, key=lambda key: bool(signer_of(_spec(key, schema)))):
         values[key] = _value(key, schema, {**there, **values}, source, is_made=is_made or key not in keys)
     wrong = [words for key, value in values.items() if (words := _refusal(key, value, schema))]
     if wrong:
@@ -49,26 +49,26 @@ def signed_with(keys: Sequence[str], schema: Schema | None, there: Mapping[str, 
 def _value(
     key: str, schema: Schema | None, others: Mapping[str, Secret], source: str | None, *, is_made: bool
 ) -> Secret:
-    spec = schema.keys.get(key) if schema is not None else None
-    if source is not None and not is_made:
-        return Secret(clean(options.read_file(Path(source))))
-    if spec is not None and (can_be_made(spec) or is_made):
-        return new_value(spec, others)
     if is_made:
-        raise Refused(f"{key} is not in the schema, which would say how it is made", "give it with --value-file")
+        return new_value(_spec(key, schema), others)
+    if source is not None:
+        return Secret(clean(options.read_file(Path(source))))
     if not sys.stdin.isatty():
         raise Refused(
-            f"nobody says what the new value of {key} is",
-            "--value-file FILE (- for stdin), or --generate, or @generate in the schema",
+            f"nothing gives {key} a new value",
+            "add --generate, or pipe the value: --value-file -",
         )
     prompt = f"{report.PROGRAM}: new value of {key}"
     typed = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
     return Secret(typed.encode("utf-8", "surrogateescape"))
 
 
+def _spec(key: str, schema: Schema | None) -> KeySpec:
+    return schema.keys.get(key, KeySpec(key)) if schema is not None else KeySpec(key)
+
+
 def _refusal(key: str, value: Secret, schema: Schema | None) -> str:
     if not len(value):
         return f"the new value of {key} is empty"
-    spec = schema.keys.get(key) if schema is not None else None
-    wrong = check_value(spec, value.reveal()) if spec is not None else ""
-    return f"the new value of {key} {wrong}" if wrong else ""
+    wrong = check_value(_spec(key, schema), value.reveal())
+    return f"{key} {wrong}" if wrong else ""
