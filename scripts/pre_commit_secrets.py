@@ -45,6 +45,7 @@ SHAPES = {
     "a token of PyPI": rb"\bpypi-[A-Za-z0-9_-]{60,}",
 }
 _SHAPES = {what: re.compile(pattern) for what, pattern in SHAPES.items()}
+_HARMLESS_DOT_FILES = (".gitignore", ".gitkeep", ".gitattributes", ".dockerignore")
 _HARMLESS_ENV = (".schema", ".example", ".sample", ".template", ".dist")
 
 
@@ -102,7 +103,8 @@ def findings(files: Sequence[Staged], folders: Sequence[str]) -> Iterator[Findin
 def _of_name(path: str, places: Sequence[str]) -> Iterator[Finding]:
     folder, _, name = path.rpartition("/")
     place = next((place for place in places if f"{folder}/".startswith(f"{place}/")), "")
-    if place and not is_skipped(name):
+    # A dot file may be a value that waits to be rotated.
+    if place and (not is_skipped(name) or (name.startswith(".") and name not in _HARMLESS_DOT_FILES)):
         yield Finding(f"{path} is a secret's file", f"git rm --cached '{path}', and keep {place}/* in .gitignore")
     elif (name == ".env" or name.startswith(".env.")) and not name.endswith(_HARMLESS_ENV):
         yield Finding(

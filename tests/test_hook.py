@@ -76,7 +76,10 @@ def test_a_commit_without_secrets_goes_through(clone: Clone, canary: Callable[[]
     assert clone.commit(*names) == (True, "")
 
 
-@pytest.mark.parametrize("name", ["secrets/db_password", "secrets/api/token", ".env", ".env.production", "api/.env"])
+@pytest.mark.parametrize(
+    "name",
+    ["secrets/db_password", "secrets/api/token", "secrets/.db_password.next", ".env", ".env.production", "api/.env"],
+)
 def test_a_file_of_values_is_stopped(clone: Clone, canary: Callable[[], str], name: str) -> None:
     clone.write(name, canary())
 
