@@ -35,6 +35,7 @@ COMMANDS = {
     "rotate": ("commands_rotate:rotate_command", "Give keys a new value everywhere, with no failed request."),
     "rollback": ("commands_rotate:rollback_command", "Move every service back to the version before."),
     "history": ("commands_rotate:history_command", "Say who made which version of a key when."),
+    "audit": ("commands_audit:audit_command", "Say who can read which secret, and what is wrong with that."),
     "prune": ("commands_swarm:prune", "Remove versions from the Swarm that nothing names any more."),
     "migrate": ("commands_migrate:command", "Turn a Compose file and its .env into one with secrets."),
     "doctor": ("commands_doctor:doctor_command", "Say what will not work, and what to do about it."),

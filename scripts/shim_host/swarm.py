@@ -275,6 +275,18 @@ class Swarm:
             return None  # it ended meanwhile, or has no such program
         return bytes(output).decode("utf-8", "replace")
 
+    def _unless_gone(self, what: str, call: Any) -> Any:
+        """Return what *call* does; None where the engine has no such thing, or no more."""
+        from docker.errors import NotFound
+
+        def asked() -> Any:
+            try:
+                return call()
+            except NotFound:
+                return None
+
+        return self._call(what, asked)
+
     def _call(self, what: str, call: Any) -> Any:
         import requests
         from docker.errors import APIError, DockerException

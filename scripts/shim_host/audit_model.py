@@ -1,0 +1,186 @@
+"""The words of an audit: what was seen (`Facts`), and what is said of it (`Audit`). No value is in either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+LEVELS = (ERROR, WARNING, NOTE)
+
+# Where a value can stand in plain; each is the end of a finding's id, `secret-in-environment`.
+ENVIRONMENT, ARGUMENTS, LABEL, HEALTH_CHECK = "environment", "arguments", "label", "health-check"
+IMAGE_ENVIRONMENT, IMAGE_HISTORY = "image-environment", "image-history"
+
+# What a cell of the matrix can say, the most urgent first.
+PLAIN, UNGRANTED, STALE, OLD, MOUNTED, GRANTED = "plain", "ungranted", "stale", "old", "mounted", "granted"
+
+NOT_ASKED = "the fingerprints in containers: they were not asked"  # one of the gaps
+
+
+class Trace(NamedTuple):
+    """A place where a value stands in plain, or seems to."""
+
+    where: str  # ENVIRONMENT, ARGUMENTS, ...
+    name: str  # of the variable, the option or the label
+    key: str  # whose value it is; empty when nothing says
+    reason: str  # how it was recognised
+    is_certain: bool  # it was compared with the value itself
+    place: str = ""  # file:line, where it is written down
+
+
+class Mount(NamedTuple):
+    """A secret as a service gets it."""
+
+    secret_id: str  # in the Swarm; empty for a file
+    target: str  # the file's name below /run/secrets
+    file: str = ""  # the file's path; empty in the Swarm
+    mode: int | None = None  # None: the file's own
+    key: str = ""  # of a file; in the Swarm the version says it
+
+
+@dataclass(frozen=True)
+class Service:
+    """Who gets secrets: a service of the Swarm or of Compose, or a container that belongs to neither."""
+
+    name: str
+    kind: str  # "swarm", "compose" or "container"
+    own_name: str = ""  # without its stack, as the schema's @services has it
+    stack: str = ""  # of the Swarm; Compose's project
+    image: str = ""
+    user: str = ""  # empty: root
+    mounts: tuple[Mount, ...] = ()
+    traces: tuple[Trace, ...] = ()
+    reach: tuple[str, ...] = ()  # why it could read every secret of its machine
+    place: str = ""  # the file that defines it, with the line
+
+
+@dataclass(frozen=True)
+class Container:
+    """A running container that has secrets; `fingerprints` is None where no shim could be asked."""
+
+    name: str
+    service: str
+    fingerprints: Mapping[str, str] | None
+    salt_mark: str = ""  # tells which salt they were made with
+
+
+class Image(NamedTuple):
+    """An image that a service or a container uses, with what its history and configuration show."""
+
+    name: str
+    traces: tuple[Trace, ...]
+
+
+class Version(NamedTuple):
+    """One secret of the Swarm; `key` is empty when neither its label nor its name says."""
+
+    id: str
+    name: str
+    key: str
+    version: int
+    created: datetime | None
+    fingerprint: str
+    salt_mark: str
+    stack: str
+    is_ours: bool
+
+
+class File(NamedTuple):
+    """One file of ./secrets."""
+
+    key: str
+    name: str
+    path: str
+    mode: int
+    owner: str
+    group: str
+    changed: datetime
+    fingerprint: str
+
+
+class Key(NamedTuple):
+    """What the schema says of a key that is secret."""
+
+    key: str
+    services: tuple[str, ...]  # empty: all
+    rotate_days: float | None
+    is_made: bool  # composed of other keys, or with a default: nothing need be mounted
+    line: int = 0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that was seen."""
+
+    now: datetime
+    schema: str = ""  # its path; empty without one
+    keys: tuple[Key, ...] = ()
+    public_keys: frozenset[str] = frozenset()  # those that the schema calls no secret
+    versions: tuple[Version, ...] = ()
+    files: tuple[File, ...] = ()
+    files_salt_mark: str = ""
+    services: tuple[Service, ...] = ()
+    containers: tuple[Container, ...] = ()
+    images: tuple[Image, ...] = ()
+    engine_users: tuple[str, ...] = ()  # who may use the engine's socket
+    engine_group: str = ""
+    managers: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()  # what could not be looked at
+
+
+class Finding(NamedTuple):
+    """One thing that is to be mended, or to be known."""
+
+    id: str
+    level: str
+    message: str
+    hint: str
+    key: str = ""
+    service: str = ""
+    place: str = ""  # file, or file:line
+    command: str = ""  # what mends it, where one command does
+
+
+class Reader(NamedTuple):
+    """Somebody who could read a secret, and how."""
+
+    name: str
+    how: str
+
+
+@dataclass
+class Row:
+    """One secret: a key, or a secret of the Swarm that belongs to none."""
+
+    title: str
+    key: str
+    stack: str = ""
+    spec: Key | None = None
+    versions: list[Version] = field(default_factory=list)  # the newest first
+    file: File | None = None
+    cells: dict[str, tuple[str, ...]] = field(default_factory=dict)  # service: what is so of it there
+    readers: list[Reader] = field(default_factory=list)
+    age_days: float | None = None
+    rotate_in_days: float | None = None
+
+    @property
+    def newest(self) -> Version | None:
+        """Return the newest version."""
+        return self.versions[0] if self.versions else None
+
+
+@dataclass
+class Audit:
+    """What is said of the facts."""
+
+    facts: Facts
+    rows: list[Row]
+    findings: list[Finding]  # the most urgent first
+    readers_of_all: list[Reader]
+
+    def count(self, level: str) -> int:
+        """Return how many findings there are of *level*."""
+        return sum(finding.level == level for finding in self.findings)

@@ -1,0 +1,84 @@
+"""Every kind of finding: its stable id, what it means, and what to do. The most urgent first."""
+
+from typing import NamedTuple
+
+
+class Rule(NamedTuple):
+    """One kind of finding."""
+
+    title: str
+    help: str
+
+
+RULES = {
+    "secret-in-image-history": Rule(
+        "A secret stands in an image's history",
+        "Rotate it: whoever can pull the image has it, in every copy. Then build with RUN --mount=type=secret.",
+    ),
+    "secret-in-image-environment": Rule(
+        "A secret stands in an image's environment",
+        "Rotate it: whoever can pull the image has it. Then take ENV out of the Dockerfile, and mount a secret.",
+    ),
+    "secret-in-environment": Rule(
+        "A secret stands in a plain environment",
+        "docker inspect, crash reports and child processes show it. Mount it as a secret, and start through the shim.",
+    ),
+    "secret-in-arguments": Rule(
+        "A secret stands in a command line",
+        "Every process of the machine can read a command line. Hand it over by a file or by the environment.",
+    ),
+    "secret-in-label": Rule(
+        "A secret stands in a label",
+        "Labels are shown by docker ps, inspect and every dashboard. Take it out.",
+    ),
+    "secret-in-health-check": Rule(
+        "A secret stands in a health check",
+        "docker inspect shows it. Run the check through shim exec, which gives it the service's secrets.",
+    ),
+    "file-readable-by-others": Rule(
+        "A secret's file is open to other users", "A file of ./secrets is for its owner alone: mode 0600."
+    ),
+    "secret-not-granted": Rule(
+        "A service gets a secret that the schema does not give it",
+        "Take the secret from the service, or name the service in the key's @services.",
+    ),
+    "container-stale": Rule(
+        "A container runs with another value", "It was not restarted after the value changed. Recreate it."
+    ),
+    "service-drift": Rule(
+        "A service mounts an older version", "A later version exists: move the service to it, or remove that version."
+    ),
+    "secret-too-old": Rule(
+        "A secret is older than its @rotate", "Rotate it: the longer a value lives, the more hold it."
+    ),
+    "service-reaches-everything": Rule(
+        "A service could read every secret of its machine",
+        "The engine's socket, privileges and whole folders of the machine are as good as root. Take away what it can "
+        "do without.",
+    ),
+    "secret-shared-widely": Rule(
+        "A secret is shared by many services", "Give each service a value of its own: one break-in then costs one."
+    ),
+    "secret-unused": Rule("A secret that no service uses", "Remove it: what is not there cannot leak."),
+    "secret-due-soon": Rule("A secret is to be rotated soon", "Plan its rotation."),
+    "secret-not-mounted": Rule(
+        "A service does not get a secret that the schema gives it",
+        "Mount it, or take the service from the key's @services.",
+    ),
+    "secret-unmanaged": Rule(
+        "A Swarm secret that this tool did not make",
+        "Its version and fingerprint are not known: nobody can say whether containers hold it. create-swarm makes one.",
+    ),
+    "mount-readable-by-all": Rule(
+        "Every user in a container can read its secrets",
+        "The Swarm mounts with mode 0444 unless told otherwise. Set mode: 0400 with the uid of the service, or start "
+        "as root through the shim with --user.",
+    ),
+    "container-other-salt": Rule(
+        "A container's fingerprints cannot be compared", "Give it the SHIM_SALT that the secrets were made with."
+    ),
+    "container-without-shim": Rule(
+        "A container has secrets, and no shim to ask",
+        "Whether it runs with the present values is not known. Start it through the shim.",
+    ),
+}
