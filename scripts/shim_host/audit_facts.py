@@ -25,8 +25,8 @@ from shim_host.audit_model import (
     Trace,
 )
 from shim_host.errors import Ended
-from shim_host.inventory import days_of
 from shim_host.plain_values import Recogniser
+from shim_host.rotation import days_of
 from shim_host.vault import Entry, Vault
 
 if TYPE_CHECKING:
