@@ -4,7 +4,7 @@ What a block is, its language says:
 
 - `sh` is typed by the reader: run, and it must succeed;
 - `console` shows a dialogue: each line after `$ ` is run, and says what stands below it (`…` is anything, a line of `…`
-  any lines); without words below it must succeed;
+  any lines); without words below it, it must succeed;
 - `bash` cannot run here (kubectl, a registry, other machines): it must be a script;
 - `yaml` is loaded, and given to `docker compose config` when it has services;
 - `dockerfile` is built, where the base is one that can be made here.
@@ -154,11 +154,11 @@ def test_the_story_of_a_page(page: Path, reader: dict[str, str], tmp_path: Path,
         for command, expected in steps:
             code, said = run(command, work, reader)
             custody.said.append(said)
-            if expected:
+            if expected.strip("…\n"):
                 assert says(expected, said), f"{block.place}: {command}\nshould say\n{expected}\nand says\n{said}"
             else:
                 assert code == 0, f"{block.place}: {command}\n{said}"
-    for file in (work / "secrets").glob("*") if (work / "secrets").is_dir() else ():
+    for file in filter(Path.is_file, (work / "secrets").rglob("*")):
         value = file.read_bytes().strip()
         if len(value) >= 8:
             assert value.decode("utf-8", "replace") not in "".join(custody.said), f"{file.name} was said"
