@@ -198,7 +198,7 @@ def load_schema(options: "Options") -> "Schema | None":
         try:
             mode, _, text = kernel.read_file(path, _MAX_SCHEMA_BYTES, True)
         except OSError as error:
-            if error.errno in (2, 20) and not options.schema:
+            if not options.schema and (error.errno in (2, 20) or _is_closed(path, error)):
                 continue
             raise Refused([_unreadable_schema(path, error)]) from None
         shown = path.decode("utf-8", "surrogateescape")
@@ -210,6 +210,15 @@ def load_schema(options: "Options") -> "Schema | None":
         schema = parse(text, shown)
         return schema.for_service(options.service) if options.service else schema
     return None
+
+
+def _is_closed(path: bytes, error: OSError) -> bool:
+    """Return whether nobody can have meant the schema at *path* for us: we may not search the working directory."""
+    if error.errno != 13 or path[:1] != b".":
+        return False
+    from shim.sources import is_searchable
+
+    return not is_searchable()
 
 
 def _unreadable_schema(path: bytes, error: OSError) -> Breach:

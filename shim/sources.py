@@ -186,7 +186,11 @@ def _from_root(
     try:
         names = listdir(root)
     except OSError as error:
-        if error.errno not in (2, 20):  # ENOENT, ENOTDIR
+        if error.errno == 13 and root[:1] == b"." and not is_searchable():
+            sources.left_alone.append(
+                (root.decode("utf-8", "surrogateescape"), "the working directory is closed to us")
+            )
+        elif error.errno not in (2, 20):  # ENOENT, ENOTDIR
             sources.breaches.append(
                 Unreadable(
                     "",
@@ -265,6 +269,27 @@ def _normal(path: bytes) -> bytes:
     return b"/".join([b".", *parts])
 
 
+def _working_directory() -> bytes:
+    """Return the path of the working directory; b"" when it has been removed."""
+    from posix import getcwdb
+
+    try:
+        return getcwdb()
+    except OSError:
+        return b""
+
+
+def is_searchable() -> bool:
+    """Return whether the working directory can be searched; engines enter it as root, for any user."""
+    from posix import stat
+
+    try:
+        stat(b".")
+    except OSError as error:
+        return error.errno != 13  # EACCES
+    return True
+
+
 def _below_root(path: bytes, roots: list[bytes], cwd: bytes) -> tuple[bytes, bytes]:
     """Return *path* and the secrets root that it lies below, spelled alike; or *path* as it is and b""."""
     normal = _normal(path)
@@ -272,9 +297,9 @@ def _below_root(path: bytes, roots: list[bytes], cwd: bytes) -> tuple[bytes, byt
         if normal.startswith(root + b"/") and not normal.startswith(root + b"/../"):
             return normal, root
         if normal[:1] != root[:1]:  # one of the two is relative to the working directory
-            from posix import getcwdb
-
-            here = (cwd or getcwdb()) + b"/"
+            here = (cwd or _working_directory()) + b"/"
+            if here == b"/":
+                continue
             whole_path = normal if normal[:1] == b"/" else _normal(here + normal)
             whole_root = root if root[:1] == b"/" else _normal(here + root)
             if whole_path.startswith(whole_root + b"/"):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Shim
+from conftest import REPOSITORY, Shim
 
 Canary = Callable[[], str]
 
@@ -597,3 +597,37 @@ def test_breaches_and_an_unreadable_file_together_say_change(shim: Shim) -> None
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
     assert shim("--require", "MISSING", "true", before=nobody).code == 100
+
+
+# --- the working directory ------------------------------------------------------------------------------------------
+
+
+def test_a_working_directory_that_is_gone(shim: Shim) -> None:
+    """Nothing lies below it; variables that hold absolute paths stay what they are."""
+    script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
+    env = {"SHIM_SECRETS_DIR": "", "SSL_CERT_FILE": "/etc/ssl/cert.pem", "A_FILE": "elsewhere/a"}
+    if shim.form == "module":
+        env["PYTHONPATH"] = str(REPOSITORY)
+
+    end = shim("--", "env", env=env, before=("sh", "-c", script, "sh"))
+
+    assert (end.code, end.stderr) == (0, "")
+    assert {"SSL_CERT_FILE=/etc/ssl/cert.pem", "A_FILE=elsewhere/a"} <= set(end.stdout.splitlines())
+
+
+def test_a_working_directory_that_is_closed_to_the_user(frozen: Shim, as_root: None) -> None:
+    """Engines enter it as root: `WORKDIR /root` with `USER app` starts without the shim, and with it."""
+    closed = frozen.folder / "closed"
+    closed.mkdir(0o700)
+    (closed / ".env.schema").write_text("# @required\nNOT_OURS=\n")
+    nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    env = {"SHIM_SECRETS_DIR": "", "A": "v"}
+
+    assert frozen("--require", "A", "true", env=env, before=nobody, cwd=closed) == (0, "", "")
+    told = frozen("explain", "--require", "A", env=env, before=nobody, cwd=closed)
+    assert "./secrets  left alone: the working directory is closed to us" in told.stdout
+    (frozen.folder / "open").mkdir()
+    (frozen.folder / "open" / ".env.schema").write_text("A=\n")
+    (frozen.folder / "open" / ".env.schema").chmod(0o600)
+    refused = frozen("true", env=env, before=nobody, cwd=frozen.folder / "open")
+    assert (refused.code, "world-readable" in refused.stderr) == (111, True)
