@@ -322,9 +322,9 @@ def test_killed_before_any_change_of_a_file_the_resumed_run_completes(manage: Ma
         if there["a"] == new.encode():
             assert old.encode() in (there.get(".rotation/old.a"), there.get(".previous/a")), "the old value is lost"
         if dies_at % 4 == 0:
-            was_begun = (manage.folder / "secrets/.rotation/plan").exists()
-            assert manage("rotate", "--resume").code == 0
-            if not was_begun and files(manage)["a"] == old.encode():
+            if (manage.folder / "secrets/.rotation/plan").exists():
+                assert manage("rotate", "--resume").code == 0
+            elif files(manage)["a"] == old.encode():
                 assert manage(*command, stdin=new.encode()).code == 0
             assert files(manage) == {"a": new.encode(), ".previous/a": old.encode()}
     else:
@@ -473,6 +473,28 @@ def test_two_at_once_are_refused(manage: Manage, canary: Canary) -> None:
 
     assert end.code == 1
     assert "another run is writing" in end.stderr
+
+
+def test_what_rotations_keep_is_no_secret_to_anybody_else(manage: Manage, canary: Canary) -> None:
+    """Nor to git. A value that was put there by hand meanwhile is not written over."""
+    old, new = canary(), canary()
+    manage.write("secrets/a", old).chmod(0o600)
+    manage.write(".gitignore", "/secrets/*\n.env\n")
+    command = ("rotate", "A", "--value-file", "-", "--how", "none")
+    assert manage(*command, stdin=new.encode(), dies_at=40).code == -9
+    assert (manage.folder / "secrets/.rotation/plan").exists()
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/none.sock"
+
+    assert [item["key"] for item in manage.json("list")["keys"]] == ["A"]
+    assert manage.json("validate")["findings"] == []
+    by_hand = canary()
+    manage.write("secrets/a", by_hand)
+    assert "has changed meanwhile" in manage("rotate", "--resume").stderr
+    assert files(manage)["a"] == by_hand.encode()
+    manage.write("secrets/a", old)
+    assert manage("rotate", "--resume").code == 0
+    assert [item["key"] for item in manage.json("list")["keys"]] == ["A"]
+    assert manage.json("validate")["findings"] == []
 
 
 def test_a_plan_that_is_damaged_is_not_guessed_at(manage: Manage, canary: Canary) -> None:

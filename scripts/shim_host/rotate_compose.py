@@ -17,7 +17,7 @@ from shim_host.commands_list import fingerprints_in
 from shim_host.compose_running import ComposeService, Container, NotDone, RunningProject
 from shim_host.deployment import fingerprint_of
 from shim_host.errors import Ended, Failed, Refused
-from shim_host.rotation_journal import BACK, Desk, Journal, Moving, desk, is_under_way
+from shim_host.rotation_journal import BACK, FOLDER, Desk, Journal, Moving, desk, is_under_way
 from shim_host.vault import Vault
 
 AUTO, RECREATE, OVERLAP, WATCHES, NONE, SIGNAL = "auto", "recreate", "overlap", "watches", "none", "signal="
@@ -106,6 +106,11 @@ def resume(settings: Settings) -> Result | None:
         if journal is None:
             open_desk.clear()
             return None
+        for key, name in journal.files.items():
+            entry = settings.store.read(name)
+            if entry is None or entry.value not in (journal.old[key], journal.new[key]):
+                hint = f"it has neither of the two values in {settings.store.path / FOLDER}: put one of them there"
+                raise Refused(f"{settings.store.shown(name)} has changed meanwhile", hint)
         if any(service.how != NONE for service in journal.services):
             settings.project.files = [Path(file) for file in journal.compose_files]
             settings.project.read()
