@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 from engine import Engine, copy_of_the_repository
 from stack import NAMES, SECRETS_OF, free_port
+
+from shim.secret import fingerprint
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
 
@@ -30,7 +33,7 @@ class Demo:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=800,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -41,13 +44,15 @@ class Demo:
             return json.load(answer)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_shows_a_healthy_stack_and_goes_without_a_trace(
     engine: Engine, shim_binary: Path, tmp_path: Path
 ) -> None:
     """From a fresh copy of the repository, `scripts/demo` makes the secrets, brings the stack up and shows /health."""
     checkout = copy_of_the_repository(tmp_path / "checkout")
     project = f"{engine.run_name}-demo"
-    own = {"COMPOSE_PROJECT_NAME": project, "SHIM_TEST_BINARY": str(shim_binary)}
+    own = {"COMPOSE_PROJECT_NAME": project, "SHIM_TEST_BINARY": str(shim_binary), "TAG": project}
     demo = Demo(checkout, {**engine.environ, **own})
     of_the_project = ("--all", "--quiet", "--filter", f"label=com.docker.compose.project={project}")
 
@@ -64,12 +69,22 @@ def test_the_demo_shows_a_healthy_stack_and_goes_without_a_trace(
         assert not any(value in said for value in made.values())
         assert f"http://127.0.0.1:{demo.port}/health" in said
         assert demo.health()["store"].startswith("PostgreSQL")
+        # In front of the user's eyes the login changed, and nobody was turned away.
+        requests, failed = re.findall(r"^  meanwhile +(\d+) requests, (\d+) failed$", said, re.MULTILINE)[0]
+        assert failed == "0"
+        assert int(requests) > 100
+        before, now = re.findall(r"^  DB_PASSWORD \w+ +(\S+)$", said, re.MULTILINE)
+        assert before != now == fingerprint(made["db_password"].strip().encode(), "DB_PASSWORD")
+        page = Path(re.findall(r"^ +(/\S*audit.html)$", said, re.MULTILINE)[0])
+        assert "strict-api" in page.read_text()
         # Again: nothing is made anew, and the secrets stay what they are.
-        assert '"status": "ok"' in demo("up")
+        demo("secrets")
         assert {name: file.read_text() for name, file in files.items()} == made
     finally:
         demo("down")
     assert engine.docker("ps", *of_the_project).stdout == ""
+    assert engine.docker("images", "--quiet", f"docker-secrets-shim/*:{project}").stdout == ""
+    assert not page.exists()
     assert {name: file.read_text() for name, file in files.items()} == made
 
 

@@ -66,7 +66,18 @@ class Server(ThreadingHTTPServer):
         stopping.wait(drain_seconds)
         self.shutdown()
         serving.join()
+        self._take_the_last()
         self.server_close()  # waits for the threads that are still answering
+
+    def _take_the_last(self) -> None:
+        """Answer who is connected already and waits to be accepted: closing would reset them."""
+        self.socket.setblocking(False)
+        while True:
+            try:
+                connection, address = self.get_request()
+            except BlockingIOError:
+                return
+            self.process_request(connection, address)
 
 
 class _Handler(BaseHTTPRequestHandler):
