@@ -87,7 +87,7 @@ class Running:
         return self.engine.docker("exec", container, "/busybox", "cat", "/run/secrets/db_password").encode()
 
     def rotate(self, value: str, *more: str, env: Mapping[str, str] | None = None) -> End:
-        words = ("rotate", "DB_PASSWORD", "--value-file", "-", "--yes", *more)
+        words = ("rotate", "DB_PASSWORD", "--value-file", "-", *more)
         return self.manage(*words, stdin=value.encode(), env=env)
 
     def docker_that(self, script: str) -> dict[str, str]:
@@ -157,7 +157,7 @@ def test_every_service_follows_and_the_way_back_is_kept(running: Running, manage
     assert (manage.folder / "secrets/.previous/db_password").stat().st_mode & 0o777 == 0o600
     healthy_before_the_old_one_was_told(running, after["web"][0], before["web"][0], since)
 
-    assert manage("rollback", "DB_PASSWORD", "--yes").code == 0
+    assert manage("rollback", "DB_PASSWORD").code == 0
     assert running.value("job") == old.encode()
     assert files(manage) == {"db_password": old.encode(), ".previous/db_password": new.encode()}
 
@@ -184,7 +184,7 @@ def test_a_value_that_no_service_comes_up_with_goes_back(running: Running, manag
     assert running.value("job") == old.encode()
     assert running.read("folder") == old.encode()
     assert files(manage) == {"db_password": old.encode()}
-    assert "there is no value of DB_PASSWORD before" in manage("rollback", "DB_PASSWORD", "--yes").stderr
+    assert "there is no value of DB_PASSWORD before" in manage("rollback", "DB_PASSWORD").stderr
 
 
 TOLD = """\

@@ -102,7 +102,7 @@ def rotate_command(
     salt: bytes,
     is_json: bool,
     dry_run: bool,
-    yes: bool,
+    yes: bool,  # noqa: ARG001  (nothing is asked; a script may give it to every command)
     compose_files: tuple[str, ...],
     how: str | None,
 ) -> int:
@@ -137,7 +137,7 @@ def rotate_command(
     if not (keys or resume or due):
         raise click.UsageError("name the keys to rotate, or give --due or --resume")
     schema = options.read_schema(schema_path)
-    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run, yes)
+    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
     if (keys or resume) and not stack and not due and commands_rotate_compose.is_meant(wish, keys):
         if resume:
             return commands_rotate_compose.resume(wish)
@@ -192,7 +192,7 @@ def rollback_command(
     With --json: as rotate prints it.
     """
     schema = options.read_schema(schema_path)
-    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run, yes)
+    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
     if not stack and commands_rotate_compose.is_meant(wish, keys):
         return commands_rotate_compose.rollback(keys, wish)
     settings = Settings(salt, timeout, parallel)

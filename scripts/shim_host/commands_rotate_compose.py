@@ -53,7 +53,6 @@ class Wish:
     salt: bytes
     is_json: bool
     dry_run: bool
-    yes: bool
 
     @property
     def is_said(self) -> bool:
@@ -159,8 +158,6 @@ def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish) -> int:
     if wish.dry_run:
         _give(Result(services), "planned", chosen, is_json=wish.is_json)
         return 0
-    if any(service.how not in (NONE, NOT_RUNNING) for service in services):
-        report.confirm(f"rotate {', '.join(chosen)}?", yes=wish.yes)
     result = rotate_compose.rotate(journal, settings)
     return _conclude(result, chosen, is_json=wish.is_json)
 
