@@ -205,3 +205,28 @@ def test_a_stack_that_is_deployed_again_keeps_the_new_version(swarm: PrivateSwar
     assert versions_in_use["DB_PASSWORD_VERSION"] == "2"
     swarm.docker(*deploy, env=versions_in_use)
     assert mounted(swarm, "shop_app") == [("db_password.v2", "db_password")]
+
+
+def test_what_lives_inside_a_system_changes_before_services_move_and_goes_back_with_them(
+    swarm: PrivateSwarm, project: Manage, image: str
+) -> None:
+    steps = project.folder / "steps"
+    program = project.write("change-it", f'#!/bin/sh\necho "$1" >>"{steps}"\ncat >"{project.folder}/said"\n')
+    program.chmod(0o755)
+    project.write(".env.schema", SCHEMA.replace("@generate\nDB", "@generate @rotate-with=command(./change-it)\nDB", 1))
+    first = project.secrets()["db_password"].decode()
+    command = f'[ "$DB_PASSWORD" = {first} ] || exit 3; exec /busybox sleep 1000'
+    serve(swarm, "app", image, "--secret", "source=db_password.v1,target=db_password", command=command)
+
+    assert project("rotate", "DB_PASSWORD", "--generate").code == 1
+    assert steps.read_text().split() == ["check", "begin", "undo"]
+    assert json.loads((project.folder / "said").read_text())["old"] == first
+
+    swarm.docker("service", "rm", "app")
+    steps.unlink()
+    assert project("rotate", "DB_PASSWORD", "--generate").code == 0
+    assert steps.read_text().split() == ["check", "begin", "finish"]
+    new = project.secrets()["db_password"].decode()
+    project.custody.canaries.append(new)
+    said = json.loads((project.folder / "said").read_text())
+    assert (said["old"], said["new"]) == (first, new)

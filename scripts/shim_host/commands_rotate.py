@@ -2,39 +2,26 @@
 
 import os
 import re
-import secrets as randomness
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from shim.schema import KeySpec, Schema, check_value
-from shim.secret import Secret
 from shim_host import (
     commands_rotate_compose,
-    inventory,
     lockfile,
-    names,
     options,
-    passphrase,
     report,
     rotate,
-    rotation,
     swarm,
 )
 from shim_host.commands_rotate_compose import Wish
-from shim_host.deployment import fingerprint_of, refusals, salt_mark
-from shim_host.errors import Ended, Refused
-from shim_host.generate import new_value, signer_of
-from shim_host.rotate import Rotation, Settings
-from shim_host.rotation import BACK, Finding, Plan, Service
-from shim_host.swarm import SwarmSecret
-from shim_host.swarm_services import NotMoved, ServiceMover
+from shim_host.errors import Refused
+from shim_host.rotate import Settings
+from shim_host.rotate_swarm import SwarmWork
+from shim_host.rotation import Plan
 from shim_host.vault import Vault
 
-# A new value before every service has it; dot files are secrets to nobody.
-_WAITING = ".{}.next"
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}
 
@@ -143,7 +130,7 @@ def rotate_command(
             return commands_rotate_compose.resume(wish)
         return commands_rotate_compose.rotate(keys, value_file, generate, wish)
     settings = Settings(salt, timeout, parallel, keep)
-    work = _Work(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
+    work = SwarmWork(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
     if resume:
         return work.resume(force)
     left: list[str] = []
@@ -196,7 +183,7 @@ def rollback_command(
     if not stack and commands_rotate_compose.is_meant(wish, keys):
         return commands_rotate_compose.rollback(keys, wish)
     settings = Settings(salt, timeout, parallel)
-    work = _Work(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
+    work = SwarmWork(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
     return work.rollback(keys, force, dry_run, yes)
 
 
@@ -238,272 +225,3 @@ def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
         shown = [(key, f"v{number}", when, by, state, ", ".join(users)) for key, number, when, by, state, users in rows]
         report.give_table(["KEY", "VERSION", "CREATED", "BY", "STATE", "SERVICES"], shown)
     return 0
-
-
-class _Work:
-    """What the commands share: the engine as it was found, and where a new value is written besides."""
-
-    def __init__(
-        self, stack: str, settings: Settings, lock_file: Path, store: Vault, schema: Schema | None, is_json: bool
-    ) -> None:
-        self.stack = stack
-        self.settings = settings
-        self.lock_file = lock_file
-        self.store = store
-        self.schema = schema
-        self.is_json = is_json
-        self.engine = swarm.connect_as(ServiceMover, os.environ)
-        self.secrets: list[SwarmSecret] = self.engine.secrets()
-        self.services: list[Service] = self.engine.movable()
-
-    def due_keys(self) -> tuple[tuple[str, ...], list[str]]:
-        if self.schema is None:
-            raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
-        now = rotate.today()
-        newest = swarm.newest(self.secrets, self.stack)
-        ages = {key: inventory.age_days(secret.created, now) for key, secret in newest.items()}
-        makeable, others = rotation.due(self.schema, ages)
-        return tuple(makeable), others
-
-    def rotate(self, keys: Sequence[str], value_file: str | None, generate: bool, force: bool, dry_run: bool) -> int:
-        self._refuse_busy()
-        newest = swarm.newest(self.secrets, self.stack)
-        missing = rotation.wrong_keys(keys, self.secrets, self.stack)
-        if missing:
-            elsewhere = sorted({s.stack for s in self.secrets if s.key in missing and s.stack != self.stack})
-            hint = f"give its stack: --stack {elsewhere[0]}" if elsewhere else "manage-secrets create-swarm makes them"
-            raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
-        try:
-            ordered = rotation.with_derived(keys, self.schema, newest)
-        except ValueError as ring:
-            raise Refused(f"these are signed with each other: {ring}", "mend @type=jwt(signedBy=...)") from None
-        values = self._values(ordered, set(keys), value_file, generate) if not dry_run else {}
-        same = [key for key, value in values.items() if self._is_same(key, value, newest[key])]
-        for key in same:
-            report.say(f"{key} has this value already")
-        ordered = [key for key in ordered if key not in same]
-        plan = rotation.plan(randomness.token_hex(8), self.stack, ordered, self.secrets, self.services)
-        self._announce(plan, force)
-        if dry_run or not ordered:
-            self.give(plan, "planned" if dry_run else "nothing to do")
-            return 0
-        run = rotate.begin(self.engine, plan, self.services, self.settings)
-        try:
-            self._stage(plan, values)
-            run.make(values, self.secrets)
-        except Ended as ended:
-            raise type(ended)(ended.message, *ended.hints, f"{rotate.RESUME} takes back what was made") from None
-        self._forward(run, values)
-        return 0
-
-    def _forward(self, run: Rotation, values: Mapping[str, Secret]) -> None:
-        try:
-            run.forward(lambda: self._settle(run.plan, values))
-        except NotMoved:
-            self._unstage(run.plan)
-            raise
-        self.give(run.plan, "rotated", run)
-
-    def rollback(self, keys: Sequence[str], force: bool, dry_run: bool, yes: bool) -> int:
-        self._refuse_busy()
-        missing = rotation.wrong_keys(keys, self.secrets, self.stack)
-        if missing:
-            raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
-        plan, lacking = rotation.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, self.services)
-        if lacking:
-            hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
-            raise Refused(f"no version before the one in use is kept of {', '.join(lacking)}", hint)
-        self._announce(plan, force)
-        if dry_run:
-            self.give(plan, "planned")
-            return 0
-        left = [s.name for s in self.secrets if any(s.id in change.old_ids for change in plan.changes)]
-        report.confirm(f"go back, and remove {', '.join(left)}?", yes=yes)
-        run = rotate.begin(self.engine, plan, self.services, self.settings)
-        self._forward(run, {})
-        return 0
-
-    def resume(self, force: bool) -> int:
-        run = rotate.taken_over(self.engine, self.stack, self.settings, force=force)
-        if run is None:
-            report.say("no rotation is unfinished")
-            self.give(Plan("", self.stack, ()), "nothing to do")
-            return 0
-        names_of_keys = ", ".join(change.key for change in run.plan.changes)
-        if rotation.direction(run.plan, run.lock.goes_back) == BACK:
-            report.say(f"taking back the rotation of {names_of_keys}")
-            run.back()
-            self._unstage(run.plan)
-            self.give(run.plan, "taken back", run)
-            return 0
-        report.say(f"finishing the rotation of {names_of_keys}")
-        self._forward(run, {})
-        return 0
-
-    def _refuse_busy(self) -> None:
-        held = self.engine.held_lock(self.stack)
-        if held is not None:
-            raise rotate.busy(held)
-
-    def _is_same(self, key: str, value: Secret, newest: SwarmSecret) -> bool:
-        salt = self.settings.salt
-        return newest.salt == salt_mark(salt) and newest.fingerprint == fingerprint_of(key, value, salt)
-
-    def _values(
-        self, ordered: Sequence[str], asked: set[str], value_file: str | None, generate: bool
-    ) -> dict[str, Secret]:
-        """Return the new value of each key; all that is wrong with them is said at once."""
-        typed = [key for key in ordered if not self._is_made(key, asked, generate)]
-        if value_file is not None and len(typed) != 1:
-            raise click.UsageError("--value-file gives one value, to one key")
-        if typed and value_file is None and not passphrase.can_ask():
-            raise Refused(
-                f"nothing gives {', '.join(typed)} a new value",
-                "add --generate, or pipe the value: --value-file -",
-            )
-        values: dict[str, Secret] = {}
-        wrong = []
-        for key in ordered:
-            spec = self._spec(key)
-            if self._is_made(key, asked, generate):
-                values[key] = new_value(spec, {**self._signers(spec), **values})
-            elif value_file is not None:
-                values[key] = Secret(options.read_file(Path(value_file)))
-            else:
-                prompt = f"{report.PROGRAM}: new value of {report.shown(key)}"
-                text = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
-                values[key] = Secret(text.encode("utf-8", "surrogateescape"))
-            if words := check_value(spec, rotate.cleaned(values[key])):
-                wrong.append(f"{key} {words}")
-        wrong += refusals({key: ("", value) for key, value in values.items()})
-        if wrong:
-            raise Refused(wrong[0], *wrong[1:], "nothing was changed")
-        return values
-
-    def _spec(self, key: str) -> KeySpec:
-        return self.schema.keys.get(key, KeySpec(key)) if self.schema else KeySpec(key)
-
-    def _is_made(self, key: str, asked: set[str], generate: bool) -> bool:
-        return generate or key not in asked or bool(signer_of(self._spec(key)))
-
-    def _signers(self, spec: KeySpec) -> dict[str, Secret]:
-        signer = signer_of(spec)
-        if not signer:
-            return {}
-        file_name = names.file_names([*(self.schema.keys if self.schema else ()), signer])[signer]
-        entry = self.store.read(file_name)
-        return {signer: entry.value} if entry is not None else {}
-
-    def _announce(self, plan: Plan, force: bool) -> None:
-        moving = [service for service in self.services if service.id in plan.moves]
-        for change in plan.changes:
-            report.say(f"{change.key}: to {change.name}")
-        report.say(f"{len(moving)} services to move" + (f": {', '.join(s.name for s in moving)}" if moving else ""))
-        found = self._findings(moving)
-        for finding in found:
-            words = f"{finding.service} {finding.message}".strip()
-            if not finding.is_hard or force:
-                report.warn(words, finding.hint)
-        hard = [finding for finding in found if finding.is_hard]
-        if hard and not force:
-            lines = [f"{finding.service} {finding.message}: {finding.hint}".strip() for finding in hard]
-            raise Refused(lines[0], *lines[1:], "nothing was changed; --force goes on all the same")
-
-    def _findings(self, moving: Sequence[Service]) -> list[Finding]:
-        from dataclasses import replace
-
-        nodes, managers = self.engine.nodes()
-        unknown = [service for service in moving if service.has_health_check is None]
-        images = self.engine.image_health_checks(unknown)
-        known = [
-            replace(service, has_health_check=images[service.id]) if service.id in images else service
-            for service in moving
-        ]
-        return rotation.preflight(known, nodes, managers)
-
-    def _settle(self, plan: Plan, values: Mapping[str, Secret]) -> None:
-        """Write the values into ./secrets where their keys have files, and the versions into the lock file."""
-        moved = {service.stack for service in self.services if service.id in plan.moves}
-        if self.lock_file.exists() or any(moved):
-            versions = {key: secret.version for key, secret in swarm.newest(self.secrets, self.stack).items()}
-            lockfile.write(self.lock_file, {**versions, **{change.key: change.version for change in plan.changes}})
-            report.say(f"wrote {self.lock_file}")
-        file_names = names.file_names([*(self.schema.keys if self.schema else ()), *(c.key for c in plan.changes)])
-        stale = {}
-        for change in plan.changes:
-            entry = self.store.read(file_names[change.key])
-            new = next((s for s in self.engine.secrets() if s.id == change.new_id), None)
-            if entry is not None and new is not None and not self._is_same(change.key, entry.value, new):
-                stale[change.key] = new
-        staged = {**values, **self._staged(stale, file_names)}
-        read = self._read_back([secret for key, secret in stale.items() if key not in staged])
-        with_value = {key: staged.get(key) or read.get(secret.name) for key, secret in stale.items()}
-        if any(value is not None for value in with_value.values()):
-            with self.store.writing() as writer:
-                for key, value in with_value.items():
-                    if value is not None:
-                        writer.write(file_names[key], value.reveal())
-        self._unstage(plan)
-        for key, value in with_value.items():
-            if value is None:
-                report.warn(
-                    f"{self.store.shown(file_names[key])} holds another value than the Swarm",
-                    "`manage-secrets diff` compares",
-                )
-
-    def _stage(self, plan: Plan, values: Mapping[str, Secret]) -> None:
-        """Keep the new values beside the files that are to hold them, since the Swarm gives no value back."""
-        waiting = {
-            name: values[change.key]
-            for change in plan.changes
-            if self.store.read(name := self._file_name(change.key)) is not None
-        }
-        if waiting:
-            with self.store.writing() as writer:
-                for name, value in waiting.items():
-                    writer.write(_WAITING.format(name), value.reveal())
-
-    def _staged(self, stale: Mapping[str, SwarmSecret], file_names: Mapping[str, str]) -> dict[str, Secret]:
-        """Return the values that wait in ./secrets and are those of the *stale* keys' new versions."""
-        waiting = {key: self.store.read(_WAITING.format(file_names[key])) for key in stale}
-        return {
-            key: entry.value
-            for key, entry in waiting.items()
-            if entry is not None and self._is_same(key, entry.value, stale[key])
-        }
-
-    def _unstage(self, plan: Plan) -> None:
-        waiting = [_WAITING.format(self._file_name(change.key)) for change in plan.changes]
-        if any((self.store.path / name).exists() for name in waiting):
-            with self.store.writing() as writer:
-                for name in waiting:
-                    writer.remove(name)
-
-    def _file_name(self, key: str) -> str:
-        return names.file_names([*(self.schema.keys if self.schema else ()), key])[key]
-
-    def _read_back(self, versions: Sequence[SwarmSecret]) -> dict[str, Secret]:
-        """Return the values that only the Swarm still has; none when they cannot be read from here."""
-        if not versions:
-            return {}
-        try:
-            return self.engine.read(versions, "", lambda: None)
-        except Ended as ended:
-            report.warn(ended.message, *ended.hints[:1])
-            return {}
-
-    def give(self, plan: Plan, state: str, run: Rotation | None = None) -> None:
-        """Print what was done."""
-        services = sorted(service.name for service in self.services if service.id in plan.moves)
-        verified, elsewhere = (run.verified, run.elsewhere) if run else (0, 0)
-        if self.is_json:
-            keys = [{"key": c.key, "name": c.name, "version": c.version} for c in plan.changes]
-            report.give_json(
-                {"keys": keys, "services": services, "verified": verified, "elsewhere": elsewhere, "state": state}
-            )
-            return
-        if plan.changes:
-            report.give_table(["KEY", "NAME", "STATE"], [(c.key, c.name, state) for c in plan.changes])
-        if run and state == "rotated":
-            words = f"{len(services)} services moved; {verified} containers said the new fingerprint"
-            report.say(words + (f", {elsewhere} tasks run on other nodes" if elsewhere else ""))

@@ -13,7 +13,8 @@ from shim.secret import Secret
 from shim_host import compose, inventory, names, report, rotate_compose, rotation_journal, rotation_values, swarm
 from shim_host.compose_running import RunningProject
 from shim_host.errors import Failed, Refused
-from shim_host.rotate_compose import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL, Result, Settings
+from shim_host.rotate import InsideChange
+from shim_host.rotate_compose import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL, InsideOf, Result, Settings
 from shim_host.rotation_journal import Moving
 from shim_host.vault import Vault
 
@@ -88,7 +89,20 @@ def rotate(keys: Sequence[str], value_file: str | None, is_made: bool, wish: Wis
     there = _values(store, wish.schema)
     _refuse_unknown(keys, there)
     values = rotation_values.new_values(list(dict.fromkeys(keys)), wish.schema, there, value_file, is_made=is_made)
+    values |= _companions(values, there, wish.schema)
     return _done(values, _settings(wish), wish)
+
+
+def _companions(values: Mapping[str, Secret], there: Mapping[str, Secret], schema: Schema | None) -> dict[str, Secret]:
+    """Return what changes along with *values*: the name of the role whose turn it is."""
+    from shim_host import rotate_with
+
+    found: dict[str, Secret] = {}
+    for key in values:
+        if schema is not None and key in schema.keys:
+            found |= rotate_with.companions(schema.keys[key], there.get)
+    _refuse_unknown(list(found), there)
+    return found
 
 
 def rollback(keys: Sequence[str], wish: Wish) -> int:
@@ -98,7 +112,7 @@ def rollback(keys: Sequence[str], wish: Wish) -> int:
     _refuse_unknown(keys, there)
     files = _file_names(store, wish.schema)
     values: dict[str, Secret] = {}
-    for key in [*keys, *rotation_values.signed_with(keys, wish.schema, there)]:
+    for key in rotation_values.with_signed(keys, wish.schema, there):
         before = rotation_journal.previous(store, files[key])
         if before is not None:
             values[key] = before
@@ -126,7 +140,23 @@ def _settings(wish: Wish) -> Settings:
     if missing:
         raise click.UsageError(f"{missing[0]} is no file; --compose without one stands behind the keys")
     project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
-    return Settings(Vault(wish.secrets_dir), project, how, wish.salt, wish.force)
+    return Settings(Vault(wish.secrets_dir), project, how, wish.salt, wish.force, _inside_of(wish))
+
+
+def _inside_of(wish: Wish) -> InsideOf:
+    """Return what gives the change inside a system that the schema says a key needs."""
+
+    def inside(key: str, new: Mapping[str, Secret], old: Mapping[str, Secret]) -> InsideChange | None:
+        from shim_host import rotate_with
+
+        spec = wish.schema.keys.get(key) if wish.schema is not None else None
+        if spec is None or spec.rotate_with is None:
+            return None
+        there = _values(Vault(wish.secrets_dir), wish.schema)
+        values = rotate_with.Values(old.get(key), new.get(key), {**there, **old}.get, new.get)
+        return rotate_with.inside_change(spec, values, os.environ)
+
+    return inside
 
 
 def _values(store: Vault, schema: Schema | None) -> dict[str, Secret]:

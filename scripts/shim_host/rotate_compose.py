@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from shim.secret import Secret
 from shim_host import report
@@ -17,6 +17,7 @@ from shim_host.commands_list import fingerprints_in
 from shim_host.compose_running import ComposeService, Container, NotDone, RunningProject
 from shim_host.deployment import fingerprint_of
 from shim_host.errors import Ended, Failed, Refused
+from shim_host.rotate import InsideChange
 from shim_host.rotation_journal import BACK, FOLDER, Desk, Journal, Moving, desk, is_under_way
 from shim_host.vault import Vault
 
@@ -24,23 +25,8 @@ AUTO, RECREATE, OVERLAP, WATCHES, NONE, SIGNAL = "auto", "recreate", "overlap", 
 NOT_RUNNING = "not running"
 
 
-class Inside(Protocol):
-    """What changes a value inside the system that it belongs to (see rotate_with)."""
-
-    def check(self) -> list[str]:
-        """Return what would fail."""
-
-    def begin(self) -> None:
-        """Make the new value work."""
-
-    def finish(self) -> None:
-        """Drop the old one."""
-
-    def undo(self) -> None:
-        """Make the old value work, and the new one not."""
-
-
-InsideOf = Callable[[str, Secret, Secret], Inside | None]
+# A key, all new values, all old ones.
+InsideOf = Callable[[str, Mapping[str, Secret], Mapping[str, Secret]], InsideChange | None]
 
 
 @dataclass(frozen=True)
@@ -150,8 +136,8 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
             wrong += findings(use, how)
             if how != NOT_RUNNING:
                 wrong += stale(use.containers, old, settings)
-    for key, value in old.items():
-        change = settings.inside(key, values[key], value)
+    for key in old:
+        change = settings.inside(key, values, old)
         wrong += change.check() if change is not None else []
     if wrong and (not settings.force or len(old) < len(files)):
         raise Refused(wrong[0], *wrong[1:], "nothing was changed")
@@ -273,8 +259,8 @@ def _backward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
     return Result(journal.services, {}, journal.why)
 
 
-def _changes(journal: Journal, settings: Settings) -> list[Inside]:
-    found = (settings.inside(key, journal.new[key], journal.old[key]) for key in journal.files)
+def _changes(journal: Journal, settings: Settings) -> list[InsideChange]:
+    found = (settings.inside(key, journal.new, journal.old) for key in journal.files)
     return [change for change in found if change is not None]
 
 

@@ -40,9 +40,10 @@ class _System:
         """Return the role whose password changes: the one, or the one whose turn it is."""
         if not self.how.roles:
             return self.options["user"]
-        present = self.values.of(self.options["userKey"])
-        name = present.reveal().decode("utf-8", "replace").strip() if present is not None else ""
-        return next(role for role in self.how.roles if role != name)
+        name = self.known(self.values.new_of(self.options["userKey"])).decode("utf-8", "replace")
+        if name not in self.how.roles:
+            raise Refused(f"{self.options['userKey']} is none of the roles that {self.key} takes in turn")
+        return name
 
     @property
     def takes_turns(self) -> bool:
@@ -72,7 +73,7 @@ class _System:
 
     def known(self, value: Secret | None) -> bytes:
         if value is None:
-            raise Failed(f"{self.key}: its value cannot be read from here", "run it where ./secrets is")
+            raise Failed(f"a value that {self.key} needs cannot be read from here", "run it where ./secrets is")
         return clean(value.reveal())
 
     def say(self, lines: bytes) -> bytes:
@@ -119,9 +120,8 @@ class Postgres(_System):
     def hello(self) -> bytes:
         """Ask whether the role is there, and may be changed."""
         names = ", ".join(_sql(role) for role in self.how.roles or (self.options["user"],))
-        return _psql(
-            f"SELECT 1 / (count(*) = {len(self.how.roles) or 1})::int FROM pg_roles WHERE rolname IN ({names})"
-        )
+        there = f"(count(*) = {len(self.how.roles) or 1})::int"
+        return _psql(f"SELECT 1 / {there} FROM pg_roles WHERE rolname IN ({names})")  # noqa: S608  (quoted)
 
     def statement(self, role: str, password: bytes) -> bytes:
         """Return the statement, without the password."""
@@ -218,7 +218,7 @@ class Redis(_System):
             if word in ("NOAUTH", "WRONGPASS", "NOPERM"):
                 return f"{word}: adminKey names the key with the password of a user that may use ACL"
             # Without an aclfile there is nothing to save to; a password that is gone already is what was wanted.
-            if word == "ERR" and b"aclfile" not in line and b"ACL file" not in line and b"no such password" not in line:
+            if word == "ERR" and b"aclfile" not in line and b"ACL file" not in line and b"does not exist" not in line:
                 return "it does not take the command"
         return super().trouble(code, out, err)
 

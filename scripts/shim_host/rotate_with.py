@@ -43,6 +43,7 @@ class Values(NamedTuple):
     old: Secret | None
     new: Secret | None
     of: ValueOf  # another key's present value
+    new_of: ValueOf  # another key's new value
 
 
 def how(spec: KeySpec) -> How | None:

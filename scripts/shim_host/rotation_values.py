@@ -1,20 +1,26 @@
 """The new values of a rotation: read, typed or made, held against the schema, with the tokens they sign."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret, clean
-from shim_host import options, report
+from shim_host import options, report, rotation
 from shim_host.errors import Refused
-from shim_host.generate import new_value, signer_of
+from shim_host.generate import new_value
 
 
 def new_values(
-    keys: Sequence[str], schema: Schema | None, there: Mapping[str, Secret], source: str | None, *, is_made: bool
+    keys: Sequence[str],
+    schema: Schema | None,
+    there: Mapping[str, Secret],
+    source: str | None,
+    present: Collection[str] | None = None,
+    *,
+    is_made: bool,
 ) -> dict[str, Secret]:
     """Return a new value for each of *keys*, and for the tokens that are signed with one of them.
 
@@ -23,6 +29,7 @@ def new_values(
         schema: what it says of them.
         there: the present values by key.
         source: the file with the value, `-` for stdin; None when it is typed or made.
+        present: the keys that can rotate along; those of *there* when it is not given.
         is_made: whether it is made although it could be typed.
 
     Raises:
@@ -31,19 +38,25 @@ def new_values(
     if source is not None and len(keys) != 1:
         raise click.UsageError("--value-file gives one value, to one key")
     values: dict[str, Secret] = {}
-    wanted = [*keys, *signed_with(keys, schema, there)]
-    for key in sorted(wanted, key=lambda key: bool(signer_of(_spec(key, schema)))):
+    wanted = with_signed(keys, schema, there if present is None else present)
+    for key in wanted:
         values[key] = _value(key, schema, {**there, **values}, source, is_made=is_made or key not in keys)
     wrong = [words for key, value in values.items() if (words := _refusal(key, value, schema))]
     if wrong:
         raise Refused(wrong[0], *wrong[1:], "nothing was changed")
-    return {key: values[key] for key in wanted}
+    return values
 
 
-def signed_with(keys: Sequence[str], schema: Schema | None, there: Mapping[str, Secret]) -> list[str]:
-    """Return the keys whose tokens are signed with one of *keys*, and that have a value."""
-    specs = schema.keys.values() if schema is not None else ()
-    return [spec.key for spec in specs if signer_of(spec) in keys and spec.key in there and spec.key not in keys]
+def with_signed(keys: Sequence[str], schema: Schema | None, present: Collection[str]) -> list[str]:
+    """Return *keys* and those of the *present* that are signed with one of them, in the order in which they are made.
+
+    Raises:
+        Refused: keys are signed with each other.
+    """
+    try:
+        return rotation.with_derived(keys, schema, present)
+    except ValueError as ring:
+        raise Refused(f"these are signed with each other: {ring}", "mend @type=jwt(signedBy=...)") from None
 
 
 def _value(

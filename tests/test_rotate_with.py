@@ -1,0 +1,251 @@
+"""Values that live inside a system, changed there: real servers, ugly passwords, and no password in any log."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+from engine import UGLY, Engine, SecretsFolder, Start
+from host import Canary, manage
+from shim_host import rotate_with
+from shim_host.errors import Refused
+from shim_host.rotate import InsideChange
+from shim_host.rotate_with import Values
+
+from shim.schema import KeySpec
+from shim.secret import Secret
+
+__all__ = ["manage"]
+
+NAME = "odd\"ro'le"
+
+
+def spec(text: str) -> KeySpec:
+    made = KeySpec("PASSWORD", 3)
+    made.rotate_with = text
+    return made
+
+
+def change(engine: Engine, text: str, old: str | None, new: str, of: Mapping[str, str] | None = None) -> InsideChange:
+    def value_of(key: str) -> Secret | None:
+        return Secret(of[key].encode()) if of and key in of else None
+
+    known = Values(Secret(old.encode()) if old else None, Secret(new.encode()), value_of, value_of)
+    made = rotate_with.inside_change(spec(text), known, engine.environ)
+    assert made is not None
+    return made
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> str:
+    """Return a name for the service that no other run has."""
+    return f"inside-{id(request):x}"
+
+
+@pytest.fixture
+def postgres(engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str) -> str:
+    """Return a PostgreSQL that logs every statement."""
+    secrets_folder.add("postgres_password", UGLY)
+    options = ("--publish", "127.0.0.1::5432", "--label", f"com.docker.compose.service={service}")
+    container = start(engine.image("postgres"), "postgres", "-c", "log_statement=all", options=options)
+    engine.wait_until_healthy(container)
+    return container
+
+
+def connects(engine: Engine, container: str, user: str, password: str) -> bool:
+    host, port = engine.published(container, 5432)
+    try:
+        psycopg.connect(host=host, port=port, user=user, dbname="app", password=password).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def role(engine: Engine, container: str, name: str, password: str) -> None:
+    host, port = engine.published(container, 5432)
+    with psycopg.connect(host=host, port=port, user="app", dbname="app", password=UGLY) as connection:
+        names = psycopg.sql.Identifier(name), psycopg.sql.Literal(password)
+        connection.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(*names))
+
+
+@pytest.mark.engine
+def test_a_role_of_postgres_gets_its_new_password_and_back(
+    engine: Engine, postgres: str, service: str, canary: Canary
+) -> None:
+    old, new = canary() + "é ' \\ $ ", canary() + "\u00a0ﬁ\" ' \\"
+    role(engine, postgres, NAME, old)
+    text = f"postgres(user={NAME}, service={service}, admin=app, database=app)"
+    inside = change(engine, text, old, new)
+
+    assert inside.check() == []
+    inside.begin()
+    inside.begin()
+    assert connects(engine, postgres, NAME, new)
+    assert not connects(engine, postgres, NAME, old)
+    inside.finish()
+    inside.undo()
+    assert connects(engine, postgres, NAME, old)
+    assert not connects(engine, postgres, NAME, new)
+    log = engine.docker("logs", postgres).stdout + engine.docker("logs", postgres).stderr
+    assert "SCRAM-SHA-256$4096:" in log
+    assert new[:20] not in log
+
+    missing = change(engine, f"postgres(user=nobody, service={service}, admin=app)", old, new)
+    assert missing.check() == ["PASSWORD: psql in " + service + " refuses: it has no such role"]
+    assert "could not be taken back" in change(engine, text, None, new).check()[0]
+    elsewhere = change(engine, f"postgres(user={NAME}, service=nowhere)", old, new)
+    assert "no container of the service nowhere runs on this node" in elsewhere.check()[0]
+
+
+@pytest.mark.engine
+def test_two_roles_in_turn_fail_no_statement(
+    engine: Engine, postgres: str, service: str, canary: Canary, record_property: Callable[[str, object], None]
+) -> None:
+    """Workers connect anew for each statement while the password changes; each takes what its service has by then."""
+    passwords = {"app_a": canary(), "app_b": canary()}
+    for name, password in passwords.items():
+        role(engine, postgres, name, password)
+    held = ["app_a", passwords["app_a"]]
+    failed, done, stop = [0], [0], threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            user, password = held
+            if connects(engine, postgres, user, password):
+                done[0] += 1
+            else:
+                failed[0] += 1
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    text = f"postgres(users=app_a|app_b, userKey=DB_USER, service={service}, admin=app)"
+    try:
+        for _ in range(4):
+            names = rotate_with.companions(spec(text), lambda _key: Secret(held[0].encode()))
+            user, new = names["DB_USER"].reveal().decode(), canary()
+            inside = change(engine, text, held[1], new, {"DB_USER": user})
+            assert inside.check() == []
+            inside.begin()
+            seen = done[0]
+            while done[0] < seen + 8 and not failed[0]:  # the old login goes on working before a service moves
+                stop.wait(0.01)
+            held[:] = [user, new]
+            inside.finish()
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+    assert failed == [0]
+    assert done[0] > 30
+    record_property("statements", done[0])
+
+
+@pytest.mark.engine
+def test_redis_holds_both_passwords_for_as_long_as_it_takes(
+    engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str, canary: Canary
+) -> None:
+    secrets_folder.add("redis_password", UGLY)
+    container = start(engine.image("redis"), options=("--label", f"com.docker.compose.service={service}"))
+    engine.wait_until_healthy(container)
+    old, new = canary() + " \"'\\", canary() + "é\n\\x"
+
+    def answers(password: str) -> bool:
+        quoted = "".join(f"\\x{byte:02x}" for byte in password.encode())
+        lines = f'AUTH app "{quoted}"\nPING\nQUIT\n'
+        done = engine.docker("exec", "--interactive", container, "redis-cli", input=lines)
+        return "PONG" in done.stdout
+
+    text = f"redis(user=app, service={service}, adminKey=REDIS_PASSWORD)"
+    first = change(engine, text, None, old, {"REDIS_PASSWORD": UGLY})
+    quoted = "".join(f"\\x{byte:02x}" for byte in UGLY.encode())
+    on = f'AUTH "{quoted}"\nACL SETUSER app on ~* +@all\nQUIT\n'
+    engine.docker("exec", "--interactive", container, "redis-cli", input=on)
+    first.begin()
+    assert answers(old)
+    inside = change(engine, text, old, new, {"REDIS_PASSWORD": UGLY})
+
+    assert inside.check() == []
+    inside.begin()
+    assert answers(old)
+    assert answers(new)
+    inside.undo()
+    inside.undo()
+    assert answers(old)
+    assert not answers(new)
+    inside.begin()
+    inside.finish()
+    assert answers(new)
+    assert not answers(old)
+    wrong = change(engine, text, old, new, {"REDIS_PASSWORD": "not it"}).check()
+    assert "adminKey" in wrong[0]
+
+
+@pytest.mark.engine
+def test_mariadb_gets_the_hash_of_the_new_password(
+    engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str, canary: Canary
+) -> None:
+    secrets_folder.add("mariadb_root_password", UGLY)
+    container = start(engine.image("mariadb"), options=("--label", f"com.docker.compose.service={service}"))
+    engine.wait_until_healthy(container)
+    text = f"mariadb(user={NAME}, service={service}, adminKey=MARIADB_ROOT_PASSWORD)"
+    old, new = canary() + "é ' \\ $ ", canary() + '" \\n'
+    root = {"MARIADB_ROOT_PASSWORD": UGLY}
+    create = f"CREATE USER 'odd\"ro''le'@'%' IDENTIFIED BY 'x'; SELECT password('{new[:-4]}');"
+    client = ("mariadb", "-u", "root", f"-p{UGLY}")
+    engine.docker("exec", "--interactive", container, *client, input=create)
+
+    def stored() -> str:
+        query = "SELECT authentication_string FROM mysql.user WHERE user = 'odd\"ro''le'"
+        return engine.docker("exec", container, *client, "-N", "-e", query).stdout.strip()
+
+    inside = change(engine, text, old, new, root)
+    assert inside.check() == []
+    inside.begin()
+    first = stored()
+    assert len(first) == 41
+    inside.undo()
+    assert stored() != first
+    assert "refuses" in change(engine, text, old, new, {"MARIADB_ROOT_PASSWORD": "not it"}).check()[0]
+
+
+def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(
+    tmp_path: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "change-it"
+    program.write_text(f'#!/bin/sh\ncat >"{tmp_path}/$1"\necho loud; echo loud >&2\n[ ! -e "{tmp_path}/stop-$1" ]\n')
+    program.chmod(0o755)
+    old, new = canary(), canary()
+    known = Values(Secret(old.encode()), Secret(new.encode()), lambda _key: None, lambda _key: None)
+    inside = rotate_with.inside_change(spec(f"command({program})"), known, {})
+    assert inside is not None
+
+    assert inside.check() == []
+    assert json.loads((tmp_path / "check").read_text()) == {"key": "PASSWORD", "old": old, "new": None}
+    for step in (inside.begin, inside.finish, inside.undo):
+        step()
+        assert json.loads((tmp_path / step.__name__).read_text()) == {"key": "PASSWORD", "old": old, "new": new}
+    (tmp_path / "stop-begin").touch()
+    with pytest.raises(Refused, match="begin ended with 1"):
+        inside.begin()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("oracle(user=a)", "there is no @rotate-with=oracle"),
+        ("postgres", "there is no @rotate-with=postgres"),
+        ("postgres(user=a)", "does not say which service"),
+        ("postgres(user=a, users=a|b, service=db)", "wants one of user=NAME and users=ONE|OTHER"),
+        ("postgres(users=a|b, service=db)", "userKey=KEY"),
+        ("postgres(user=a, service=db, color=red)", "has no option color"),
+        ("command()", "names no program"),
+    ],
+)
+def test_what_the_schema_says_wrong_is_named(text: str, words: str) -> None:
+    with pytest.raises(Refused) as caught:
+        rotate_with.how(spec(text))
+    assert words in " ".join([caught.value.message, *caught.value.hints])
