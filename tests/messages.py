@@ -54,6 +54,7 @@ OWN_PLACES = {
     ("shim/watch.py", "_warn"): 0,
     ("scripts/shim_host/doctor.py", "Finding"): 2,
     ("scripts/shim_host/rotation.py", "Finding"): 2,
+    ("scripts/shim_host/rotate_swarm.py", "Finding"): 2,
     ("scripts/shim_host/audit.py", "Finding"): 2,
     **{(f"scripts/shim_host/{name}.py", "Finding"): 2 for name in MIGRATE},
 }
