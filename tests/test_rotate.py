@@ -180,6 +180,10 @@ def test_every_refusal_names_the_way_out(swarm: PrivateSwarm, project: Manage, c
     assert versions(swarm) == ["anon_key.v1", "db_password.v1", "jwt_secret.v1"]
 
 
+def kinds(project: Manage) -> set[str]:
+    return {finding["kind"] for finding in json.loads(project("validate", "--swarm", "--json").stdout)["findings"]}
+
+
 def test_a_stack_that_is_deployed_again_keeps_the_new_version(swarm: PrivateSwarm, project: Manage, image: str) -> None:
     stack = {
         "version": "3.8",
@@ -205,6 +209,10 @@ def test_a_stack_that_is_deployed_again_keeps_the_new_version(swarm: PrivateSwar
     assert versions_in_use["DB_PASSWORD_VERSION"] == "2"
     swarm.docker(*deploy, env=versions_in_use)
     assert mounted(swarm, "shop_app") == [("db_password.v2", "db_password")]
+    assert "lock" not in kinds(project)
+    (project.folder / "secrets.lock.env").unlink()
+    assert "lock" in kinds(project)
+    assert "the next stack deploy goes back" in project("validate", "--swarm").stdout
 
 
 def test_what_lives_inside_a_system_changes_before_services_move_and_goes_back_with_them(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim_host import inventory, options, report, validation
+from shim_host import inventory, lockfile, options, report, validation
 from shim_host.errors import Ended
 from shim_host.validation import Finding, Subject
 from shim_host.vault import Vault
@@ -61,7 +61,8 @@ def validate(
 
     \b
     With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
-      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, drift, stale
+      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, drift, stale,
+      lock
     """
     schema = options.read_schema(schema_path)
     store = Vault(secrets_dir)
@@ -90,7 +91,8 @@ def with_swarm(subject: Subject, stack: str, salt: bytes) -> list[Finding]:
     secrets, services = answer or ([], [])
     newest = swarm.newest(secrets, stack)
     found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
-    return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest)]
+    locked = not_locked(lockfile.read(Path(lockfile.DEFAULT)), secrets, services)
+    return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest), *locked]
 
 
 def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", salt: bytes) -> list[Finding]:
@@ -125,6 +127,31 @@ def stale(
                 hint = f"manage-secrets rotate --resume, or name {latest.name} in the stack file"
                 found.append(Finding("stale", secret.key, service.name, message, hint))
     return found
+
+
+def not_locked(
+    versions: Mapping[str, int], secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]"
+) -> list[Finding]:
+    """Return the versions that a stack runs and the lock file does not name: the next deployment would go back.
+
+    Args:
+        versions: what the lock file says, by variable; without one, stack files name version 1.
+        secrets: what the Swarm holds.
+        services: what runs there.
+    """
+    by_id = {secret.id: secret for secret in secrets if secret.key}
+    mounted = [by_id[mount] for service in services if service.stack for mount in service.mounts if mount in by_id]
+    return [
+        Finding(
+            "lock",
+            secret.key,
+            lockfile.DEFAULT,
+            f"names version {versions.get(lockfile.variable(secret.key), 1)}, and {secret.name} runs",
+            f"write {lockfile.variable(secret.key)}={secret.version} there, or the next stack deploy goes back",
+        )
+        for secret in dict.fromkeys(mounted)
+        if versions.get(lockfile.variable(secret.key), 1) != secret.version
+    ]
 
 
 def image_users(project: "Project") -> dict[str, str]:
