@@ -222,7 +222,7 @@ def _is_closed(path: bytes, error: OSError) -> bool:
 
 
 def _unreadable_schema(path: bytes, error: OSError) -> Breach:
-    message = f"the schema {path.decode('utf-8', 'backslashreplace')} cannot be read: {error.strerror}"
+    message = f"the schema {path.decode('utf-8', 'surrogateescape')} cannot be read: {error.strerror}"
     if error.errno in (2, 20):
         return Breach("", message, "check --schema (SHIM_SCHEMA), or COPY the file into the image")
     if error.errno in (1, 13):  # EPERM, EACCES

@@ -278,3 +278,11 @@ def test_it_runs_without_proc_and_dev_in_a_bare_root(frozen: Shim) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     done = subprocess.run([chroot, bare, "/shim", "install", "/out"], env={}, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_schema_whose_path_is_no_text_is_named(shim: Shim) -> None:
+    """In the core of the interpreter few ways to decode are there."""
+    end = shim(b"--schema", b"\xff", "true")
+
+    assert (end.code, len(end.errors)) == (100, 1)
+    assert "cannot be read" in end.errors[0]
