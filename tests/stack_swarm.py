@@ -1,5 +1,6 @@
 """The reference stack in a Swarm of the tests' own: deployed, waited for, looked into, and removed."""
 
+import json
 import os
 import select
 import shutil
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from engine import ROOT, SHIM, Engine
 from host import SCRIPT
@@ -60,13 +62,37 @@ class SwarmStack:
             file.touch(mode=0o600)
             file.write_text(value + "\n", encoding="utf-8")
         shutil.copy(ROOT / ".env.schema", self.folder)
-        subprocess.run(
-            [sys.executable, SCRIPT, "create-swarm"],
+        self.manage("create-swarm")
+
+    def manage(self, *argv: str, timeout: float = 120) -> str:
+        """Return what `manage-secrets ARGV` gave, in the folder, against the first manager."""
+        done = subprocess.run(
+            [sys.executable, SCRIPT, *argv],
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "DOCKER_HOST": self.hosts[0]},
-            check=True,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start_load(self, address: str) -> str:
+        """Ask *address* all the time, from a container in the stack's network; return that."""
+        image = f"docker-secrets-shim/app-python:{built_images(self.engine)}"
+        network = ("--network", f"{self.NAME}_stack")
+        return self.docker(
+            "run", "--detach", "--no-healthcheck", *network, "--entrypoint", "python3", image, "-m", "app.load", address
+        )
+
+    def end_load(self, container: str) -> Any:
+        """Return what was counted."""
+        self.docker("stop", container)
+        counted = self.docker("logs", container).splitlines()[-1]
+        self.docker("rm", container)
+        return json.loads(counted)
 
     def deploy(self, lock: Path | None = None) -> None:
         """Deploy the stack file; *lock* is read before, as its page says."""
@@ -192,9 +218,17 @@ class SwarmStack:
     def remove(self) -> None:
         """Remove the stack, its data and its secrets, and wait until its tasks are gone."""
         self.docker("stack", "rm", self.NAME)
+        deadline = time.monotonic() + 120
         for host in self.hosts:
             while running := self.docker("ps", "--quiet", host=host).split():
-                self.docker("stop", "--time", "1", *running, host=host)
+                assert time.monotonic() < deadline, "the stack's containers do not end"
+                # Those that have ended meanwhile are no mistake.
+                subprocess.run(
+                    ["docker", "stop", "--time", "1", *running],
+                    env={**os.environ, "DOCKER_HOST": host},
+                    capture_output=True,
+                    check=False,
+                )
         secrets = self.docker("secret", "ls", "--quiet").split()
         if secrets:
             self.docker("secret", "rm", *secrets)

@@ -83,16 +83,48 @@ def test_a_deploy_with_the_lock_file_brings_the_version_that_is_in_use(stack: Sw
         assert told == fingerprint(new.encode(), "THE_ODDS_API_KEY")
 
 
+@pytest.mark.timeout(600)
+def test_the_login_rotates_under_load_and_nobody_is_turned_away(stack: SwarmStack) -> None:
+    """`rotate` gives every service the next login while requests, each with a login of its own, go on; none fails.
+
+    The lock file that it leaves makes the next deploy one that changes nothing.
+    """
+    stack.wait_until_healthy()
+    lock = stack.folder / "secrets.lock.env"
+    lock.write_text("THE_ODDS_API_KEY_VERSION=2\n")
+    load = stack.start_load("http://prediction-service:8090/predictions")
+
+    # All at once: who comes with the new login waits until database-login has made it.
+    done = stack.manage("rotate", "DB_USER", "DB_PASSWORD", "--generate", "--parallel", "8", "--json", timeout=400)
+
+    counted = stack.end_load(load)
+    assert json.loads(done)["state"] == "rotated"
+    assert counted["failed"] == 0, counted
+    assert counted["requests"] > 100
+    stack.wait_until_healthy()
+    for container in stack.containers()["prediction-service"]:
+        page = json.loads(stack.fetch(container, "http://127.0.0.1:8090/health"))
+        stack.secrets["rotated"] = stack.exec(container, "printenv", "DB_PASSWORD")
+        told = page["secrets"]["DB_PASSWORD"]["fingerprint"]
+        assert told == fingerprint(stack.secrets["rotated"].encode(), "DB_PASSWORD")
+        assert told != fingerprint(stack.secrets["db_password"].encode(), "DB_PASSWORD")
+
+    before = stack.containers()
+    stack.deploy(lock)
+    stack.wait_until_healthy()
+    assert stack.containers() == before
+
+
 def test_a_value_that_does_not_do_changes_nothing(stack: SwarmStack) -> None:
     """A new version that the service cannot start with is rolled back by itself; the old replica never stopped."""
     stack.wait_until_healthy()
     before = set(stack.containers()["prediction-service"])
     stack.secrets["too short for the schema"] = "c4n4ry!"
-    stack.docker("secret", "create", "db_password.v2", "-", stdin=b"c4n4ry!")
+    stack.docker("secret", "create", "db_password.v9", "-", stdin=b"c4n4ry!")
 
     stack.docker(
-        *("service", "update", "--detach", "--quiet", "--secret-rm", "db_password.v1", "--secret-add"),
-        *("source=db_password.v2,target=db_password,mode=0400", "shim_prediction-service"),
+        *("service", "update", "--detach", "--quiet", "--secret-rm", "db_password.v2", "--secret-add"),
+        *("source=db_password.v9,target=db_password,mode=0400", "shim_prediction-service"),
     )
     assert stack.wait_until_updated("prediction-service") == ["rollback_completed"]
 
