@@ -142,11 +142,11 @@ class Auditor(Swarm):
         history = self._unless_gone("look at what runs", lambda: client.history(found["Id"])) or []
         config = found.get("Config") or {}
         traces = [*_of_config(config, recogniser, IMAGE_ENVIRONMENT)]
-        seen = {trace.name for trace in traces}
+        seen = {trace.name for trace in traces} | {trace.key for trace in traces if trace.key}
         for number, layer in enumerate(reversed(history)):
             for trace in recogniser.text(IMAGE_HISTORY, layer.get("CreatedBy") or "", f"step {number + 1}"):
-                if trace.name not in seen:  # what ENV sets is in the history, too
-                    seen.add(trace.name)
+                if not seen & {trace.name, trace.key}:  # what ENV sets is in the history, too
+                    seen.add(trace.key or trace.name)
                     traces.append(trace)
         return tuple(traces), config
 
