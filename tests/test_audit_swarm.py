@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,10 @@ def test_an_engine_in_no_swarm_is_audited_all_the_same(swarm: PrivateSwarm, mana
         swarm.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
 
 
+def _fate(fates: dict[int, str], count: int) -> str:
+    return fates.get(count, "pass")
+
+
 @pytest.mark.parametrize("fate", ["drop", "500", "503"])
 def test_an_engine_that_fails_in_the_middle_is_said_and_nothing_is_lost(
     swarm: PrivateSwarm, manage: Manage, canary: Canary, fate: str
@@ -256,7 +261,8 @@ def test_an_engine_that_fails_in_the_middle_is_said_and_nothing_is_lost(
     create(swarm, "s", *mount("a.v1", "a"))
     codes = []
     for number in range(1, 40):
-        meddler = Meddler(swarm, lambda count, number=number: fate if count == number else "pass", reads=True)
+        fates = {number: fate}
+        meddler = Meddler(swarm, partial(_fate, fates), reads=True)
         # Without exec, whose stream the one in between does not understand.
         end = manage("audit", "--json", "--no-exec", env={"DOCKER_HOST": meddler.host, "DOCKER_CLIENT_TIMEOUT": "5"})
         meddler.close()
