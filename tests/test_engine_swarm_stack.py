@@ -95,7 +95,7 @@ def test_the_login_rotates_under_load_and_nobody_is_turned_away(stack: SwarmStac
     load = stack.start_load("http://prediction-service:8090/predictions")
 
     # All at once: who comes with the new login waits until database-login has made it.
-    done = stack.manage("rotate", "DB_USER", "DB_PASSWORD", "--generate", "--parallel", "8", "--json", timeout=400)
+    done = stack.manage("rotate", "DB_USER", "DB_PASSWORD", "--generate", "--json", timeout=400)
 
     counted = stack.end_load(load)
     assert json.loads(done)["state"] == "rotated"

@@ -238,3 +238,25 @@ def test_what_lives_inside_a_system_changes_before_services_move_and_goes_back_w
     project.custody.canaries.append(new)
     said = json.loads((project.folder / "said").read_text())
     assert (said["old"], said["new"]) == (first, new)
+
+
+def test_a_service_that_others_wait_for_moves_first(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+    """The others come up only when what the first makes is there; with room for one at a time they would never."""
+    swarm.docker("volume", "create", "login")
+    shared = (
+        "--secret",
+        "source=db_password.v1,target=db_password",
+        "--mount",
+        "type=volume,source=login,target=/login",
+    )
+    make = 'echo "$DB_PASSWORD" >/login/made; exec /busybox sleep 1000'
+    there = '[ "$(/busybox cat /login/made)" = "$DB_PASSWORD" ]'
+    need = f"until {there}; do /busybox sleep 0.1; done; exec /busybox sleep 1000"
+    ready = ("--health-cmd", '[ "$(/busybox cat /login/made)" = "$(/busybox cat /run/secrets/db_password)" ]')
+    serve(swarm, "b-login", image, *shared, "--label", "docker-secrets-shim.rotate=first", command=make)
+    serve(swarm, "a-door", image, *shared, *ready, command=need)
+
+    end = project("rotate", "DB_PASSWORD", "--generate", "--parallel", "1", "--timeout", "60s", "--force")
+
+    assert end.code == 0, end.stderr
+    assert mounted(swarm, "a-door") == [("db_password.v2", "db_password")]

@@ -61,7 +61,8 @@ class Rotation:
         self.engine = engine
         self.plan = plan
         self.lock = lock
-        self.services = [service for service in services if service.id in plan.moves]
+        moving = (service for service in services if service.id in plan.moves)
+        self.services = sorted(moving, key=lambda service: service.name)
         self.settings = settings
         self.inside = inside
         self.verified = 0  # containers whose shim has said the new fingerprint
@@ -146,13 +147,15 @@ class Rotation:
                 raise
             advance()
 
+        jobs: list[Future[None]] = []
         with (
             report.progress("rotating" if towards == FORWARD else "going back", len(self.services)) as advance,
             ThreadPoolExecutor(self.settings.parallel) as pool,
         ):
-            jobs: list[Future[None]] = [pool.submit(one, service) for service in self.services]
             try:
-                wait(jobs)
+                for is_turn in (True, False):
+                    jobs += [pool.submit(one, service) for service in self.services if service.goes_first == is_turn]
+                    wait(jobs)
             except BaseException:
                 has_failed = True
                 self.engine.interrupted.set()

@@ -46,6 +46,7 @@ class Service:
     max_per_node: int = 0
     volumes: tuple[str, ...] = ()  # what it can write to and outlives it
     update_state: str = ""
+    goes_first: bool = False  # what it does with the new value is what others wait for
 
 
 class Finding(NamedTuple):

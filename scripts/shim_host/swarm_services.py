@@ -21,6 +21,8 @@ LOCK = LABEL + "rotation"
 OWNER, GOES_BACK = LABEL + "owner", LABEL + "goes-back"
 # Without a leader a Swarm answers 500 until it has chosen one, 20 s when it was measured.
 LEADER_SECONDS = 45
+# A label for services that make what others need, such as a login: these move before all others.
+ORDER = LABEL + "rotate"
 _AGAIN_SECONDS = 0.3
 _POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
 _ENDED = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
@@ -101,6 +103,7 @@ class ServiceMover(ValueReader):
                 for mount in container.get("Mounts") or ()
                 if mount.get("Type") in ("volume", "bind") and not mount.get("ReadOnly")
             ),
+            goes_first=(spec.get("Labels") or {}).get(ORDER) == "first",
             update_state=(found.get("UpdateStatus") or {}).get("State") or "",
         )
 
