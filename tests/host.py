@@ -258,6 +258,14 @@ class PrivateSwarm:
         self.process.wait(60)
 
 
+def unmount(folder: Path) -> None:
+    """Remove *folder*, and first what the engine left mounted below it."""
+    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+        if (place := line.split()[4]).startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def private_swarm() -> Iterator[PrivateSwarm]:
     """Return a Swarm that nobody else uses."""
@@ -267,10 +275,7 @@ def private_swarm() -> Iterator[PrivateSwarm]:
     engine = PrivateSwarm(folder)
     yield engine
     engine.stop()
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        if (place := line.split()[4]).startswith(f"{folder}/"):
-            subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
+    unmount(folder)
 
 
 @pytest.fixture

@@ -23,6 +23,26 @@ JWT_SECRET=
 ANON_KEY=
 """
 
+# Whatever this client can say of a service.
+EVERYTHING = """
+--config source=settings,target=/settings,mode=0440 --constraint node.role==manager --placement-pref
+spread=node.labels.a --container-label a=b --label c=d --dns 10.0.0.1 --dns-option ndots:2
+--dns-search example.org --env A=1 --env B= --group 0 --health-cmd true --health-interval 1s
+--health-retries 3 --health-start-period 2s --health-timeout 4s --host example:10.0.0.2 --hostname
+{{.Node.Hostname}} --isolation default --limit-cpu 0.5 --limit-memory 64M --limit-pids 50
+--log-driver json-file --log-opt max-size=1m --mount type=tmpfs,target=/scratch,tmpfs-size=1048576
+--network name=inside,alias=other --no-resolve-image --read-only --replicas 1 --reserve-cpu 0.1
+--reserve-memory 8M --restart-condition on-failure --restart-delay 3s --restart-max-attempts 4
+--restart-window 60s --rollback-delay 1s --rollback-failure-action continue
+--rollback-max-failure-ratio 0.2 --rollback-monitor 600ms --rollback-order start-first
+--rollback-parallelism 2 --secret source=db_password.v1,target=db_password,mode=0400 --secret
+source=jwt_secret.v1,target=/run/elsewhere,uid=7 --stop-grace-period 1s --stop-signal SIGINT
+--sysctl net.ipv4.ip_default_ttl=60 --ulimit nofile=100:200 --update-delay 100ms
+--update-failure-action rollback --update-max-failure-ratio 0.1 --update-monitor 700ms
+--update-order start-first --update-parallelism 2 --user 0 --workdir / --endpoint-mode dnsrr
+--cap-drop CAP_NET_RAW --init
+"""
+
 
 def versions(swarm: PrivateSwarm) -> list[str]:
     return sorted(swarm.docker("secret", "ls", "--format", "{{.Name}}").split())
@@ -260,3 +280,25 @@ def test_a_service_that_others_wait_for_moves_first(swarm: PrivateSwarm, project
 
     assert end.code == 0, end.stderr
     assert mounted(swarm, "a-door") == [("db_password.v2", "db_password")]
+
+
+def test_nothing_else_of_a_service_changes(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+    """A service that uses whatever this client can say, before and after a rotation and a rollback."""
+    swarm.docker("config", "create", "settings", "-", stdin=b"x")
+    swarm.docker("network", "create", "--driver", "overlay", "--attachable", "inside")
+    options = EVERYTHING.split()
+    command = ("/opt/shim/shim", "--", "/busybox", "sleep", "1000")
+    swarm.docker("service", "create", "--quiet", "--name", "whole", *options, image, *command)
+    before = spec(swarm, "whole")
+
+    assert project("rotate", "DB_PASSWORD", "--generate", "--force").code == 0
+    after = spec(swarm, "whole")
+    assert mounted(swarm, "whole") == [("db_password.v2", "db_password"), ("jwt_secret.v1", "/run/elsewhere")]
+    for service_spec in (before, after):
+        for reference in service_spec["TaskTemplate"]["ContainerSpec"]["Secrets"]:
+            if reference["File"]["Name"] == "db_password":
+                del reference["SecretID"], reference["SecretName"]
+    assert after == before
+    assert project("rollback", "DB_PASSWORD", "--yes", "--force").code == 0
+    assert mounted(swarm, "whole") == [("db_password.v1", "db_password"), ("jwt_secret.v1", "/run/elsewhere")]
+    swarm.docker("service", "rm", "whole")

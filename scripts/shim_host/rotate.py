@@ -15,7 +15,8 @@ from shim_host import deployment, owner, report, rotation, swarm
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.rotation import BACK, FORWARD, Change, Plan, Service
 from shim_host.swarm import RunningContainer, SwarmSecret
-from shim_host.swarm_services import Arrival, Lock, NotMoved, ServiceMover
+from shim_host.swarm_lock import Lock
+from shim_host.swarm_services import Arrival, NotMoved, ServiceMover
 
 RESUME = "manage-secrets rotate --resume"
 _HISTORY_LENGTH = 50

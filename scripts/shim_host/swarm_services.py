@@ -1,4 +1,4 @@
-"""Services of the Swarm that move from one version of a secret to another, and the lock that keeps others away.
+"""Services of the Swarm that move from one version of a secret to another.
 
 A service is written back exactly as it was read, but for its secrets: every field that this release of the SDK, or this
 tool, knows nothing of stays as it was.
@@ -9,21 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from shim_host.errors import Failed, Refused
 from shim_host.rotation import STOP_FIRST, Mount, Service
 from shim_host.swarm import LABEL, PARALLEL_CALLS, Unclear
-from shim_host.swarm_values import ValueReader
+from shim_host.swarm_lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
 
-LOCK = LABEL + "rotation"
-OWNER, GOES_BACK = LABEL + "owner", LABEL + "goes-back"
-# Without a leader a Swarm answers 500 until it has chosen one, 20 s when it was measured.
-LEADER_SECONDS = 45
 # A label for services that make what others need, such as a login: these move before all others.
 ORDER = LABEL + "rotate"
-_AGAIN_SECONDS = 0.3
 _POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
 _ENDED = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
 _UNDER_WAY = frozenset(["updating", "rollback_started"])
@@ -32,17 +26,6 @@ _GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollb
 
 class NotMoved(Refused):
     """A service did not come up with the new version; the message says why."""
-
-
-class Lock(NamedTuple):
-    """The rotation that is under way, as the Swarm keeps it."""
-
-    id: str
-    data: bytes  # `Plan.to_json`
-    owner: str
-    created: str
-    goes_back: bool
-    revision: int  # of the object in the Swarm's store: who changes it must know it
 
 
 class Arrival(NamedTuple):
@@ -55,7 +38,7 @@ class Arrival(NamedTuple):
 _NOBODY = Arrival((), 0)
 
 
-class ServiceMover(ValueReader):
+class ServiceMover(LockKeeper):
     """A connection that moves services; set `interrupted` to end what waits."""
 
     interrupted = threading.Event()
@@ -190,18 +173,9 @@ class ServiceMover(ValueReader):
                 # It may have been done; the version may have moved under us; the leader may be gone: look again.
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(_AGAIN_SECONDS)
+                time.sleep(AGAIN_SECONDS)
             has_changed = True
             found = self._settled(lambda: self._read(service_id), deadline)
-
-    def _settled(self, read: Callable[[], Any], deadline: float) -> Any:
-        while True:
-            try:
-                return read()
-            except Unclear:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_AGAIN_SECONDS)
 
     def _post_spec(self, service_id: str, spec: Any, index: int) -> None:
         def call() -> None:
@@ -298,77 +272,6 @@ class ServiceMover(ValueReader):
             self._node_id = str(self._call("ask the engine", self._api.info)["Swarm"]["NodeID"])
         return self._node_id
 
-    # --- the lock: a config, since its name is taken once in the whole Swarm and its content can be read back ---------
-
-    def lock(self, stack: str, data: bytes, owner: str) -> Lock | None:
-        """Take the lock of *stack* with the plan *data*; return None when another rotation holds it.
-
-        Raises:
-            Failed: the engine does not make it.
-        """
-        labels = {LOCK: "lock", OWNER: owner}
-        try:
-            self._call("lock the rotation", lambda: self._client.create_config(_lock_name(stack), data, labels=labels))
-        except Failed as failed:
-            held = self.held_lock(stack)
-            if held is None:
-                raise failed from None
-        held = self.held_lock(stack)
-        return held if held is not None and held.owner == owner and held.data == data else None
-
-    def held_lock(self, stack: str) -> Lock | None:
-        """Return the rotation of *stack* that is under way, or was when its run ended."""
-        import base64
-
-        name = _lock_name(stack)
-        found = self._call("look for a rotation", lambda: self._client.configs(filters={"name": name}))
-        for config in found:
-            spec = config["Spec"]
-            if spec["Name"] == name:
-                labels = spec.get("Labels") or {}
-                data = base64.b64decode(spec.get("Data") or "")
-                index = config["Version"]["Index"]
-                is_back = labels.get(GOES_BACK) == "yes"
-                return Lock(config["ID"], data, labels.get(OWNER, ""), config["CreatedAt"][:19] + "Z", is_back, index)
-        return None
-
-    def relabel(self, lock: Lock, owner: str, *, goes_back: bool) -> Lock | None:
-        """Write who holds the lock, and where it goes; return None when somebody else changed it meanwhile."""
-        import base64
-
-        name = next(iter(self._names_of_configs(lock.id)), "")
-        labels = {LOCK: "lock", OWNER: owner, **({GOES_BACK: "yes"} if goes_back else {})}
-        spec = {"Name": name, "Labels": labels, "Data": base64.b64encode(lock.data).decode()}
-
-        def call() -> None:
-            url = f"{self._api.base_url}/v{self._api.api_version}/configs/{lock.id}/update"
-            response = self._api.post(url, json=spec, params={"version": lock.revision}, timeout=self._api.timeout)
-            response.raise_for_status()
-
-        with suppress(Unclear):  # it may have been done: what is there now says so
-            self._call("take over the rotation", call)
-        found = [held for held in self._configs(lock.id) if held.owner == owner and held.goes_back == goes_back]
-        return found[0] if found else None
-
-    def unlock(self, lock: Lock) -> None:
-        """Give the lock back; one that is gone already is fine."""
-        deadline = time.monotonic() + LEADER_SECONDS
-        while self._settled(lambda: self._names_of_configs(lock.id), deadline):
-            try:
-                self._call("unlock the rotation", lambda: self._client.remove_config(lock.id))
-            except Failed:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_AGAIN_SECONDS)
-
-    def _names_of_configs(self, config_id: str) -> list[str]:
-        found = self._call("look for a rotation", lambda: self._client.configs(filters={"id": config_id}))
-        return [config["Spec"]["Name"] for config in found]
-
-    def _configs(self, config_id: str) -> list[Lock]:
-        held = (self.held_lock(_stack_of(name)) for name in self._names_of_configs(config_id))
-        return [lock for lock in held if lock is not None]
-
 
 def mounts_of(template: Mapping[str, Any] | None) -> tuple[Mount, ...]:
     """Return the secrets that a task template mounts."""
@@ -398,11 +301,3 @@ def _trouble(tasks: Iterable[Any], wanted: frozenset[str]) -> str:
         if wanted <= {mount.secret_id for mount in mounts_of(task.get("Spec"))}
     ]
     return max((item for item in said if item[1]), default=("", ""))[1]
-
-
-def _lock_name(stack: str) -> str:
-    return f"{LOCK}.{stack}" if stack else LOCK
-
-
-def _stack_of(name: str) -> str:
-    return name.removeprefix(LOCK).removeprefix(".")

@@ -8,7 +8,6 @@ too. Needs root, dockerd and docker, as the tests do.
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from host import SCRIPT, PrivateSwarm
+from host import SCRIPT, PrivateSwarm, unmount
 
 LOOP = 'for file in secrets/*; do docker secret create "loop_${file##*/}" "$file" >/dev/null || exit; done'
 
@@ -57,14 +56,6 @@ def seconds(command: list[str], folder: Path, host: str) -> float:
     begin = time.monotonic()
     subprocess.run(command, cwd=folder, env={**os.environ, "DOCKER_HOST": host}, check=True, capture_output=True)
     return time.monotonic() - begin
-
-
-def unmount(folder: Path) -> None:
-    """Remove *folder*, and first what the engine left mounted below it."""
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        if (place := line.split()[4]).startswith(f"{folder}/"):
-            subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
