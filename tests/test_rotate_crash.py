@@ -143,3 +143,27 @@ def test_two_operators_at_once(swarm: PrivateSwarm, project: Manage, canary: Can
     assert "make sure that it has ended" in takeover.stderr
     assert project("rotate", "--resume").code == 0
     assert check(swarm, project) == "v2"
+
+
+def test_without_an_engine_for_longer_than_it_waits_nothing_is_taken_back(
+    swarm: PrivateSwarm, project: Manage, canary: Canary
+) -> None:
+    """From the second service on nothing is answered: 111, the lock stays, and `--resume` finishes it."""
+    prepare(swarm, project, canary)
+    seen = []
+
+    def meddle(number: int) -> str:
+        seen.append(number)
+        return "drop" if len(seen) > 12 else "pass"
+
+    meddler = Meddler(swarm, meddle, reads=True)
+    victim = begun(project, meddler, *COMMAND, "--timeout", "1s")
+    said = victim.communicate(timeout=200)[1].decode()
+    meddler.close()
+    project.custody.said.append(said)
+
+    assert victim.returncode == 111, said
+    assert "rotate --resume" in said
+    assert swarm.docker("config", "ls", "-q") != ""
+    assert project("rotate", "--resume").code == 0
+    check(swarm, project)

@@ -101,6 +101,8 @@ class Rotation:
         except Refused as refused:
             self.back()
             raise NotMoved(refused.message, *refused.hints, hint) from None
+        except Failed as failed:
+            raise Failed(failed.message, f"once the engine answers again, {RESUME} goes on") from None
         for change in self.inside:
             change.finish()
         settle()

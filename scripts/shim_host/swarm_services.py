@@ -202,6 +202,7 @@ class ServiceMover(LockKeeper):
 
         Raises:
             NotMoved: the Swarm gave the update up, or the time is over.
+            Failed: the engine has not answered for so long.
         """
         begin = time.monotonic()
         was_bumped = may_roll_back
@@ -218,12 +219,14 @@ class ServiceMover(LockKeeper):
                     return arrived
                 if arrived is not None and may_roll_back and state.get("State") not in _UNDER_WAY:
                     return arrived
-            except Unclear as unclear:
-                said = unclear.message
-            else:
-                said = _trouble(tasks, wanted) or state.get("Message") or said
-                if not may_roll_back and state.get("State") in _GONE_WRONG:
-                    raise NotMoved(f"{service.name} does not come up with the new version: {said}")
+            except Unclear:
+                if time.monotonic() - begin > seconds:
+                    raise  # nobody knows how the service is, so that nothing may be taken back
+                self._pause()
+                continue
+            said = _trouble(tasks, wanted) or state.get("Message") or said
+            if not may_roll_back and state.get("State") in _GONE_WRONG:
+                raise NotMoved(f"{service.name} does not come up with the new version: {said}")
             waited = time.monotonic() - begin
             if waited > seconds:
                 words = f"{service.name} did not come up within {seconds:.0f} s"
@@ -231,8 +234,11 @@ class ServiceMover(LockKeeper):
             if waited > seconds / 2 and not was_bumped:
                 was_bumped = True
                 self.bump(service.id)
-            if self.interrupted.wait(_POLL_SECONDS):
-                raise Failed("interrupted while services were moving", "manage-secrets rotate --resume goes on")
+            self._pause()
+
+    def _pause(self) -> None:
+        if self.interrupted.wait(_POLL_SECONDS):
+            raise Failed("interrupted while services were moving", "manage-secrets rotate --resume goes on")
 
     def _arrived(
         self, service: Service, tasks: Iterable[Any], wanted: frozenset[str], unwanted: frozenset[str]
