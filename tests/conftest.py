@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,10 @@ IN_CI = bool(os.environ.get("CI"))
 # Machines are slow in turns, and a run that fails in CI must fail again at home.
 settings.register_profile("shim", deadline=None, derandomize=IN_CI, max_examples=100)
 settings.load_profile("shim")
+# What is ignored here (`nohup scripts/test`) would be ignored in every program under test; a handler ends at exec.
+for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, lambda _number, _frame: None)
 FORMS = ("module", "installed", "frozen")
 # Where tests that need an engine keep their fixtures.
 pytest_plugins = ["engine"] if (HERE / "engine.py").exists() else []

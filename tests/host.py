@@ -215,11 +215,13 @@ class PrivateSwarm:
         )
         assert done.returncode == 0, done.stderr.decode()
 
-    def image_with_shim(self, binary: Path) -> str:
-        """Return an image that holds busybox, and the shim where it is looked for."""
+    def image_with_shim(self, binary: Path, *more: Path) -> str:
+        """Return an image that holds busybox, the shim where it is looked for, and *more* programs at its root."""
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "opt/shim").mkdir(parents=True)
             shutil.copy(binary, f"{folder}/opt/shim/shim")
+            for program in more:
+                shutil.copy(program, folder)
             shutil.copy(str(shutil.which("busybox")), f"{folder}/busybox")
             (Path(folder) / "bin").mkdir()
             (Path(folder) / "bin/sh").symlink_to("/busybox")  # health checks go through a shell
