@@ -333,6 +333,8 @@ def test_killed_before_any_change_of_a_file_the_resumed_run_completes(manage: Ma
 
 
 class Inside:
+    keeps_both = False
+
     """Writes down what it is asked, and fails where it is told to."""
 
     def __init__(self, fails_at: str = "") -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -167,3 +168,36 @@ def test_without_an_engine_for_longer_than_it_waits_nothing_is_taken_back(
     assert swarm.docker("config", "ls", "-q") != ""
     assert project("rotate", "--resume").code == 0
     check(swarm, project)
+
+
+def test_killed_at_its_very_end_it_still_knows_what_was_before(
+    swarm: PrivateSwarm, project: Manage, canary: Canary, shim_binary: Path
+) -> None:
+    """./secrets holds the new value by then, and what drops the old one inside a system must not take that for it."""
+    swarm.docker("tag", swarm.image_with_shim(shim_binary), "busybox:latest")  # what reads values back
+    said = project.folder / "said"
+    project.write("change-it", f'#!/bin/sh\ncat >"{said}-$1"\n').chmod(0o755)
+    project.write(".env.schema", "# @sensitive @generate @rotate-with=command(./change-it)\nA=\n# @sensitive\nB=\n")
+    prepare(swarm, project, canary)
+    first = project.secrets()["a"].decode()
+
+    def meddle(number: int) -> str:
+        if number == CALLS and meddler.victim is not None:
+            meddler.victim.kill()
+            return "drop"
+        return "pass"
+
+    meddler = Meddler(swarm, meddle)
+    assert begun(project, meddler, *COMMAND).wait(60) == -9
+    meddler.close()
+    new = project.secrets()["a"].decode()
+    project.custody.canaries.append(new)
+    assert new != first
+    Path(f"{said}-finish").unlink()
+
+    assert project("rotate", "--resume").code == 0
+
+    swarm.docker("rmi", "busybox:latest")
+    told = json.loads(Path(f"{said}-finish").read_text())
+    assert (told["old"], told["new"]) == (first, new)
+    assert check(swarm, project) == "v2"

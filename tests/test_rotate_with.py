@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from engine import UGLY, Engine, SecretsFolder, Start
 from host import Canary, manage
-from shim_host import rotate_with
+from shim_host import rotate_systems, rotate_with
 from shim_host.errors import Refused
 from shim_host.rotate import InsideChange
 from shim_host.rotate_with import Values
@@ -180,6 +180,8 @@ def test_redis_holds_both_passwords_for_as_long_as_it_takes(
     inside.finish()
     assert answers(new)
     assert not answers(old)
+    change(engine, text, new, new, {"REDIS_PASSWORD": UGLY}).finish()  # a value is never dropped for itself
+    assert answers(new)
     wrong = change(engine, text, old, new, {"REDIS_PASSWORD": "not it"}).check()
     assert "adminKey" in wrong[0]
 
@@ -231,6 +233,33 @@ def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(
     (tmp_path / "stop-begin").touch()
     with pytest.raises(Refused, match="begin ended with 1"):
         inside.begin()
+
+
+@pytest.mark.parametrize(
+    ("password", "prepared"),
+    [
+        ("plain", "plain"),
+        ("ﬁ\u00a0x\u00ad", "fi x"),  # as SASLprep has it
+        ("ﬁ\t", "ﬁ\t"),  # and where it says no, as it is
+        ("ﬁ😀", "ﬁ😀"),
+        ("אﬁ", "אﬁ"),
+    ],
+)
+def test_a_password_is_prepared_as_libpq_does(password: str, prepared: str) -> None:
+    assert rotate_systems._prepared(password.encode()) == prepared.encode()
+
+
+@pytest.mark.engine
+def test_two_services_of_one_name_are_not_mistaken(engine: Engine, start: Start, service: str) -> None:
+    for project in ("one", "two"):
+        named = {"project": project, "service": service}.items()
+        labels = [word for name, value in named for word in ("--label", f"com.docker.compose.{name}={value}")]
+        start(engine.base("busybox"), "sleep", "1000", options=tuple(labels))
+
+    wrong = change(engine, f"postgres(user=a, service={service})", "a", "b").check()
+    assert f"several services are called {service}: one_{service}, two_{service}" in wrong[0]
+    one = change(engine, f"postgres(user=a, service=two_{service})", "a", "b").check()
+    assert "there is no psql in its image" in one[0]
 
 
 @pytest.mark.parametrize(

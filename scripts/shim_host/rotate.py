@@ -25,6 +25,10 @@ _HISTORY_LENGTH = 50
 class InsideChange(Protocol):
     """A value that lives inside a system too, and changes there as part of the rotation; each step may be repeated."""
 
+    @property
+    def keeps_both(self) -> bool:
+        """Return whether the old value goes on working until `finish`."""
+
     def check(self) -> list[str]:
         """Return what would fail, changing nothing."""
 
@@ -110,7 +114,10 @@ class Rotation:
         self.engine.unlock(self.lock)
 
     def back(self) -> None:
-        """Take everything back: the services, then what was changed inside systems, then the new versions.
+        """Take everything back: what was changed inside systems, the services, and the new versions.
+
+        A system that holds one value gets the old one first, since most services still have that; one that holds two
+        drops the new one last.
 
         Raises:
             Failed: the engine does not answer, or a service does not come up with its old version either.
@@ -120,12 +127,16 @@ class Rotation:
             raise Refused("another run has taken this rotation over", "`manage-secrets history` says who")
         self.lock = lock
         for change in reversed(self.inside):
-            change.undo()
+            if not change.keeps_both:
+                change.undo()
         try:
             self._move_all(BACK)
         except NotMoved as not_moved:
             hint = f"mend the service, then {RESUME}"
             raise Failed(f"going back failed too: {not_moved.message}", hint) from None
+        for change in reversed(self.inside):
+            if change.keeps_both:
+                change.undo()
         if self.plan.kind == "rotate":
             made = {change.new_id for change in self.plan.changes if change.new_id}
             for service in self.services:

@@ -11,7 +11,7 @@ from shim_host import inventory, lockfile, names, report, rotate, rotation, rota
 from shim_host.deployment import fingerprint_of, refusals, salt_mark
 from shim_host.errors import Ended, Refused
 from shim_host.rotate import InsideChange, Rotation, Settings
-from shim_host.rotation import BACK, Finding, Plan, Service
+from shim_host.rotation import BACK, Change, Finding, Plan, Service
 from shim_host.swarm import SwarmSecret
 from shim_host.swarm_services import NotMoved, ServiceMover
 from shim_host.vault import Vault
@@ -97,6 +97,7 @@ class SwarmWork:
         missing = rotation.wrong_keys(keys, self.secrets, self.stack)
         if missing:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
+        keys = self._with_names_of_roles(keys)
         plan, lacking = rotation.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, self.services)
         if lacking:
             hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
@@ -157,6 +158,16 @@ class SwarmWork:
         version = swarm.newest(self.secrets, self.stack).get(key)
         return self._read_back([version]).get(version.name) if version is not None else None
 
+    def _value_before(self, change: Change) -> Secret | None:
+        """Return what the services had before *change*, which a file of an interrupted run need not hold any more."""
+        old = [secret for secret in self.secrets if secret.id in change.old_ids]
+        there = self._there().get(change.key)
+        if there is not None and any(self._is_same(change.key, there, secret) for secret in old):
+            return there
+        mounted = {mount.secret_id for service in self.services for mount in (*service.mounts, *service.previous)}
+        newest_first = sorted(old, key=lambda secret: (secret.id not in mounted, -secret.version))
+        return self._read_back(newest_first[:1]).get(newest_first[0].name) if newest_first else None
+
     def _companions(self, values: Mapping[str, Secret]) -> dict[str, Secret]:
         """Return what changes along with *values*: the name of the role whose turn it is."""
         from shim_host import rotate_with
@@ -169,6 +180,13 @@ class SwarmWork:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", "manage-secrets create-swarm makes them")
         return found
 
+    def _with_names_of_roles(self, keys: Sequence[str]) -> list[str]:
+        """Return *keys* and those that hold the name of the role whose turn it is: one is nothing without the other."""
+        from shim_host import rotate_with
+
+        ways = [rotate_with.how(self._spec(key)) for key in keys]
+        return list(dict.fromkeys([*keys, *(way.options["userKey"] for way in ways if way and way.roles)]))
+
     def _inside(self, plan: Plan, values: Mapping[str, Secret]) -> list[InsideChange]:
         """Return what changes inside systems, in the order of *plan*."""
         from shim_host import rotate_with
@@ -178,7 +196,7 @@ class SwarmWork:
             spec = self._spec(change.key)
             if spec.rotate_with is not None:
                 known = rotate_with.Values(
-                    self._value_of(change.key), values.get(change.key), self._value_of, values.get
+                    self._value_before(change), values.get(change.key), self._value_of, values.get
                 )
                 found.append(rotate_with.inside_change(spec, known, os.environ))
         return [change for change in found if change is not None]
@@ -188,15 +206,12 @@ class SwarmWork:
         versions = {s.id: s for s in self.secrets}
         made = {change.key: versions[change.new_id] for change in plan.changes if change.new_id in versions}
         there = self._there()
+        lives_inside = any(self._spec(change.key).rotate_with is not None for change in plan.changes)
         values = self._staged(made, {key: self._file_name(key) for key in made})
         needed = [
             version
             for key, version in made.items()
-            if key not in values
-            and (
-                self._spec(key).rotate_with is not None
-                or (key in there and not self._is_same(key, there[key], version))
-            )
+            if key not in values and (lives_inside or (key in there and not self._is_same(key, there[key], version)))
         ]
         read = self._read_back(needed)
         return values | {version.key: read[version.name] for version in needed if version.name in read}

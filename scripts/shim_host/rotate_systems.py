@@ -49,6 +49,11 @@ class _System:
     def takes_turns(self) -> bool:
         return bool(self.how.roles)
 
+    @property
+    def keeps_both(self) -> bool:
+        """Return whether the old value goes on working: another role has it."""
+        return self.takes_turns
+
     def check(self) -> list[str]:
         """Ask for nothing but an answer."""
         wrong = []
@@ -100,11 +105,11 @@ class _System:
     def argv(self) -> list[str]:
         raise NotImplementedError
 
-    def trouble(self, code: int, _out: bytes, err: bytes) -> str:
+    def trouble(self, code: int, _out: bytes, _err: bytes) -> str:
         """Return why it failed, in words that hold nothing of the statement; "" when it did not."""
         if code in (126, 127):
             return f"there is no {self.program} in its image"
-        return "" if code == 0 and not err else f"it ended with {code}"
+        return "" if code == 0 else f"it ended with {code}"  # a warning on stderr is none of ours
 
 
 class Postgres(_System):
@@ -161,6 +166,8 @@ class MariaDB(_System):
         """Put the admin's password before the statement where one is wanted."""
         if "adminKey" in self.options:
             password = self.known(self.values.of(self.options["adminKey"]))
+            if b"\n" in password:
+                raise Refused(f"{self.options['adminKey']} holds a line end, which the client cannot be told")
             lines = password.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b"\n" + lines
         return super().say(lines)
 
@@ -179,6 +186,7 @@ class Redis(_System):
     """Redis: a user may have two passwords, so that old and new work side by side."""
 
     program = "redis-cli"
+    keeps_both = True
 
     def argv(self) -> list[str]:
         """Return the client over its default address."""
@@ -194,7 +202,8 @@ class Redis(_System):
 
     def finish(self) -> None:
         """Drop the old password."""
-        self._drop(self.values.old)
+        if self.known(self.values.old) != self.known(self.values.new):
+            self._drop(self.values.old)
 
     def undo(self) -> None:
         """Drop the new password; the old one never stopped."""
@@ -225,6 +234,8 @@ class Redis(_System):
 
 class Command:
     """Anything else: a program that is told the step as its argument, and the values on stdin."""
+
+    keeps_both = False
 
     def __init__(self, key: str, how: "How", values: "Values") -> None:
         self.key = key
@@ -296,7 +307,23 @@ def _prepared(password: bytes) -> bytes:
     except UnicodeDecodeError:
         return password
     mapped = "".join(" " if stringprep.in_table_c12(c) else c for c in text if not stringprep.in_table_b1(c))
-    return unicodedata.normalize("NFKC", mapped).encode() or password
+    prepared = unicodedata.normalize("NFKC", mapped)
+    return prepared.encode() if prepared and not _is_prohibited(prepared) else password
+
+
+def _is_prohibited(text: str) -> bool:
+    """Return whether SASLprep refuses *text*: a character, one of no meaning in Unicode 3.2, or mixed directions."""
+    tables = (
+        *(stringprep.in_table_c21_c22, stringprep.in_table_c3, stringprep.in_table_c4, stringprep.in_table_c5),
+        *(stringprep.in_table_c6, stringprep.in_table_c7, stringprep.in_table_c8, stringprep.in_table_c9),
+        stringprep.in_table_a1,
+    )
+    if any(table(character) for character in text for table in tables):
+        return True
+    if not any(map(stringprep.in_table_d1, text)):
+        return False
+    is_framed = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
+    return not is_framed or any(map(stringprep.in_table_d2, text))
 
 
 def _psql(statement: str) -> bytes:

@@ -1,14 +1,13 @@
 """A command inside a running container, its input on stdin: how a value that lives in a system is changed there."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shim_host.errors import Refused
 from shim_host.swarm import Swarm
 
 _SECONDS = 60
-_NAME_LABELS = ("com.docker.swarm.service.name", "com.docker.compose.service")
 
 
 class Door(Swarm):
@@ -18,16 +17,21 @@ class Door(Swarm):
         """Return the id of a running container of *service*: its name in the Swarm, in its stack, or in Compose.
 
         Raises:
-            Refused: none runs on this node.
+            Refused: none runs on this node, or several of different projects.
         """
+        found: dict[str, str] = {}
         for container in self._call("list containers", self._api.containers):
             labels = container.get("Labels") or {}
-            stack = labels.get("com.docker.stack.namespace", "")
-            known = {labels.get(label) for label in _NAME_LABELS} | {
-                label.removeprefix(f"{stack}_") for label in [labels.get(_NAME_LABELS[0], "")] if stack
-            }
-            if service in known:
-                return str(container["Id"])
+            whole, short = _names(labels)
+            if service in (whole, short):
+                found[whole] = str(container["Id"])
+        if len(found) > 1:
+            raise Refused(
+                f"several services are called {service}: {', '.join(sorted(found))}",
+                "name the one that is meant in full",
+            )
+        if found:
+            return next(iter(found.values()))
         raise Refused(
             f"no container of the service {service} runs on this node",
             "docker service ps says where it runs; run this there, or point DOCKER_HOST at that node",
@@ -56,6 +60,14 @@ class Door(Swarm):
 
         code, out, err = self._call(f"run {argv[0]} in a container", call)
         return code, out, err
+
+
+def _names(labels: Mapping[str, str]) -> tuple[str, str]:
+    """Return a container's service with its stack or project in front, and without."""
+    if swarm_name := labels.get("com.docker.swarm.service.name", ""):
+        return swarm_name, swarm_name.removeprefix(labels.get("com.docker.stack.namespace", "") + "_")
+    short = labels.get("com.docker.compose.service", "")
+    return f"{labels.get('com.docker.compose.project', '')}_{short}".removeprefix("_"), short
 
 
 def _exactly(connection: Any, count: int) -> bytes:
