@@ -94,7 +94,7 @@ int main(int argc, char **argv) {
             while (!is_stopping && time(NULL) < end) {
                 const char *why = request(argv[1], port);
                 if (!why) __sync_fetch_and_add(&counts->ok, 1);
-                else if (!__sync_fetch_and_add(&counts->failed, 1)) snprintf(counts->why, sizeof counts->why, "%s (%s)", why, strerror(errno));
+                else if (!is_stopping /* which interrupts a request */ && !__sync_fetch_and_add(&counts->failed, 1)) snprintf(counts->why, sizeof counts->why, "%s (%s)", why, strerror(errno));
                 nanosleep(&pause, NULL);
             }
             _exit(0);
