@@ -180,6 +180,15 @@ class PrivateSwarm:
         timer.cancel()
         cannot_run("a private engine did not start:\n" + "".join(log[-20:]))
 
+    def events(self, since: str) -> list[dict[str, Any]]:
+        """Return what happened since *since* (a Unix time, or "10m"), up to this moment.
+
+        The client rounds `--until 0s` down to a whole second, and what has just happened would be missing.
+        """
+        until = f"{time.time():.6f}"
+        said = self.docker("events", "--since", since, "--until", until, "--format", "{{json .}}")
+        return [json.loads(line) for line in said.splitlines()]
+
     def docker(
         self, *arguments: str | Path, stdin: bytes = b"", check: bool = True, env: Mapping[str, str] | None = None
     ) -> str:

@@ -93,7 +93,7 @@ def test_values_come_back_byte_for_byte(
     assert readers(swarm) == []
     assert manage("import", "backup.age", "--identity", "key.txt").code == 0
     assert manage.secrets() == values
-    custody.said.append(swarm.docker("events", "--since", "10m", "--until", "0s", "--format", "{{json .}}"))
+    custody.said.append(json.dumps(swarm.events("10m")))
 
 
 def test_the_task_is_shut_in(
@@ -103,8 +103,7 @@ def test_the_task_is_shut_in(
     swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
     assert manage("export", "--from-swarm", *seal).code == 0
 
-    events = swarm.docker("events", "--since", "10m", "--until", "0s", "--format", "{{json .}}").splitlines()
-    said = [json.loads(line) for line in events]
+    said = swarm.events("10m")
     own = [event for event in said if "shim-reader" in event["Actor"]["Attributes"].get("name", "")]
     container = next(event["Actor"]["ID"] for event in own if event["Action"] == "start")
     about = [

@@ -163,8 +163,7 @@ def test_every_service_follows_and_the_way_back_is_kept(running: Running, manage
 
 
 def healthy_before_the_old_one_was_told(running: Running, new: str, old: str, since: str) -> None:
-    said = running.engine.docker("events", "--since", since, "--until", "0s", "--format", "{{.ID}} {{.Action}}")
-    events = said.splitlines()
+    events = [f"{event['Actor']['ID']} {event['Action']}" for event in running.engine.events(since)]
     assert events.index(f"{new} health_status: healthy") < events.index(f"{old} kill")
 
 

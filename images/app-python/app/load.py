@@ -42,6 +42,7 @@ class Count:
 def ask(url: str) -> str:
     """Return what was wrong with the answer; empty when nothing was. Every address of the name is tried."""
     parts = urlsplit(url)
+    since = time.monotonic()
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", parts.path)
@@ -49,7 +50,7 @@ def ask(url: str) -> str:
         answer.read()
         return "" if answer.status == http.client.OK else f"status {answer.status}"
     except (OSError, http.client.HTTPException) as error:
-        return type(error).__name__
+        return f"{type(error).__name__} after {time.monotonic() - since:.3f} s"
     finally:
         connection.close()
 
