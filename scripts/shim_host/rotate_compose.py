@@ -239,10 +239,27 @@ def _forward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
                 service.is_moved = True
                 open_desk.note(journal)
             advance()
+    _retire(journal.services, settings.project)
     for change in changes:
         change.finish()
     open_desk.finish(journal)
     return Result(journal.services, proofs)
+
+
+def _retire(services: Iterable[Moving], project: RunningProject) -> None:
+    """End the containers that were replaced, all at once, and only now that every service has its new ones.
+
+    The engine gives an address that became free to the next container that starts. A client that has just looked up a
+    container that went then reaches another service there (measured: one request in some 4,500 answered by a stranger).
+    """
+    replaced = [
+        container
+        for service in services
+        if service.how == OVERLAP
+        for container in project.containers(service.name)
+        if container.id in service.before
+    ]
+    project.stop(replaced, gently=True)
 
 
 def _backward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
@@ -276,11 +293,14 @@ def _move(service: Moving, values: Mapping[str, Secret], settings: Settings) -> 
     if how.startswith(SIGNAL):
         project.signal(name, how.removeprefix(SIGNAL))
     elif how == OVERLAP:
-        _replace_in_turn(service, project)
+        _start_beside(service, project)
     elif how == RECREATE:
         _recreate(service, project)
     report.detail(f"{name}: {how}")
-    return _proof(project.containers(name), values, settings)
+    there = project.containers(name)
+    if how == OVERLAP:
+        there = [container for container in there if container.id not in service.before]
+    return _proof(there, values, settings)
 
 
 def _recreate(service: Moving, project: RunningProject) -> None:
@@ -295,19 +315,20 @@ def _recreate(service: Moving, project: RunningProject) -> None:
     project.stop([container for container in project.containers(service.name) if container.id in gone], gently=False)
 
 
-def _replace_in_turn(service: Moving, project: RunningProject) -> None:
-    """Start as many beside the old containers, then stop those; on a failure the old ones are all that is left."""
+def _start_beside(service: Moving, project: RunningProject) -> None:
+    """Start as many beside the containers of *service*, which stay; on a failure they are all that is left."""
     there = project.containers(service.name)
-    old = [container for container in there if container.id in service.before] or there
+    if not any(container.id in service.before for container in there):
+        service.before = [container.id for container in there]  # somebody made them anew meanwhile
+    old = [container for container in there if container.id in service.before]
     left_over = [container for container in there if container not in old]  # of a run that was interrupted
     project.stop(left_over, gently=False)
     try:
         project.add(service.name, len(old) + service.count)
     except NotDone:
-        known = {container.id for container in old}
-        project.stop([new for new in project.containers(service.name) if new.id not in known], gently=False)
+        new = [container for container in project.containers(service.name) if container.id not in service.before]
+        project.stop(new, gently=False)
         raise
-    project.stop(old, gently=True)
 
 
 def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settings: Settings) -> str:
@@ -336,19 +357,15 @@ def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settin
 
 def _return(service: Moving, journal: Journal, settings: Settings) -> None:
     """Let *service* have the old files again, if it ever left them."""
-    there = {container.id for container in settings.project.containers(service.name)}
-    if service.how in (OVERLAP, RECREATE) and there == set(service.before):
-        running = all(container.is_running for container in settings.project.containers(service.name))
-        if running:
-            return
-    if service.how == OVERLAP and there & set(service.before):
-        extra = [
-            container for container in settings.project.containers(service.name) if container.id not in service.before
-        ]
-        settings.project.stop(extra, gently=False)
+    there = settings.project.containers(service.name)
+    old = [container for container in there if container.id in service.before]
+    all_run = len(old) == len(service.before) and all(container.is_running for container in old)
+    if service.how in (OVERLAP, RECREATE) and all_run:
+        settings.project.stop([container for container in there if container not in old], gently=False)
         return
     # What is there has the new value: it is what makes room now.
-    again = Moving(service.name, RECREATE if service.how == OVERLAP else service.how, service.count, sorted(there))
+    how = RECREATE if service.how == OVERLAP else service.how
+    again = Moving(service.name, how, service.count, [container.id for container in there])
     try:
         _move(again, journal.old, settings)
     except NotDone as not_done:

@@ -1,7 +1,8 @@
 """`python3 -m app.load URL [SECONDS]`: ask again and again, and count; so that a rotation can be watched.
 
 Each request is a connection of its own, is asked once, and counts as failed when it is not answered by 200. It goes on
-until it is stopped, or SECONDS are over (600), and then prints one line of JSON: {"requests", "failed", "first"}.
+until it is stopped, or SECONDS are over (600), and then prints one line of JSON: {"requests", "failed", "first",
+"slowest"}: how the first failure looked, and the longest time in seconds.
 """
 
 import http.client
@@ -19,30 +20,32 @@ _TIMEOUT_SECONDS = 10
 
 
 class Count:
-    """How many were asked and failed, and how the first failure looked."""
+    """How many were asked and failed, how the first failure looked, and the longest time that one took."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.requests = 0
         self.failed = 0
         self.first = ""
+        self.slowest_seconds = 0.0
 
-    def add(self, failure: str) -> None:
+    def add(self, failure: str, seconds: float) -> None:
         """Count one more; *failure* is empty when it was answered."""
         with self._lock:
             self.requests += 1
+            self.slowest_seconds = max(self.slowest_seconds, seconds)
             if failure:
                 self.failed += 1
                 self.first = self.first or failure
 
     def __str__(self) -> str:
-        return json.dumps({"requests": self.requests, "failed": self.failed, "first": self.first})
+        slowest = round(self.slowest_seconds, 3)
+        return json.dumps({"requests": self.requests, "failed": self.failed, "first": self.first, "slowest": slowest})
 
 
 def ask(url: str) -> str:
     """Return what was wrong with the answer; empty when nothing was. Every address of the name is tried."""
     parts = urlsplit(url)
-    since = time.monotonic()
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
     try:
         connection.request("GET", parts.path)
@@ -50,7 +53,7 @@ def ask(url: str) -> str:
         answer.read()
         return "" if answer.status == http.client.OK else f"status {answer.status}"
     except (OSError, http.client.HTTPException) as error:
-        return f"{type(error).__name__} after {time.monotonic() - since:.3f} s"
+        return type(error).__name__
     finally:
         connection.close()
 
@@ -62,7 +65,9 @@ def main() -> int:
 
     def work() -> None:
         while not ended.is_set():
-            count.add(ask(sys.argv[1]))
+            since = time.monotonic()
+            failure = ask(sys.argv[1])
+            count.add(failure, time.monotonic() - since)
             ended.wait(_PAUSE_SECONDS)
 
     workers = [threading.Thread(target=work) for _ in range(_THREADS)]
