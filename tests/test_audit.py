@@ -233,6 +233,19 @@ def test_a_value_is_recognised_in_every_form(canary: Canary, custody: Custody, f
     custody.said.append(repr(trace))
 
 
+def test_of_many_values_the_one_that_was_known_first_is_named(canary: Canary) -> None:
+    values = [canary() for _ in range(300)]
+    inner = values[7][3:-1]  # it begins elsewhere, and is known later
+    known = Recogniser({f"KEY_{n}": [Secret(v.encode())] for n, v in enumerate([*values, inner])}, None)
+
+    for number in (0, 7, 299):
+        assert known.known(f"x{values[299]}y{values[number]}") == (f"KEY_{number}", f"holds the value of KEY_{number}")
+    assert known.known(f"--password={inner}") == ("KEY_300", "holds the value of KEY_300")
+    assert known.known(inner) == ("KEY_300", "is the value of KEY_300")
+    assert known.known(inner[:-1]) is None
+    assert known.known("") is None
+
+
 def test_what_is_no_value_is_not_taken_for_one(canary: Canary) -> None:
     schema = parse(b"# @sensitive\nDB_PASSWORD=\n# @public\nPUBLIC_TOKEN=\n")
     known = Recogniser({"DB_PASSWORD": [Secret(canary().encode())], "SHORT": [Secret(b"ab")]}, schema)

@@ -65,6 +65,8 @@ def gather(
         gaps += seen.gaps
         services = _joined(services, seen.services, project.name if project is not None else "", store)
     services = _with_keys(services, [*known, *entries])
+    secret_entries = {key: entry for key, entry in entries.items() if key not in public}
+    prints = deployment.fingerprints({key: entry.value for key, entry in secret_entries.items()}, salt)
     group, users = _engine_users(seen.place) if seen is not None else ("", ())
     return Facts(
         now=datetime.now(UTC),
@@ -72,11 +74,7 @@ def gather(
         keys=tuple(_keys(schema)),
         public_keys=public,
         versions=tuple(version for version in (seen.versions if seen else ()) if version.key not in public),
-        files=tuple(
-            _file(store, key, entry, deployment.fingerprint_of(key, entry.value, salt))
-            for key, entry in entries.items()
-            if key not in public
-        ),
+        files=tuple(_file(store, key, entry, prints[key]) for key, entry in secret_entries.items()),
         files_salt_mark=mark,
         services=tuple(services),
         containers=seen.containers if seen else (),
@@ -261,14 +259,18 @@ def _whole_folders(mounts: Iterable[Mount], store: Vault) -> Iterable[Mount]:
 
 def _with_keys(services: Iterable[Service], known: list[str]) -> list[Service]:
     """Return *services* with the key of each file they mount, and no two of the same name."""
+    services = list(services)
+    keys = names.keys_of({_mounted_name(mount) for service in services for mount in service.mounts}, known)
     found: dict[str, Service] = {}
     for service in services:
-        mounted = [Path(mount.file).name or mount.target for mount in service.mounts]
-        keys = names.keys_of(mounted, known)
         mounts = (
-            mount if mount.secret_id else mount._replace(key=keys[name])
-            for mount, name in zip(service.mounts, mounted, strict=True)
+            mount if mount.secret_id else mount._replace(key=keys[_mounted_name(mount)]) for mount in service.mounts
         )
         name = service.name if service.name not in found else f"{service.name} ({service.kind})"
         found[name] = replace(service, name=name, mounts=tuple(mounts))
     return list(found.values())
+
+
+def _mounted_name(mount: Mount) -> str:
+    """Return the name of the file that is mounted, which says its key."""
+    return Path(mount.file).name or mount.target

@@ -32,6 +32,8 @@ class Recogniser:
         self.schema = schema
         self._whole: dict[str, str] = {}
         self._within: dict[str, tuple[str, str]] = {}
+        # By how they begin: with thousands of values each text would otherwise be looked through once a form.
+        self._by_start: dict[str, list[tuple[int, str]]] = {}
         for key, several in values.items():
             for value in several:
                 self._add(key, clean(value.reveal()))
@@ -42,7 +44,9 @@ class Recogniser:
             self._whole.setdefault(text, key)
         if len(text) >= _SHORTEST_WITHIN:
             for form, how in _forms(value, text):
-                self._within.setdefault(form, (key, how))
+                if form not in self._within:
+                    self._by_start.setdefault(form[:_SHORTEST_WITHIN], []).append((len(self._within), form))
+                    self._within[form] = (key, how)
 
     def variable(self, where: str, name: str, value: str, place: str = "") -> Trace | None:
         """Return the trace in the variable or label *name*, or None."""
@@ -76,7 +80,8 @@ class Recogniser:
 
     def text(self, where: str, text: str, name: str) -> Iterator[Trace]:
         """Yield the traces in a line of an image's history."""
-        for key in dict.fromkeys(key for form, (key, _) in self._within.items() if form in text):
+        if (form := self._first_within(text)) is not None:
+            key, _ = self._within[form]
             yield Trace(where, name, key, f"holds the value of {key}", True)
             return
         yield from self._unknown(where, text, name, "")
@@ -95,10 +100,21 @@ class Recogniser:
         key = self._whole.get(text)
         if key is not None:
             return key, f"is the value of {key}"
-        for form, (found, how) in self._within.items():
-            if form in text:
-                return found, f"holds the value of {found}{how}"
+        if (form := self._first_within(text)) is not None:
+            found, how = self._within[form]
+            return found, f"holds the value of {found}{how}"
         return None
+
+    def _first_within(self, text: str) -> str | None:
+        """Return the form that *text* holds, of several the one that was known first."""
+        starts = {text[at : at + _SHORTEST_WITHIN] for at in range(len(text) - _SHORTEST_WITHIN + 1)}
+        found = [
+            (number, form)
+            for start in starts & self._by_start.keys()
+            for number, form in self._by_start[start]
+            if form in text
+        ]
+        return min(found)[1] if found else None
 
 
 def _is_told(option: str, value: str) -> bool:
