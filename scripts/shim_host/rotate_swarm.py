@@ -253,9 +253,10 @@ class SwarmWork:
             report.say(f"wrote {self.lock_file}")
         file_names = names.file_names([*(self.schema.keys if self.schema else ()), *(c.key for c in plan.changes)])
         stale = {}
+        made = {secret.id: secret for secret in self.engine.secrets()}
         for change in plan.changes:
             entry = self.store.read(file_names[change.key])
-            new = next((s for s in self.engine.secrets() if s.id == change.new_id), None)
+            new = made.get(change.new_id)
             if entry is not None and new is not None and not self._is_same(change.key, entry.value, new):
                 stale[change.key] = new
         with_value = {key: values.get(key) for key in stale}

@@ -167,6 +167,7 @@ class ServiceMover(LockKeeper):
             spec = copy.deepcopy(found["Spec"])
             if not change(spec):
                 return has_changed
+            self._specs.pop(service_id, None)  # whatever comes of it, what was read is no more
             try:
                 self._post_spec(service_id, spec, found["Version"]["Index"])
             except Unclear:
@@ -174,6 +175,8 @@ class ServiceMover(LockKeeper):
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(AGAIN_SECONDS)
+            else:
+                return True
             has_changed = True
             found = self._settled(lambda: self._read(service_id), deadline)
 
