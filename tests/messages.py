@@ -48,6 +48,7 @@ PLACES = {
     "UsageError": 0,
     "BadParameter": 0,
     "Finding": 3,
+    "Mistake": 0,
 }
 OWN_PLACES = {
     ("shim/template.py", "Malformed"): 0,

@@ -135,6 +135,47 @@ def test_what_git_has_is_found(manage: Manage, canary: Canary) -> None:
     assert "/secrets/*" in (manage.folder / ".gitignore").read_text()
 
 
+def test_what_rotate_would_refuse_of_the_schema_is_found_before(manage: Manage, canary: Canary) -> None:
+    """Each mistake of each key with its line, all at once; what `rotate` says of the same key is the same."""
+    manage.write(
+        ".env.schema",
+        "# @sensitive @rotate-with=postgres(users=a|b, userKey=DB_USER, service=db)\nGOOD=\nDB_USER=\n\n"
+        "# @sensitive @rotate-with=mariadb(user=a, service=db, adminKey=IN_FILE)\nADMIN_IN_FILE=\n"
+        "# @sensitive @rotate-with=oracle(user=a)\nA=\n"
+        "# @sensitive @rotate-with=postgres(users=a|a, userKey=NOBODY, color=red, admin=)\nB=\n"
+        "# @sensitive @rotate-with=redis(service=r, service=s, users=a|b)\nC=\n"
+        "# @sensitive @rotate-with=mariadb(users=a|b, userKey=D, service=db, adminKey=LOST)\nD=\n"
+        "E=  # @sensitive @rotate-with=postgres\n",
+    )
+    for name in ("a", "in_file"):
+        manage.write(f"secrets/{name}", canary()).chmod(0o600)
+    (manage.folder / "secrets").chmod(0o700)
+
+    found = [item for item in findings(manage) if item["kind"] == "rotate-with"]
+
+    assert [(item["key"], item["where"], item["message"].removeprefix("@rotate-with=")) for item in found] == [
+        ("A", ".env.schema:8", "there is no @rotate-with=oracle"),
+        ("B", ".env.schema:10", "postgres has no option color"),
+        ("B", ".env.schema:10", "postgres says nothing behind admin="),
+        (
+            *("B", ".env.schema:10"),
+            "postgres wants users=ONE|OTHER and the key that holds the name, userKey=KEY",
+        ),
+        ("B", ".env.schema:10", "postgres does not say which service it runs in"),
+        ("B", ".env.schema:10", "postgres has userKey=NOBODY, and there is no such key"),
+        ("C", ".env.schema:12", "redis says service twice"),
+        ("C", ".env.schema:12", "redis has no option users"),
+        ("C", ".env.schema:12", "redis does not say whose password it is"),
+        ("D", ".env.schema:14", "mariadb has userKey=D, the key of the password itself"),
+        ("D", ".env.schema:14", "mariadb has adminKey=LOST, and there is no such key"),
+        ("E", ".env.schema:15", "there is no @rotate-with=postgres"),
+    ]
+    assert all(item["hint"] and not item["fixable"] for item in found)
+    refused = manage("rotate", "A", "--generate", "--compose", "--how", "none")
+    assert refused.code == 1
+    assert f"A: {found[0]['message']}" in refused.stderr
+
+
 def test_services_are_held_against_what_they_refer_to(manage: Manage, canary: Canary) -> None:
     manage.write(
         "compose.yaml",

@@ -51,7 +51,8 @@ def validate(
     """Check schema, values and Compose file against each other.
 
     Finds what is missing, empty, of the wrong type or a placeholder; modes, byte order marks, CR; what is in git or
-    unused; secrets that a service names and nobody defines; names the Swarm refuses. Ends with 1 when anything is left.
+    unused; secrets that a service names and nobody defines; names the Swarm refuses; @rotate-with that cannot be done.
+    Ends with 1 when anything is left.
 
     \b
     Examples:
@@ -61,8 +62,8 @@ def validate(
 
     \b
     With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
-      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, drift, stale,
-      lock
+      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
+      drift, stale, lock
     """
     schema = options.read_schema(schema_path)
     store = Vault(secrets_dir)

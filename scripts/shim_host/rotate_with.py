@@ -7,13 +7,15 @@
 @rotate-with=command(./change-it)
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
-from shim.schema import KeySpec
+from shim.schema import KeySpec, Schema
 from shim.secret import Secret
 from shim_host.errors import Refused
-from shim_host.rotate import InsideChange
+
+if TYPE_CHECKING:
+    from shim_host.rotate import InsideChange
 
 ValueOf = Callable[[str], Secret | None]
 _OPTIONS = {
@@ -46,6 +48,13 @@ class Values(NamedTuple):
     new_of: ValueOf  # another key's new value
 
 
+class Mistake(NamedTuple):
+    """What a decorator says wrong, and what to write instead."""
+
+    message: str
+    hint: str
+
+
 def how(spec: KeySpec) -> How | None:
     """Return how the value of *spec* changes inside its system; None when it lives in none.
 
@@ -54,34 +63,90 @@ def how(spec: KeySpec) -> How | None:
     """
     if spec.rotate_with is None:
         return None
-    name, parenthesis, inner = spec.rotate_with.partition("(")
-    wrong = []
-    place = f"{spec.key}: @rotate-with={name}"
-    if name not in _OPTIONS or not inner.endswith(")"):
-        raise Refused(
-            f"{spec.key}: there is no @rotate-with={spec.rotate_with if not parenthesis else name}",
-            f"the systems are {', '.join(f'{system}(...)' for system in _OPTIONS)}",
-        )
-    inner = inner[:-1].strip()
-    if name == "command":
-        if not inner:
-            raise Refused(f"{place} names no program", "write @rotate-with=command(./change-it)")
-        return How(name, {}, tuple(inner.split()))
-    options = {}
-    for part in filter(None, (part.strip() for part in inner.split(","))):
-        option, equals, value = part.partition("=")
-        if not equals or option not in _OPTIONS[name]:
-            wrong.append(f"{place} has no option {option}")
-        options[option] = value.strip("'\"")
-    if ("user" in options) == ("users" in options):
-        wrong.append(f"{place} wants one of user=NAME and users=ONE|OTHER")
-    if "users" in options and (options["users"].count("|") != 1 or "userKey" not in options):
-        wrong.append(f"{place} wants users=ONE|OTHER and the key that holds the name, userKey=KEY")
-    if "service" not in options:
-        wrong.append(f"{place} does not say which service it runs in")
+    found = _taken_apart(spec.rotate_with)
+    wrong = list(_mistakes(found))
     if wrong:
-        raise Refused(wrong[0], *wrong[1:], f"its options: {', '.join(_OPTIONS[name])}")
-    return How(name, options)
+        lines = [f"{spec.key}: {mistake.message}" for mistake in wrong]
+        raise Refused(lines[0], *lines[1:], *dict.fromkeys(mistake.hint for mistake in wrong))
+    return How(found.system, dict(found.options), tuple(found.inner.split()) if found.system == "command" else ())
+
+
+def mistakes(schema: Schema, known_keys: Collection[str]) -> Iterator[tuple[KeySpec, Mistake]]:
+    """Yield whatever the schema says wrong of systems, key by key.
+
+    Args:
+        schema: what to look at.
+        known_keys: keys besides the schema's that a decorator may refer to.
+    """
+    for spec in schema.keys.values():
+        if spec.rotate_with is not None:
+            found = _taken_apart(spec.rotate_with)
+            for mistake in (*_mistakes(found), *_lost_keys(spec.key, found, {*schema.keys, *known_keys})):
+                yield spec, mistake
+
+
+class _Written(NamedTuple):
+    """A decorator as it stands there."""
+
+    text: str
+    system: str  # "" when it has no parentheses around the rest
+    inner: str
+    options: tuple[tuple[str, str], ...]
+
+
+def _taken_apart(text: str) -> _Written:
+    name, parenthesis, inner = text.partition("(")
+    if not parenthesis or not inner.endswith(")"):
+        return _Written(text, "", "", ())
+    inner = inner[:-1].strip()
+    parts = [] if name == "command" else [part.strip() for part in inner.split(",") if part.strip()]
+    pairs = [part.partition("=") for part in parts]
+    return _Written(text, name, inner, tuple((option.strip(), value.strip(" '\"")) for option, _, value in pairs))
+
+
+def _mistakes(found: _Written) -> Iterator[Mistake]:
+    place = f"@rotate-with={found.system}"
+    if found.system not in _OPTIONS:
+        systems = f"the systems are {', '.join(f'{system}(...)' for system in _OPTIONS)}"
+        yield Mistake(f"there is no @rotate-with={found.system or found.text}", systems)
+        return
+    if found.system == "command":
+        if not found.inner:
+            yield Mistake(f"{place} names no program", "write @rotate-with=command(./change-it)")
+        return
+    names = [option for option, _ in found.options]
+    options = dict(found.options)
+    allowed = f"its options: {', '.join(_OPTIONS[found.system])}"
+    for option in dict.fromkeys(names):
+        if option not in _OPTIONS[found.system]:
+            yield Mistake(f"{place} has no option {option}", allowed)
+        elif names.count(option) > 1:
+            yield Mistake(f"{place} says {option} twice", allowed)
+        elif not options[option]:
+            yield Mistake(f"{place} says nothing behind {option}=", allowed)
+    if "users" not in _OPTIONS[found.system]:
+        if "user" not in options:
+            yield Mistake(f"{place} does not say whose password it is", f"write user=NAME; {allowed}")
+    elif ("user" in options) == ("users" in options):
+        yield Mistake(f"{place} wants one of user=NAME and users=ONE|OTHER", allowed)
+    if "users" in options and "users" in _OPTIONS[found.system]:
+        roles = options["users"].split("|")
+        if len(set(filter(None, roles))) != 2 or len(roles) != 2 or "userKey" not in options:
+            yield Mistake(f"{place} wants users=ONE|OTHER and the key that holds the name, userKey=KEY", allowed)
+    if "service" not in options:
+        yield Mistake(f"{place} does not say which service it runs in", allowed)
+
+
+def _lost_keys(key: str, found: _Written, known: Collection[str]) -> Iterator[Mistake]:
+    """Yield the keys it refers to that nobody knows."""
+    for option, other in found.options:
+        if option not in ("userKey", "adminKey") or option not in _OPTIONS.get(found.system, ()) or not other:
+            continue
+        place = f"@rotate-with={found.system} has {option}={other}"
+        if other not in known:
+            yield Mistake(f"{place}, and there is no such key", f"add {other}= to the schema, or mend the name")
+        elif option == "userKey" and other == key:
+            yield Mistake(f"{place}, the key of the password itself", "a key of its own holds the role in use")
 
 
 def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
@@ -102,7 +167,7 @@ def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
     return {key: Secret(next(role for role in found.roles if role != name).encode())}
 
 
-def inside_change(spec: KeySpec, values: Values, environ: Mapping[str, str]) -> InsideChange | None:
+def inside_change(spec: KeySpec, values: Values, environ: Mapping[str, str]) -> "InsideChange | None":
     """Return how the value of *spec* is changed inside its system; None when it lives in none."""
     from shim_host import rotate_systems
 

@@ -81,6 +81,7 @@ def findings(subject: Subject) -> list[Finding]:
         found += _of_services(subject, subject.project)
     if subject.schema is not None:
         found += _unused(subject, by_key, subject.schema)
+        found += _of_systems(subject, by_key, subject.schema)
     return found
 
 
@@ -280,3 +281,14 @@ def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> It
             message = "neither the schema nor a service asks for it"
             hint = f"remove it, or add {key}= to {schema.source}"
             yield Finding("unused", key, subject.store.shown(entry.name), message, hint)
+
+
+def _of_systems(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Finding]:
+    """What `rotate` would refuse because of the schema, before anybody waits for a rotation."""
+    if all(spec.rotate_with is None for spec in schema.keys.values()):
+        return
+    from shim_host import rotate_with
+
+    for spec, mistake in rotate_with.mistakes(schema, {*by_key, *subject.env, *subject.in_swarm}):
+        where = f"{schema.source}:{spec.line}"
+        yield Finding("rotate-with", spec.key, where, mistake.message, mistake.hint)
