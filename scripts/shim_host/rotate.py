@@ -5,16 +5,18 @@ done twice, so that a run that was killed anywhere is finished, or taken back, b
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from shim.secret import Secret, clean
 from shim_host import deployment, owner, report, rotation, swarm
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.rotation import BACK, FORWARD, Change, Plan, Service
-from shim_host.swarm import RunningContainer, SwarmSecret
+from shim_host.swarm import RunningContainer, SwarmSecret, Unclear
 from shim_host.swarm_lock import Lock
 from shim_host.swarm_services import Arrival, NotMoved, ServiceMover
 
@@ -83,8 +85,9 @@ class Rotation:
         for change in self.plan.changes:
             kept = labels(change, values[change.key], present[change.key], self.plan.stack, self.settings.salt)
             value = values[change.key]
-            self.engine.create(change.name, value if len(value) else deployment.EMPTY_IN_SWARM, kept)
-        self.plan = rotation.with_ids(self.plan, self.engine.secrets())
+            present_or_empty = value if len(value) else deployment.EMPTY_IN_SWARM
+            self.engine.patiently(partial(self.engine.create, change.name, present_or_empty, kept))
+        self.plan = rotation.with_ids(self.plan, self.engine.patiently(self.engine.secrets))
 
     def forward(self, settle: Callable[[], None]) -> None:
         """Move every service, verify, and remove what is left over; *settle* writes what lives outside the Swarm.
@@ -101,17 +104,17 @@ class Rotation:
             self.back()
             raise type(ended)(ended.message, *ended.hints, hint) from None
         try:
-            self._move_all(FORWARD)
+            with _resumable():
+                self._move_all(FORWARD)
         except Refused as refused:
             self.back()
             raise NotMoved(refused.message, *refused.hints, hint) from None
-        except Failed as failed:
-            raise Failed(failed.message, f"once the engine answers again, {RESUME} goes on") from None
-        for change in self.inside:
-            change.finish()
-        settle()
-        self._remove_left()
-        self.engine.unlock(self.lock)
+        with _resumable():
+            for change in self.inside:
+                change.finish()
+            settle()
+            self._remove_left()
+            self.engine.unlock(self.lock)
 
     def back(self) -> None:
         """Take everything back: what was changed inside systems, the services, and the new versions.
@@ -122,29 +125,28 @@ class Rotation:
         Raises:
             Failed: the engine does not answer, or a service does not come up with its old version either.
         """
-        lock = self.engine.relabel(self.lock, self.lock.owner, goes_back=True)
-        if lock is None:
-            raise Refused("another run has taken this rotation over", "`manage-secrets history` says who")
-        self.lock = lock
-        for change in reversed(self.inside):
-            if not change.keeps_both:
-                change.undo()
-        try:
-            self._move_all(BACK)
-        except NotMoved as not_moved:
-            hint = f"mend the service, then {RESUME}"
-            raise Failed(f"going back failed too: {not_moved.message}", hint) from None
-        for change in reversed(self.inside):
-            if change.keeps_both:
-                change.undo()
-        if self.plan.kind == "rotate":
-            made = {change.new_id for change in self.plan.changes if change.new_id}
-            for service in self.services:
-                self.engine.forget_previous(service.id, made)
-            for secret in self.engine.secrets():
-                if secret.id in made:
-                    self.engine.remove(secret)
-        self.engine.unlock(self.lock)
+        with _resumable():
+            lock = self.engine.relabel(self.lock, self.lock.owner, goes_back=True)
+            if lock is None:
+                raise Refused("another run has taken this rotation over", "`manage-secrets history` says who")
+            self.lock = lock
+            for change in reversed(self.inside):
+                if not change.keeps_both:
+                    change.undo()
+            try:
+                self._move_all(BACK)
+            except NotMoved as not_moved:
+                hint = f"mend the service, then {RESUME}"
+                raise Failed(f"going back failed too: {not_moved.message}", hint) from None
+            for change in reversed(self.inside):
+                if change.keeps_both:
+                    change.undo()
+            if self.plan.kind == "rotate":
+                made = {change.new_id for change in self.plan.changes if change.new_id}
+                for service in self.services:
+                    self.engine.forget_previous(service.id, made)
+                self._remove(secret for secret in self.engine.patiently(self.engine.secrets) if secret.id in made)
+            self.engine.unlock(self.lock)
 
     def _move_all(self, towards: str) -> None:
         """Move the services, so many at a time; after one that does not come up no other is begun."""
@@ -218,7 +220,7 @@ class Rotation:
     def _new_versions(self) -> list[SwarmSecret]:
         if not hasattr(self, "_made"):
             ids = {change.new_id for change in self.plan.changes}
-            self._made = [secret for secret in self.engine.secrets() if secret.id in ids]
+            self._made = [secret for secret in self.engine.patiently(self.engine.secrets) if secret.id in ids]
         return self._made
 
     def _mounts_now(self, service: Service) -> list[rotation.Mount]:
@@ -235,14 +237,30 @@ class Rotation:
             left = {old for change in self.plan.changes for old in change.old_ids}
             for service in self.services:
                 self.engine.forget_previous(service.id, left)
-            named = self.engine.named_ids()
-            idle = [s for s in self.engine.secrets() if s.id in left and s.id not in named]
-        else:
-            named = self.engine.named_ids()
-            keys = [change.key for change in self.plan.changes]
-            idle = rotation.superfluous(self.engine.secrets(), keys, self.plan.stack, named, self.settings.keep)
-        for secret in idle:
-            self.engine.remove(secret)
+            named = self.engine.patiently(self.engine.named_ids)
+            there = self.engine.patiently(self.engine.secrets)
+            self._remove(secret for secret in there if secret.id in left and secret.id not in named)
+            return
+        named = self.engine.patiently(self.engine.named_ids)
+        there = self.engine.patiently(self.engine.secrets)
+        keys = [change.key for change in self.plan.changes]
+        self._remove(rotation.superfluous(there, keys, self.plan.stack, named, self.settings.keep))
+
+    def _remove(self, secrets: Iterable[SwarmSecret]) -> None:
+        for secret in secrets:
+            self.engine.patiently(partial(self.engine.remove, secret))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say what goes on from where an engine that fails left it."""
+    try:
+        yield
+    except Failed as failed:
+        if any(RESUME in hint for hint in failed.hints):
+            raise
+        hints = () if isinstance(failed, Unclear) else failed.hints
+        raise Failed(failed.message, *hints, f"once the engine answers again, {RESUME} goes on") from None
 
 
 def begin(

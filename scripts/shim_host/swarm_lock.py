@@ -4,8 +4,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from shim_host.errors import Failed
 from shim_host.swarm import LABEL, Unclear
@@ -17,6 +16,7 @@ OWNER, GOES_BACK = LABEL + "owner", LABEL + "goes-back"
 LEADER_SECONDS = 45
 AGAIN_SECONDS = 0.3
 _MAX_NAME = 64
+T = TypeVar("T")
 
 
 class Lock(NamedTuple):
@@ -65,10 +65,22 @@ class LockKeeper(ValueReader):
             response = self._api.post(url, json=spec, params={"version": lock.revision}, timeout=self._api.timeout)
             response.raise_for_status()
 
-        with suppress(Unclear):  # it may have been done: what is there now says so
-            self._call("take over the rotation", call)
-        found = (_lock(config) for config in self._configs("id", lock.id))
-        return next((held for held in found if held.owner == owner and held.goes_back == goes_back), None)
+        deadline = time.monotonic() + LEADER_SECONDS
+        while True:
+            failure = None
+            try:
+                self._call("take over the rotation", call)
+            except Unclear as unclear:  # it may have been done: what is there now says so
+                failure = unclear
+            found = self._settled(lambda: self._configs("id", lock.id), deadline)
+            held = next(map(_lock, found), None)
+            if held is None or (held.owner == owner and held.goes_back == goes_back):
+                return held
+            if failure is None or held.revision != lock.revision:
+                return None
+            if time.monotonic() > deadline:
+                raise failure
+            time.sleep(AGAIN_SECONDS)
 
     def unlock(self, lock: Lock) -> None:
         """Give the lock back; one that is gone already is fine."""
@@ -84,7 +96,15 @@ class LockKeeper(ValueReader):
     def _configs(self, by: str, what: str) -> list[Any]:
         return list(self._call("look for a rotation", lambda: self._client.configs(filters={by: what})))
 
-    def _settled(self, read: Callable[[], Any], deadline: float) -> Any:
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Return what *work* gives, tried for as long as a Swarm needs for a new leader; it must bear being repeated.
+
+        Raises:
+            Failed: the engine has not answered for so long, or refuses it.
+        """
+        return self._settled(work, time.monotonic() + LEADER_SECONDS)
+
+    def _settled(self, read: Callable[[], T], deadline: float) -> T:
         while True:
             try:
                 return read()

@@ -18,6 +18,8 @@ from shim_host.swarm_lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
 
 # A label for services that make what others need, such as a login: these move before all others.
 ORDER = LABEL + "rotate"
+# How long an update may stand still before the node it waits for is taken for the reason.
+_STALL_SECONDS = 10
 _POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
 _ENDED = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
 _UNDER_WAY = frozenset(["updating", "rollback_started"])
@@ -161,7 +163,7 @@ class ServiceMover(LockKeeper):
     def _update(self, service_id: str, change: Callable[[Any], bool]) -> bool:
         """Apply *change* to the specification until the engine has taken it; return whether anything had to change."""
         deadline = time.monotonic() + LEADER_SECONDS
-        found = self._specs.get(service_id) or self._read(service_id)
+        found = self._specs.get(service_id) or self._settled(lambda: self._read(service_id), deadline)
         has_changed = False
         while True:
             spec = copy.deepcopy(found["Spec"])
@@ -193,14 +195,14 @@ class ServiceMover(LockKeeper):
     ) -> Arrival:
         """Wait until each task of *service* runs, healthy, with the *wanted* secrets, and none with *unwanted* is left.
 
-        An update that makes no progress for half of the time is started anew once: the Swarm waits for ever for a node
-        that is down.
+        Each task that arrives starts the time anew. An update that stands still is started anew, too: soon when a node
+        that has tasks of it is down, since the Swarm waits for such a node for ever; else after half of the time.
 
         Args:
             service: which one.
             wanted: ids that each task must have mounted.
             unwanted: ids that none may have.
-            seconds: how long it may take.
+            seconds: how long it may stand still.
             may_roll_back: the Swarm's own rollback is not a failure; that is where this goes.
 
         Raises:
@@ -208,35 +210,42 @@ class ServiceMover(LockKeeper):
             Failed: the engine has not answered for so long.
         """
         begin = time.monotonic()
+        most = 0
         was_bumped = may_roll_back
+        bumped_for: set[str] = set()
         said = ""
         while True:
+            waited = time.monotonic() - begin
             try:
                 tasks = self._call("list tasks", lambda: self._client.tasks(filters={"service": service.id}))
                 arrived = self._arrived(service, tasks, wanted, unwanted)
                 if arrived == _NOBODY:
                     return arrived
-                state = self._read(service.id).get("UpdateStatus") or {}
+                state = (update := self._read(service.id).get("UpdateStatus") or {}).get("State")
                 # For some seconds more (`monitor`) the Swarm watches the new tasks, and may yet go back.
-                if arrived is not None and state.get("State") not in _UNDER_WAY | _GONE_WRONG:
+                if arrived is not None and state not in _UNDER_WAY | _GONE_WRONG:
                     return arrived
-                if arrived is not None and may_roll_back and state.get("State") not in _UNDER_WAY:
+                if arrived is not None and may_roll_back and state not in _UNDER_WAY:
                     return arrived
+                if (count := _count_running(tasks, wanted)) > most:
+                    most, begin = count, time.monotonic()
+                    continue
+                said = _trouble(tasks, wanted) or update.get("Message") or said
+                if not may_roll_back and state in _GONE_WRONG:
+                    raise NotMoved(f"{service.name} does not come up with the new version: {said}")
+                lost = self._lost_nodes(tasks) if state in _UNDER_WAY and waited > _STALL_SECONDS else set()
+                if not lost <= bumped_for or (waited > seconds / 2 and not was_bumped):
+                    was_bumped = was_bumped or waited > seconds / 2
+                    bumped_for |= lost
+                    self.bump(service.id)
             except Unclear:
-                if time.monotonic() - begin > seconds:
+                if waited > seconds:
                     raise  # nobody knows how the service is, so that nothing may be taken back
                 self._pause()
                 continue
-            said = _trouble(tasks, wanted) or state.get("Message") or said
-            if not may_roll_back and state.get("State") in _GONE_WRONG:
-                raise NotMoved(f"{service.name} does not come up with the new version: {said}")
-            waited = time.monotonic() - begin
             if waited > seconds:
                 words = f"{service.name} did not come up within {seconds:.0f} s"
                 raise NotMoved(f"{words}: {said}" if said else words)
-            if waited > seconds / 2 and not was_bumped:
-                was_bumped = True
-                self.bump(service.id)
             self._pause()
 
     def _pause(self) -> None:
@@ -270,11 +279,16 @@ class ServiceMover(LockKeeper):
 
     def _is_lost(self, task: Any) -> bool:
         """Return whether the task's node is down, so that nobody can say when it ends."""
-        node = task.get("NodeID")
-        if not node or node == self._own_node():
-            return False
-        nodes = self._call("list nodes", lambda: self._client.nodes(filters={"id": node}))
-        return not nodes or nodes[0]["Status"]["State"] != "ready"
+        return bool(self._lost_nodes([task]))
+
+    def _lost_nodes(self, tasks: Iterable[Any]) -> set[str]:
+        """Return the nodes that are down of those that *tasks* which have not ended are on."""
+        names = {task.get("NodeID") or "" for task in tasks if task["Status"]["State"] not in _ENDED}
+        names -= {"", self._own_node()}
+        if not names:
+            return set()
+        nodes = self._call("list nodes", lambda: self._client.nodes(filters={"id": sorted(names)}))
+        return names - {node["ID"] for node in nodes if node["Status"]["State"] == "ready"}
 
     def _own_node(self) -> str:
         if not hasattr(self, "_node_id"):
@@ -300,6 +314,14 @@ def each(work: Callable[[Any], Any], items: Iterable[Any], parallel: int = PARAL
 def _has_health_check(config: Mapping[str, Any]) -> bool | None:
     test = (config.get("Healthcheck") or config.get("HealthCheck") or {}).get("Test") or []
     return None if not test else test[0] != "NONE"
+
+
+def _count_running(tasks: Iterable[Any], wanted: frozenset[str]) -> int:
+    """Return how many tasks run with the *wanted* secrets."""
+    return sum(
+        task["Status"]["State"] == "running" and wanted <= {mount.secret_id for mount in mounts_of(task.get("Spec"))}
+        for task in tasks
+    )
 
 
 def _trouble(tasks: Iterable[Any], wanted: frozenset[str]) -> str:
