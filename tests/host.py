@@ -142,8 +142,8 @@ def compose_program(suite: str = "trixie") -> Path:
     return program
 
 
-class PrivateSwarm:
-    """A Docker engine of the tests' own that manages a Swarm of one node, in a network namespace of its own."""
+class PrivateEngine:
+    """A Docker engine of the tests' own, in namespaces of its own."""
 
     START_SECONDS = 60
 
@@ -151,21 +151,20 @@ class PrivateSwarm:
         self.host = f"unix://{folder}/docker.sock"
         self.folder = folder
         (folder / "daemon.json").write_text("{}")
-        options = {"host": self.host, "data-root": folder / "data", "exec-root": folder / "exec"}
-        options |= {"pidfile": folder / "docker.pid", "config-file": folder / "daemon.json"}
-        command = ["dockerd", *(f"--{name}={value}" for name, value in options.items())]
-        script = 'ip link set lo up && exec "$@"'
+
+    def begin(self, *enter: str, stdin: int = subprocess.DEVNULL) -> None:
+        """Start the daemon; *enter* is the argv of what leads into its namespaces."""
+        options = {"host": self.host, "data-root": self.folder / "data", "exec-root": self.folder / "exec"}
+        options |= {"pidfile": self.folder / "docker.pid", "config-file": self.folder / "daemon.json"}
         self.process = subprocess.Popen(
-            ["unshare", "--net", "--", "sh", "-c", script, "sh", *command],
-            stdin=subprocess.DEVNULL,
+            [*enter, "dockerd", *(f"--{name}={value}" for name, value in options.items())],
+            stdin=stdin,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
-        self._wait_for_start()
-        self.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
 
-    def _wait_for_start(self) -> None:
+    def wait_for_start(self) -> None:
         """Read the daemon's log until it listens, and go on reading so that it never waits for a reader."""
         assert self.process.stderr is not None
         log: list[str] = []
@@ -190,7 +189,12 @@ class PrivateSwarm:
         return [json.loads(line) for line in said.splitlines()]
 
     def docker(
-        self, *arguments: str | Path, stdin: bytes = b"", check: bool = True, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str | Path,
+        stdin: bytes = b"",
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
     ) -> str:
         """Return what `docker ARGUMENTS` printed."""
         done = subprocess.run(
@@ -199,6 +203,7 @@ class PrivateSwarm:
             input=stdin,
             capture_output=True,
             check=False,
+            timeout=timeout,
         )
         assert not check or done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
@@ -261,6 +266,16 @@ class PrivateSwarm:
                 tar = subprocess.run(["tar", "-C", folder, "-c", "busybox"], capture_output=True, check=True).stdout
             self.docker("import", "-", "only-busybox", stdin=tar)
         return "only-busybox"
+
+
+class PrivateSwarm(PrivateEngine):
+    """One that manages a Swarm of one node, in a network namespace of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.begin("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+        self.wait_for_start()
+        self.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
 
     def stop(self) -> None:
         """End the engine and what it made."""

@@ -1,7 +1,9 @@
-/* ask NAME PORT SECONDS WORKERS PAUSE_MS: requests from inside a network, each with a look-up and a connection of its own.
+/* ask NAME PORT SECONDS WORKERS PAUSE_MS [all]: requests from inside a network, each with a look-up and a connection.
  *
- * One address of the answer is taken, at random, and no other is tried: what fails has failed. Ends after SECONDS, or
- * on SIGTERM, with one line of JSON: requests that were answered, those that were not, and why the first was not. */
+ * One address of the answer is taken, at random, and no other is tried: what fails has failed. With `all` the others
+ * are tried in turn, as a patient client does when a machine is gone. Ends after SECONDS, or on SIGTERM, with one line
+ * of JSON: requests that were answered, how many of them not by the first address, those that were not, and why the
+ * first was not. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -15,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct counts { volatile long ok, failed; char why[128]; };
+struct counts { volatile long ok, second, failed; char why[128]; };
 
 static volatile sig_atomic_t is_stopping;
 
@@ -36,7 +38,7 @@ static int look_up(const char *name, struct in_addr *found, int most) {
     length++;
     packet[length + 1] = 1, packet[length + 3] = 1, length += 4;
     int question = length, server = socket(AF_INET, SOCK_DGRAM, 0);
-    struct timeval patience = {.tv_sec = 2};
+    struct timeval patience = {.tv_sec = 5};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(53)};
     inet_aton("127.0.0.11", &address.sin_addr);
     setsockopt(server, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -56,12 +58,9 @@ static int look_up(const char *name, struct in_addr *found, int most) {
     return answers;
 }
 
-static const char *request(const char *name, int port) {
-    struct in_addr found[64];
-    int count = look_up(name, found, 64);
-    if (count <= 0) return "no address";
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = found[rand() % count]};
-    struct timeval patience = {.tv_sec = 5};
+static const char *request(struct in_addr address_of, int port, int patience_seconds) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = address_of};
+    struct timeval patience = {.tv_sec = patience_seconds};
     int client = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
@@ -79,8 +78,22 @@ static const char *request(const char *name, int port) {
     return why;
 }
 
+/* Return why no address answered, or NULL; *tries says how many were asked. */
+static const char *ask(const char *name, int port, int is_patient, int *tries) {
+    struct in_addr found[64];
+    int count = look_up(name, found, 64);
+    if (count <= 0) return "no address";
+    const char *why = NULL;
+    for (int first = rand() % count, most = is_patient ? count : 1; *tries < most && !is_stopping;) {
+        /* Where others can be asked, one that does not answer is not waited for long. */
+        why = request(found[(first + (*tries)++) % count], port, is_patient ? 2 : 5);
+        if (!why) return NULL;
+    }
+    return why;
+}
+
 int main(int argc, char **argv) {
-    if (argc != 6) return 2;
+    if (argc != 6 && (argc != 7 || strcmp(argv[6], "all"))) return 2;
     int port = atoi(argv[2]), workers = atoi(argv[4]);
     time_t end = time(NULL) + atoi(argv[3]);
     struct timespec pause = {.tv_nsec = atol(argv[5]) * 1000000};
@@ -92,8 +105,9 @@ int main(int argc, char **argv) {
         if (!fork()) {
             srand(worker + 1);
             while (!is_stopping && time(NULL) < end) {
-                const char *why = request(argv[1], port);
-                if (!why) __sync_fetch_and_add(&counts->ok, 1);
+                int tries = 0;
+                const char *why = ask(argv[1], port, argc == 7, &tries);
+                if (!why) __sync_fetch_and_add(&counts->ok, 1), __sync_fetch_and_add(&counts->second, tries > 1);
                 else if (!is_stopping /* which interrupts a request */ && !__sync_fetch_and_add(&counts->failed, 1)) snprintf(counts->why, sizeof counts->why, "%s (%s)", why, strerror(errno));
                 nanosleep(&pause, NULL);
             }
@@ -101,6 +115,6 @@ int main(int argc, char **argv) {
         }
     while (wait(NULL) > 0 || errno == EINTR)
         if (is_stopping) kill(0, SIGTERM);
-    printf("{\"ok\": %ld, \"failed\": %ld, \"why\": \"%s\"}\n", counts->ok, counts->failed, counts->why);
+    printf("{\"ok\": %ld, \"second\": %ld, \"failed\": %ld, \"why\": \"%s\"}\n", counts->ok, counts->second, counts->failed, counts->why);
     return 0;
 }
