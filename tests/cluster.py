@@ -50,6 +50,8 @@ wait $!
 class Node(PrivateEngine):
     """One manager."""
 
+    START_SECONDS = 180
+
     def __init__(self, folder: Path, name: str, address: str, switch: int) -> None:
         folder.mkdir()
         super().__init__(folder)

@@ -1,4 +1,7 @@
-"""The reference stack of docker-compose.swarm.yml on three managers: its services are spread, and find each other."""
+"""The reference stack of docker-compose.swarm.yml on three managers: its services are spread, and find each other.
+
+A long form, with ROTATE_FULL=1.
+"""
 
 import json
 import os
@@ -12,12 +15,12 @@ from stack_swarm import SwarmStack
 
 __all__ = ["whole_cluster"]
 
+__test__ = bool(os.environ.get("ROTATE_FULL"))
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.frozen,
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not os.environ.get("ROTATE_FULL"), reason="a long form: ROTATE_FULL=1"),
 ]
 
 

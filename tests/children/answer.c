@@ -1,6 +1,6 @@
-/* answer PORT: an HTTP service that says which TOKEN it has (as a digest), one request a connection.
+/* answer PORT [SECONDS]: an HTTP service that says which TOKEN it has (as a digest), one request a connection.
  *
- * After SIGTERM it goes on for DRAIN_SECONDS, since names still lead to it for a moment, answers who waits, and ends. */
+ * After SIGTERM it goes on for SECONDS (3), since names still lead to it for a moment, answers who waits, and ends. */
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -11,8 +11,6 @@
 #include <netinet/in.h>
 #include <time.h>
 #include <unistd.h>
-
-#define DRAIN_SECONDS 3
 
 static volatile sig_atomic_t is_stopping;
 
@@ -33,7 +31,8 @@ static void answer(int client, const char *body) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) return 2;
+    if (argc != 2 && argc != 3) return 2;
+    int drain_seconds = argc == 3 ? atoi(argv[2]) : 3;
     uint64_t digest = 14695981039346656037u; /* FNV-1a */
     for (const char *c = getenv("TOKEN") ? getenv("TOKEN") : ""; *c; c++) digest = (digest ^ (unsigned char)*c) * 1099511628211u;
     char body[32];
@@ -51,7 +50,7 @@ int main(int argc, char **argv) {
     }
     time_t end = 0;
     for (;;) {
-        if (is_stopping && !end) end = time(NULL) + DRAIN_SECONDS;
+        if (is_stopping && !end) end = time(NULL) + drain_seconds;
         struct pollfd ready = {.fd = listener, .events = POLLIN};
         int count = poll(&ready, 1, end ? 100 : -1);
         if (count > 0) {
