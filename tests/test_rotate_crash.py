@@ -201,3 +201,24 @@ def test_killed_at_its_very_end_it_still_knows_what_was_before(
     told = json.loads(Path(f"{said}-finish").read_text())
     assert (told["old"], told["new"]) == (first, new)
     assert check(swarm, project) == "v2"
+
+
+def test_going_back_without_a_leader_it_asks_again(swarm: PrivateSwarm, project: Manage, canary: Canary) -> None:
+    """That the lock could not be written at once is no sign of another run that has taken it."""
+    project.write("secrets/a", canary())
+    assert project("create-swarm").code == 0
+    update = ("--update-failure-action", "rollback", "--update-monitor", "1s", "--rollback-monitor", "1s")
+    swarm.docker(
+        *("service", "create", "--quiet", "--name", "one", "--secret", "source=a.v1,target=a", *update, swarm.image()),
+        *("/busybox", "sh", "-c", "/busybox grep -q Qz /run/secrets/a && exec /busybox sleep 1000"),
+    )
+    meddler = Meddler(swarm, at(4, "500"))  # lock, secret, service; then the lock says that it goes back
+
+    value = canary()[2:].encode()
+    end = project("rotate", "A", "--value-file", "-", stdin=value, env={"DOCKER_HOST": meddler.host})
+    meddler.close()
+
+    assert end.code == 1
+    assert "every service is back" in end.stderr
+    assert swarm.docker("secret", "ls", "--format", "{{.Name}}") == "a.v1"
+    assert swarm.docker("config", "ls", "-q") == "", "the lock is still there"
