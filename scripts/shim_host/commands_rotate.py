@@ -33,6 +33,13 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> fl
     return float(match["number"]) * _SECONDS[match["unit"]]
 
 
+def _names(_context: click.Context, _argument: click.Parameter, keys: tuple[str, ...]) -> tuple[str, ...]:
+    if any("=" in key for key in keys):
+        # Not named: what stands behind the sign is a value.
+        raise click.UsageError("keys are given without a value; pipe that: --value-file -")
+    return keys
+
+
 def _how(function: Any) -> Any:
     """Add what `rotate` and `rollback` have in common."""
     for option in (
@@ -65,7 +72,7 @@ def _how(function: Any) -> Any:
 
 
 @click.command("rotate")
-@click.argument("keys", nargs=-1)
+@click.argument("keys", nargs=-1, callback=_names)
 @click.option("--value-file", metavar="FILE", help="The new value is what FILE holds; - is stdin.")
 @click.option("--generate", is_flag=True, help="Make the new value as the schema says, or at random.")
 @click.option("--due", is_flag=True, help="Every key that is older than its @rotate; made for cron.")
@@ -148,7 +155,7 @@ def rotate_command(
 
 
 @click.command("rollback")
-@click.argument("keys", nargs=-1, required=True)
+@click.argument("keys", nargs=-1, required=True, callback=_names)
 @_how
 def rollback_command(
     keys: tuple[str, ...],
@@ -188,7 +195,7 @@ def rollback_command(
 
 
 @click.command("history")
-@click.argument("keys", nargs=-1)
+@click.argument("keys", nargs=-1, callback=_names)
 @click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are.")
 @options.as_json
 def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from shim.schema import KeySpec, Schema, check_value
-from shim.secret import Secret, clean
+from shim.secret import MAX_ENV_BYTES, Secret, clean
 from shim_host import options, report, rotation
 from shim_host.errors import Refused
 from shim_host.generate import new_value
@@ -65,6 +65,9 @@ def _value(
     if is_made:
         return new_value(_spec(key, schema), others)
     if source is not None:
+        if source != "-" and not Path(source).exists():
+            # Not named: it may be the value itself.
+            raise click.UsageError("--value-file names a file that does not exist; - is stdin")
         return Secret(clean(options.read_file(Path(source))))
     if not sys.stdin.isatty():
         raise Refused(
@@ -83,5 +86,10 @@ def _spec(key: str, schema: Schema | None) -> KeySpec:
 def _refusal(key: str, value: Secret, schema: Schema | None) -> str:
     if not len(value):
         return f"the new value of {key} is empty"
+    if schema is not None and key in schema.keys and schema.keys[key].deliver == "env":
+        if b"\0" in value.reveal():
+            return f"the new value of {key} holds a NUL byte, which no environment can carry"
+        if len(key) + 1 + len(value) > MAX_ENV_BYTES:
+            return f"the new value of {key} is longer than the {MAX_ENV_BYTES} bytes that one variable may have"
     wrong = check_value(_spec(key, schema), value.reveal())
     return f"{key} {wrong}" if wrong else ""
