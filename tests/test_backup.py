@@ -462,6 +462,7 @@ def test_a_key_that_nobody_vouches_for_must_be_named_by_its_fingerprint(filled: 
 
         end = filled("export", "-o", "b.gpg", "--recipient", MAIL, env=elsewhere)
         assert end.code == 1
+        assert f"nothing shows that the key of {MAIL} is theirs" in end.stderr
         assert f"--recipient {fingerprint}" in end.stderr
 
         assert filled("export", "-o", "b.gpg", "--recipient", fingerprint, env=elsewhere).code == 0

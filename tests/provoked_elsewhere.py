@@ -1,0 +1,216 @@
+"""Messages that `@provokes` does not name: the tests that meet them, and what nothing provokes, with the reason."""
+
+# Message: the test that provokes it, and the words of it that the test wants to hear.
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    # The shim.
+    "cannot start a process: …": (
+        "test_init.py::test_a_fork_that_fails_is_the_worlds_fault",
+        "cannot start a process",
+    ),
+    "…: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one": (
+        "test_deliver.py::test_without_a_tmpfs_it_is_refused",
+        "needs a tmpfs",
+    ),
+    "out of memory": ("test_frozen_build.py::test_too_little_memory_is_said", "out of memory"),
+    "internal error: … at …": ("test_canary.py::test_a_bug_says_where_and_no_value", "internal error: "),
+    "the secrets changed, and the new set cannot be used: …": (
+        "test_init.py::test_an_invalid_new_set_changes_nothing",
+        "the secrets changed, and the new set cannot be used: ",
+    ),
+    "…'s … has no command to start": (
+        "test_profiles.py::test_an_entrypoint_without_its_command_is_refused",
+        "has no command to start",
+    ),
+    "… refuses to start with …_FILE, and @deliver=… would set it": (
+        "test_profiles.py::test_rabbitmq_is_never_given_what_it_refuses",
+        "refuses to start with ",
+    ),
+    "… and … are both set, and their values differ; keep one": (
+        "test_profiles.py::test_two_names_for_one_thing_that_differ_are_refused",
+        "are both set, and their values differ; keep one",
+    ),
+    "--user …: …'s entrypoint wants to be root, and becomes its own user itself": (
+        "test_profiles.py::test_a_user_in_front_of_an_entrypoint_that_wants_root",
+        "'s entrypoint wants to be root, and becomes its own user itself",
+    ),
+    "… holds other characters than ASCII, which … does not take from its environment": (
+        "test_profiles.py::test_rabbitmq_takes_ascii_alone",
+        "holds other characters than ASCII",
+    ),
+    "… is started without …, and only that reads …": (
+        "test_profiles.py::test_a_server_without_the_entrypoint_that_reads_its_secrets",
+        "is started without ",
+    ),
+    "… reads no environment: … does not reach it": (
+        "test_profiles.py::test_redis_reads_no_environment",
+        "reads no environment: ",
+    ),
+    # .env files.
+    "a CR stands inside the quotes, and stays in the value": (
+        "test_envfile.py::test_what_is_likely_to_surprise_is_said_without_the_value",
+        "a CR stands inside the quotes, and stays in the value",
+    ),
+    "${ begins a reference that has no valid name, operator or end": (
+        "test_envfile.py::test_a_file_with_a_mistake_is_refused_by_line_and_without_the_value",
+        "begins a reference",
+    ),
+    "a variable it requires (${NAME?message}) is not set": (
+        "test_envfile.py::test_a_file_with_a_mistake_is_refused_by_line_and_without_the_value",
+        "is not set",
+    ),
+    "the shell sets it too, and for ${...} in a Compose file the shell's value would count": (
+        "test_envfile.py::test_a_shell_that_sets_the_key_otherwise_is_mentioned",
+        "the shell sets it too",
+    ),
+    # Backups.
+    "gpg has no public key of …": (
+        "test_backup.py::test_keys_that_are_not_there_are_named",
+        "gpg has no public key of ",
+    ),
+    "it is encrypted to the key …, and gpg has no secret key for it": (
+        "test_backup.py::test_keys_that_are_not_there_are_named",
+        "it is encrypted to the key",
+    ),
+    "nothing shows that the key of … is theirs": (
+        "test_backup.py::test_a_key_that_nobody_vouches_for_must_be_named_by_its_fingerprint",
+        "nothing shows that the key of ",
+    ),
+    "the Swarm holds another value than the folder: …": (
+        "test_backup_swarm.py::test_a_value_that_differs_from_the_folders_is_said",
+        "the Swarm holds another value than the folder: ",
+    ),
+    "what was read back is not what the Swarm was given: …": (
+        "test_backup_swarm.py::test_an_image_that_lies_is_caught",
+        "is not what the Swarm was given: ",
+    ),
+    "without a value, because they are in the Swarm only: …": (
+        "test_backup_swarm.py::test_without_being_asked_the_backup_says_what_it_lacks",
+        "without a value, because they are in the Swarm only: ",
+    ),
+    "the values would travel unencrypted from …": (
+        "test_backup_swarm.py::test_values_do_not_travel_in_the_clear",
+        "unencrypted",
+    ),
+    # The Swarm, and what talks to an engine.
+    "cannot …: this engine is no Swarm manager, or its Swarm is locked": (
+        "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
+        "is no Swarm manager",
+    ),
+    "cannot …: the engine at … does not answer (…)": (
+        "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
+        "does not answer",
+    ),
+    "empty, which the Swarm does not take: …; a line end is kept instead": (
+        "test_swarm.py::test_an_empty_value_reaches_a_service_as_empty",
+        "empty, which the Swarm does not take: ",
+    ),
+    "these were made with another salt, so that they cannot be compared: …": (
+        "test_swarm.py::test_another_salt_is_not_taken_for_another_value",
+        "another salt",
+    ),
+    "the Swarm has secrets of these names that are not ours: …; nothing was made": (
+        "test_swarm.py::test_a_foreign_secret_of_that_name_is_left_alone",
+        "not ours",
+    ),
+    # Rotations.
+    "not in the Swarm: …": ("test_rotate.py::test_every_refusal_names_the_way_out", "not in the Swarm: "),
+    "no version before the one in use is kept of …": (
+        "test_rotate.py::test_history_and_rollback",
+        "no version before",
+    ),
+    "… does not come up with the new version: …": (
+        "test_rotate.py::test_a_value_that_does_not_work_is_taken_back",
+        "does not come up with the new version",
+    ),
+    "a rotation of … is under way, begun on … at …": (
+        "test_rotate_crash.py::test_two_operators_at_once",
+        "is under way",
+    ),
+    "the old value is back everywhere: …": (
+        "test_rotate_compose.py::test_a_value_that_no_service_comes_up_with_goes_back",
+        "the old value is back everywhere",
+    ),
+    "cannot …: the engine does not answer": (
+        "test_rotate_compose.py::test_an_engine_that_goes_away_leaves_what_can_be_resumed",
+        "the engine does not answer",
+    ),
+    "… has changed meanwhile": (
+        "test_rotate_compose.py::test_what_rotations_keep_is_no_secret_to_anybody_else",
+        "has changed meanwhile",
+    ),
+    "another run is writing to …": ("test_rotate_compose.py::test_two_at_once_are_refused", "another run is writing"),
+    "… in … refuses: …": ("test_rotate_with.py::test_mariadb_gets_the_hash_of_the_new_password", "refuses"),
+    "…: … … ended with …": (
+        "test_rotate_with.py::test_a_command_is_told_the_step_and_gets_the_values_on_stdin",
+        "ended with ",
+    ),
+    "several services are called …: …": (
+        "test_rotate_with.py::test_two_services_of_one_name_are_not_mistaken",
+        "several services are called ",
+    ),
+    "no container of the service … runs on this node": (
+        "test_rotate_with.py::test_a_role_of_postgres_gets_its_new_password_and_back",
+        "no container of the service ",
+    ),
+    # Migration.
+    "no service gets it": (
+        "test_migrate.py::test_no_value_is_shown_however_it_is_written",
+        "no service gets it",
+    ),
+    "it stays in plain: …": (
+        "test_migrate.py::test_no_value_is_shown_however_it_is_written",
+        "it stays in plain: ",
+    ),
+    "it mounts … and may read the values there": (
+        "test_migrate.py::test_what_refers_to_a_secret_holds_it_wherever_it_is_written",
+        "may read the values there",
+    ),
+    "already there, and different: …": (
+        "test_migrate.py::test_nothing_is_overwritten_unasked_and_a_second_run_changes_nothing",
+        "already there, and different",
+    ),
+    "these hold another value than the project has now: …": (
+        "test_migrate.py::test_nothing_is_overwritten_unasked_and_a_second_run_changes_nothing",
+        "these hold another value",
+    ),
+}
+
+# Message: why no test makes a program say it.
+_KERNEL = "only a kernel that refuses says it, and none refuses on demand: "
+_RACE = "somebody else must act between two steps of one run, and nothing stops it just there: "
+_WAIT = "it comes after a limit that no setting shortens: "
+_SIZE = "it needs more memory than a test may take: "
+_OPEN = "it can be provoked on an engine, and no test does yet: "
+NOT_PROVOKED: dict[str, str] = {
+    "…: cannot be started: …": _KERNEL + "execve that lacks memory or processes, which root is never short of",
+    "… cannot be read: …": _KERNEL + "an /etc/passwd that fails on reading",
+    "--on-change: cannot watch the secrets: …": _KERNEL + "no inotify instance is left for this user",
+    "cannot watch the new files: …": _KERNEL + "no inotify watch is left in the middle of a run",
+    "--subreaper: …; orphans are left to somebody else": _KERNEL + "a filter of system calls, or Linux before 3.4",
+    "the service failed … times since its secrets changed; giving up": _WAIT + "each new start waits longer",
+    "nothing provides … any more": _RACE + "a key that nothing requires goes while another value changes",
+    "the Docker client does not answer": _WAIT + "the client has 60 s to answer",
+    "…: … … takes longer than … s": _WAIT + "the command of a @rotate-with has its own limit",
+    "cannot restrict … to … with icacls": "only Windows has icacls; test_vault.py runs the code with a stand-in for it",
+    "… is larger than any backup": _SIZE + "a backup of over a GiB is read whole",
+    "it holds more than … bytes, and no backup does": _SIZE + "half a GiB that is encrypted well",
+    "… changed in the meantime": _RACE + "a file of ./secrets is written while an import asks",
+    "gpg did not encrypt…": "gpg must fail after it listed the key as good: a broken installation",
+    "gpg wanted a passphrase and got none": "gpg's agent must have a pinentry that can be refused, and tests have none",
+    "the helper task stays on the network …": "the engine must claim to have cut a network off, and not have done it",
+    "cannot read …: cat ended with … in the helper task": "a mounted secret must be there and not readable for root",
+    "not known is what … starts (…)": "it repeats what is refused before, for an image asked for a second time",
+    "the new files would change what a service sees: …": "it is a net below migrate: whoever meets it has found a bug",
+    "…: docker compose gives … another value than was read here": "a net, too: Compose and the reader differ",
+    "another rotation has just ended": _RACE + "it ends between the look at it and the lock",
+    "another run has just taken this rotation over": _RACE + "both look at a rotation whose run has died",
+    "another run has taken this rotation over": _RACE + "a run that was thought dead goes on",
+    "another release of manage-secrets began a rotation here": _OPEN + "the labels of a release that is not there yet",
+    "… did not come up within … s": _OPEN + "a service whose health check never ends",
+    "… runs with another value of … than the new version has": _OPEN + "a container whose shim reads another file",
+    "going back failed too: …": _OPEN + "the engine must fail in both directions of one move",
+    "interrupted while services were moving": _OPEN
+    + "test_rotate_crash.py kills the run there, and does not interrupt it",
+    "… has another value of … than the file, or another SHIM_SALT": _OPEN + "as above, with Compose",
+    "… has the old value, and yet …": _OPEN + "the engine must fail when the old value is back already",
+}

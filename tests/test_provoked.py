@@ -1,0 +1,68 @@
+"""Every message of the troubleshooting page is provoked by a test, or stands in a list with the reason why not."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+import test_messages  # noqa: F401  (its tests say what they provoke)
+import test_messages_facts  # noqa: F401
+import test_messages_host  # noqa: F401
+from messages import DYNAMIC
+from provoked import BY_DECORATOR
+from provoked_elsewhere import ELSEWHERE, NOT_PROVOKED
+from test_docs import shown_messages
+
+HERE = Path(__file__).parent
+
+
+def test_every_message_is_provoked_or_said_why_not() -> None:
+    accounted = {*BY_DECORATOR, *ELSEWHERE, *NOT_PROVOKED}
+
+    lacking = [line for line in shown_messages() if line not in accounted]
+
+    assert not lacking, (
+        "provoke these (@provokes in test_messages.py or test_messages_host.py), name in provoked_elsewhere.py the "
+        "test that does, or say there why nothing can:\n" + "\n".join(lacking)
+    )
+
+
+def test_no_account_is_of_the_past() -> None:
+    shown = set(shown_messages())
+
+    assert not [line for line in (*BY_DECORATOR, *ELSEWHERE, *NOT_PROVOKED) if line not in shown]
+
+
+def test_nothing_is_provoked_and_not_provoked() -> None:
+    assert not NOT_PROVOKED.keys() & {*BY_DECORATOR, *ELSEWHERE}
+    assert all(len(reason) > 30 for reason in NOT_PROVOKED.values())
+
+
+@cache
+def literals(file: str, name: str) -> list[str]:
+    """Return every literal of the test *name* in *file*, and of what stands in its module and it uses by name."""
+    body = {key: node for node in ast.parse((HERE / file).read_text(encoding="utf-8")).body for key in _names(node)}
+    assert isinstance(body.get(name), ast.FunctionDef), f"there is no test {file}::{name}"
+    wanted, found = [name], set()
+    while wanted:
+        key = wanted.pop()
+        found.add(key)
+        used = {node.id for node in ast.walk(body[key]) if isinstance(node, ast.Name)}
+        wanted += sorted(used & body.keys() - found)
+    nodes = [node for key in found for node in ast.walk(body[key])]
+    return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+
+
+def _names(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+@pytest.mark.parametrize("message", ELSEWHERE)
+def test_who_is_said_to_provoke_a_message_asks_for_its_words(message: str) -> None:
+    test, words = ELSEWHERE[message]
+
+    assert any(words in part for part in message.split(DYNAMIC)), f"{words!r} is no part of the message"
+    assert any(words in literal for literal in literals(*test.split("::"))), f"{test} does not ask for {words!r}"
