@@ -486,7 +486,9 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "DOCKER_HOST is no ssh:// URL",
     "a ssh:// URL has neither a password nor a query",
     "DOCKER_HOST names no host that ssh would take",
-    "…: there is no @rotate-with=…",
+    "keys are given without a value; pipe that: --value-file -",
+    "--value-file names a file that does not exist; - is stdin",
+    "there is no @rotate-with=…",
     "… names no program",
     "… is none of the roles that … takes in turn",
     "there is no docker program",
@@ -522,6 +524,8 @@ NAME=
         "rotate",
         "rotate A --compose --how dance --generate",
         "rotate A --compose gone.yaml --generate",
+        "rotate A=x",
+        "rotate A --how none --value-file gone",
         "rotate NONE --how none --generate",
         "rollback A --how none",
         "rotate A B --how none --value-file empty",
@@ -652,6 +656,34 @@ def test_programs_that_change_a_value(say: Say, manage: Manage, canary: Canary) 
         manage.write(f"secrets/{name}", canary()).chmod(0o600)
     manage.write("secrets/lines", f"{canary()}\n{canary()}").chmod(0o600)
     return "".join(say(f"rotate {key} --how none --generate") for key in "ABC")
+
+
+@provokes(
+    "… has no option …",
+    "… says … twice",
+    "… says nothing behind …=",
+    "… does not say whose password it is",
+    "… wants one of user=NAME and users=ONE|OTHER",
+    "… wants users=ONE|OTHER and the key that holds the name, userKey=KEY",
+    "… does not say which service it runs in",
+    "…, and there is no such key",
+    "…, the key of the password itself",
+)
+def test_decorators_that_no_system_understands(say: Say, manage: Manage) -> str:
+    written = (
+        "postgres(service=db, user=a, oracle=x)",
+        "postgres(service=db, service=db, user=a)",
+        "postgres(service=, user=a)",
+        "redis(service=db)",
+        "postgres(service=db)",
+        "postgres(service=db, users=a)",
+        "postgres(user=a)",
+        "postgres(service=db, users=a|b, userKey=NOWHERE)",
+        "postgres(service=db, users=a|b, userKey=K8)",
+    )
+    keys = [f"# @sensitive @rotate-with={text}\nK{number}=\n" for number, text in enumerate(written)]
+    manage.write(".env.schema", "\n".join(keys))
+    return say("validate")
 
 
 @pytest.mark.engine
