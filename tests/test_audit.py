@@ -1,6 +1,8 @@
 """What is said of facts that are made up: every kind of finding, who could read, and SARIF. No engine."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,6 +193,32 @@ def test_sarif_is_what_the_standard_says(facts: Facts) -> None:
     prints = [result["partialFingerprints"]["finding/v1"] for result in run["results"]]
     tomorrow = sarif.document(audit.judge(replace(facts, now=facts.now.replace(hour=facts.now.hour + 1))))
     assert prints == [result["partialFingerprints"]["finding/v1"] for result in tomorrow["runs"][0]["results"]]
+
+
+def test_sarif_holds_to_its_published_schema(tmp_path: Path) -> None:
+    """The schema of SARIF 2.1.0 that editors and code hosts use (schemastore.org), read by a validator of others."""
+    documents = {name: sarif.document(audit.judge(facts)) for name, facts in (("a", clean()), ("b", large()))}
+    documents["wrong"] = json.loads(json.dumps(documents["b"]))
+    documents["wrong"]["runs"][0]["results"][0]["level"] = "fatal"
+    for name, document in documents.items():
+        (tmp_path / name).write_text(json.dumps(document))
+
+    assert holds_to_schema(tmp_path / "a", tmp_path / "b") == ""
+    assert "'fatal' is not one of" in holds_to_schema(tmp_path / "wrong")
+
+
+def holds_to_schema(*files: Path) -> str:
+    """Return what a validator says against *files*."""
+    check = Path(sys.executable).parent / "check-jsonschema"
+    schema = Path(__file__).parent / "sarif-2.1.0-rtm.5.json"
+    done = subprocess.run(
+        [check, "--regex-variant", "python", "--schemafile", schema, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def test_names_that_look_like_html_stay_names() -> None:

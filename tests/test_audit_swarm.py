@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from host import Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
+from test_audit import holds_to_schema
 
 __all__ = ["manage", "private_swarm", "swarm"]
 
@@ -290,3 +291,4 @@ def test_the_page_and_sarif_of_a_real_swarm_hold_no_value(swarm: PrivateSwarm, m
         text = (manage.folder / name).read_text()
         assert "secret-in-environment" in text
         manage.custody.said.append(text)
+    assert holds_to_schema(manage.folder / "a.sarif") == ""
