@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import kubernetes_validate
 import messages
 import pytest
 from conftest import REPOSITORY, Custody
@@ -34,6 +35,8 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *DOCS]
 TROUBLE = REPOSITORY / "docs/TROUBLESHOOTING.md"
 # Pages whose commands change a Swarm: they get one of their own.
 SWARM_PAGES = ("SWARM.md", "ROTATION.md")
+# An old release that is still met, and the newest one that is known here.
+KUBERNETES = ("1.27", kubernetes_validate.latest_version())
 # The official images, and what stands for them where no registry is.
 BASES = {"postgres": "postgres", "mariadb": "mariadb", "redis": "redis", "python": "python", "node": "node"}
 
@@ -177,16 +180,29 @@ def test_what_cannot_run_here_is_a_script(block: Block) -> None:
 @pytest.mark.engine
 @pytest.mark.parametrize("block", every_block("yaml"), ids=lambda block: block.place)
 def test_a_yaml_file_is_what_its_reader_takes(block: Block, engine: Engine, tmp_path: Path) -> None:
-    """A Compose file, or a part of one, passes `docker compose config`; a Kubernetes object says what it is."""
+    """A Compose file, or a part of one, passes `docker compose config`; a Kubernetes object fits its API's schema."""
     documents = list(YAML(typ="safe").load_all(block.text))
     assert documents
     for document in documents:
         assert isinstance(document, dict), block.place
         if "apiVersion" in document:
-            assert {"kind", "metadata"} <= set(document)
-            assert re.fullmatch(r"[a-z0-9-]+", document["metadata"]["name"])
+            _check_kubernetes(document)
         elif "repos" not in document:  # pre-commit's own file
             _check_compose(document, engine, tmp_path)
+
+
+def _check_kubernetes(document: dict[str, Any]) -> None:
+    """Hold an object against the published schemas, in which a field that there is not is a mistake."""
+    assert re.fullmatch(r"[a-z0-9-]+", document["metadata"]["name"])
+    for release in KUBERNETES:
+        kubernetes_validate.validate(document, release, strict=True)
+
+
+def test_a_kubernetes_object_with_a_misspelt_field_is_found() -> None:
+    document = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app"}, "strngData": {}}
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        _check_kubernetes(document)
 
 
 def _check_compose(document: dict[str, Any], engine: Engine, folder: Path) -> None:
