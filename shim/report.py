@@ -4,12 +4,17 @@ import json
 import os
 
 from shim import __version__, kernel, profile_effects
+from shim.environment import child_environment
 from shim.errors import CHANGE, Breach, Refused, Unreadable
 from shim.main import Plan, load_schema, prepare, report_refusal, warn
 from shim.options import Options
 from shim.resolve import Resolution, resolve
 from shim.secret import fingerprint, printable
 from shim.sources import gather
+
+# What execve(2) takes at the most, whatever the stack limit is, and what each string costs besides its bytes.
+_MOST_ARGUMENT_BYTES = 6 << 20
+_POINTER_BYTES = 8
 
 HELP = """\
 usage: shim [OPTIONS] [--] COMMAND [ARG...]   start COMMAND with its secrets; nothing stays behind
@@ -103,6 +108,7 @@ def _check(options: Options, environ: list[bytes]) -> int:
     except Refused as refusal:
         breaches = refusal.breaches
     else:
+        breaches = _over_the_limit(child_environment(environ, plan.resolution, options))
         warn(plan)
         if options.verbose:
             say_what_was_done(plan)
@@ -112,6 +118,20 @@ def _check(options: Options, environ: list[bytes]) -> int:
         report_refusal(Refused(breaches))
     # It could look, and found something: a retry of the service may help with that, but not of this question.
     return CHANGE if breaches else 0
+
+
+def _over_the_limit(environment: list[bytes]) -> list[Breach]:
+    """Return why no command at all could be started with *environment*: execve(2) counts strings and their pointers."""
+    most = min(os.sysconf("SC_ARG_MAX"), _MOST_ARGUMENT_BYTES)
+    if sum(len(entry) + 1 + _POINTER_BYTES for entry in environment) <= most:
+        return []
+    return [
+        Breach(
+            "",
+            f"the environment alone is over the kernel's limit of {most} bytes for it and the arguments",
+            "hand large values over as files (@deliver=file), export fewer keys (--only), or raise the stack limit",
+        )
+    ]
 
 
 def _breach(breach: Breach) -> dict[str, object]:
