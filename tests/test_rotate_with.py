@@ -1,12 +1,14 @@
 """Values that live inside a system, changed there: real servers, ugly passwords, and no password in any log."""
 
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psycopg
 import pytest
+from conftest import Custody
 from engine import UGLY, Engine, SecretsFolder, Start
 from host import Canary, manage
 from shim_host import rotate_systems, rotate_with
@@ -211,7 +213,122 @@ def test_mariadb_gets_the_hash_of_the_new_password(
     assert len(first) == 41
     inside.undo()
     assert stored() != first
-    assert "refuses" in change(engine, text, old, new, {"MARIADB_ROOT_PASSWORD": "not it"}).check()[0]
+    assert "its admin is not let in" in change(engine, text, old, new, {"MARIADB_ROOT_PASSWORD": "not it"}).check()[0]
+    nobody = change(engine, text.replace(NAME, "nobody"), old, new, root)
+    assert nobody.check() == [f"PASSWORD: mariadb in {service} refuses: it has no such user"]
+    with pytest.raises(Refused, match="it has no such user"):
+        nobody.begin()
+    # An admin who may change passwords, and may not look at who is there.
+    grant = f"CREATE USER clerk@localhost IDENTIFIED BY '{new[:4]}'; GRANT CREATE USER ON *.* TO clerk@localhost;"
+    engine.docker("exec", "--interactive", container, *client, input=grant)
+    clerk = change(
+        engine, text.replace(", admin", ", admin=clerk, admin"), old, new, {"MARIADB_ROOT_PASSWORD": new[:4]}
+    )
+    assert clerk.check() == []
+    clerk.begin()
+    assert stored() == first
+    revoke = "REVOKE CREATE USER ON *.* FROM clerk@localhost;"
+    engine.docker("exec", "--interactive", container, *client, input=revoke)
+    with pytest.raises(Refused, match="its admin may not do that"):
+        clerk.begin()
+
+
+# Reads a user and a password a line; each makes a connection and a row, and says what came of it.
+WORKER = """\
+while read -r user password; do
+  export MYSQL_PWD="$password"
+  mariadb -h 127.0.0.1 -u "$user" app -e 'INSERT INTO written VALUES (1)' >&2 && echo done || echo failed
+done"""
+
+
+@pytest.mark.engine
+def test_two_users_of_mariadb_in_turn_fail_no_statement(
+    engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str, canary: Canary
+) -> None:
+    """Workers connect anew for each statement, through TCP, while both passwords change twice."""
+    secrets_folder.add("mariadb_root_password", UGLY)
+    container = start(engine.image("mariadb"), options=("--label", f"com.docker.compose.service={service}"))
+    engine.wait_until_healthy(container)
+    root = {"MARIADB_ROOT_PASSWORD": UGLY}
+    passwords = {"app_a": canary(), "app_b": canary()}
+    made = "CREATE DATABASE IF NOT EXISTS app; CREATE TABLE app.written (number INT);"
+    for name, password in passwords.items():
+        made += f"CREATE USER {name}@'%' IDENTIFIED BY '{password}'; GRANT INSERT ON app.* TO {name}@'%';"
+    client = ("mariadb", "-u", "root", f"-p{UGLY}")
+    engine.docker("exec", "--interactive", container, *client, input=made)
+    held = ["app_a", passwords["app_a"]]
+    answers: list[str] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        command = ("docker", "exec", "--interactive", container, "sh", "-c", WORKER)
+        with subprocess.Popen(
+            command, env=engine.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            while not stop.is_set():
+                worker.stdin.write(" ".join(held) + "\n")
+                worker.stdin.flush()
+                answers.append(worker.stdout.readline().strip())
+            worker.stdin.close()
+
+    def written(more: int) -> None:
+        until = len(answers) + more
+        while len(answers) < until and any(worker.is_alive() for worker in workers):
+            stop.wait(0.01)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    options = f"users=app_a|app_b, userKey=DB_USER, service={service}, adminKey=MARIADB_ROOT_PASSWORD"
+    text = f"mariadb({options})"
+    try:
+        written(4)
+        for _ in range(4):
+            names = rotate_with.companions(spec(text), lambda _key: Secret(held[0].encode()))
+            user, new = names["DB_USER"].reveal().decode(), canary()
+            inside = change(engine, text, None, new, {"DB_USER": user, **root})
+            assert inside.check() == []
+            inside.begin()
+            written(6)  # the old login goes on working before a service moves
+            held[:] = [user, new]
+            inside.finish()
+            written(6)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+    assert set(answers) == {"done"}
+    query = "SELECT COUNT(*) FROM app.written"
+    assert int(engine.docker("exec", container, *client, "-N", "-e", query).stdout) == len(answers) > 50
+    lost = change(engine, text.replace("app_b", "app_c"), None, canary(), {"DB_USER": "app_a", **root})
+    assert "it has no such user" in lost.check()[0]
+
+
+@pytest.mark.engine
+def test_redis_saves_its_users_where_it_can_and_it_is_said_where_not(
+    engine: Engine, start: Start, service: str, canary: Canary, custody: Custody, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "touch u.acl && exec redis-server $ACLFILE"
+    for aclfile in ("--aclfile u.acl", ""):
+        name = f"{service}-{len(aclfile)}"
+        options = ("--label", f"com.docker.compose.service={name}", "--env", f"ACLFILE={aclfile}")
+        container = start(engine.base("redis"), "sh", "-c", script, options=options)
+        engine.wait_for_log(container, "Ready to accept connections")
+        engine.docker("exec", "--interactive", container, "redis-cli", input="ACL SETUSER app on ~* +@all\nQUIT\n")
+        new = canary()
+
+        change(engine, f"redis(user=app, service={name})", canary(), new).begin()
+
+        said = capsys.readouterr().err
+        custody.said.append(said)
+        assert ("forgets the new password when it restarts" in said) is (not aclfile)
+        engine.docker("restart", "--time", "5", container)
+        engine.wait_for_log(container, "DB loaded from disk")  # which the first start had nothing to do with
+        done = engine.docker("exec", "--interactive", container, "redis-cli", input=f"AUTH app {new}\nPING\nQUIT\n")
+        assert ("PONG" in done.stdout and "WRONGPASS" not in done.stdout) is bool(aclfile)
 
 
 def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shim.secret import Secret, clean
-from shim_host import swarm
+from shim_host import report, swarm
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.swarm_exec import Door
 
@@ -149,18 +149,24 @@ class MariaDB(_System):
     """MariaDB and MySQL: a user's password, as the hash that the server stores."""
 
     program = "mariadb"
+    _PROGRAM = 'm=$(command -v mariadb || command -v mysql) || exit 127; exec "$m" '
     # The admin's password is the first line of stdin, so that it is in no argument and in no environment.
-    _CLIENT = (
-        'IFS= read -r p || exit 3; exec mariadb --defaults-extra-file=/dev/fd/3 --batch --silent -u "$1" 3<<E\n'
+    _WITH_PASSWORD = (
+        f'IFS= read -r p || exit 3; {_PROGRAM} --defaults-extra-file=/dev/fd/3 --batch --silent -u "$1" 3<<E\n'
         '[client]\npassword="$p"\nE'
+    )
+    _WITHOUT = f'{_PROGRAM} --batch --silent -u "$1"'
+    _TROUBLES = (
+        (b"ERROR 1045 ", "its admin is not let in: adminKey names the key with that password"),
+        (b"ERROR 1227 ", "its admin may not do that"),
+        (b"ERROR 1396 ", "it has no such user"),
+        (b"ERROR 1524 ", "it has no mysql_native_password"),
     )
 
     def argv(self) -> list[str]:
-        """Return the client over the local socket."""
-        admin = self.options.get("admin", "root")
-        if "adminKey" in self.options:
-            return ["sh", "-c", self._CLIENT, "sh", admin]
-        return ["mariadb", "--batch", "--silent", "-u", admin]
+        """Return the client over the local socket; MySQL's has another name."""
+        script = self._WITH_PASSWORD if "adminKey" in self.options else self._WITHOUT
+        return ["sh", "-c", script, "sh", self.options.get("admin", "root")]
 
     def say(self, lines: bytes) -> bytes:
         """Put the admin's password before the statement where one is wanted."""
@@ -172,14 +178,31 @@ class MariaDB(_System):
         return super().say(lines)
 
     def hello(self) -> bytes:
-        """Ask for nothing but an answer."""
-        return b"SELECT 1;\n\\q\n"
+        """Ask whether the users are there."""
+        roles = self.how.roles or (self.options["user"],)
+        names = ", ".join(map(_mariadb, roles))
+        where = f"User IN ({names}) AND Host = {_mariadb(self._host)}"
+        return f"SELECT IF(COUNT(*) = {len(roles)}, 'there', 'missing') FROM mysql.user WHERE {where};\n\\q\n".encode()  # noqa: S608  (quoted)
 
     def statement(self, role: str, password: bytes) -> bytes:
         """Return the statement, without the password."""
         digest = hashlib.sha1(hashlib.sha1(password).digest()).hexdigest().upper()  # noqa: S324  (what the server stores)
-        who = f"{_mariadb(role)}@{_mariadb(self.options.get('host', '%'))}"
-        return f"ALTER USER {who} IDENTIFIED VIA mysql_native_password USING '*{digest}';\n\\q\n".encode()
+        who = f"{_mariadb(role)}@{_mariadb(self._host)}"
+        # Both servers read WITH and AS; VIA and USING are MariaDB's alone.
+        return f"ALTER USER {who} IDENTIFIED WITH mysql_native_password AS '*{digest}';\n\\q\n".encode()
+
+    @property
+    def _host(self) -> str:
+        return self.options.get("host", "%")
+
+    def trouble(self, code: int, out: bytes, err: bytes) -> str:
+        """Return what the number of the error means: messages repeat the statement."""
+        if b"ERROR 1142 " in err:
+            return ""  # an admin who may not look at mysql.user may change a password all the same
+        for mark, meaning in self._TROUBLES:
+            if mark in err:
+                return meaning
+        return "it has no such user" if out.strip() == b"missing" else super().trouble(code, out, err)
 
 
 class Redis(_System):
@@ -199,6 +222,14 @@ class Redis(_System):
     def statement(self, role: str, password: bytes) -> bytes:
         """Return the command that adds a password, as its digest."""
         return self._lines(f"ACL SETUSER {_redis(role.encode())} #{hashlib.sha256(password).hexdigest()}", "ACL SAVE")
+
+    def begin(self) -> None:
+        """Add the new password, and say so when it will not outlive the server."""
+        answer = self.say(self.statement(self.role, self.known(self.values.new)))
+        if any(_is_about_aclfile(line) for line in answer.splitlines()):
+            service = self.options["service"]
+            hint = "start it with --aclfile FILE, on a volume, or set its users where it is started"
+            report.warn(f"{self.key}: {service} has no aclfile, and forgets the new password when it restarts", hint)
 
     def finish(self) -> None:
         """Drop the old password."""
@@ -227,9 +258,14 @@ class Redis(_System):
             if word in ("NOAUTH", "WRONGPASS", "NOPERM"):
                 return f"{word}: adminKey names the key with the password of a user that may use ACL"
             # Without an aclfile there is nothing to save to; a password that is gone already is what was wanted.
-            if word == "ERR" and b"aclfile" not in line and b"ACL file" not in line and b"does not exist" not in line:
+            if word == "ERR" and not _is_about_aclfile(line) and b"does not exist" not in line:
                 return "it does not take the command"
         return super().trouble(code, out, err)
+
+
+def _is_about_aclfile(line: bytes) -> bool:
+    """Return whether this answer says that there is no file to save users to."""
+    return line.startswith(b"ERR ") and (b"aclfile" in line or b"ACL file" in line)
 
 
 class Command:

@@ -3,6 +3,7 @@
 @rotate-with=postgres(user=app, service=postgres, admin=postgres, database=app)
 @rotate-with=postgres(users=app_a|app_b, userKey=DB_USER, service=postgres)     two roles in turn: nothing ever fails
 @rotate-with=mariadb(user=app, service=mariadb, admin=root, adminKey=MARIADB_ROOT_PASSWORD)
+@rotate-with=mariadb(users=app_a|app_b, userKey=DB_USER, service=mariadb, adminKey=MARIADB_ROOT_PASSWORD)
 @rotate-with=redis(user=app, service=redis, adminKey=REDIS_PASSWORD)
 @rotate-with=command(./change-it)
 """
