@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,14 @@ class Node(PrivateEngine):
         _ip("link", "set", self.name, "master", "br0", "up", inside=self.switch)
         self.process.stdin.write("go\n")
         self.process.stdin.flush()
+
+    def wait_for_start(self) -> None:
+        """Wait until the daemon listens; one that gives its containerd too little time is started once more."""
+        if self.read_log():
+            self.kill()
+            self._unplug()
+            self.start()
+            super().wait_for_start()
 
     def kill(self) -> None:
         """End it and everything on it; nobody has the time for a last word."""
@@ -237,8 +246,8 @@ class Cluster:
 
     def stop(self) -> None:
         """End every node; nothing of them stays."""
-        for node in self.nodes:
-            node.kill()
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Node.kill, self.nodes))
         self.switch.kill()
         self.switch.wait()
         root = Path("/sys/fs/cgroup")

@@ -165,7 +165,12 @@ class PrivateEngine:
         )
 
     def wait_for_start(self) -> None:
-        """Read the daemon's log until it listens, and go on reading so that it never waits for a reader."""
+        """Wait until the daemon listens."""
+        if log := self.read_log():
+            cannot_run(f"a private engine did not start:\n{log}")
+
+    def read_log(self) -> str:
+        """Return why the daemon does not listen; its log is read on, so that it never waits for a reader."""
         assert self.process.stderr is not None
         log: list[str] = []
         timer = threading.Timer(self.START_SECONDS, self.process.kill)
@@ -175,9 +180,9 @@ class PrivateEngine:
             if "API listen on" in line:
                 threading.Thread(target=self.process.stderr.read, daemon=True).start()
                 timer.cancel()
-                return
+                return ""
         timer.cancel()
-        cannot_run("a private engine did not start:\n" + "".join(log[-20:]))
+        return "".join(log[-20:]) or "it said nothing"
 
     def events(self, since: str) -> list[dict[str, Any]]:
         """Return what happened since *since* (a Unix time, or "10m"), up to this moment.

@@ -315,8 +315,8 @@ def _api_trouble(what: str, error: "APIError") -> Ended:
     status = error.response.status_code if error.response is not None else 0
     words = (error.explanation or "").strip().splitlines()
     said = words[0] if words else f"status {status}"
-    if status == 503:
-        return Failed(
+    if status == 503:  # of an engine that is just being started again, too
+        return Unclear(
             f"cannot {what}: this engine is no Swarm manager, or its Swarm is locked",
             "`docker swarm init` makes one; else set DOCKER_HOST to a manager (`docker node ls` there lists them)",
         )
