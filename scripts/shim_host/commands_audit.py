@@ -28,7 +28,7 @@ _LEVELS = ("error", "warning", "note")
     metavar="FILE",
     help="The Compose file.  [default: this folder's, if it has one]",
 )
-@click.option("--env-file", type=click.Path(path_type=Path), default=".env", show_default=True, metavar="FILE")
+@options.env_file
 @options.secrets_dir
 @options.schema
 @options.salt

@@ -23,8 +23,7 @@ OWNER_HELP = "Give the files to a user: under Compose a container reads them as 
 @click.option("--force", is_flag=True, help="Replace a file that holds another value.")
 @click.option("--generate-missing", is_flag=True, help="Make the values that the schema says how to make.")
 @click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
-@click.option("--dialect", type=click.Choice(envfile.DIALECTS), default="compose", show_default=True)
-@click.option("--use", type=click.Choice(envfile.USES), help="How Compose gets the file, where that changes a value.")
+@options.reading
 @options.secrets_dir
 @options.schema
 @options.as_json

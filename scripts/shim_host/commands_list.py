@@ -22,16 +22,13 @@ _COMPOSE_FILE = click.option(
     metavar="FILE",
     help="The Compose file.  [default: this folder's, if it has one]",
 )
-_ENV_FILE = click.option(
-    "--env-file", type=click.Path(path_type=Path), default=".env", show_default=True, metavar="FILE", help="The .env."
-)
 
 
 @click.command("list")
 @click.option("--services", "by_service", is_flag=True, help="Turn the table round: one line a service.")
 @click.option("--stack", default="", metavar="NAME", help="Only this stack's versions in the Swarm.")
 @_COMPOSE_FILE
-@_ENV_FILE
+@options.env_file
 @options.secrets_dir
 @options.schema
 @options.as_json
@@ -145,7 +142,7 @@ def give_services(rows: list[dict[str, Any]], is_json: bool) -> None:
 @click.command("diff")
 @click.option("--stack", default="", metavar="NAME", help="This stack's versions in the Swarm.")
 @click.option("--all", "shows_all", is_flag=True, help="Also list what is the same everywhere.")
-@_ENV_FILE
+@options.env_file
 @options.secrets_dir
 @options.schema
 @options.salt

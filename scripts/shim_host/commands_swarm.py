@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from shim.secret import Secret
-from shim_host import commands_env, deployment, envfile, filing, inventory, names, options, report, swarm
+from shim_host import commands_env, deployment, filing, inventory, names, options, report, swarm
 from shim_host.deployment import CHANGED, CREATED, UNCHANGED, Step, Wanted
 from shim_host.errors import Ended, Refused
 from shim_host.swarm import SwarmSecret
@@ -16,8 +16,7 @@ from shim_host.vault import Vault
 @click.command("create-swarm")
 @click.option("--from-env", "env_file", type=click.Path(path_type=Path), metavar="FILE", help="Take values from FILE.")
 @click.option("--all", "takes_all", is_flag=True, help="With --from-env: every key, not only the sensitive ones.")
-@click.option("--dialect", type=click.Choice(envfile.DIALECTS), default="compose", show_default=True)
-@click.option("--use", type=click.Choice(envfile.USES), help="How Compose gets FILE, where that changes a value.")
+@options.reading
 @click.option("--stack", default="", metavar="NAME", help="Keep these apart from equal keys of other stacks.")
 @options.secrets_dir
 @options.schema

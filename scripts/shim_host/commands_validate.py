@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The Compose file.  [default: this folder's, if it has one]",
 )
-@click.option("--env-file", type=click.Path(path_type=Path), default=".env", show_default=True, metavar="FILE")
+@options.env_file
 @options.secrets_dir
 @options.schema
 @options.salt

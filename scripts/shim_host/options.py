@@ -41,6 +41,29 @@ def schema(function: F) -> F:
     )(function)
 
 
+def env_file(function: F) -> F:
+    """Add `--env-file`."""
+    return click.option(
+        "--env-file",
+        type=click.Path(path_type=Path),
+        default=".env",
+        show_default=True,
+        metavar="FILE",
+        help="The .env.",
+    )(function)
+
+
+def reading(function: F) -> F:
+    """Add `--dialect` and `--use`: how an env file is read."""
+    from shim_host import envfile
+
+    dialect = click.option("--dialect", type=click.Choice(envfile.DIALECTS), default="compose", show_default=True)
+    use = click.option(
+        "--use", type=click.Choice(envfile.USES), help="How Compose gets the file, where that changes a value."
+    )
+    return dialect(use(function))
+
+
 def as_json(function: F) -> F:
     """Add `--json`."""
     return click.option("--json", "is_json", is_flag=True, help="Print JSON for another program.")(function)
