@@ -144,6 +144,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "test_rotate_with.py::test_a_command_is_told_the_step_and_gets_the_values_on_stdin",
         "ended with ",
     ),
+    "…: … has no aclfile, and forgets the new password when it restarts": (
+        "test_rotate_with.py::test_redis_saves_its_users_where_it_can_and_it_is_said_where_not",
+        "forgets the new password when it restarts",
+    ),
     "several services are called …: …": (
         "test_rotate_with.py::test_two_services_of_one_name_are_not_mistaken",
         "several services are called ",
