@@ -210,6 +210,7 @@ NOT_PROVOKED: dict[str, str] = {
     "another run has just taken this rotation over": _RACE + "both look at a rotation whose run has died",
     "another run has taken this rotation over": _RACE + "a run that was thought dead goes on",
     "another release of manage-secrets began a rotation here": _OPEN + "the labels of a release that is not there yet",
+    "…: its old tasks did not end within … s": _OPEN + "a service whose old tasks end later than --timeout says",
     "… did not come up within … s": _OPEN + "a service whose health check never ends",
     "… runs with another value of … than the new version has": _OPEN + "a container whose shim reads another file",
     "going back failed too: …": _OPEN + "the engine must fail in both directions of one move",

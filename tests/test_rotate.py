@@ -1,6 +1,8 @@
 """Rotation in a real Swarm: a new version everywhere, verified, or everything as it was."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,31 @@ def test_history_and_rollback(swarm: PrivateSwarm, project: Manage, image: str) 
     assert "db_password.v3" not in versions(swarm)
     assert project.secrets()["db_password"] != first
     assert "no version before" in project("rollback", "DB_PASSWORD", "--yes").stderr
+
+
+def test_while_the_old_tasks_of_one_service_end_the_next_moves(
+    swarm: PrivateSwarm, project: Manage, image: str
+) -> None:
+    """The first service's old task ends when it is let, which is after the second has moved; one moves at a time."""
+    secret = ("--secret", "source=db_password.v1,target=db_password")
+    command = "trap 'until [ -e /go ]; do /busybox sleep 0.1; done; exit 0' TERM; while :; do /busybox sleep 0.1; done"
+    serve(swarm, "a", image, *secret, "--stop-grace-period", "200s", command=command)
+    serve(swarm, "b", image, *secret)
+    old = swarm.docker("ps", "--quiet", "--filter", "label=com.docker.swarm.service.name=a")
+
+    with ThreadPoolExecutor(1) as pool:
+        rotating = pool.submit(project, "rotate", "DB_PASSWORD", "--generate", "--parallel", "1")
+        deadline = time.monotonic() + 100
+        while mounted(swarm, "b") != [("db_password.v2", "db_password")]:
+            assert time.monotonic() < deadline
+            assert not rotating.done(), rotating.result().stderr
+            time.sleep(0.2)
+        assert not rotating.done(), rotating.result().stderr
+        swarm.docker("exec", old, "/busybox", "touch", "/go")
+        end = rotating.result()
+
+    assert end.code == 0, end.stderr
+    assert "2 services moved" in end.stderr
 
 
 def test_a_value_that_does_not_work_is_taken_back(swarm: PrivateSwarm, project: Manage, image: str) -> None:

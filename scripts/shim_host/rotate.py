@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from threading import Semaphore
 from typing import NamedTuple, Protocol
 
 from shim.secret import Secret, clean
@@ -22,6 +23,7 @@ from shim_host.swarm_services import Arrival, NotMoved, ServiceMover
 
 RESUME = "manage-secrets rotate --resume"
 _HISTORY_LENGTH = 50
+_ENDING_PER_TURN = 5  # one service that moves, and those whose old tasks end meanwhile
 
 
 class InsideChange(Protocol):
@@ -149,15 +151,22 @@ class Rotation:
             self.engine.unlock(self.lock)
 
     def _move_all(self, towards: str) -> None:
-        """Move the services, so many at a time; after one that does not come up no other is begun."""
+        """Move the services, so many at a time; after one that does not come up no other is begun.
+
+        While the old tasks of one end, which may take as long as their grace period, the next moves.
+        """
         has_failed = False
+        turns = Semaphore(self.settings.parallel)
 
         def one(service: Service) -> None:
             nonlocal has_failed
-            if has_failed:
-                return
             try:
-                self._move(service, towards)
+                with turns:
+                    if has_failed:
+                        return
+                    self._move(service, towards)
+                _, unwanted = rotation.expected(self.plan, service.id, towards)
+                self.engine.left(service, unwanted, self.settings.timeout_seconds)
             except BaseException:
                 has_failed = True
                 raise
@@ -166,7 +175,7 @@ class Rotation:
         jobs: list[Future[None]] = []
         with (
             report.progress("rotating" if towards == FORWARD else "going back", len(self.services)) as advance,
-            ThreadPoolExecutor(self.settings.parallel) as pool,
+            ThreadPoolExecutor(self.settings.parallel * _ENDING_PER_TURN) as pool,
         ):
             try:
                 for is_turn in (True, False):
@@ -181,13 +190,13 @@ class Rotation:
             raise error
 
     def _move(self, service: Service, towards: str) -> None:
-        wanted, unwanted = rotation.expected(self.plan, service.id, towards)
+        wanted, _ = rotation.expected(self.plan, service.id, towards)
         plan = self.plan
         swaps = rotation.swaps_forward(plan) if towards == FORWARD else rotation.swaps_back(plan, service.id)
         self.engine.swap(service.id, swaps)
         report.detail(f"{service.name}: moving {towards}")
         arrival = self.engine.arrive(
-            service, wanted, unwanted, self.settings.timeout_seconds, may_roll_back=towards == BACK
+            service, wanted, frozenset(), self.settings.timeout_seconds, may_roll_back=towards == BACK
         )
         if towards == FORWARD:
             self._verify(service, arrival)

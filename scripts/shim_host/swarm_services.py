@@ -21,6 +21,7 @@ ORDER = LABEL + "rotate"
 # How long an update may stand still before the node it waits for is taken for the reason.
 _STALL_SECONDS = 10
 _POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
+_ENDING_POLL_SECONDS = 0.5
 _ENDED = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
 _UNDER_WAY = frozenset(["updating", "rollback_started"])
 _GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
@@ -248,8 +249,33 @@ class ServiceMover(LockKeeper):
                 raise NotMoved(f"{words}: {said}" if said else words)
             self._pause()
 
-    def _pause(self) -> None:
-        if self.interrupted.wait(_POLL_SECONDS):
+    def left(self, service: Service, unwanted: frozenset[str], seconds: float) -> None:
+        """Wait until no task of *service* with one of the *unwanted* secrets runs any more, but on nodes that are down.
+
+        Raises:
+            NotMoved: one does not end for so long.
+            Failed: the engine has not answered for so long.
+        """
+        begin = time.monotonic()
+        while True:
+            try:
+                tasks = self._call("list tasks", lambda: self._client.tasks(filters={"service": service.id}))
+                if not any(self._still_has(task, unwanted) for task in tasks):
+                    return
+            except Unclear:
+                if time.monotonic() - begin > seconds:
+                    raise
+            else:
+                if time.monotonic() - begin > seconds:
+                    raise NotMoved(f"{service.name}: its old tasks did not end within {seconds:.0f} s")
+            self._pause(_ENDING_POLL_SECONDS)
+
+    def _still_has(self, task: Any, unwanted: frozenset[str]) -> bool:
+        ids = {mount.secret_id for mount in mounts_of(task.get("Spec"))}
+        return bool(ids & unwanted) and task["Status"]["State"] not in _ENDED and not self._is_lost(task)
+
+    def _pause(self, seconds: float = _POLL_SECONDS) -> None:
+        if self.interrupted.wait(seconds):
             raise Failed("interrupted while services were moving", "manage-secrets rotate --resume goes on")
 
     def _arrived(
