@@ -195,9 +195,7 @@ class Rotation:
         swaps = rotation.swaps_forward(plan) if towards == FORWARD else rotation.swaps_back(plan, service.id)
         self.engine.swap(service.id, swaps)
         report.detail(f"{service.name}: moving {towards}")
-        arrival = self.engine.arrive(
-            service, wanted, frozenset(), self.settings.timeout_seconds, may_roll_back=towards == BACK
-        )
+        arrival = self.engine.arrive(service, wanted, self.settings.timeout_seconds, may_roll_back=towards == BACK)
         if towards == FORWARD:
             self._verify(service, arrival)
         report.detail(f"{service.name}: every task runs it")

@@ -191,10 +191,8 @@ class ServiceMover(LockKeeper):
 
         self._call(f"update {spec['Name']}", call)
 
-    def arrive(
-        self, service: Service, wanted: frozenset[str], unwanted: frozenset[str], seconds: float, *, may_roll_back: bool
-    ) -> Arrival:
-        """Wait until each task of *service* runs, healthy, with the *wanted* secrets, and none with *unwanted* is left.
+    def arrive(self, service: Service, wanted: frozenset[str], seconds: float, *, may_roll_back: bool) -> Arrival:
+        """Wait until each task of *service* runs, healthy, with the *wanted* secrets; old ones may end later (`left`).
 
         Each task that arrives starts the time anew. An update that stands still is started anew, too: soon when a node
         that has tasks of it is down, since the Swarm waits for such a node for ever; else after half of the time.
@@ -202,7 +200,6 @@ class ServiceMover(LockKeeper):
         Args:
             service: which one.
             wanted: ids that each task must have mounted.
-            unwanted: ids that none may have.
             seconds: how long it may stand still.
             may_roll_back: the Swarm's own rollback is not a failure; that is where this goes.
 
@@ -219,7 +216,7 @@ class ServiceMover(LockKeeper):
             waited = time.monotonic() - begin
             try:
                 tasks = self._call("list tasks", lambda: self._client.tasks(filters={"service": service.id}))
-                arrived = self._arrived(service, tasks, wanted, unwanted)
+                arrived = self._arrived(service, tasks, wanted)
                 if arrived == _NOBODY:
                     return arrived
                 state = (update := self._read(service.id).get("UpdateStatus") or {}).get("State")
@@ -278,15 +275,11 @@ class ServiceMover(LockKeeper):
         if self.interrupted.wait(seconds):
             raise Failed("interrupted while services were moving", "manage-secrets rotate --resume goes on")
 
-    def _arrived(
-        self, service: Service, tasks: Iterable[Any], wanted: frozenset[str], unwanted: frozenset[str]
-    ) -> Arrival | None:
+    def _arrived(self, service: Service, tasks: Iterable[Any], wanted: frozenset[str]) -> Arrival | None:
         running = []
         for task in tasks:
             state, is_meant_to_run = task["Status"]["State"], task["DesiredState"] not in ("shutdown", "remove")
             ids = {mount.secret_id for mount in mounts_of(task.get("Spec"))}
-            if ids & unwanted and state not in _ENDED and not self._is_lost(task):
-                return None
             if is_meant_to_run and state != "running" and state not in _ENDED:
                 return None
             if is_meant_to_run and state == "running":
