@@ -64,7 +64,7 @@ class Node(PrivateEngine):
     def start(self) -> None:
         """Start it, or start it again: a new machine with the disk of the one before."""
         (self.folder / "docker.pid").unlink(missing_ok=True)
-        # On a machine it is gone with the power; here a process number in it may be another's by now, and is waited for.
+        # As it would be with the power: a process number in it may be another's by now, and would be waited for.
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
         namespaces = ("--net", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc")
         self.begin("unshare", *namespaces, "--", "sh", "-c", NODE, "sh", self.name, self.address, stdin=subprocess.PIPE)
