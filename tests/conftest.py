@@ -30,17 +30,6 @@ FORMS = ("module", "installed", "frozen")
 pytest_plugins = ["engine"] if (HERE / "engine.py").exists() else []
 
 
-# Files whose tests share more than their own: the demo keeps its state once a user.
-TOGETHER = {"test_engine_stack_demo": "demo", "test_readme": "demo"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process where there are several (scripts/test): they share fixtures."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.stem, item.path.stem)))
-
-
 def cannot_run(reason: str) -> None:
     """Skip, loudly, on a laptop; fail in CI, where nothing may be missing."""
     if IN_CI:

@@ -5,12 +5,14 @@ fails, as does any test marked `engine` that skips. Containers carry this run's 
 a secret that was mounted is looked for in all that the engine keeps: logs, and what `docker inspect` shows.
 """
 
+import fcntl
 import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -188,6 +190,14 @@ class _Deadline:
 
     def cancel(self) -> None:
         self._timer.cancel()
+
+
+@pytest.fixture
+def demo_turn() -> Iterator[None]:
+    """Wait until no other process of a run is at the demo, whose state is one for each user."""
+    with (Path(tempfile.gettempdir()) / f"docker-secrets-shim-demo-{os.getuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @cache

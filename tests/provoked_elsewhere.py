@@ -177,6 +177,39 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "test_migrate.py::test_nothing_is_overwritten_unasked_and_a_second_run_changes_nothing",
         "these hold another value",
     ),
+    # Rotation, where an engine must take part.
+    "another release of manage-secrets began a rotation here": (
+        "test_rotate_refused.py::test_a_plan_of_another_release_is_left_alone",
+        "another release of manage-secrets began a rotation here",
+    ),
+    "… did not come up within … s": (
+        "test_rotate_refused.py::test_a_service_that_never_becomes_healthy_goes_back",
+        " did not come up within ",
+    ),
+    "… runs with another value of … than the new version has": (
+        "test_rotate_refused.py::test_a_service_that_runs_with_another_value_goes_back",
+        " than the new version has",
+    ),
+    "going back failed too: …": (
+        "test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
+        "going back failed too: ",
+    ),
+    "…: its old tasks did not end within … s": (
+        "test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
+        ": its old tasks did not end within ",
+    ),
+    "interrupted while services were moving": (
+        "test_rotate_crash.py::test_ctrl_c_while_services_move_says_how_it_goes_on",
+        "interrupted while services were moving",
+    ),
+    "… has another value of … than the file, or another SHIM_SALT": (
+        "test_rotate_compose.py::test_what_would_fail_is_said_before_anything_changes",
+        " than the file, or another SHIM_SALT",
+    ),
+    "… has the old value, and yet …": (
+        "test_rotate_compose.py::test_a_service_that_comes_up_with_neither_value_is_said_and_resumed",
+        " has the old value, and yet ",
+    ),
 }
 
 # Message: why no test makes a program say it.
@@ -184,7 +217,6 @@ _KERNEL = "only a kernel that refuses says it, and none refuses on demand: "
 _RACE = "somebody else must act between two steps of one run, and nothing stops it just there: "
 _WAIT = "it comes after a limit that no setting shortens: "
 _SIZE = "it needs more memory than a test may take: "
-_OPEN = "it can be provoked on an engine, and no test does yet: "
 NOT_PROVOKED: dict[str, str] = {
     "…: cannot be started: …": _KERNEL + "execve that lacks memory or processes, which root is never short of",
     "… cannot be read: …": _KERNEL + "an /etc/passwd that fails on reading",
@@ -209,13 +241,4 @@ NOT_PROVOKED: dict[str, str] = {
     "another rotation has just ended": _RACE + "it ends between the look at it and the lock",
     "another run has just taken this rotation over": _RACE + "both look at a rotation whose run has died",
     "another run has taken this rotation over": _RACE + "a run that was thought dead goes on",
-    "another release of manage-secrets began a rotation here": _OPEN + "the labels of a release that is not there yet",
-    "…: its old tasks did not end within … s": _OPEN + "a service whose old tasks end later than --timeout says",
-    "… did not come up within … s": _OPEN + "a service whose health check never ends",
-    "… runs with another value of … than the new version has": _OPEN + "a container whose shim reads another file",
-    "going back failed too: …": _OPEN + "the engine must fail in both directions of one move",
-    "interrupted while services were moving": _OPEN
-    + "test_rotate_crash.py kills the run there, and does not interrupt it",
-    "… has another value of … than the file, or another SHIM_SALT": _OPEN + "as above, with Compose",
-    "… has the old value, and yet …": _OPEN + "the engine must fail when the old value is back already",
 }

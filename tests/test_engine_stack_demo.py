@@ -14,7 +14,7 @@ from stack import NAMES, SECRETS_OF, free_port
 
 from shim.secret import fingerprint
 
-pytestmark = [pytest.mark.engine, pytest.mark.frozen]
+pytestmark = [pytest.mark.engine, pytest.mark.frozen, pytest.mark.usefixtures("demo_turn")]
 
 
 class Demo:

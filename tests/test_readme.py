@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from engine import ROOT, Engine, copy_of_the_repository, unavailable
 
-pytestmark = [pytest.mark.engine, pytest.mark.frozen]
+pytestmark = [pytest.mark.engine, pytest.mark.frozen, pytest.mark.usefixtures("demo_turn")]
 
 PAGES = ("README.md", "secrets/README.md", "images/README.md")
 # The one command that cannot run inside a test, because it is what runs the tests; it says so in the environment.

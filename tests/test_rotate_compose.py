@@ -239,6 +239,9 @@ def test_what_would_fail_is_said_before_anything_changes(running: Running, manag
     assert files(manage)["db_password"] == old.encode()
     assert not (manage.folder / "secrets/.rotation/plan").exists()
     manage.write("compose.yaml", COMPOSE.replace("PROJECT", running.name))
+    forced = running.rotate(canary(), "--salt", "another", "--force")
+    assert forced.code == 0, forced.stderr
+    assert "has another value of DB_PASSWORD than the file, or another SHIM_SALT" in forced.stderr
 
 
 ONE = COMPOSE.split("  folder:")[0] + "secrets:\n  db_password: {file: ./secrets/db_password}\n"
@@ -303,6 +306,32 @@ def test_an_engine_that_goes_away_leaves_what_can_be_resumed(running: Running, m
     assert manage("rotate", "--resume").code == 0
     assert running.value("worker") == running.read("web") == new.encode()
     assert json.loads(manage("rotate", "--resume", "--json").stdout)["state"] == "nothing to do"
+
+
+@pytest.mark.engine
+def test_a_service_that_comes_up_with_neither_value_is_said_and_resumed(
+    running: Running, manage: Manage, canary: Canary
+) -> None:
+    """Docker takes the service away, and starts it neither way; the old value is in the file again."""
+    old = canary()
+    running.up(ONE, db_password=old)
+    mine = f"label=com.docker.compose.project={running.name}"
+    worker = f"--filter {mine} --filter label=com.docker.compose.service=worker"
+    docker = shutil.which("docker")
+    env = running.docker_that(
+        f'case " $* " in *" up "*" worker "*) {docker} rm --force $({docker} ps --quiet {worker}) >/dev/null\n'
+        "echo no room >&2; exit 1;; esac"
+    )
+
+    end = running.rotate(canary(), env=env)
+
+    assert end.code == 111, end.stderr
+    assert "worker has the old value, and yet cannot start worker: " in end.stderr
+    assert "rotate --resume" in end.stderr
+    resumed = manage("rotate", "--resume")
+    assert resumed.code == 1, resumed.stderr
+    assert "the old value is back everywhere" in resumed.stderr
+    assert running.value("worker") == running.read("web") == old.encode()
 
 
 def test_killed_before_any_change_of_a_file_the_resumed_run_completes(manage: Manage, canary: Canary) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +145,27 @@ def test_two_operators_at_once(swarm: PrivateSwarm, project: Manage, canary: Can
     assert "make sure that it has ended" in takeover.stderr
     assert project("rotate", "--resume").code == 0
     assert check(swarm, project) == "v2"
+
+
+def test_ctrl_c_while_services_move_says_how_it_goes_on(swarm: PrivateSwarm, project: Manage, canary: Canary) -> None:
+    prepare(swarm, project, canary)
+    meddler = Meddler(swarm, at(5, "hang"))
+    victim = begun(project, meddler, *COMMAND)
+    while meddler.requests < 5:
+        assert victim.poll() is None
+    victim.send_signal(signal.SIGINT)
+    said = victim.stderr.readline().decode() if victim.stderr else ""
+    while "interrupted" not in said:
+        assert victim.poll() is None, said
+        said += victim.stderr.readline().decode() if victim.stderr else ""
+    victim.kill()
+    victim.wait()
+    meddler.close()
+    project.custody.said.append(said)
+
+    assert "interrupted while services were moving" in said
+    assert project("rotate", "--resume").code == 0
+    check(swarm, project)
 
 
 def test_without_an_engine_for_longer_than_it_waits_nothing_is_taken_back(

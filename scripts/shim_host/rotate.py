@@ -184,6 +184,7 @@ class Rotation:
             except BaseException:
                 has_failed = True
                 self.engine.interrupted.set()
+                report.warn("interrupted while services were moving", f"{RESUME} goes on")
                 raise
         errors = [error for job in jobs if (error := job.exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Ended)):  # a bug first: it hides nothing
