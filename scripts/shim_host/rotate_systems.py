@@ -197,7 +197,7 @@ class MariaDB(_System):
 
     def trouble(self, code: int, out: bytes, err: bytes) -> str:
         """Return what the number of the error means: messages repeat the statement."""
-        if b"ERROR 1142 " in err:
+        if b"ERROR 1142 " in err and b"SELECT" in err:
             return ""  # an admin who may not look at mysql.user may change a password all the same
         for mark, meaning in self._TROUBLES:
             if mark in err:
