@@ -40,6 +40,7 @@ PLACES = {
     "Failed": 0,
     "Unclear": 0,
     "NotMoved": 0,
+    "NotDone": 0,
     "Ended": 0,
     "warn": 0,
     "Warned": 2,

@@ -130,6 +130,22 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "test_rotate_compose.py::test_a_value_that_no_service_comes_up_with_goes_back",
         "the old value is back everywhere",
     ),
+    "… does not run as it should with the new value": (
+        "test_rotate_compose.py::test_a_signal_that_ends_the_service_is_said",
+        " does not run as it should with the new value",
+    ),
+    "… came up with the new value, and then failed": (
+        "test_rotate_compose.py::test_a_service_that_fails_once_it_is_up_goes_back",
+        " came up with the new value, and then failed",
+    ),
+    "… has another value of … than the file": (
+        "test_rotate_compose.py::test_a_service_that_takes_the_value_from_elsewhere_goes_back",
+        " than the file",
+    ),
+    "cannot …: …": (
+        "test_rotate_compose.py::test_a_service_that_comes_up_with_neither_value_is_said_and_resumed",
+        "cannot ",
+    ),
     "cannot …: the engine does not answer": (
         "test_rotate_compose.py::test_an_engine_that_goes_away_leaves_what_can_be_resumed",
         "the engine does not answer",
@@ -185,6 +201,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "… did not come up within … s": (
         "test_rotate_refused.py::test_a_service_that_never_becomes_healthy_goes_back",
         " did not come up within ",
+    ),
+    "… came up with the new version, and then failed: …": (
+        "test_rotate_refused.py::test_a_service_that_fails_once_it_is_up_goes_back",
+        " came up with the new version, and then failed: ",
     ),
     "… runs with another value of … than the new version has": (
         "test_rotate_refused.py::test_a_service_that_runs_with_another_value_goes_back",

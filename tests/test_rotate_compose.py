@@ -189,6 +189,28 @@ def test_a_value_that_no_service_comes_up_with_goes_back(running: Running, manag
     assert "there is no value of DB_PASSWORD before" in manage("rollback", "DB_PASSWORD").stderr
 
 
+@pytest.mark.engine
+def test_a_service_that_fails_once_it_is_up_goes_back(running: Running, manage: Manage, canary: Canary) -> None:
+    """It has no health check, so that it counts as up from its first moment, and its shim cannot be asked any more."""
+    old = canary()
+    running.up(ONE, db_password=old)
+    web = running.ids("web")
+    (mark := manage.folder / "not-yet").touch()
+    docker = shutil.which("docker")
+    env = running.docker_that(
+        f'case " $* " in *" up "*" worker "*) mv {mark} {mark}-up 2>/dev/null;; '
+        f'*" exec "*) ! rm {mark}-up 2>/dev/null || {{ {docker} kill $2; {docker} wait $2; }} >/dev/null;; esac'
+    )
+
+    end = running.rotate(canary(), env=env)
+
+    assert end.code == 1, end
+    assert "worker-1 came up with the new value, and then failed" in end.stderr
+    assert "the old value is back everywhere" in end.stderr
+    assert running.ids("web") == web
+    assert running.value("worker") == old.encode()
+
+
 TOLD = """\
 name: PROJECT
 services:
@@ -217,6 +239,37 @@ def test_a_service_can_be_told_by_a_signal(running: Running, manage: Manage, can
     assert running.ids("told") == before
     wait = "until [ -s /seen ]; do /busybox sleep 0.05; done; /busybox cat /seen"
     assert running.engine.docker("exec", before[0], "/busybox", "timeout", "20", "/busybox", "sh", "-c", wait) == new
+
+
+@pytest.mark.engine
+def test_a_signal_that_ends_the_service_is_said(running: Running, canary: Canary) -> None:
+    """Of the old value it cannot be told by the same signal: it is started anew."""
+    old = canary()
+    running.up(TOLD, db_password=old)
+
+    end = running.rotate(canary(), "--how", "signal=KILL")
+
+    assert end.code == 1, end
+    assert "told-1 does not run as it should with the new value" in end.stderr
+    assert "the old value is back everywhere" in end.stderr
+    assert running.read("told") == old.encode()
+
+
+@pytest.mark.engine
+def test_a_service_that_takes_the_value_from_elsewhere_goes_back(
+    running: Running, manage: Manage, canary: Canary
+) -> None:
+    old = canary()
+    manage.write("elsewhere/db_password", old)
+    elsewhere = "    environment: {SHIM_SECRETS_DIR: /elsewhere}\n    volumes: ['./elsewhere:/elsewhere:ro']\n"
+    running.up(ONE.replace("  worker:\n", f"  worker:\n{elsewhere}"), db_password=old)
+
+    end = running.rotate(canary())
+
+    assert end.code == 1, end
+    assert "worker-1 has another value of DB_PASSWORD than the file" in end.stderr
+    assert "the old value is back everywhere" in end.stderr
+    assert running.value("worker") == running.read("web") == old.encode()
 
 
 @pytest.mark.engine

@@ -1,6 +1,7 @@
 """A rotation that cannot go on: each message is met in a real Swarm, and what it promises is so."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,32 @@ def test_a_service_that_never_becomes_healthy_goes_back(swarm: PrivateSwarm, pro
     assert versions(swarm) == BEFORE
 
 
+def test_a_service_that_fails_once_it_is_up_goes_back(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+    """The Swarm watches for a moment only; while old tasks end, the version before can still be gone back to."""
+    first = project.secrets()["db_password"].decode()
+    waits_for_its_end = "until [ -e /go ]; do /busybox sleep 0.1; done; exit 3"
+    command = f'[ "$DB_PASSWORD" != {first} ] || exec /busybox sleep 1000; {waits_for_its_end}'
+    serve(swarm, "app", image, *SECRET, "--stop-grace-period", "10s", "--restart-delay", "5m", command=command)
+
+    def end_the_new_one() -> None:
+        state = ("service", "inspect", "--format", "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}", "app")
+        deadline = time.monotonic() + 60
+        while swarm.docker(*state) != "completed":
+            assert time.monotonic() < deadline
+        for container in swarm.docker("ps", "-q").split():
+            swarm.docker("exec", container, "/busybox", "touch", "/go", check=False)
+
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end_the_new_one)
+        end = project("rotate", "DB_PASSWORD", "--generate")
+        ending.result()
+
+    assert end.code == 1, end.stderr
+    assert "app came up with the new version, and then failed: task: non-zero exit (3)" in end.stderr
+    assert "every service is back" in end.stderr
+    assert versions(swarm) == BEFORE
+
+
 def test_a_service_that_runs_with_another_value_goes_back(swarm: PrivateSwarm, project: Manage, image: str) -> None:
     swarm.docker("config", "create", "other", "-", stdin=b"something else")
     elsewhere = ("--config", "source=other,target=/elsewhere/db_password", "--env", "SHIM_SECRETS_DIR=/elsewhere")
@@ -67,7 +94,7 @@ def test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed(
     end = project("rotate", "DB_PASSWORD", "--generate", "--timeout", "15s")
 
     assert end.code == 111, end.stderr
-    assert "going back failed too: app: its old tasks did not end within 15 s" in end.stderr
+    assert "going back failed too: app: its old tasks did not end within 30 s" in end.stderr
     assert "rotate --resume" in end.stderr
     deadline = time.monotonic() + 60
     containers = swarm.docker("ps", "-q").split()

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ SHIM_PROGRAM = "/opt/shim/shim"
 QUESTION_SECONDS = 60
 STOP_SECONDS = 120
 END_SECONDS = 10
+# Without a health check a container counts as up from its first moment; most that cannot work have ended by then.
+WATCH_SECONDS = 3
 
 
 class NotDone(Ended):
@@ -54,6 +57,7 @@ class Container:
     health: str  # "healthy", "starting", "unhealthy"; empty without a health check
     keeps_data: bool  # it can write to a volume or a folder, which two at once may not
     watches: bool  # its shim watches the secrets itself (--on-change)
+    started: str = ""  # RFC 3339, by the engine's clock
 
 
 @dataclass
@@ -97,11 +101,29 @@ class RunningProject:
         labels["com.docker.compose.oneoff"] = "False"
         filters = [word for name, value in labels.items() for word in ("--filter", f"label={name}={value}")]
         ids = self._ask(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters], f"list {service}").split()
+        return self._inspected(ids, service)
+
+    def watched(self, containers: Sequence[Container]) -> list[Container]:
+        """Return *containers* as they are when each that has no health check has been watched for some seconds.
+
+        Raises:
+            Failed: the engine does not answer.
+        """
+        unchecked = [container for container in containers if not container.health]
+        if unchecked:
+            # By the engine's clock, which need not be ours.
+            last = max(datetime.fromisoformat(container.started) for container in unchecked)
+            filters = [word for container in unchecked for word in ("--filter", f"container={container.id}")]
+            span = ("--since", last.isoformat(), "--until", (last + timedelta(seconds=WATCH_SECONDS)).isoformat())
+            self._ask(["docker", "events", "--filter", "event=die", *filters, *span], "watch what was started")
+        return self._inspected([container.id for container in containers], "what was started")
+
+    def _inspected(self, ids: Sequence[str], what: str) -> list[Container]:
         if not ids:
             return []
         found = self._run(["docker", "inspect", "--type", "container", *ids], QUESTION_SECONDS)
         if found.returncode and not found.stdout.strip().startswith("["):
-            raise self._trouble(f"look at {service}", found.stderr)
+            raise self._trouble(f"look at {what}", found.stderr)
         listed = sorted(json.loads(found.stdout), key=lambda container: str(container["Created"]))
         return [_container(container) for container in listed]
 
@@ -153,7 +175,7 @@ class RunningProject:
         if self._run(["docker", "version", "--format", "{{.Server.Version}}"], QUESTION_SECONDS).returncode:
             return Failed(f"cannot {what}: the engine does not answer", "start Docker, or set DOCKER_HOST")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        return NotDone(f"cannot {what}: {masked_line(lines[-1]) if lines else 'docker says nothing'}")
+        return NotDone(f"cannot {what}: {masked_line((lines or ['docker says nothing'])[-1])}")
 
     def _run(self, command: Sequence[str], seconds: int) -> "subprocess.CompletedProcess[str]":
         try:
@@ -224,4 +246,5 @@ def _container(found: Mapping[str, Any]) -> Container:
         health=(state.get("Health") or {}).get("Status") or "",
         keeps_data=any(mount.get("RW") and mount.get("Type") != "tmpfs" for mount in found.get("Mounts") or ()),
         watches=is_watching or any(str(word).startswith("--on-change") for word in words),
+        started=str(state.get("StartedAt") or ""),
     )

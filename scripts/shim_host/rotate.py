@@ -24,6 +24,9 @@ from shim_host.swarm_services import Arrival, NotMoved, ServiceMover
 RESUME = "manage-secrets rotate --resume"
 _HISTORY_LENGTH = 50
 _ENDING_PER_TURN = 5  # one service that moves, and those whose old tasks end meanwhile
+# The way back waits at least so long, however soon one gave the new version up: what ends there may take the default
+# grace period (10 s) for each of two tasks, and a service that is left half way is worse than one that is waited for.
+_BACK_SECONDS = 30
 
 
 class InsideChange(Protocol):
@@ -108,6 +111,7 @@ class Rotation:
         try:
             with _resumable():
                 self._move_all(FORWARD)
+                self._look_again()
         except Refused as refused:
             self.back()
             raise NotMoved(refused.message, *refused.hints, hint) from None
@@ -157,6 +161,7 @@ class Rotation:
         """
         has_failed = False
         turns = Semaphore(self.settings.parallel)
+        seconds = self._seconds(towards)
 
         def one(service: Service) -> None:
             nonlocal has_failed
@@ -166,7 +171,7 @@ class Rotation:
                         return
                     self._move(service, towards)
                 _, unwanted = rotation.expected(self.plan, service.id, towards)
-                self.engine.left(service, unwanted, self.settings.timeout_seconds)
+                self.engine.left(service, unwanted, seconds)
             except BaseException:
                 has_failed = True
                 raise
@@ -196,10 +201,23 @@ class Rotation:
         swaps = rotation.swaps_forward(plan) if towards == FORWARD else rotation.swaps_back(plan, service.id)
         self.engine.swap(service.id, swaps)
         report.detail(f"{service.name}: moving {towards}")
-        arrival = self.engine.arrive(service, wanted, self.settings.timeout_seconds, may_roll_back=towards == BACK)
+        arrival = self.engine.arrive(service, wanted, self._seconds(towards), may_roll_back=towards == BACK)
         if towards == FORWARD:
             self._verify(service, arrival)
         report.detail(f"{service.name}: every task runs it")
+
+    def _seconds(self, towards: str) -> float:
+        least = _BACK_SECONDS if towards == BACK else 0
+        return max(self.settings.timeout_seconds, least)
+
+    def _look_again(self) -> None:
+        """See that no service has failed since it came up, while the version before can still be gone back to.
+
+        Raises:
+            NotMoved: one has.
+        """
+        wanted = {s.id: rotation.expected(self.plan, s.id, FORWARD)[0] for s in self.services}
+        self.engine.patiently(partial(self.engine.stay, self.services, wanted))
 
     def _verify(self, service: Service, arrival: Arrival) -> None:
         """Ask the shim in each container of this node for the fingerprints that it got.

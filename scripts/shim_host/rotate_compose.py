@@ -239,11 +239,30 @@ def _forward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
                 service.is_moved = True
                 open_desk.note(journal)
             advance()
+    _look_again(journal.services, settings.project)
     _retire(journal.services, settings.project)
     for change in changes:
         change.finish()
     open_desk.finish(journal)
     return Result(journal.services, proofs)
+
+
+def _look_again(services: Iterable[Moving], project: RunningProject) -> None:
+    """See that what was started anew has not failed since, while there still is a way back.
+
+    Raises:
+        NotDone: one has. Failed: the engine does not answer.
+    """
+    started = [
+        container
+        for service in services
+        if service.how in (OVERLAP, RECREATE)
+        for container in project.containers(service.name)
+        if container.id not in service.before
+    ]
+    for container in project.watched(started):
+        if not container.is_running or container.health == "unhealthy":
+            raise NotDone(f"{container.name} came up with the new value, and then failed")
 
 
 def _retire(services: Iterable[Moving], project: RunningProject) -> None:
@@ -363,8 +382,9 @@ def _return(service: Moving, journal: Journal, settings: Settings) -> None:
     if service.how in (OVERLAP, RECREATE) and all_run:
         settings.project.stop([container for container in there if container not in old], gently=False)
         return
-    # What is there has the new value: it is what makes room now.
-    how = RECREATE if service.how == OVERLAP else service.how
+    # What is there has the new value: it is what makes room now. A signal reaches only what still runs.
+    was_ended = service.how.startswith(SIGNAL) and not all(container.is_running for container in there)
+    how = RECREATE if service.how == OVERLAP or was_ended else service.how
     again = Moving(service.name, how, service.count, [container.id for container in there])
     try:
         _move(again, journal.old, settings)

@@ -23,6 +23,7 @@ _STALL_SECONDS = 10
 _POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
 _ENDING_POLL_SECONDS = 0.5
 _ENDED = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
+_ENDED_BY_ITSELF = frozenset(["complete", "failed", "rejected"])
 _UNDER_WAY = frozenset(["updating", "rollback_started"])
 _GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
 
@@ -246,6 +247,31 @@ class ServiceMover(LockKeeper):
                 raise NotMoved(f"{words}: {said}" if said else words)
             self._pause()
 
+    def stay(self, services: Iterable[Service], wanted: Mapping[str, frozenset[str]]) -> None:
+        """See that none of the *services* has failed since it arrived.
+
+        The Swarm itself watches a new task for its `monitor` only, which may be a moment.
+
+        Args:
+            services: which ones.
+            wanted: by a service's id, the ids that each of its tasks must have mounted.
+
+        Raises:
+            NotMoved: one has.
+            Failed: the engine does not answer.
+        """
+        tasks: dict[str, list[Any]] = {}
+        for task in self._call("list tasks", lambda: self._client.tasks()):
+            tasks.setdefault(task["ServiceID"], []).append(task)
+        for service in services:
+            own = tasks.get(service.id, [])
+            new = _with(own, wanted[service.id])
+            if self._arrived(service, own, wanted[service.id]) is None and any(
+                task["Status"]["State"] in _ENDED_BY_ITSELF for task in new
+            ):
+                why = _trouble(own, wanted[service.id]) or "its task ended"
+                raise NotMoved(f"{service.name} came up with the new version, and then failed: {why}")
+
     def left(self, service: Service, unwanted: frozenset[str], seconds: float) -> None:
         """Wait until no task of *service* with one of the *unwanted* secrets runs any more, but on nodes that are down.
 
@@ -335,19 +361,16 @@ def _has_health_check(config: Mapping[str, Any]) -> bool | None:
     return None if not test else test[0] != "NONE"
 
 
+def _with(tasks: Iterable[Any], wanted: frozenset[str]) -> list[Any]:
+    """Return the tasks that have the *wanted* secrets."""
+    return [task for task in tasks if wanted <= {mount.secret_id for mount in mounts_of(task.get("Spec"))}]
+
+
 def _count_running(tasks: Iterable[Any], wanted: frozenset[str]) -> int:
-    """Return how many tasks run with the *wanted* secrets."""
-    return sum(
-        task["Status"]["State"] == "running" and wanted <= {mount.secret_id for mount in mounts_of(task.get("Spec"))}
-        for task in tasks
-    )
+    return sum(task["Status"]["State"] == "running" for task in _with(tasks, wanted))
 
 
 def _trouble(tasks: Iterable[Any], wanted: frozenset[str]) -> str:
     """Return what the newest task with the new version says of its end."""
-    said = [
-        (task["Status"].get("Timestamp") or "", task["Status"].get("Err") or "")
-        for task in tasks
-        if wanted <= {mount.secret_id for mount in mounts_of(task.get("Spec"))}
-    ]
+    said = [(task["Status"].get("Timestamp") or "", task["Status"].get("Err") or "") for task in _with(tasks, wanted)]
     return max((item for item in said if item[1]), default=("", ""))[1]
