@@ -4,7 +4,7 @@ import posix
 
 from shim import kernel
 from shim.errors import WORLD, Breach, Refused, Unreadable
-from shim.options import read_options
+from shim.options import read_options, warn_of_unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def main(argv: list[bytes], environ: list[bytes]) -> int:
         from shim import stderr
 
         stderr.use_json(options.log == "json")
+    if options.unknown and options.action in ("start", "check", "explain"):
+        warn_of_unknown(options)
     if options.action in ("start", "exec"):
         return start(options, environ)
     kernel.restore_signals()

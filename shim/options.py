@@ -108,6 +108,7 @@ class Options:
     service = ""
     signal: "Sequence[str]" = ()
     subreaper = False
+    unknown: "Sequence[str]" = ()  # SHIM_* variables that are no option
     user = ""
     verbose = False
     wait_all = False
@@ -187,7 +188,10 @@ def _from_variables(options: Options, variables: list[bytes], wrong: list[Breach
         variable, equals, value = entry.partition(b"=")
         shown = variable.decode("utf-8", "surrogateescape")
         name = shown[5:].lower().replace("_", "-")
-        if name not in KINDS or shown != "SHIM_" + _field(name).upper() or not equals or shown in seen:
+        if not equals or shown in seen:
+            continue
+        if name not in KINDS or shown != "SHIM_" + _field(name).upper():
+            options.unknown = [*options.unknown, shown]
             continue
         seen.add(shown)
         text = value.decode("utf-8", "surrogateescape")
@@ -265,6 +269,18 @@ def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breac
 def _flag_shown(text: str) -> str:
     # What stands behind "=", or behind one letter, may be a value that ended up in the wrong place.
     return text.partition("=")[0][:40] if text.startswith("--") else text[:2]
+
+
+def warn_of_unknown(options: Options) -> None:
+    """Say which SHIM_* variables look like a misspelt option; others may be somebody else's (a service link's)."""
+    from difflib import get_close_matches
+
+    from shim import stderr
+
+    for shown in options.unknown:
+        near = get_close_matches(shown.upper(), ["SHIM_" + _field(name).upper() for name in KINDS], 1, 0.85)
+        if near:
+            stderr.warning(f"there is no option {shown}", f"did you mean {near[0]}?")
 
 
 def _nearest(name: str) -> str:

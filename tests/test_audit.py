@@ -400,6 +400,24 @@ def test_an_engine_that_does_not_answer_is_no_clean_audit(manage: Manage) -> Non
     assert "not looked at: the engine: no engine answers" in end.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "gap"),
+    [
+        ("docker-compose.yml", "services: [", "the Compose file: it has mistakes"),
+        (".env", "A='", "the .env file: it cannot be read"),
+    ],
+)
+def test_a_file_that_had_to_be_left_out_is_no_clean_audit(manage: Manage, name: str, text: str, gap: str) -> None:
+    assert manage("audit", "--no-engine", "--fail-on", "error").code == 0
+    manage.write(name, text)
+
+    end = manage("audit", "--no-engine", "--fail-on", "error", "--json")
+
+    assert end.code == 1
+    assert gap in json.loads(end.stdout)["not_looked_at"]
+    assert f"not looked at: {gap}" in end.stderr
+
+
 def test_a_page_that_cannot_be_written_is_said(manage: Manage) -> None:
     end = manage("audit", "--no-engine", "--html", "absent/a.html")
 

@@ -351,6 +351,7 @@ TOKEN=
     "… is no regular file",
     "… is larger than … bytes",
     "…; the Compose file is left out",
+    "not looked at: …",
     "…:…: …; the file is left out",
     "… is a link, which git does not read",
     "… is no folder",

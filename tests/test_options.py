@@ -131,3 +131,24 @@ def test_mistakes_name_what_was_meant(shim: Shim) -> None:
 
     assert end.code == 100
     assert "did you mean --require?" in end.stderr
+
+
+def test_a_misspelt_variable_is_warned_of(shim: Shim) -> None:
+    """Most of all when the start is refused because of it; a health check by `exec` does not say it each time."""
+    misspelt = {"SHIM_SECRET_DIR": "/elsewhere"}
+
+    started = shim("true", env=misspelt)
+    refused = shim("--require", "A", "true", env=misspelt)
+
+    for end in (started, refused, shim("check", env=misspelt), shim("explain", env=misspelt)):
+        assert "there is no option SHIM_SECRET_DIR" in end.stderr
+        assert "did you mean SHIM_SECRETS_DIR?" in end.stderr
+    assert (started.code, refused.code) == (0, 100)
+    assert shim("exec", "--", "true", env=misspelt).stderr == ""
+
+
+def test_variables_of_somebody_else_are_no_misspelt_ones(shim: Shim) -> None:
+    """Kubernetes gives every pod such for a service that is named shim."""
+    link = {"SHIM_PORT": "tcp://10.0.0.1:80", "SHIM_SERVICE_HOST": "10.0.0.1", "SHIM_PORT_80_TCP_PROTO": "tcp"}
+
+    assert shim("true", env=link).stderr == ""

@@ -1,5 +1,6 @@
 """`validate` finds everything at once, and repairs only what is safe to."""
 
+import json
 import os
 import subprocess
 from typing import Any
@@ -217,6 +218,21 @@ def test_the_user_of_an_image_counts(swarm: PrivateSwarm, manage: Manage, canary
     assert [(item["kind"], item["where"]) for item in findings(manage)] == [("user", "one")]
     assert manage("create-from-env", "--owner", "1234").code == 0
     assert findings(manage, code=0) == []
+
+
+@pytest.mark.parametrize(("name", "text"), [("docker-compose.yml", "services: ["), (".env", "A='")])
+def test_a_file_with_mistakes_is_a_finding(manage: Manage, name: str, text: str) -> None:
+    manage.write(name, text)
+
+    assert kinds(findings(manage)) == [("left-out", None)]
+
+
+def test_a_swarm_that_cannot_be_asked_is_no_clean_one(manage: Manage) -> None:
+    end = manage("validate", "--swarm", "--json", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+
+    assert end.code == 111
+    assert "no engine answers" in end.stderr
+    assert json.loads(end.stdout) == {"findings": []}
 
 
 @pytest.mark.engine

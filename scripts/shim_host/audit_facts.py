@@ -49,14 +49,14 @@ def gather(
     Raises:
         Refused, Failed: the Compose file that was named has mistakes, or a file of ./secrets cannot be read.
     """
-    env = inventory.env_values(env_file, os.environ)
+    gaps: list[str] = []
+    env = inventory.env_values(env_file, os.environ, gaps)
     known = [*(schema.keys if schema else ()), *env]
     entries = inventory.files_by_key(store, known)
     recogniser = Recogniser(_values(schema, env, entries), schema)
     mark = deployment.salt_mark(salt)
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
-    gaps: list[str] = []
-    project = inventory.compose_project(compose_file)
+    project = inventory.compose_project(compose_file, gaps)
     services = list(_compose_services(project, recogniser, gaps)) if project is not None else []
     seen = _ask_engine(recogniser, [*known, *entries], asks_containers, gaps) if asks_engine else None
     if not asks_engine:

@@ -89,9 +89,10 @@ def audit_command(
       "findings": [{"id", "level", "message", "hint", "key", "service", "place", "command"}]}
 
     \b
-    Exit codes: 0 clean, 1 findings, 2 usage, 111 the engine did not answer (the rest is said all the same).
+    Exit codes: 0 clean, 1 findings, or a .env or Compose file with mistakes that was left out, 2 usage, 111 the engine
+    did not answer (the rest is said all the same).
     """
-    from shim_host import audit, audit_facts
+    from shim_host import audit, audit_facts, inventory
     from shim_host.vault import Vault
 
     facts = audit_facts.gather(
@@ -118,7 +119,8 @@ def audit_command(
         _give(judged)
     _say_end(judged)
     is_blind = not no_engine and any(gap.startswith(_NOT_ASKED) for gap in facts.gaps)
-    return FAILED if is_blind else REFUSED if audit.is_reached(judged, fail_on) else CLEAN
+    is_partial = not {inventory.ENV_LEFT_OUT, inventory.COMPOSE_LEFT_OUT}.isdisjoint(facts.gaps)
+    return FAILED if is_blind else REFUSED if is_partial or audit.is_reached(judged, fail_on) else CLEAN
 
 
 def _write(path: str, data: bytes) -> None:

@@ -63,15 +63,19 @@ def validate(
     \b
     With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
       not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
-      drift, stale, lock
+      drift, stale, lock, left-out (a file with mistakes, which the warning names)
     """
     schema = options.read_schema(schema_path)
     store = Vault(secrets_dir)
-    project = inventory.compose_project(compose_file)
-    env = inventory.env_values(env_file, os.environ)
+    gaps: list[str] = []
+    project = inventory.compose_project(compose_file, gaps)
+    env = inventory.env_values(env_file, os.environ, gaps)
     users = image_users(project) if project is not None else {}
     subject = validation.subject_of(store, schema, env_file, env, project, users)
-    found = with_swarm(subject, stack, salt) if asks_swarm else validation.findings(subject)
+    hint = "mend it; the warning says where"
+    found = [Finding("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
+    in_swarm, unanswered = with_swarm(subject, stack, salt) if asks_swarm else (validation.findings(subject), None)
+    found += in_swarm
     fixed, trouble = repaired(store, found, dry_run) if fix else ([], None)
     give(found, fixed, is_json)
     left = len(found) - len(fixed)
@@ -79,21 +83,24 @@ def validate(
     report.say(f"{count}, {len(fixed)} {'would be ' if dry_run else ''}repaired")
     if left and not fix and any(finding.repair for finding in found):
         report.say("hint: --fix repairs those marked with *")
-    if trouble is not None:
+    if trouble := trouble or unanswered:
         raise trouble
     return 1 if left or (dry_run and found) else 0
 
 
-def with_swarm(subject: Subject, stack: str, salt: bytes) -> list[Finding]:
-    """Return all findings when what the Swarm holds counts, and what is old there is a finding too."""
+def with_swarm(subject: Subject, stack: str, salt: bytes) -> tuple[list[Finding], Ended | None]:
+    """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
     from shim_host import swarm
 
-    answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()))
-    secrets, services = answer or ([], [])
+    try:
+        engine = swarm.connect(os.environ)
+        secrets, services = engine.secrets(), engine.services()
+    except Ended as ended:
+        return validation.findings(subject), ended
     newest = swarm.newest(secrets, stack)
     found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
     locked = not_locked(lockfile.read(Path(lockfile.DEFAULT)), secrets, services)
-    return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest), *locked]
+    return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest), *locked], None
 
 
 def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", salt: bytes) -> list[Finding]:

@@ -71,8 +71,16 @@ def known_keys(schema: Schema | None, env_file: Path) -> list[str]:
     return [*(schema.keys if schema else ()), *env_values(env_file, os.environ)]
 
 
-def env_values(path: Path, environ: Mapping[str, str]) -> dict[str, Secret]:
-    """Return what the `.env` at *path* sets; nothing when it is not there, or (said aloud) cannot be read."""
+# What a listing that goes on without a file could not look at.
+ENV_LEFT_OUT = "the .env file: it cannot be read"
+COMPOSE_LEFT_OUT = "the Compose file: it has mistakes"
+
+
+def env_values(path: Path, environ: Mapping[str, str], gaps: list[str] | None = None) -> dict[str, Secret]:
+    """Return what the `.env` at *path* sets; nothing when it is not there.
+
+    One that cannot be read is said aloud, added to *gaps*, and left out.
+    """
     try:
         return envfile.read(path.read_bytes(), environ, use="project").values
     except FileNotFoundError:
@@ -81,6 +89,8 @@ def env_values(path: Path, environ: Mapping[str, str]) -> dict[str, Secret]:
         report.warn(f"{path}:{error.line}: {error.message}; the file is left out", error.hint)
     except OSError as error:
         report.warn(f"cannot read {path}: {error.strerror}; it is left out")
+    if gaps is not None:
+        gaps.append(ENV_LEFT_OUT)
     return {}
 
 
@@ -102,8 +112,10 @@ def files_by_key(store: Vault, known: Iterable[str]) -> dict[str, Entry]:
     return by_key
 
 
-def compose_project(file: Path | None) -> "Project | None":
-    """Return the Compose project of *file*, or of this folder if it has one; None (said aloud) when it has mistakes.
+def compose_project(file: Path | None, gaps: list[str] | None = None) -> "Project | None":
+    """Return the Compose project of *file*, or of this folder if it has one.
+
+    One of this folder that has mistakes is said aloud, added to *gaps*, and left out.
 
     Raises:
         Refused: *file* was named, and has mistakes.
@@ -121,6 +133,8 @@ def compose_project(file: Path | None) -> "Project | None":
         if file is not None:
             raise
         report.warn(f"{ended.message}; the Compose file is left out", *ended.hints[:1])
+        if gaps is not None:
+            gaps.append(COMPOSE_LEFT_OUT)
         return None
 
 
