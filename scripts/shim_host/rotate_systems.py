@@ -146,21 +146,22 @@ class Postgres(_System):
 
 
 class MariaDB(_System):
-    """MariaDB and MySQL: a user's password, as the hash that the server stores."""
+    """MariaDB: a user's password, as the hash that the server stores. MySQL itself keeps it out of its logs."""
 
     program = "mariadb"
     _PROGRAM = 'm=$(command -v mariadb || command -v mysql) || exit 127; exec "$m" '
+    # MySQL's newest clients know \q only with --commands, which must be no error to those that do not know that.
+    _OPTIONS = '--batch --silent --loose-commands -u "$1"'
     # The admin's password is the first line of stdin, so that it is in no argument and in no environment.
     _WITH_PASSWORD = (
-        f'IFS= read -r p || exit 3; {_PROGRAM} --defaults-extra-file=/dev/fd/3 --batch --silent -u "$1" 3<<E\n'
+        f"IFS= read -r p || exit 3; {_PROGRAM} --defaults-extra-file=/dev/fd/3 {_OPTIONS} 3<<E\n"
         '[client]\npassword="$p"\nE'
     )
-    _WITHOUT = f'{_PROGRAM} --batch --silent -u "$1"'
+    _WITHOUT = f"{_PROGRAM} {_OPTIONS}"
     _TROUBLES = (
         (b"ERROR 1045 ", "its admin is not let in: adminKey names the key with that password"),
         (b"ERROR 1227 ", "its admin may not do that"),
         (b"ERROR 1396 ", "it has no such user"),
-        (b"ERROR 1524 ", "it has no mysql_native_password"),
     )
 
     def argv(self) -> list[str]:
@@ -185,11 +186,14 @@ class MariaDB(_System):
         return f"SELECT IF(COUNT(*) = {len(roles)}, 'there', 'missing') FROM mysql.user WHERE {where};\n\\q\n".encode()  # noqa: S608  (quoted)
 
     def statement(self, role: str, password: bytes) -> bytes:
-        """Return the statement, without the password."""
-        digest = hashlib.sha1(hashlib.sha1(password).digest()).hexdigest().upper()  # noqa: S324  (what the server stores)
+        """Return the statement; MariaDB would write the password into its logs, MySQL writes <secret> there."""
         who = f"{_mariadb(role)}@{_mariadb(self._host)}"
-        # Both servers read WITH and AS; VIA and USING are MariaDB's alone.
-        return f"ALTER USER {who} IDENTIFIED WITH mysql_native_password AS '*{digest}';\n\\q\n".encode()
+        if b"MariaDB" not in self.say(b"SELECT VERSION();\n\\q\n"):
+            shown = _mariadb(password.decode("utf-8", "surrogateescape"))
+            statement = f"SET NAMES utf8mb4;\nALTER USER {who} IDENTIFIED BY {shown};\n\\q\n"
+            return statement.encode("utf-8", "surrogateescape")
+        digest = hashlib.sha1(hashlib.sha1(password).digest()).hexdigest().upper()  # noqa: S324  (what the server stores)
+        return f"ALTER USER {who} IDENTIFIED VIA mysql_native_password USING '*{digest}';\n\\q\n".encode()
 
     @property
     def _host(self) -> str:
