@@ -96,7 +96,8 @@ def failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
             "give a script a first line such as #!/bin/sh; a program must be built for this processor",
         )
     if number in (_ENOMEM, _EAGAIN):
-        return CannotStart(WORLD, f"{_shown(program)}: cannot be started: {error.strerror}", "a retry may help")
+        hint = "its user may have no more processes (ulimit -u), or memory is short; a retry may help"
+        return CannotStart(WORLD, f"{_shown(program)}: cannot be started: {error.strerror}", hint)
     return CannotStart(
         NOT_EXECUTABLE,
         f"{_shown(program)}: {_shown(path)} cannot be executed: {error.strerror}",

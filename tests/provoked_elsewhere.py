@@ -233,18 +233,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 }
 
 # Message: why no test makes a program say it.
-_KERNEL = "only a kernel that refuses says it, and none refuses on demand: "
 _RACE = "somebody else must act between two steps of one run, and nothing stops it just there: "
 _WAIT = "it comes after a limit that no setting shortens: "
 _SIZE = "it needs more memory than a test may take: "
 NOT_PROVOKED: dict[str, str] = {
-    "…: cannot be started: …": _KERNEL + "execve that lacks memory or processes, which root is never short of",
-    "… cannot be read: …": _KERNEL + "an /etc/passwd that fails on reading",
-    "--on-change: cannot watch the secrets: …": _KERNEL + "no inotify instance is left for this user",
-    "cannot watch the new files: …": _KERNEL + "no inotify watch is left in the middle of a run",
-    "--subreaper: …; orphans are left to somebody else": _KERNEL + "a filter of system calls, or Linux before 3.4",
-    "the service failed … times since its secrets changed; giving up": _WAIT + "each new start waits longer",
-    "nothing provides … any more": _RACE + "a key that nothing requires goes while another value changes",
     "the Docker client does not answer": _WAIT + "the client has 60 s to answer",
     "…: … … takes longer than … s": _WAIT + "the command of a @rotate-with has its own limit",
     "cannot restrict … to … with icacls": "only Windows has icacls; test_vault.py runs the code with a stand-in for it",
