@@ -340,6 +340,7 @@ class Meddler:
         self.reads = reads
         self.meddle = meddle
         self.requests = 0
+        self.request = b""  # the one that is decided on
         self.victim: subprocess.Popen[bytes] | None = None
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -347,6 +348,13 @@ class Meddler:
         if tls is not None:
             self.listener = tls.wrap_socket(self.listener, server_side=True)
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def ask(self, request: bytes) -> bytes:
+        """Return what the engine answers to *request*, which somebody else sends, just now."""
+        with socket.socket(socket.AF_UNIX) as engine:
+            engine.connect(self.engine_path)
+            engine.sendall(request)
+            return _message(engine)
 
     def _accept(self) -> None:
         while True:
@@ -368,6 +376,7 @@ class Meddler:
                 if is_counted or request.startswith((b"POST", b"DELETE")):
                     with self.lock:
                         self.requests += 1
+                        self.request = request
                         fate = self.meddle(self.requests)
                 if fate == "drop":
                     return

@@ -218,6 +218,18 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
         ": its old tasks did not end within ",
     ),
+    "another rotation has just ended": (
+        "test_rotate_raced.py::test_the_other_ends_between_the_look_at_it_and_the_lock",
+        "another rotation has just ended",
+    ),
+    "another run has just taken this rotation over": (
+        "test_rotate_raced.py::test_the_other_takes_over_first_what_a_dead_run_left",
+        "another run has just taken this rotation over",
+    ),
+    "another run has taken this rotation over": (
+        "test_rotate_raced.py::test_the_other_goes_on_with_what_we_would_take_back",
+        "another run has taken this rotation over",
+    ),
     "interrupted while services were moving": (
         "test_rotate_crash.py::test_ctrl_c_while_services_move_says_how_it_goes_on",
         "interrupted while services were moving",
@@ -233,24 +245,16 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
 }
 
 # Message: why no test makes a program say it.
-_RACE = "somebody else must act between two steps of one run, and nothing stops it just there: "
 _WAIT = "it comes after a limit that no setting shortens: "
 _SIZE = "it needs more memory than a test may take: "
 NOT_PROVOKED: dict[str, str] = {
     "the Docker client does not answer": _WAIT + "the client has 60 s to answer",
     "…: … … takes longer than … s": _WAIT + "the command of a @rotate-with has its own limit",
     "cannot restrict … to … with icacls": "only Windows has icacls; test_vault.py runs the code with a stand-in for it",
-    "… is larger than any backup": _SIZE + "a backup of over a GiB is read whole",
     "it holds more than … bytes, and no backup does": _SIZE + "half a GiB that is encrypted well",
-    "… changed in the meantime": _RACE + "a file of ./secrets is written while an import asks",
-    "gpg did not encrypt…": "gpg must fail after it listed the key as good: a broken installation",
-    "gpg wanted a passphrase and got none": "gpg's agent must have a pinentry that can be refused, and tests have none",
     "the helper task stays on the network …": "the engine must claim to have cut a network off, and not have done it",
     "cannot read …: cat ended with … in the helper task": "a mounted secret must be there and not readable for root",
     "not known is what … starts (…)": "it repeats what is refused before, for an image asked for a second time",
     "the new files would change what a service sees: …": "it is a net below migrate: whoever meets it has found a bug",
     "…: docker compose gives … another value than was read here": "a net, too: Compose and the reader differ",
-    "another rotation has just ended": _RACE + "it ends between the look at it and the lock",
-    "another run has just taken this rotation over": _RACE + "both look at a rotation whose run has died",
-    "another run has taken this rotation over": _RACE + "a run that was thought dead goes on",
 }

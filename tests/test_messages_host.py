@@ -552,6 +552,13 @@ NAME=
     return "".join(said) + say("rotate A --how none --generate")
 
 
+PINENTRY = """\
+#!/bin/sh
+echo OK
+while read -r word; do case $word in GETPIN*) echo "ERR 83886179 Operation cancelled";; *) echo OK;; esac; done
+"""
+
+
 @provokes(
     "gpg cannot be run",
     "gpg does not work: …",
@@ -559,6 +566,8 @@ NAME=
     "the key of … …",
     "… names several keys: …",
     "it is damaged or truncated…",
+    "gpg did not encrypt…",
+    "gpg wanted a passphrase and got none",
 )
 def test_gpg(say: Say, manage: Manage, canary: Canary) -> str:
     manage.write("secrets/a", canary())
@@ -580,8 +589,50 @@ def test_gpg(say: Say, manage: Manage, canary: Canary) -> str:
         sealed = (manage.folder / "p.gpg").read_bytes()
         manage.write("cut.gpg", sealed[:-1])
         said.append(say("import cut.gpg --passphrase-file pass", GNUPGHOME=home))
+        # An agent whose dialog is cancelled, and a configuration that wants other algorithms than the keys have.
+        pinentry = manage.write("pinentry", PINENTRY)
+        pinentry.chmod(0o755)
+        Path(home, "gpg-agent.conf").write_text(f"pinentry-program {pinentry}\n")
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)
+        make[make.index("")] = canary()
+        subprocess.run([*make, "locked@example.org", "future-default"], check=True, capture_output=True)
+        said.append(say("export --no-swarm -o locked.gpg --recipient locked@example.org", GNUPGHOME=home))
+        subprocess.run(["gpgconf", "--homedir", home, "--kill", "gpg-agent"], check=True)  # it has the passphrase
+        said.append(say("import locked.gpg", GNUPGHOME=home))
+        Path(home, "gpg.conf").write_text("compliance de-vs\nrequire-compliance\n")
+        said.append(say("export --no-swarm -o no.gpg --recipient locked@example.org", GNUPGHOME=home))
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
     return "".join(said)
+
+
+@provokes("… is larger than any backup")
+def test_a_file_that_is_no_backup_by_its_size(say: Say, manage: Manage) -> str:
+    with manage.write("image.iso", "").open("r+b") as file:
+        file.truncate(2 << 30)  # a hole: it takes no room
+    return say("import image.iso")
+
+
+@provokes("… changed in the meantime")
+def test_a_file_that_changes_while_import_asks(manage: Manage, canary: Canary) -> str:
+    manage.write("secrets/a", canary()).chmod(0o600)
+    manage.write("pass", canary()).chmod(0o600)
+    assert manage("export", "--no-swarm", "-o", "b.age", "--encryption", "age", "--passphrase-file", "pass").code == 0
+    manage.write("secrets/a", canary())
+    words = [str(SCRIPT), "import", "b.age", "--passphrase-file", "pass", "--force"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(manage.folder)}
+    terminal = pexpect.spawn(sys.executable, words, cwd=manage.folder, env=environ, encoding="utf-8", timeout=60)
+    terminal.expect(r"\[y/N\]")
+    manage.write("secrets/a", theirs := canary())
+
+    terminal.sendline("y")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+
+    said = str(terminal.before)
+    manage.custody.said.append(said)
+    assert terminal.exitstatus == 1
+    assert manage.secrets()["a"] == theirs.encode()
+    return said
 
 
 @provokes(

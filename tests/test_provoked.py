@@ -8,6 +8,7 @@ import pytest
 import test_messages  # noqa: F401  (its tests say what they provoke)
 import test_messages_facts  # noqa: F401
 import test_messages_host  # noqa: F401
+import test_messages_kernel  # noqa: F401
 from messages import DYNAMIC
 from provoked import BY_DECORATOR
 from provoked_elsewhere import ELSEWHERE, NOT_PROVOKED

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,11 @@ def import_command(
         raise click.UsageError("--passphrase and --passphrase-file exclude each other")
     found = _opened(file, list(identities), passphrase_file, asks=asks)
     store = Vault(secrets_dir)
-    steps = _planned(found, store, force=force)
+    have = _present(found, store)
+    steps = backup.plan(found, have, force=force)
     _announce_import(found, steps, dry_run=dry_run)
     if not dry_run:
-        _write(found, steps, store, force=force, yes=yes or not sys.stdin.isatty())
+        _write(steps, store, lambda: _present(found, store) == have, yes=yes or not sys.stdin.isatty())
     _give_import(steps, secrets_dir, is_json=is_json)
 
 
@@ -96,10 +98,10 @@ def _unsealed(kind: str, sealed: bytes, identities: list[Path], secret: Secret |
     return gpg.unseal(sealed, secret)
 
 
-def _planned(found: Backup, store: Vault, *, force: bool) -> list[Step]:
+def _present(found: Backup, store: Vault) -> dict[str, Secret]:
+    """Return what the folder holds of the files that the backup has values for, by name."""
     entries = {item.file: store.read(item.file) for item in found.items if item.value is not None}
-    have = {name: entry.value for name, entry in entries.items() if entry is not None}
-    return backup.plan(found, have, force=force)
+    return {name: entry.value for name, entry in entries.items() if entry is not None}
 
 
 def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None:
@@ -118,7 +120,7 @@ def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None
         report.warn(f"the backup has no value of {', '.join(absent)}: they were in the Swarm only", hint)
 
 
-def _write(found: Backup, steps: list[Step], store: Vault, *, force: bool, yes: bool) -> None:
+def _write(steps: list[Step], store: Vault, is_as_planned: Callable[[], bool], *, yes: bool) -> None:
     """Write what is new or changed, as it was announced.
 
     Raises:
@@ -134,7 +136,7 @@ def _write(found: Backup, steps: list[Step], store: Vault, *, force: bool, yes: 
         report.say(f".gitignore gets {' '.join(ignored)}")
         vault.add_gitignore_lines(Path(), ignored)  # first, so that git shows no value at any moment
     with store.writing() as writer, report.progress("writing", len(todo)) as advance:
-        if _planned(found, store, force=force) != steps:
+        if not is_as_planned():
             raise Refused(f"{store.path} changed in the meantime", "look at it, and run this again")
         for name, value in todo.items():
             if value is not None:

@@ -42,19 +42,22 @@ def read(path: str) -> bytes:
         Refused: it is not there, no file, or far too large.
         Failed: it cannot be read.
     """
+    is_large = False
     try:
         if path == STDIO:
             data = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with open(path, "rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                # Nothing is read of what is too large, unless it does not say so (a pipe).
+                size = os.fstat(file.fileno()).st_size
+                data = b"" if (is_large := size > MAX_BYTES) else file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise Refused(f"there is no {path}", "name the file that export wrote, or - for stdin") from None
     except IsADirectoryError:
         raise Refused(f"{path} is a folder", "name the file that export wrote") from None
     except OSError as error:
         raise failed_file("read", path, error) from None
-    if len(data) > MAX_BYTES:
+    if is_large or len(data) > MAX_BYTES:
         raise Refused(f"{path} is larger than any backup", "name the file that export wrote")
     return data
 
