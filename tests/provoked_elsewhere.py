@@ -193,6 +193,15 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "test_migrate.py::test_nothing_is_overwritten_unasked_and_a_second_run_changes_nothing",
         "these hold another value",
     ),
+    # Reading values back from a Swarm.
+    "cannot read …: cat ended with … in the helper task": (
+        "test_backup_swarm.py::test_an_image_whose_cat_fails_is_said",
+        ": cat ended with ",
+    ),
+    "the helper task stays on the network …": (
+        "test_backup_swarm.py::test_nothing_is_read_where_a_network_is_left",
+        "the helper task stays on the network ",
+    ),
     # Rotation, where an engine must take part.
     "another release of manage-secrets began a rotation here": (
         "test_rotate_refused.py::test_a_plan_of_another_release_is_left_alone",
@@ -252,9 +261,6 @@ NOT_PROVOKED: dict[str, str] = {
     "…: … … takes longer than … s": _WAIT + "the command of a @rotate-with has its own limit",
     "cannot restrict … to … with icacls": "only Windows has icacls; test_vault.py runs the code with a stand-in for it",
     "it holds more than … bytes, and no backup does": _SIZE + "half a GiB that is encrypted well",
-    "the helper task stays on the network …": "the engine must claim to have cut a network off, and not have done it",
-    "cannot read …: cat ended with … in the helper task": "a mounted secret must be there and not readable for root",
-    "not known is what … starts (…)": "it repeats what is refused before, for an image asked for a second time",
     "the new files would change what a service sees: …": "it is a net below migrate: whoever meets it has found a bug",
     "…: docker compose gives … another value than was read here": "a net, too: Compose and the reader differ",
 }

@@ -188,6 +188,38 @@ def test_an_image_that_lies_is_caught(
     assert manage("export", "--from-swarm", "--salt", "pepper", *seal).code == 0
 
 
+def test_an_image_whose_cat_fails_is_said(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    manage.write("secrets/a", canary())
+    manage("create-swarm")
+    image(swarm, "failing:latest", b"#!/bin/sh\nexit 3\n")
+
+    end = manage("export", "--from-swarm", "--image", "failing:latest", *seal)
+
+    assert end.code == 111
+    assert "cannot read a.v1: cat ended with 3 in the helper task" in end.stderr
+    assert "try another --image" in end.stderr
+    assert swarm.docker("service", "ls", "-q") == ""
+
+
+def test_nothing_is_read_where_a_network_is_left(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    """An engine that says it has cut the task off, and has not."""
+    manage.write("secrets/a", canary())
+    manage("create-swarm")
+    meddler = Meddler(swarm, lambda _number: "200" if b"/disconnect" in meddler.request.split(b"\r\n")[0] else "pass")
+
+    end = manage("export", "--from-swarm", *seal, env={"DOCKER_HOST": meddler.host})
+    meddler.close()
+
+    assert end.code == 111
+    assert "the helper task stays on the network " in end.stderr
+    assert not (manage.folder / "backup.age").exists()
+    assert swarm.docker("service", "ls", "-q") == ""
+
+
 def test_a_killed_run_is_tidied_up_after(
     swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
 ) -> None:

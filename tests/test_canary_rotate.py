@@ -114,7 +114,7 @@ def test_no_refusal_without_a_swarm_says_a_value(manage: Manage, canary: Canary,
     # Files that are damaged, or hold what they should not.
     manage.write("compose.yaml", f"services:\n  a: {{image: a, environment: [X={canary()}]\n  b: [{canary()}\n")
     walk(1, f"rotate --compose compose.yaml ANY {files}", stdin=canary())
-    assert "not valid YAML" in walk(0, "audit --no-engine").stderr
+    assert "not valid YAML" in walk(1, "audit --no-engine").stderr
     manage.write("compose.yaml", f"services: {{a: {{image: '${{A:?{canary()}}}', environment: ['X={canary()}']}}}}\n")
     walk(1, f"rotate --compose compose.yaml ANY {files}", stdin=canary(), env={"DOCKER_HOST": ""})
     manage.write(".env", f"A='{canary()}\n")

@@ -464,6 +464,19 @@ def test_without_the_image_the_command_would_be_lost_and_it_is_refused(manage: M
     assert not (manage.folder / "secrets").exists()
 
 
+def test_an_image_that_must_be_started_by_the_shim_after_all_is_refused_too(manage: Manage, canary: Canary) -> None:
+    """It would read KEY_FILE itself, but a label keeps KEY in the .env that it reads too, and it refuses both."""
+    service = "{image: 'postgres:16', env_file: [.env], labels: {said: '${POSTGRES_PASSWORD}'}}"
+    manage.write("docker-compose.yml", f"services: {{db: {service}}}\n")
+    manage.write(".env", f"POSTGRES_PASSWORD={canary()}\n")
+
+    end = manage("migrate")
+
+    assert end.code == 111
+    assert "not known is what these images start: postgres:16 (db)" in end.stderr
+    assert not (manage.folder / "secrets").exists()
+
+
 def test_windows_line_ends_stay(manage: Manage, canary: Canary) -> None:
     """A file with CR LF keeps them, on the lines that are new as well."""
     manage.write(

@@ -1,6 +1,6 @@
 """Who hands each service its secrets, and how it is started then: decided from its image and the Compose file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from shim.secret import env_key
@@ -40,12 +40,17 @@ def decide_services(
             _start_by_shim(plan, moved)
         _check_health(moved, keys)
         plan.moved[name] = moved
-    if unknown:
-        wanted = ", ".join(f"{image_of(plan.project.services[name], plan.project)} ({name})" for name in unknown)
+    _refuse_unknown(plan, unknown)
+
+
+def _refuse_unknown(plan: Plan, services: Sequence[str]) -> None:
+    if services:
+        wanted = ", ".join(f"{image_of(plan.project.services[name], plan.project)} ({name})" for name in services)
+        of_these = " ".join(services)
         raise Refused(
             f"not known is what these images start: {wanted}",
             "an entrypoint that is set anew erases the image's command, so it is written down too",
-            f"docker compose build {' '.join(unknown)}, or docker compose pull {' '.join(unknown)}, and run this again",
+            f"docker compose build {of_these}, or docker compose pull {of_these}, and run this again",
             "or give what docker image inspect prints with --image-config FILE",
         )
 
@@ -146,17 +151,23 @@ def _check_health(moved: Moved, keys: Iterable[str]) -> None:
 
 
 def avoid_both(plan: Plan) -> None:
-    """Where an env file goes on giving KEY, an image refuses KEY_FILE beside it; the shim can be told which counts."""
-    for moved in plan.moved.values():
+    """Where an env file goes on giving KEY, an image refuses KEY_FILE beside it; the shim can be told which counts.
+
+    Raises:
+        Refused: as `decide_services` does, for those that the shim must start now.
+    """
+    unknown = []
+    for name, moved in plan.moved.items():
         both = [use for use in moved.uses if _still_given(plan, moved.service, use.key)]
         if moved.how == IMAGE and both:
             if moved.image is None:
-                hint = "give what docker image inspect prints with --image-config FILE"
-                raise Refused(f"not known is what {moved.service.image} starts ({moved.service.name})", hint)
+                unknown.append(name)
+                continue
             moved.how = SHIM
             _start_by_shim(plan, moved)
         elif moved.how == SHIM and any(use.needs_pointer for use in both):
             moved.options[:0] = ["--prefer", "file"]
+    _refuse_unknown(plan, unknown)
 
 
 def _still_given(plan: Plan, service: Service, key: str) -> bool:
