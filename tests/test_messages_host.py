@@ -605,11 +605,50 @@ def test_gpg(say: Say, manage: Manage, canary: Canary) -> str:
     return "".join(said)
 
 
-@provokes("… is larger than any backup")
-def test_a_file_that_is_no_backup_by_its_size(say: Say, manage: Manage) -> str:
+@provokes("… is larger than any backup", "it holds more than … bytes, and no backup does")
+def test_a_file_that_is_no_backup_by_its_size(say: Say, manage: Manage, canary: Canary) -> str:
     with manage.write("image.iso", "").open("r+b") as file:
         file.truncate(2 << 30)  # a hole: it takes no room
-    return say("import image.iso")
+        manage.write("pass", canary()).chmod(0o600)
+        seal = ("gpg", "--batch", "--symmetric", "--passphrase-file", "pass", "--pinentry-mode", "loopback")
+        file.truncate(600 << 20)
+        with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp", ignore_cleanup_errors=True) as home:
+            more = ("--homedir", home, "--compress-level", "1", "--output", "bomb.gpg")
+            subprocess.run([*seal, *more], stdin=file, cwd=manage.folder, check=True, capture_output=True)
+            said = say("import bomb.gpg --passphrase-file pass", GNUPGHOME=home)
+            subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=True)
+        file.truncate(2 << 30)
+    return said + say("import image.iso")
+
+
+@provokes(
+    "the Docker client does not answer within … s",
+    "…: docker compose gives … another value than was read here",
+    "the new files would change what a service sees: …",
+    "…: … … takes longer than … s",
+)
+def test_programs_that_do_not_do_what_they_should(say: Say, manage: Manage, canary: Canary) -> str:
+    """A client that hangs, a Compose that reads otherwise, before or after, and a command that takes too long."""
+    value = canary()
+    manage.write(".env", f"TOKEN={value}\n")
+    manage.write("compose.yaml", "services: {a: {image: a, environment: [TOKEN]}}\n")
+    manage.write("images.json", json.dumps({"a": {"Config": {"Cmd": ["serve"]}}}))
+    path = f"{manage.folder}/bin:/usr/bin:/bin"
+    migrate = "migrate --yes --image-config images.json"
+    manage.write("bin/docker", "#!/bin/sh\nexec sleep 60\n").chmod(0o755)
+    said = [say("migrate", PATH=path, DOCKER_CLIENT_TIMEOUT="1")]
+    config = 'case " $* " in *" config "*) ;; *) exit;; esac; '
+    read = {"TOKEN": value}
+    as_it_is, other = (json.dumps({"services": {"a": {"environment": e}}}) for e in (read, {**read, "OTHER": "1"}))
+    manage.write("bin/docker", f"#!/bin/sh\n{config}echo '{other}'\n").chmod(0o755)
+    said.append(say(migrate, PATH=path))
+    and_then = f"[ -e seen ] && echo '{other}' || echo '{as_it_is}'; touch seen"
+    manage.write("bin/docker", f"#!/bin/sh\n{config}{and_then}\n").chmod(0o755)
+    said.append(say(migrate, PATH=path))
+    manage.write("change-it", "#!/bin/sh\nexec sleep 60\n").chmod(0o755)
+    manage.write(".env.schema", "# @sensitive @generate @rotate-with=command(./change-it)\nTOKEN=\n")
+    manage.write("secrets/token", canary()).chmod(0o600)
+    return "".join(said) + say("rotate TOKEN --how none --generate --timeout 1s")
 
 
 @provokes("… changed in the meantime")

@@ -60,7 +60,12 @@ def _how(function: Any) -> Any:
             help="Where the versions in use are written for `docker stack deploy`, if FILE is there or a stack moves.",
         ),
         click.option(
-            "--timeout", "timeout", default="5m", show_default=True, callback=_seconds, help="For one service."
+            "--timeout",
+            "timeout",
+            default="5m",
+            show_default=True,
+            callback=_seconds,
+            help="For one service, and for one step of a command in @rotate-with.",
         ),
         click.option(
             "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Services at a time."

@@ -154,7 +154,7 @@ def _inside_of(wish: Wish) -> InsideOf:
             return None
         there = _values(Vault(wish.secrets_dir), wish.schema)
         values = rotate_with.Values(old.get(key), new.get(key), {**there, **old}.get, new.get)
-        return rotate_with.inside_change(spec, values, os.environ)
+        return rotate_with.inside_change(spec, values, os.environ, wish.timeout)
 
     return inside
 

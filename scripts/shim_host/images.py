@@ -10,7 +10,6 @@ from typing import Any
 from shim_host.errors import Failed, Refused, failed_file
 
 _SHELL = ("/bin/sh", "-c")
-_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,9 @@ def run_docker(arguments: list[str], environ: Mapping[str, str]) -> "subprocess.
     Raises:
         Failed: there is none, or it does not end.
     """
+    from shim_host.swarm import request_seconds
+
+    seconds = request_seconds(environ)
     try:
         return subprocess.run(
             ["docker", *arguments],
@@ -127,11 +129,12 @@ def run_docker(arguments: list[str], environ: Mapping[str, str]) -> "subprocess.
             encoding="utf-8",
             errors="surrogateescape",
             stdin=subprocess.DEVNULL,
-            timeout=_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except FileNotFoundError:
         hint = "install the Docker client; without one, give --image-config FILE"
         raise Failed("there is no docker program", hint) from None
     except subprocess.TimeoutExpired:
-        raise Failed("the Docker client does not answer", "is the engine it talks to alive?") from None
+        hint = "is the engine it talks to alive? DOCKER_CLIENT_TIMEOUT gives it more time"
+        raise Failed(f"the Docker client does not answer within {seconds} s", hint) from None

@@ -198,7 +198,7 @@ class SwarmWork:
                 known = rotate_with.Values(
                     self._value_before(change), values.get(change.key), self._value_of, values.get
                 )
-                found.append(rotate_with.inside_change(spec, known, os.environ))
+                found.append(rotate_with.inside_change(spec, known, os.environ, self.settings.timeout_seconds))
         return [change for change in found if change is not None]
 
     def _of_versions(self, plan: Plan) -> dict[str, Secret]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from shim_host.rotate_with import How, Values
 
 _SCRAM_ITERATIONS = 4096  # PostgreSQL's own default
-_COMMAND_SECONDS = 300
 
 
 class _System:
@@ -277,7 +276,8 @@ class Command:
 
     keeps_both = False
 
-    def __init__(self, key: str, how: "How", values: "Values") -> None:
+    def __init__(self, key: str, how: "How", values: "Values", seconds: float) -> None:
+        self.seconds = seconds  # for one step
         self.key = key
         self.how = how
         self.values = values
@@ -315,12 +315,13 @@ class Command:
                 input=json.dumps(said).encode(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # what it says may hold what it was told
-                timeout=_COMMAND_SECONDS,
+                timeout=self.seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             raise Refused(
-                f"{self.key}: {words} {step} takes longer than {_COMMAND_SECONDS} s", "see its own log"
+                f"{self.key}: {words} {step} takes longer than {self.seconds:.0f} s",
+                "see its own log; --timeout gives it more time",
             ) from None
         except OSError as error:
             hint = "it is found as a shell would find it"

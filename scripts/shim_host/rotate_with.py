@@ -168,7 +168,9 @@ def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
     return {key: Secret(next(role for role in found.roles if role != name).encode())}
 
 
-def inside_change(spec: KeySpec, values: Values, environ: Mapping[str, str]) -> "InsideChange | None":
+def inside_change(
+    spec: KeySpec, values: Values, environ: Mapping[str, str], command_seconds: float = 300
+) -> "InsideChange | None":
     """Return how the value of *spec* is changed inside its system; None when it lives in none."""
     from shim_host import rotate_systems
 
@@ -176,6 +178,6 @@ def inside_change(spec: KeySpec, values: Values, environ: Mapping[str, str]) -> 
     if found is None:
         return None
     if found.system == "command":
-        return rotate_systems.Command(spec.key, found, values)
+        return rotate_systems.Command(spec.key, found, values, command_seconds)
     kinds = {"postgres": rotate_systems.Postgres, "mariadb": rotate_systems.MariaDB, "redis": rotate_systems.Redis}
     return kinds[found.system](spec.key, found, values, environ)

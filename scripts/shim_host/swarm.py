@@ -90,7 +90,7 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
     from docker.utils import kwargs_from_env
 
     place = environ.get("DOCKER_HOST", "")
-    seconds = _request_seconds(environ)
+    seconds = request_seconds(environ)
     try:
         if place:
             arguments: dict[str, Any] = dict(kwargs_from_env(environment=dict(environ)))
@@ -139,7 +139,7 @@ def _why(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _request_seconds(environ: Mapping[str, str]) -> int:
+def request_seconds(environ: Mapping[str, str]) -> int:
     """Return how long one answer may take; DOCKER_CLIENT_TIMEOUT says it for slow engines, as for other tools."""
     text = environ.get("DOCKER_CLIENT_TIMEOUT", "")
     if not text:
