@@ -118,7 +118,7 @@ def test_no_refusal_without_a_swarm_says_a_value(manage: Manage, canary: Canary,
     manage.write("compose.yaml", f"services: {{a: {{image: '${{A:?{canary()}}}', environment: ['X={canary()}']}}}}\n")
     walk(1, f"rotate --compose compose.yaml ANY {files}", stdin=canary(), env={"DOCKER_HOST": ""})
     manage.write(".env", f"A='{canary()}\n")
-    assert ".env" in walk(0, "audit --no-engine").stderr
+    assert ".env" in walk(1, "audit --no-engine").stderr
     manage.write(".env", f"A={canary()}\n")
     manage.write("compose.yaml", f"services: {{a: {{image: a, command: [--password, {canary()}]}}}}\n")
     walk(1, "audit --no-engine --html a.html --sarif a.sarif")
