@@ -80,7 +80,10 @@ class ChangingInit(Init):
         if self._failures >= _MOST_QUICK_FAILURES:
             from shim import stderr
 
-            stderr.warning(f"the service failed {self._failures} times since its secrets changed; giving up")
+            stderr.warning(
+                f"the service failed {self._failures} times since its secrets changed; giving up",
+                "its log says why; does it bear the new values?",
+            )
             return False
         self._events.after(float(self._failures), "again", self._start_again)
         return True

@@ -133,13 +133,16 @@ def _text(name: bytes) -> str:
 
 def _table(path: bytes) -> list[list[bytes]]:
     try:
-        _, _, data = kernel.read_file(path, _MAX_FILE_BYTES, True)
+        mode, _, data = kernel.read_file(path, _MAX_FILE_BYTES, True)
     except OSError as error:
         if error.errno in (2, 20):
             return []  # scratch images have none
         raise Refused(
             [Breach("", f"{_text(path)} cannot be read: {error.strerror}", "make it world-readable")]
         ) from None
+    if mode & 0o170000 == 0o040000:
+        hint = "a bind mount of a file that is not there makes one: mend the mount"
+        raise Refused([Breach("", f"{_text(path)} is a folder", hint)])
     return [line.split(b":") for line in data.split(b"\n") if line and line[:1] not in (b"#", b"+", b"-")]
 
 

@@ -37,6 +37,7 @@ class Watch:
         "_environ",
         "_events",
         "_half_written",
+        "_has_lost_sight",
         "_has_warned",
         "_names",
         "_options",
@@ -54,6 +55,7 @@ class Watch:
         self._events = events
         self._changed = changed
         self._options = plan.options
+        self._has_lost_sight = False
         self._has_warned = False
         self._since = kernel.monotonic()
         self._used = _digests(plan)
@@ -140,8 +142,9 @@ class Watch:
             return
         try:
             self._watch(plan)  # files were replaced, links lead elsewhere
+            self._has_lost_sight = False
         except OSError as error:
-            self._warn(f"cannot watch the new files: {error.strerror}")
+            self._warn_of_lost_sight(error)
         now = _digests(plan)
         gone = [key for key in self._used if key not in now]
         if gone:
@@ -151,6 +154,16 @@ class Watch:
         if any(now[key] != digest for key, digest in self._used.items()):
             self._used = {key: now[key] for key in self._used}
             self._changed(plan)
+
+    def _warn_of_lost_sight(self, error: OSError) -> None:
+        if not self._has_lost_sight:
+            self._has_lost_sight = True
+            from shim import stderr
+
+            stderr.warning(
+                f"cannot watch the new files: {error.strerror}",
+                "the next change of the secrets may go unseen: raise fs.inotify.max_user_watches on the host",
+            )
 
     def _warn(self, message: str) -> None:
         if self._has_warned:

@@ -7,7 +7,6 @@ loses its power, and when it is started again it has what was on its disk.
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from typing import TypeVar
 
 import pytest
 from conftest import cannot_run
-from host import Manage, PrivateEngine
+from host import Manage, PrivateEngine, folder_of_engines, unmount
 
 T = TypeVar("T")
 
@@ -255,7 +254,7 @@ class Cluster:
         root = Path("/sys/fs/cgroup")
         for folder in (root / self.folder.name, *root.glob(f"*/{self.folder.name}")):  # both versions of them
             self._wait("a process does not end", partial(_is_removed, folder))
-        shutil.rmtree(self.folder)
+        unmount(self.folder)
 
     def _wait(self, words: str, look: Callable[[], T | None]) -> T:
         """Return what *look* gives once it gives something."""
@@ -294,7 +293,7 @@ def whole_cluster() -> Iterator[Cluster]:
     programs = ("dockerd", "docker", "unshare", "nsenter", "ip")
     if os.geteuid() != 0 or not all(map(shutil.which, programs)):
         cannot_run("a cluster needs root, " + ", ".join(programs))
-    cluster = Cluster(Path(tempfile.mkdtemp(prefix="cluster-")))
+    cluster = Cluster(folder_of_engines("cluster-"))
     yield cluster
     cluster.stop()
 

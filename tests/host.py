@@ -1,5 +1,6 @@
 """The host tool as a person runs it: another process, in a folder of its own, watched by the canaries' `custody`."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -133,13 +134,21 @@ Canary = Callable[[], str]
 def compose_program(suite: str = "trixie") -> Path:
     """Return Docker Compose of a Debian suite, unpacked once into the cache; it needs no installation."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docker-secrets-shim"
-    program = cache / f"compose-{suite}" / "usr/libexec/docker/cli-plugins/docker-compose"
-    if not program.exists():
-        if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            cannot_run("Compose is unpacked from Debian's packages, as root on Debian")
-        script = f'. {ROOT}/scripts/lib.sh; mkdir -p "$CACHE"; unpack_packages {suite} "$1" docker-compose'
-        subprocess.run(["bash", "-c", script, "bash", str(cache / f"compose-{suite}")], check=True, capture_output=True)
-    return program
+    folder = cache / f"compose-{suite}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "compose.lock").open("w") as lock:  # the tests run in several processes, and apt in one at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            if os.geteuid() != 0 or shutil.which("apt-get") is None:
+                cannot_run("Compose is unpacked from Debian's packages, as root on Debian")
+            with tempfile.TemporaryDirectory(dir=cache) as new:
+                script = f'. {ROOT}/scripts/lib.sh; unpack_packages {suite} "$1" docker-compose'
+                subprocess.run(["bash", "-c", script, "bash", f"{new}/{suite}"], check=True, capture_output=True)
+                Path(new, suite).rename(folder)
+    return folder / "usr/libexec/docker/cli-plugins/docker-compose"
+
+
+_REPLICAS = ("service", "ls", "--format", "{{.Replicas}}", "--filter")  # running of wanted, as "1/2"
 
 
 class PrivateEngine:
@@ -213,14 +222,23 @@ class PrivateEngine:
         assert not check or done.returncode == 0, done.stderr.decode()
         return done.stdout.decode().strip()
 
+    def serve(self, *arguments: str | Path) -> None:
+        """Create a service, and wait until its tasks run and are healthy; Docker would go on watching them for 5 s."""
+        service = self.docker("service", "create", "--detach", "--quiet", *arguments)
+        deadline = time.monotonic() + 3 * self.START_SECONDS
+        while len(set(self.docker(*_REPLICAS, f"id={service}").split()[0].split("/"))) != 1:
+            assert time.monotonic() < deadline, self.docker("service", "ps", "--no-trunc", service)
+            time.sleep(0.1)  # the engine has no event for a task
+
     def empty(self) -> None:
         """Remove every service, secret and config."""
         for kind in ("service", "secret", "config"):
             names = self.docker(kind, "ls", "-q").split()
             if names:
                 self.docker(kind, "rm", *names)
-        while self.docker("ps", "-q"):  # tasks outlive their service for a moment, and hold its secrets
-            self.docker("wait", *self.docker("ps", "-q").split(), check=False)
+        while running := self.docker("ps", "-q").split():  # tasks outlive their service, and hold its secrets
+            self.docker("kill", *running, check=False)  # nobody asks for the rest of their grace period
+            self.docker("wait", *running, check=False)
 
     def compose(self, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         """Run Docker Compose in *folder*."""
@@ -290,10 +308,20 @@ class PrivateSwarm(PrivateEngine):
         self.process.wait(60)
 
 
+def folder_of_engines(prefix: str) -> Path:
+    """Return a folder for private engines, in memory where that can be: a Swarm's log waits for the disk at each step.
+
+    Its path is short, since that of a socket must be.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0700", "engines", folder], capture_output=True, check=False)
+    return folder
+
+
 def unmount(folder: Path) -> None:
-    """Remove *folder*, and first what the engine left mounted below it."""
+    """Remove *folder*, and first what is mounted on it or below."""
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
-        if (place := line.split()[4]).startswith(f"{folder}/"):
+        if f"{(place := line.split()[4])}/".startswith(f"{folder}/"):
             subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -303,7 +331,7 @@ def private_swarm() -> Iterator[PrivateSwarm]:
     """Return a Swarm that nobody else uses."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("dockerd", "docker", "unshare", "ip"))):
         cannot_run("a private Swarm needs root, dockerd, docker, unshare and ip")
-    folder = Path(tempfile.mkdtemp(prefix="swarm-"))  # a socket's path is short
+    folder = folder_of_engines("swarm-")
     engine = PrivateSwarm(folder)
     yield engine
     engine.stop()

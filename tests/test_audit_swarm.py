@@ -30,8 +30,8 @@ def found(document: Any) -> set[tuple[str, str, str, str]]:
 
 def create(swarm: PrivateSwarm, name: str, *options: str, image: str = "", argv: tuple[str, ...] = ()) -> None:
     command = argv or ("/busybox", "sleep", "1000")
-    quick = ("--stop-grace-period", "1s", "--detach=false", "--quiet")
-    swarm.docker("service", "create", *quick, "--name", name, *options, image or swarm.image(), *command)
+    quick = ("--stop-grace-period", "1s")
+    swarm.serve(*quick, "--name", name, *options, image or swarm.image(), *command)
 
 
 def mount(name: str, target: str, mode: str = "0400") -> tuple[str, str]:
@@ -71,8 +71,8 @@ def test_what_stands_in_plain_in_a_service_is_found(swarm: PrivateSwarm, manage:
     plain = ("--env", f"URL=postgres://app:{a}@db/app", "--env", f"ADMIN_PASSWORD={other}", "--label", f"note={b}")
     create(swarm, "plain", *plain, *mount("b.v1", "b", "0444"), "--container-label", f"more={b}")
     create(swarm, "args", argv=("/busybox", "sh", "-c", f"sleep 1000 # {a}"))
-    # Not waited for: this image has no shell that could run the check.
-    create(swarm, "check", "--detach=true", "--health-cmd", f"true {a}", "--health-interval", "60s")
+    # Of no replicas: this image has no shell that could run the check.
+    create(swarm, "check", "--replicas", "0", "--health-cmd", f"true {a}", "--health-interval", "60s")
 
     document = audited(manage)
 

@@ -116,8 +116,8 @@ def test_a_container_is_asked_through_its_shim(
 ) -> None:
     manage.write("secrets/a", canary())
     manage("create-swarm")
-    options = ["service", "create", "--name", "s", "--secret", "source=a.v1,target=a", "--stop-grace-period", "1s"]
-    swarm.docker(*options, swarm.image_with_shim(shim_binary), "/opt/shim/shim", "--", "/busybox", "sleep", "1000")
+    options = ["--name", "s", "--secret", "source=a.v1,target=a", "--stop-grace-period", "1s"]
+    swarm.serve(*options, swarm.image_with_shim(shim_binary), "/opt/shim/shim", "--", "/busybox", "sleep", "1000")
 
     end = manage("diff", "--all", "--json")
     document = json.loads(end.stdout)

@@ -95,14 +95,21 @@ def test_a_user_with_too_many_processes(shim: Shim, as_root: None) -> str:
     return end.stderr
 
 
-@provokes("… cannot be read: …")
+@provokes("… cannot be read: …", "… is a folder")
 def test_a_list_of_users_that_cannot_be_read(frozen: Shim, tmp_path: Path, as_root: None) -> str:
+    """A link to itself; and a folder, which the engine makes for a mount whose source is not there."""
     image = tmp_path / "image"
     (image / "etc").mkdir(parents=True)
     (image / "etc/passwd").symlink_to("passwd")
     shutil.copy(frozen.command[0], image / "shim")
     frozen.command = ["/shim"]
+    said = in_image(frozen, image)
+    (image / "etc/passwd").unlink()
+    (image / "etc/passwd").mkdir()
+    return said + in_image(frozen, image)
 
+
+def in_image(frozen: Shim, image: Path) -> str:
     end = frozen(
         "--user", "somebody", "/shim", "--version", before=(shutil.which("chroot") or "/usr/sbin/chroot", str(image))
     )

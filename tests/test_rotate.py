@@ -61,8 +61,8 @@ def mounted(swarm: PrivateSwarm, service: str) -> list[tuple[str, str]]:
 
 def serve(swarm: PrivateSwarm, name: str, image: str, *options: str, replicas: int = 1, command: str = "") -> None:
     """Start a service behind the shim, and wait until its tasks run."""
-    swarm.docker(
-        *("service", "create", "--quiet", "--name", name, "--replicas", str(replicas)),
+    swarm.serve(
+        *("--name", name, "--replicas", str(replicas)),
         *("--endpoint-mode", "dnsrr", "--update-order", "start-first", "--stop-grace-period", "1s"),
         *("--update-monitor", "500ms", "--rollback-monitor", "500ms"),
         *("--health-cmd", "true", "--health-interval", "1s", *options),
@@ -317,7 +317,7 @@ def test_nothing_else_of_a_service_changes(swarm: PrivateSwarm, project: Manage,
     swarm.docker("network", "create", "--driver", "overlay", "--attachable", "inside")
     options = EVERYTHING.split()
     command = ("/opt/shim/shim", "--", "/busybox", "sleep", "1000")
-    swarm.docker("service", "create", "--quiet", "--name", "whole", *options, image, *command)
+    swarm.serve("--name", "whole", *options, image, *command)
     before = spec(swarm, "whole")
 
     assert project("rotate", "DB_PASSWORD", "--generate", "--force").code == 0

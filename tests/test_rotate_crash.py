@@ -231,8 +231,8 @@ def test_going_back_without_a_leader_it_asks_again(swarm: PrivateSwarm, project:
     assert project("create-swarm").code == 0
     # The default monitor, 5 s: in a shorter one a busy engine can have missed that the task failed.
     update = ("--update-failure-action", "rollback")
-    swarm.docker(
-        *("service", "create", "--quiet", "--name", "one", "--secret", "source=a.v1,target=a", *update, swarm.image()),
+    swarm.serve(
+        *("--name", "one", "--secret", "source=a.v1,target=a", *update, swarm.image()),
         *("/busybox", "sh", "-c", "/busybox grep -q Qz /run/secrets/a && exec /busybox sleep 1000"),
     )
     meddler = Meddler(swarm, at(4, "500"))  # lock, secret, service; then the lock says that it goes back

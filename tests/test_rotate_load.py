@@ -71,8 +71,8 @@ def serve(swarm: PrivateSwarm, project: Manage, canary: Canary, image: str, repl
     project.write("secrets/token", canary())
     assert project("create-swarm").code == 0
     health = ("--health-cmd", "/busybox wget -q -O /dev/null http://127.0.0.1:8080/")
-    swarm.docker(
-        *("service", "create", "--quiet", "--name", "answer", "--replicas", str(replicas), "--network", "inside"),
+    swarm.serve(
+        *("--name", "answer", "--replicas", str(replicas), "--network", "inside"),
         *(*NO_GAP, *health, "--secret", "source=token.v1,target=token"),
         *(image, "/opt/shim/shim", "--", "/answer", "8080"),
     )

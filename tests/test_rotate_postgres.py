@@ -87,8 +87,8 @@ def database(
         *("POSTGRES_USER=app", "POSTGRES_DB=app", "POSTGRES_INITDB_ARGS=--no-sync"),
         "POSTGRES_PASSWORD_FILE=/run/secrets/postgres_password",
     )
-    swarm.docker(
-        *("service", "create", "--quiet", "--name", "db", "--network", "inside", "--endpoint-mode", "dnsrr"),
+    swarm.serve(
+        *("--name", "db", "--network", "inside", "--endpoint-mode", "dnsrr"),
         *("--stop-signal", "SIGINT"),  # it ends sessions instead of waiting for them
         *(word for setting in settings for word in ("--env", setting)),
         *("--health-cmd", "pg_isready -q -h 127.0.0.1 -U app", "--health-interval", "1s", "--health-retries", "60"),
@@ -108,8 +108,8 @@ def database(
 
 
 def workers(swarm: PrivateSwarm, folder: Path) -> None:
-    swarm.docker(
-        *("service", "create", "--quiet", "--name", "worker", "--replicas", str(WORKERS), "--network", "inside"),
+    swarm.serve(
+        *("--name", "worker", "--replicas", str(WORKERS), "--network", "inside"),
         *("--endpoint-mode", "dnsrr", "--update-order", "start-first", "--update-parallelism", "1"),
         *("--update-failure-action", "rollback", "--update-monitor", "1s", "--stop-grace-period", "60s"),
         *("--health-cmd", "test -e /tmp/up", "--health-interval", "1s", "--health-retries", "60"),
