@@ -250,8 +250,10 @@ def passes_descriptors(init: Init, service: str, tmp_path: Path) -> bool:
             _ready(run)
             os.close(writer)
             writer = -1
-            kept = [int(name) for name in os.listdir(f"/proc/{run.pid}/fd") if int(name) > 2]
-            return os.read(reader, 100) == b"hello\n" and not kept
+            if os.read(reader, 100) != b"hello\n":
+                return False
+            # The service may say that it is ready before the init goes on after the fork.
+            return until(lambda: not [name for name in os.listdir(f"/proc/{run.pid}/fd") if int(name) > 2], 3)
     finally:
         os.close(reader)
         if writer >= 0:

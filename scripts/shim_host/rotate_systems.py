@@ -1,4 +1,7 @@
-"""The systems that `@rotate-with` knows. Statements go in on stdin and hold what a system stores of a password only."""
+"""The systems that `@rotate-with` knows.
+
+Statements go in on stdin and hold what a system stores of a password only, but for MySQL, whose logs say <secret>.
+"""
 
 import base64
 import hashlib
@@ -187,7 +190,8 @@ class MariaDB(_System):
     def statement(self, role: str, password: bytes) -> bytes:
         """Return the statement; MariaDB would write the password into its logs, MySQL writes <secret> there."""
         who = f"{_mariadb(role)}@{_mariadb(self._host)}"
-        if b"MariaDB" not in self.say(b"SELECT VERSION();\n\\q\n"):
+        # Only MariaDB reads what stands behind M! (the version it gives can be set); who does not answer counts as one.
+        if self.say(b"SELECT 1 /*M! + 1 */;\n\\q\n").strip() == b"1":
             shown = _mariadb(password.decode("utf-8", "surrogateescape"))
             statement = f"SET NAMES utf8mb4;\nALTER USER {who} IDENTIFIED BY {shown};\n\\q\n"
             return statement.encode("utf-8", "surrogateescape")
