@@ -55,7 +55,7 @@ def test_a_cell(init: Init, behaviour: Behaviour, children: Path, as_root: None)
     if not is_installed(init):
         cannot_run(f"there is no {init.name} here; it is a Debian package")
     said = table()[behaviour.title][init.name]
-    # Some of theirs depends on the moment (catatonit and EPERM: one time in ten); once in three is not the rule.
+    # A machine under load may be too slow once; once in three is not the rule.
     seen = [cell(init, behaviour, str(children / "service"))]
     while seen.count(said) < 2 and len(seen) - seen.count(said) < 2 and said != seen[0]:
         seen.append(cell(init, behaviour, str(children / "service")))
