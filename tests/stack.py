@@ -1,15 +1,17 @@
 """The reference stack in a folder of a test's own, with a value for each of its secrets that must show up nowhere."""
 
+import contextlib
 import json
 import shutil
 import socket
 import subprocess
 import urllib.request
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engine import ROOT, UGLY, Engine, shim_image
+from engine import ROOT, SHIM, UGLY, Engine, shim_image
 from shim_host.generate import can_be_made, new_value
 
 from shim.schema import parse
@@ -130,13 +132,40 @@ class Stack:
 
     def ask(self, service: str, address: str) -> tuple[int, str]:
         """Return status and text of what *address* answers to somebody inside *service*, a Python one."""
+        with self.about_to_ask(service, address) as ask:
+            return ask()
+
+    @contextlib.contextmanager
+    def about_to_ask(self, service: str, address: str) -> Iterator[Callable[[], tuple[int, str]]]:
+        """Give what asks without delay, however long a process takes to start."""
         program = (
             "import sys, urllib.request, urllib.error\n"
+            "print('ready', flush=True); sys.stdin.read()\n"
             "try: answer = urllib.request.urlopen(sys.argv[1], timeout=10)\n"
             "except urllib.error.HTTPError as error: answer = error\n"
             "print(answer.status, answer.read().decode())"
         )
-        said = self.engine.exec(self.containers()[service], "python3", "-c", program, address)
-        assert said.code == 0, said.stderr
-        status, _, text = said.stdout.partition(" ")
-        return int(status), text
+        inside = ("docker", "exec", "--interactive", self.containers()[service], SHIM, "exec", "--")
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [*inside, "python3", "-c", program, address],
+            env=self.engine.environ,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            encoding="utf-8",
+        ) as asker:
+
+            def ask() -> tuple[int, str]:
+                said, error = asker.communicate(timeout=60)
+                assert asker.returncode == 0, error
+                status, _, text = said.partition(" ")
+                return int(status), text
+
+            assert asker.stdout is not None
+            try:
+                assert asker.stdout.readline() == "ready\n"
+                yield ask
+            finally:
+                asker.kill()

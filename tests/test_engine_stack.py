@@ -168,8 +168,9 @@ def test_a_stopping_service_still_answers_for_a_while(engine: Engine, stack: Sta
         ("backend", "http://backend:3000/config"),
     ):
         container = stack.containers()[service]
-        engine.docker("kill", "--signal", "TERM", container)
-        assert stack.ask("strict-api", address)[0] == 200
+        with stack.about_to_ask("strict-api", address) as ask:
+            engine.docker("kill", "--signal", "TERM", container)
+            assert ask()[0] == 200
         assert engine.docker("wait", container).stdout.strip() == "0"
     stack.up("prediction-service", "backend")
 

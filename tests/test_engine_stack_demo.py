@@ -71,7 +71,7 @@ def test_the_demo_shows_a_healthy_stack_and_goes_without_a_trace(
         assert demo.health()["store"].startswith("PostgreSQL")
         # In front of the user's eyes the login changed, and nobody was turned away.
         requests, failed = re.findall(r"^  meanwhile +(\d+) requests, (\d+) failed$", said, re.MULTILINE)[0]
-        assert failed == "0"
+        assert failed == "0", said
         assert int(requests) > 100
         before, now = re.findall(r"^  DB_PASSWORD \w+ +(\S+)$", said, re.MULTILINE)
         assert before != now == fingerprint(made["db_password"].strip().encode(), "DB_PASSWORD")
