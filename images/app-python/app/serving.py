@@ -8,6 +8,7 @@ answered are waited for. A second stop signal ends the waiting.
 import json
 import os
 import pwd
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -66,18 +67,24 @@ class Server(ThreadingHTTPServer):
         stopping.wait(drain_seconds)
         self.shutdown()
         serving.join()
-        self._take_the_last()
+        waiting = self._still_waiting()
+        self.socket.close()
+        for connection, address in waiting:
+            self.process_request(connection, address)
         self.server_close()  # waits for the threads that are still answering
 
-    def _take_the_last(self) -> None:
-        """Answer who is connected already and waits to be accepted: closing would reset them."""
+    def _still_waiting(self) -> list[tuple[socket.socket, tuple[str, int]]]:
+        """Return who is connected already and waits to be accepted: closing would reset them.
+
+        Answered only afterwards, so that next to nobody can connect between the last of them and the closing.
+        """
         self.socket.setblocking(False)
+        waiting = []
         while True:
             try:
-                connection, address = self.get_request()
+                waiting.append(self.get_request())
             except BlockingIOError:
-                return
-            self.process_request(connection, address)
+                return waiting
 
 
 class _Handler(BaseHTTPRequestHandler):
