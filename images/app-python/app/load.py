@@ -16,7 +16,9 @@ from app import stopping
 
 _THREADS = 4
 _PAUSE_SECONDS = 0.05
-_TIMEOUT_SECONDS = 10
+# The engine names a container for a moment after its network is gone; a short wait, and the next address is tried.
+_CONNECT_SECONDS = 3
+_ANSWER_SECONDS = 30
 
 
 class Count:
@@ -46,8 +48,10 @@ class Count:
 def ask(url: str) -> str:
     """Return what was wrong with the answer; empty when nothing was. Every address of the name is tried."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_CONNECT_SECONDS)
     try:
+        connection.connect()
+        connection.sock.settimeout(_ANSWER_SECONDS)
         connection.request("GET", parts.path)
         answer = connection.getresponse()
         answer.read()
