@@ -17,35 +17,35 @@ except ModuleNotFoundError:
         ".venv/bin/manage-secrets, with all that it needs"
     )
 
-from shim_host import report
+from shim_host import output
 from shim_host.errors import FAILED, INTERRUPTED, Ended
 
 from shim import __version__
 
 # Command: where it is in shim_host, and its line in --help.
 COMMANDS = {
-    "create-from-env": ("commands_env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
-    "generate": ("commands_generate:generate", "Make new values as the schema says, into ./secrets."),
-    "export": ("commands_export:export_command", "Write an encrypted backup of the secrets."),
-    "import": ("commands_import:import_command", "Put the secrets of a backup back into ./secrets."),
-    "create-swarm": ("commands_swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),
-    "list": ("commands_list:list_command", "List every key: where it stands, how old it is, who gets it."),
-    "validate": ("commands_validate:validate", "Check schema, values and Compose file against each other."),
-    "diff": ("commands_list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
-    "rotate": ("commands_rotate:rotate_command", "Give keys a new value everywhere, with no failed request."),
-    "rollback": ("commands_rotate:rollback_command", "Move every service back to the version before."),
-    "history": ("commands_rotate:history_command", "Say who made which version of a key when."),
-    "audit": ("commands_audit:audit_command", "Say who can read which secret, and what is wrong with that."),
-    "prune": ("commands_swarm:prune", "Remove versions from the Swarm that nothing names any more."),
-    "migrate": ("commands_migrate:command", "Turn a Compose file and its .env into one with secrets."),
-    "doctor": ("commands_doctor:doctor_command", "Say what will not work, and what to do about it."),
+    "create-from-env": ("env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
+    "generate": ("generate:generate", "Make new values as the schema says, into ./secrets."),
+    "export": ("export:export_command", "Write an encrypted backup of the secrets."),
+    "import": ("import_:import_command", "Put the secrets of a backup back into ./secrets."),
+    "create-swarm": ("swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),
+    "list": ("list:list_command", "List every key: where it stands, how old it is, who gets it."),
+    "validate": ("validate:validate", "Check schema, values and Compose file against each other."),
+    "diff": ("list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
+    "rotate": ("rotate:rotate_command", "Give keys a new value everywhere, with no failed request."),
+    "rollback": ("rotate:rollback_command", "Move every service back to the version before."),
+    "history": ("rotate:history_command", "Say who made which version of a key when."),
+    "audit": ("audit:audit_command", "Say who can read which secret, and what is wrong with that."),
+    "prune": ("swarm:prune", "Remove versions from the Swarm that nothing names any more."),
+    "migrate": ("migrate:command", "Turn a Compose file and its .env into one with secrets."),
+    "doctor": ("doctor:doctor_command", "Say what will not work, and what to do about it."),
 }
 
 VERBOSE = click.Option(
     ["-v", "--verbose"],
     is_flag=True,
     expose_value=False,
-    callback=lambda _ctx, _option, value: report.be_verbose(is_verbose=value),
+    callback=lambda _ctx, _option, value: output.be_verbose(is_verbose=value),
     help="Say each step.",
 )
 
@@ -79,7 +79,7 @@ class Lazy(click.Group):
         from importlib import import_module
 
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(import_module(f"shim_host.{module}"), attribute)
+        command = getattr(import_module(f"shim_host.commands.{module}"), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
         if VERBOSE not in command.params:
@@ -93,7 +93,7 @@ class Lazy(click.Group):
 
 
 @click.group(cls=Lazy, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name=report.PROGRAM)
+@click.version_option(__version__, prog_name=output.PROGRAM)
 def cli() -> None:
     """From .env to ./secrets to Docker secrets, and back from any mistake.
 
@@ -106,7 +106,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding does not have
     try:
-        code = cli.main(prog_name=report.PROGRAM, standalone_mode=False)
+        code = cli.main(prog_name=output.PROGRAM, standalone_mode=False)
         end(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as error:
         end(error.exit_code)
@@ -114,10 +114,10 @@ def main() -> None:
         error.show()
         end(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        report.say("interrupted")
+        output.say("interrupted")
         end(INTERRUPTED)
     except Ended as ended:
-        report.explain(ended)
+        output.explain(ended)
         end(ended.code)
     except BrokenPipeError:
         # Nobody reads stdout any more; Python would complain once more when it flushes.
@@ -132,10 +132,10 @@ def explain_bug(error: BaseException) -> None:
     """Say where a bug showed: the places in the code, and the kind of error, but no message and no local variable."""
     import traceback
 
-    report.say(f"internal error: {type(error).__name__}")
+    output.say(f"internal error: {type(error).__name__}")
     for frame in traceback.extract_tb(error.__traceback__):
-        report.say(f"  {os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}")
-    report.say("hint: this is a mistake in manage-secrets; please report these lines")
+        output.say(f"  {os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}")
+    output.say("hint: this is a mistake in manage-secrets; please report these lines")
 
 
 def end(code: int) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import IN_CI, REPOSITORY, cannot_run
+
+from tests.support.forms import IN_CI, REPOSITORY, cannot_run
 
 ALONE = ("python3.11 -I -S -c pass", "true", "tini", "dumb-init", "gosu")
 WITH_SECRETS = ("bash file_env", "sh $(cat) loop", "s6-envdir", "dotenv run", "shim, files alone", "shim --init")

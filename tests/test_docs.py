@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import kubernetes_validate
-import messages
 import pytest
-from conftest import REPOSITORY, Custody
-from engine import Engine
-from host import PrivateSwarm, private_swarm
 from ruamel.yaml import YAML
+
+from tests.support import messages
+from tests.support.engine import Engine
+from tests.support.forms import REPOSITORY, Custody
+from tests.support.host import PrivateSwarm, private_swarm
 
 __all__ = ["private_swarm"]
 

@@ -5,16 +5,21 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import test_messages  # noqa: F401  (its tests say what they provoke)
-import test_messages_facts  # noqa: F401
-import test_messages_host  # noqa: F401
-import test_messages_kernel  # noqa: F401
-from messages import DYNAMIC
-from provoked import BY_DECORATOR
-from provoked_elsewhere import ELSEWHERE
-from test_docs import shown_messages
 
-HERE = Path(__file__).parent
+from tests.host import (
+    test_messages_facts,  # noqa: F401
+    test_messages_host,  # noqa: F401
+)
+from tests.shim import (
+    test_messages,  # noqa: F401  (its tests say what they provoke)
+    test_messages_kernel,  # noqa: F401
+)
+from tests.support.messages import DYNAMIC
+from tests.support.provoked import BY_DECORATOR
+from tests.support.provoked_elsewhere import ELSEWHERE
+from tests.test_docs import shown_messages
+
+TESTS = Path(__file__).parent
 
 
 def test_every_message_is_provoked() -> None:
@@ -37,7 +42,7 @@ def test_no_account_is_of_the_past() -> None:
 @cache
 def literals(file: str, name: str) -> list[str]:
     """Return every literal of the test *name* in *file*, and of what stands in its module and it uses by name."""
-    body = {key: node for node in ast.parse((HERE / file).read_text(encoding="utf-8")).body for key in _names(node)}
+    body = {key: node for node in ast.parse((TESTS / file).read_text(encoding="utf-8")).body for key in _names(node)}
     assert isinstance(body.get(name), ast.FunctionDef), f"there is no test {file}::{name}"
     wanted, found = [name], set()
     while wanted:

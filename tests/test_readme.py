@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from engine import ROOT, Engine, copy_of_the_repository, unavailable
+
+from tests.support.engine import ROOT, Engine, copy_of_the_repository, unavailable
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen, pytest.mark.usefixtures("demo_turn")]
 

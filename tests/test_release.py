@@ -9,12 +9,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, cannot_run
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
-from engine import copy_of_the_repository
 
 from shim import __version__
+from tests.support.engine import copy_of_the_repository
+from tests.support.forms import REPOSITORY, cannot_run
 
 WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 # Both architectures take a minute more; the other's binary is built and run by test_frozen_build.
@@ -85,7 +85,7 @@ def test_a_release_is_whole(dist: Path) -> None:
     version = subprocess.run([dist / "shim-linux-amd64", "--version"], capture_output=True, text=True, check=True)
     assert __version__ in version.stdout
     names = zipfile.ZipFile(next(dist.glob("*.whl"))).namelist()
-    assert {"shim/main.py", "shim_host/vault.py", "manage_secrets.py"} <= set(names)
+    assert {"shim/main.py", "shim_host/store/vault.py", "manage_secrets.py"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "secrets/"))]
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pyrage
 import pytest
-from conftest import cannot_run
-from host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-from test_backup_swarm import busybox
+
+from tests.host.backup.test_backup_swarm import busybox
+from tests.support.forms import cannot_run
+from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
 
 __all__ = ["busybox", "manage", "private_swarm", "swarm"]
 

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import envfile, names, report
-from shim_host.compose_dotenv import Malformed
+from shim_host import names, output
+from shim_host.env import envfile
+from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Ended, Refused
-from shim_host.rotation import days_of
-from shim_host.vault import Entry, Vault
+from shim_host.rotate.swarm_plan import days_of
+from shim_host.store.vault import Entry, Vault
 
 if TYPE_CHECKING:
-    from shim_host.compose import Project
-    from shim_host.swarm import Swarm, SwarmSecret, SwarmService
+    from shim_host.compose.project import Project
+    from shim_host.swarm.connection import Swarm, SwarmSecret, SwarmService
 
 T = TypeVar("T")
 
@@ -86,9 +87,9 @@ def env_values(path: Path, environ: Mapping[str, str], gaps: list[str] | None = 
     except FileNotFoundError:
         return {}
     except Malformed as error:
-        report.warn(f"{path}:{error.line}: {error.message}; the file is left out", error.hint)
+        output.warn(f"{path}:{error.line}: {error.message}; the file is left out", error.hint)
     except OSError as error:
-        report.warn(f"cannot read {path}: {error.strerror}; it is left out")
+        output.warn(f"cannot read {path}: {error.strerror}; it is left out")
     if gaps is not None:
         gaps.append(ENV_LEFT_OUT)
     return {}
@@ -120,7 +121,7 @@ def compose_project(file: Path | None, gaps: list[str] | None = None) -> "Projec
     Raises:
         Refused: *file* was named, and has mistakes.
     """
-    from shim_host import compose
+    from shim_host.compose import project as compose
 
     try:
         if file is None:
@@ -132,7 +133,7 @@ def compose_project(file: Path | None, gaps: list[str] | None = None) -> "Projec
     except Ended as ended:
         if file is not None:
             raise
-        report.warn(f"{ended.message}; the Compose file is left out", *ended.hints[:1])
+        output.warn(f"{ended.message}; the Compose file is left out", *ended.hints[:1])
         if gaps is not None:
             gaps.append(COMPOSE_LEFT_OUT)
         return None
@@ -167,12 +168,12 @@ def swarm_users(secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmServi
 
 def ask_swarm(question: "Callable[[Swarm], T]") -> T | None:
     """Return the answer of the engine's Swarm, or None (said aloud) when there is none to ask."""
-    from shim_host import swarm
+    from shim_host.swarm import connection
 
     try:
-        return question(swarm.connect(os.environ))
+        return question(connection.connect(os.environ))
     except Ended as ended:
-        report.warn(f"{ended.message}; the Swarm is left out", *ended.hints[:1])
+        output.warn(f"{ended.message}; the Swarm is left out", *ended.hints[:1])
         return None
 
 

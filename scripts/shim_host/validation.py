@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret, clean, is_skipped
-from shim_host import names, vault
+from shim_host import names
 from shim_host.errors import Ended
-from shim_host.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
+from shim_host.store import vault
+from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
 
 if TYPE_CHECKING:
-    from shim_host.compose import Project, Service
+    from shim_host.compose.project import Project, Service
 
 _NOTHING = Secret(b"")
 
@@ -287,8 +288,8 @@ def _of_systems(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -
     """What `rotate` would refuse because of the schema, before anybody waits for a rotation."""
     if all(spec.rotate_with is None for spec in schema.keys.values()):
         return
-    from shim_host import rotate_with
+    from shim_host.rotate import decorator
 
-    for spec, mistake in rotate_with.mistakes(schema, {*by_key, *subject.env, *subject.in_swarm}):
+    for spec, mistake in decorator.mistakes(schema, {*by_key, *subject.env, *subject.in_swarm}):
         where = f"{schema.source}:{spec.line}"
         yield Finding("rotate-with", spec.key, where, mistake.message, mistake.hint)

@@ -12,9 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import machine, measure, report
-from bench.builds import Builds
-from bench.programs import Folder, cold_programs, counted_programs, resident_programs, start_programs
+from tests.bench import machine, measure, report
+from tests.bench.builds import Builds
+from tests.bench.programs import Folder, cold_programs, counted_programs, resident_programs, start_programs
 
 HERE = Path(__file__).parent
 

@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from bench.rotate_swarm import client, mount, run
-from host import PrivateSwarm, unmount
+from tests.bench.rotate_swarm import client, mount, run
+from tests.support.host import PrivateSwarm, unmount
 
 WAYS = {"table": (), "--json": ("--json",), "--html": ("--html", "audit.html")}
 

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from host import SCRIPT, PrivateSwarm, unmount
+from tests.support.host import SCRIPT, PrivateSwarm, unmount
 
 LOOP = 'for file in secrets/*; do docker secret create "loop_${file##*/}" "$file" >/dev/null || exit; done'
 

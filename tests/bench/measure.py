@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.builds import Builds
-from bench.programs import Program
+from tests.bench.builds import Builds
+from tests.bench.programs import Program
 
 HERE = Path(__file__).parent
 # A program that takes longer than this sits out rounds, so that it does not eat the others' share of the time.

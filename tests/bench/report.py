@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from bench.programs import BASELINE
+from tests.bench.programs import BASELINE
 
 Row = dict[str, Any]
 

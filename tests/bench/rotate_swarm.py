@@ -19,10 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import docker
-from host import SCRIPT, PrivateSwarm, unmount
+
+from tests.support.host import SCRIPT, PrivateSwarm, unmount
 
 PARALLEL = 4
 LOOK_SECONDS = 0.05

@@ -1,0 +1,1 @@
+"""Who can read which secret, and what is wrong with that."""

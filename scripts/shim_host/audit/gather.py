@@ -1,0 +1,267 @@
+"""Everything that an audit looks at, read once: schema, ./secrets, .env, the Compose file, this machine, the engine."""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shim.schema import Schema
+from shim.secret import Secret
+from shim_host import inventory, machine, names, output
+from shim_host.audit.model import ARGUMENTS, ENVIRONMENT, HEALTH_CHECK, LABEL, Facts, File, Key, Mount, Service, Trace
+from shim_host.audit.traces import Recogniser
+from shim_host.errors import Ended
+from shim_host.rotate.swarm_plan import days_of
+from shim_host.store.vault import Entry, Vault
+from shim_host.swarm import versions
+
+if TYPE_CHECKING:
+    from shim_host.audit.engine import Seen
+    from shim_host.compose import project as compose
+
+
+def gather(
+    schema: Schema | None,
+    store: Vault,
+    env_file: Path,
+    compose_file: Path | None,
+    salt: bytes,
+    *,
+    asks_containers: bool,
+    asks_engine: bool,
+) -> Facts:
+    """Return the facts; what cannot be looked at is a gap in them.
+
+    Raises:
+        Refused, Failed: the Compose file that was named has mistakes, or a file of ./secrets cannot be read.
+    """
+    gaps: list[str] = []
+    env = inventory.env_values(env_file, os.environ, gaps)
+    known = [*(schema.keys if schema else ()), *env]
+    entries = inventory.files_by_key(store, known)
+    recogniser = Recogniser(_values(schema, env, entries), schema)
+    mark = versions.salt_mark(salt)
+    public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
+    project = inventory.compose_project(compose_file, gaps)
+    services = list(_compose_services(project, recogniser, gaps)) if project is not None else []
+    seen = _ask_engine(recogniser, [*known, *entries], asks_containers, gaps) if asks_engine else None
+    if not asks_engine:
+        gaps.append("the engine: it was not asked")
+    if seen is not None:
+        gaps += seen.gaps
+        services = _joined(services, seen.services, project.name if project is not None else "", store)
+    services = _with_keys(services, [*known, *entries])
+    secret_entries = {key: entry for key, entry in entries.items() if key not in public}
+    prints = versions.fingerprints({key: entry.value for key, entry in secret_entries.items()}, salt)
+    group, users = _engine_users(seen.place) if seen is not None else ("", ())
+    return Facts(
+        now=datetime.now(UTC),
+        schema=schema.source if schema else "",
+        keys=tuple(_keys(schema)),
+        public_keys=public,
+        versions=tuple(version for version in (seen.versions if seen else ()) if version.key not in public),
+        files=tuple(_file(store, key, entry, prints[key]) for key, entry in secret_entries.items()),
+        files_salt_mark=mark,
+        services=tuple(services),
+        containers=seen.containers if seen else (),
+        images=seen.images if seen else (),
+        engine_users=users,
+        engine_group=group,
+        managers=seen.managers if seen else (),
+        gaps=tuple(gaps),
+    )
+
+
+def _values(schema: Schema | None, env: Mapping[str, Secret], entries: Mapping[str, Entry]) -> dict[str, list[Secret]]:
+    """Return the values that are secret, by key; a key may have one in each place."""
+    from shim_host.sensitive import why_secret
+
+    values: dict[str, list[Secret]] = {}
+    for key, entry in entries.items():
+        spec = schema.keys.get(key) if schema else None
+        if spec is None or spec.is_sensitive:
+            values.setdefault(key, []).append(entry.value)
+    for key, value in env.items():
+        if why_secret(key, value.reveal().decode("utf-8", "surrogateescape"), schema):
+            values.setdefault(key, []).append(value)
+    return values
+
+
+def _keys(schema: Schema | None) -> Iterable[Key]:
+    for key, spec in (schema.keys if schema else {}).items():
+        if spec.is_sensitive:
+            is_made = spec.composed is not None or spec.default is not None
+            yield Key(key, spec.services, days_of(spec.rotate) if spec.rotate else None, is_made, spec.line)
+
+
+def _file(store: Vault, key: str, entry: Entry, its_fingerprint: str) -> File:
+    path = store.path / entry.name
+    status = path.stat()
+    owner, group = str(status.st_uid), str(status.st_gid)
+    if sys.platform != "win32":
+        import grp
+        import pwd
+
+        with suppress(KeyError):  # a number without a name is shown as it is
+            owner = pwd.getpwuid(status.st_uid).pw_name
+        with suppress(KeyError):
+            group = grp.getgrgid(status.st_gid).gr_name
+    changed = datetime.fromtimestamp(status.st_mtime, UTC)
+    return File(key, entry.name, str(path), entry.mode, owner, group, changed, its_fingerprint)
+
+
+def _engine_users(place: str) -> tuple[str, tuple[str, ...]]:
+    """Return the group that may use the engine's socket, and who is in it; empty where it is no file here."""
+    path = machine.socket_path(place)
+    if not path or sys.platform == "win32":
+        return "", ()
+    import grp
+    import pwd
+
+    found = machine.look_at_socket(path)
+    if not found.exists:
+        return "", ()
+    if found.mode & 0o002:
+        return "everybody", ("every user of this machine",)
+    if not found.mode & 0o020:
+        return "", ()
+    try:
+        group = grp.getgrnam(found.group)
+    except KeyError:
+        return found.group, ()
+    primary = [user.pw_name for user in pwd.getpwall() if user.pw_gid == group.gr_gid]
+    return found.group, tuple(sorted({*group.gr_mem, *primary} - {"root"}))
+
+
+def _ask_engine(recogniser: Recogniser, known: list[str], asks_containers: bool, gaps: list[str]) -> "Seen | None":
+    from shim_host.audit.engine import Auditor
+    from shim_host.swarm.connection import connect_as
+
+    try:
+        engine = connect_as(Auditor, os.environ)
+        return engine.look(recogniser, known, versions.salt_mark, asks_containers=asks_containers)
+    except Ended as ended:
+        output.warn(f"{ended.message}; the engine is left out", *ended.hints[:1])
+        gaps.append(f"the engine: {ended.message}")
+        return None
+
+
+def _compose_services(project: "compose.Project", recogniser: Recogniser, gaps: list[str]) -> Iterable[Service]:
+    """Yield the services of the Compose file."""
+    from shim_host.compose import nodes
+    from shim_host.compose import project as compose
+
+    for service in project.services.values():
+        try:
+            environment = compose.environment_of(service, project)
+        except Ended as ended:
+            gaps.append(f"the env_file of {service.name}: {ended.message}")
+            environment = {key: value for key, value in service.environment.items() if value is not None}
+        place = _place(service.definitions[-1].document.path, service.definitions[-1].node)
+        traces: list[Trace] = []
+        for name, value in environment.items():
+            variable = service.variables.get(name)
+            where = place
+            if variable is not None:
+                where = _place(variable.definition.document.path, variable.node)
+            elif service.env_files:
+                where = str(service.env_files[-1].path)
+            if (trace := recogniser.variable(ENVIRONMENT, name, value, where)) is not None:
+                traces.append(trace)
+        for name, value in service.labels.items():
+            if (trace := recogniser.variable(LABEL, name, value, place)) is not None:
+                traces.append(trace)
+        traces += recogniser.words(ARGUMENTS, [*(service.entrypoint or ()), *(service.command or ())], place)
+        traces += recogniser.words(HEALTH_CHECK, service.healthcheck, place)
+        mounts = []
+        for use in service.secrets:
+            definition = project.secrets.get(use.source)
+            file = definition.file if definition is not None else None
+            mounts.append(Mount("", use.target, file=str(file.absolute()) if file is not None else ""))
+        last = service.definitions[-1]
+        reach = []
+        for volume in nodes.elements(last.value("volumes")):
+            source = nodes.child(volume, "source") or volume
+            if "docker.sock" in str(source.value):
+                reach.append("has the engine's socket")
+        if str(getattr(last.value("privileged"), "value", "")) == "true":
+            reach.append("is privileged")
+        yield Service(
+            name=service.name,
+            kind="compose",
+            own_name=service.name,
+            stack=project.name,
+            image=service.image,
+            user=service.user,
+            mounts=tuple(mounts),
+            traces=tuple(dict.fromkeys(traces)),
+            reach=tuple(reach),
+            place=place,
+        )
+
+
+def _place(path: Path, node: object) -> str:
+    mark = getattr(node, "start_mark", None)
+    return f"{path}:{mark.line + 1}" if mark is not None else str(path)
+
+
+def _joined(of_file: list[Service], seen: Iterable[Service], project: str, store: Vault) -> list[Service]:
+    """Return all services once: a running container of a Compose service adds to what the file says of it."""
+    joined = {(service.kind, service.stack, service.name): service for service in of_file}
+    for service in seen:
+        at = (service.kind, service.stack, service.name)
+        mounts = tuple(_whole_folders(service.mounts, store))
+        if at not in joined:
+            is_other = service.kind == "compose" and project and service.stack != project
+            name = f"{service.stack}/{service.name}" if is_other else service.name
+            joined[at] = replace(service, name=name, mounts=mounts)
+            continue
+        known = joined[at]
+        targets = {mount.target for mount in known.mounts}
+        named = {(trace.where, trace.name) for trace in known.traces}
+        joined[at] = replace(
+            known,
+            user=service.user or known.user,
+            mounts=(*known.mounts, *(mount for mount in mounts if mount.target not in targets)),
+            traces=(*known.traces, *(trace for trace in service.traces if (trace.where, trace.name) not in named)),
+            reach=tuple(dict.fromkeys((*known.reach, *service.reach))),
+        )
+    interesting = (item for item in joined.values() if item.kind != "container" or _shows_something(item))
+    return list(interesting)
+
+
+def _shows_something(service: Service) -> bool:
+    return bool(service.mounts or service.traces or service.reach)
+
+
+def _whole_folders(mounts: Iterable[Mount], store: Vault) -> Iterable[Mount]:
+    """Yield *mounts*, and for one of a whole folder the files in it where that is ./secrets."""
+    for mount in mounts:
+        if mount.target:
+            yield mount
+        elif Path(mount.file) == store.path.absolute():
+            for name in store.names():
+                yield Mount("", name, file=str(store.path.absolute() / name))
+
+
+def _with_keys(services: Iterable[Service], known: list[str]) -> list[Service]:
+    """Return *services* with the key of each file they mount, and no two of the same name."""
+    services = list(services)
+    keys = names.keys_of({_mounted_name(mount) for service in services for mount in service.mounts}, known)
+    found: dict[str, Service] = {}
+    for service in services:
+        mounts = (
+            mount if mount.secret_id else mount._replace(key=keys[_mounted_name(mount)]) for mount in service.mounts
+        )
+        name = service.name if service.name not in found else f"{service.name} ({service.kind})"
+        found[name] = replace(service, name=name, mounts=tuple(mounts))
+    return list(found.values())
+
+
+def _mounted_name(mount: Mount) -> str:
+    """Return the name of the file that is mounted, which says its key."""
+    return Path(mount.file).name or mount.target

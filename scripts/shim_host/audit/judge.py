@@ -1,0 +1,311 @@
+"""Who can read what, and what is wrong with that: facts come in, rows and findings leave. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from shim_host.audit import readers
+from shim_host.audit.model import (
+    ERROR,
+    GRANTED,
+    LEVELS,
+    MOUNTED,
+    NOT_ASKED,
+    NOTE,
+    OLD,
+    PLAIN,
+    STALE,
+    UNGRANTED,
+    WARNING,
+    Audit,
+    Container,
+    Facts,
+    File,
+    Finding,
+    Row,
+    Service,
+    Trace,
+)
+from shim_host.audit.rules import RULES
+
+MAX_SERVICES = 5
+MAX_AGE_DAYS = 365  # where nothing says how long a value may live
+_SOON_DAYS = 14
+_SECONDS_A_DAY = 86400
+_ORDER = (PLAIN, UNGRANTED, STALE, OLD, MOUNTED, GRANTED)
+_NAMES_SHOWN = 6
+
+
+def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
+    """Return what is to be said of *facts*; more than *max_services* services are many for one secret."""
+    rows = _rows(facts)
+    found: list[Finding] = []
+    for service in facts.services:
+        found += _cells_of(service, rows, facts)
+    for container in facts.containers:
+        found += _stale(container, rows, facts)
+    found += _of_images(facts, rows)
+    for row in rows:
+        row.cells = {name: tuple(sorted(set(states), key=_ORDER.index)) for name, states in row.cells.items()}
+        found += [*_of_age(row, facts), *_of_use(row, facts, max_services), *_of_place(row)]
+    found += [*_of_mounts(facts), *_of_containers(facts, rows)]
+    # One service may be described twice, by its file and by its container.
+    found = list({(finding.id, finding.message): finding for finding in found}.values())
+    order = list(RULES)
+    found.sort(key=lambda finding: (LEVELS.index(finding.level), order.index(finding.id)))
+    readers.add_to(rows, facts)
+    return Audit(facts, rows, found, readers.of_all(facts))
+
+
+def is_reached(audit: Audit, level: str) -> bool:
+    """Return whether there is a finding of *level*, or of a more urgent one."""
+    return any(LEVELS.index(finding.level) <= LEVELS.index(level) for finding in audit.findings)
+
+
+def some(names: Iterable[str]) -> str:
+    """Return *names* as a list that stays short."""
+    listed = list(names)
+    more = f" and {len(listed) - _NAMES_SHOWN} more" if len(listed) > _NAMES_SHOWN else ""
+    return ", ".join(listed[:_NAMES_SHOWN]) + more
+
+
+def _rows(facts: Facts) -> list[Row]:
+    """Return a row for each secret: the schema's in its order, then the others by name."""
+    specs = {spec.key: spec for spec in facts.keys}
+    files = {file.key: file for file in facts.files}
+    rows: dict[tuple[str, str], Row] = {}
+    for version in sorted(facts.versions, key=lambda version: -version.version):
+        at = (version.stack, version.key) if version.key else ("", version.name)
+        title = version.key or version.name
+        if at not in rows:
+            shown = f"{version.stack}/{title}" if version.stack else title
+            rows[at] = Row(shown, version.key, version.stack, specs.get(version.key), file=files.get(version.key))
+        rows[at].versions.append(version)
+    seen = {row.key for row in rows.values()}
+    in_plain = {trace.key for service in facts.services for trace in service.traces}
+    in_plain |= {trace.key for image in facts.images for trace in image.traces}
+    mounted = {mount.key for service in facts.services for mount in service.mounts}
+    # What only the schema knows, and nobody has, is no secret yet.
+    for key in (*files, *sorted((in_plain | mounted) - facts.public_keys - {""})):
+        if key not in seen:
+            seen.add(key)
+            rows["", key] = Row(key, key, "", specs.get(key), file=files.get(key))
+    order = {key: number for number, key in enumerate(specs)}
+    found = sorted(rows.values(), key=lambda row: (order.get(row.key, len(order)), row.title))
+    for row in found:
+        newest = row.newest
+        since = newest.created if newest is not None else row.file.changed if row.file is not None else None
+        if since is not None:
+            row.age_days = max(0.0, (facts.now - since).total_seconds() / _SECONDS_A_DAY)
+            if row.spec is not None and row.spec.rotate_days is not None:
+                row.rotate_in_days = row.spec.rotate_days - row.age_days
+    return found
+
+
+def row_of(rows: Iterable[Row], key: str, stack: str) -> Row | None:
+    """Return the row of *key* that concerns a service of *stack*."""
+    found = [row for row in rows if key and row.key == key]
+    return next((row for row in found if row.stack == stack), next((row for row in found if not row.stack), None))
+
+
+def _mark(row: Row, service: str, state: str) -> None:
+    row.cells[service] = (*row.cells.get(service, ()), state)
+
+
+def _is_meant(row: Row, service: Service) -> bool:
+    """Return whether the schema lets *service* have the secret."""
+    allowed = row.spec.services if row.spec is not None else ()
+    return not allowed or service.own_name in allowed or service.name in allowed
+
+
+def _cells_of(service: Service, rows: list[Row], facts: Facts) -> Iterator[Finding]:
+    """Fill in what *service* has of each secret."""
+    by_id = {version.id: row for row in rows for version in row.versions}
+    for mount in service.mounts:
+        row = by_id.get(mount.secret_id) or row_of(rows, mount.key, service.stack)
+        if row is None:
+            continue
+        _mark(row, service.name, MOUNTED)
+        mounted = next((version for version in row.versions if version.id == mount.secret_id), None)
+        newest = row.newest
+        if mounted is not None and newest is not None and mounted.version < newest.version:
+            _mark(row, service.name, OLD)
+            message = f"{service.name} mounts {mounted.name}, and {newest.name} is the newest"
+            swap = f"--secret-rm {mounted.name} --secret-add source={newest.name},target={mount.target}"
+            yield Finding(
+                "service-drift",
+                WARNING,
+                message,
+                "move it to the newest, or remove that version",
+                row.key,
+                service.name,
+                command=f"docker service update {swap} {service.name}",
+            )
+        if not _is_meant(row, service):
+            _mark(row, service.name, UNGRANTED)
+            place = service.place or (f"{facts.schema}:{row.spec.line}" if row.spec and facts.schema else "")
+            message = f"{service.name} gets {row.title}, which the schema gives to others only"
+            hint = f"take it from the service, or add {service.own_name} to @services of {row.key}"
+            yield Finding("secret-not-granted", ERROR, message, hint, row.key, service.name, place)
+    for trace in service.traces:
+        if (row := row_of(rows, trace.key, service.stack)) is not None:
+            _mark(row, service.name, PLAIN)
+        yield _of_trace(trace, service.name, service.name)
+    if service.reach:
+        message = f"{service.name} {', '.join(service.reach)}: it could read every secret of its machine"
+        hint = RULES["service-reaches-everything"].help
+        yield Finding("service-reaches-everything", WARNING, message, hint, "", service.name, service.place)
+    for row in rows:
+        spec = row.spec
+        if spec is None or not {service.own_name, service.name} & set(spec.services):
+            continue
+        if not row.cells.get(service.name) and row.stack in ("", service.stack):
+            _mark(row, service.name, GRANTED)
+
+
+_WORDS = {
+    "environment": "the variable",
+    "arguments": "the command line's",
+    "label": "the label",
+    "health-check": "the health check's",
+    "image-environment": "the variable",
+    "image-history": "the history's",
+}
+
+
+def _of_trace(trace: Trace, owner: str, service: str) -> Finding:
+    message = f"{owner}: {_WORDS[trace.where]} {trace.name} {trace.reason}"
+    if not trace.is_certain:
+        message = f"{owner}: {_WORDS[trace.where]} {trace.name} seems to hold a secret ({trace.reason})"
+    rule_id = f"secret-in-{trace.where}"
+    level = ERROR if trace.is_certain else WARNING
+    command = "manage-secrets migrate" if trace.place and trace.where == "environment" else ""
+    return Finding(rule_id, level, message, RULES[rule_id].help, trace.key, service, trace.place, command)
+
+
+def _of_images(facts: Facts, rows: list[Row]) -> Iterator[Finding]:
+    for image in facts.images:
+        users = [service for service in facts.services if service.image == image.name]
+        for trace in image.traces:
+            for service in users:
+                if (row := row_of(rows, trace.key, service.stack)) is not None:
+                    _mark(row, service.name, PLAIN)
+            yield _of_trace(trace, f"image {image.name}", users[0].name if len(users) == 1 else "")
+
+
+def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Finding]:
+    """Compare what a container runs with to what is the newest."""
+    service = next((item for item in facts.services if item.name == container.service), None)
+    if service is None or not container.fingerprints:
+        return
+    mounted_ids = {mount.secret_id for mount in service.mounts}
+    for key, its_print in container.fingerprints.items():
+        row = row_of(rows, key, service.stack)
+        if row is None or not row.cells.get(service.name):
+            continue
+        wanted = [version for version in row.versions if version.id in mounted_ids] or row.versions[:1]
+        expected: Iterable[tuple[str, str]]
+        if service.kind == "swarm":
+            expected = [(version.fingerprint, version.salt_mark) for version in wanted if version.is_ours]
+        else:
+            expected = _of_file(row.file, facts)
+        comparable = [good for good, mark in expected if mark == container.salt_mark]
+        if not comparable or its_print in comparable:
+            continue
+        _mark(row, service.name, STALE)
+        older = next((version.name for version in row.versions if version.fingerprint == its_print), "another value")
+        message = f"the container {container.name} runs with {older} of {row.title}, not with the present one"
+        command = f"docker service update --force {service.name}"
+        if service.kind == "compose":
+            command = f"docker compose up -d --force-recreate {service.own_name}"
+        elif service.kind == "container":
+            command = f"docker restart {container.name}"
+        hint = "start it anew, so that it reads the present value"
+        yield Finding("container-stale", ERROR, message, hint, row.key, service.name, service.place, command)
+
+
+def _of_file(file: File | None, facts: Facts) -> list[tuple[str, str]]:
+    return [(file.fingerprint, facts.files_salt_mark)] if file is not None else []
+
+
+def _of_age(row: Row, facts: Facts) -> Iterator[Finding]:
+    age, left = row.age_days, row.rotate_in_days
+    if age is None:
+        return
+    place = f"{facts.schema}:{row.spec.line}" if row.spec is not None and facts.schema else ""
+    command = f"manage-secrets rotate {row.key}" if row.key else ""
+    if left is not None and row.spec is not None and row.spec.rotate_days is not None:
+        if left < 0:
+            level = ERROR if age > 2 * row.spec.rotate_days else WARNING
+            message = f"{row.title} is {age:.0f} days old, and is to be rotated every {row.spec.rotate_days:.0f}"
+            yield Finding("secret-too-old", level, message, "rotate it", row.key, "", place, command)
+        elif left < min(_SOON_DAYS, row.spec.rotate_days / 5):
+            message = f"{row.title} is to be rotated within {left:.0f} days"
+            yield Finding("secret-due-soon", NOTE, message, "plan its rotation", row.key, "", place, command)
+    elif age > MAX_AGE_DAYS:
+        message = f"{row.title} is {age:.0f} days old, and nothing says when it is to be rotated"
+        hint = "rotate it, and say in the schema how often: @rotate=180d"
+        yield Finding("secret-too-old", NOTE, message, hint, row.key, "", place, command)
+
+
+def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
+    """Too many users, or none."""
+    place = f"{facts.schema}:{row.spec.line}" if row.spec is not None and facts.schema else ""
+    users = [name for name, states in row.cells.items() if MOUNTED in states]
+    if len(users) > max_services:
+        message = f"{row.title} is shared by {len(users)} services: {some(users)}"
+        hint = "give each a value of its own, or say with --max-services that so many are meant"
+        yield Finding("secret-shared-widely", WARNING, message, hint, row.key, "", place)
+    newest = row.newest
+    if not users and facts.services and not (newest is None and row.file is None):
+        where = newest.name if newest is not None else row.file.path if row.file is not None else ""
+        message = f"{row.title} is mounted by no service ({where})"
+        command = f"docker secret rm {' '.join(version.name for version in row.versions)}" if row.versions else ""
+        hint = "remove it, or mount it where it is meant"
+        file_place = row.file.path if newest is None and row.file is not None else place
+        yield Finding("secret-unused", WARNING, message, hint, row.key, "", file_place, command)
+    is_made = row.spec is not None and row.spec.is_made
+    lacking = [name for name, states in row.cells.items() if states == (GRANTED,)]
+    if users and lacking and not is_made:
+        message = f"the schema gives {row.title} to {some(lacking)}, which do not mount it"
+        hint = RULES["secret-not-mounted"].help
+        yield Finding("secret-not-mounted", NOTE, message, hint, row.key, "", place)
+
+
+def _of_place(row: Row) -> Iterator[Finding]:
+    """Files that are open, and secrets that somebody else made."""
+    if row.file is not None and row.file.mode & 0o077:
+        message = f"{row.file.path} can be read by others (mode {row.file.mode:04o})"
+        command = f"chmod 600 {row.file.path}"
+        hint = "a secret's file is for its owner alone"
+        yield Finding("file-readable-by-others", ERROR, message, hint, row.key, "", row.file.path, command)
+    for version in row.versions:
+        if not version.is_ours:
+            message = f"the Swarm's secret {version.name} was not made by manage-secrets"
+            yield Finding("secret-unmanaged", NOTE, message, RULES["secret-unmanaged"].help, row.key)
+
+
+def _of_mounts(facts: Facts) -> Iterator[Finding]:
+    open_to_all = [
+        service.name for service in facts.services if any((mount.mode or 0) & 0o004 for mount in service.mounts)
+    ]
+    if open_to_all:
+        message = f"every user in the containers of {some(open_to_all)} can read their secrets (mode 0444)"
+        hint = RULES["mount-readable-by-all"].help
+        yield Finding("mount-readable-by-all", NOTE, message, hint, "", open_to_all[0] if len(open_to_all) == 1 else "")
+
+
+def _of_containers(facts: Facts, rows: list[Row]) -> Iterator[Finding]:
+    """Containers that cannot say what they run with; those of services that mount nothing are none of these."""
+    if NOT_ASKED in facts.gaps:
+        return
+    holders = {name for row in rows for name, states in row.cells.items() if MOUNTED in states}
+    silent = [item.name for item in facts.containers if item.fingerprints is None and item.service in holders]
+    if silent:
+        message = f"no shim could be asked in {some(silent)}"
+        yield Finding("container-without-shim", NOTE, message, RULES["container-without-shim"].help)
+    marks = {version.salt_mark for version in facts.versions if version.is_ours} | {facts.files_salt_mark}
+    other = [item.name for item in facts.containers if item.fingerprints and item.salt_mark not in marks]
+    if other:
+        message = f"another salt is set in {some(other)} than the secrets were made with"
+        yield Finding("container-other-salt", NOTE, message, RULES["container-other-salt"].help)

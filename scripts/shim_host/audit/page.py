@@ -1,0 +1,349 @@
+"""An audit as one page for people: nothing of it comes from the network, and without scripts it reads the same.
+
+An audit comes in, HTML leaves. Names come from files and engines, so each goes through `escape`; the page's policy
+(CSP) lets no other style or script run than those of the template, told by their digests.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from shim import __version__
+from shim_host.audit import rules
+from shim_host.audit.model import (
+    ERROR,
+    GRANTED,
+    LEVELS,
+    MOUNTED,
+    NOTE,
+    OLD,
+    PLAIN,
+    STALE,
+    UNGRANTED,
+    WARNING,
+    Audit,
+    Finding,
+    Row,
+)
+from shim_host.output import shown
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+_FIRST = 5  # steps of "what to do first"
+_OPEN = 6  # findings of one kind that are seen at once
+_SHOWN_NAMES = 4
+_STATE_WORDS = {
+    PLAIN: "in plain",
+    UNGRANTED: "gets it, and should not",
+    STALE: "runs with another value",
+    OLD: "mounts an older version",
+    MOUNTED: "mounts it",
+    GRANTED: "may have it, and does not",
+}
+
+
+def page(audit: Audit) -> str:
+    """Return the page of *audit*."""
+    template = _TEMPLATE.read_text("utf-8")
+    body = "\n".join(
+        part
+        for part in (_top(audit), "<main id='main' tabindex='-1'>", *_sections(audit), "</main>", _footer(audit))
+        if part
+    )
+    filled = {
+        "STYLE-HASH": _digest(template, "style"),
+        "SCRIPT-HASH": _digest(template, "script"),
+        "TITLE": escape(f"Secrets audit, {audit.facts.now:%Y-%m-%d}: {_verdict(audit)}"),
+        "BODY": body,
+    }
+    # In one pass: a name that looks like a place of the template stays a name.
+    return re.sub("@(STYLE-HASH|SCRIPT-HASH|TITLE|BODY)@", lambda match: filled[match[1]], template)
+
+
+def escape(text: str) -> str:
+    """Return *text* for HTML, as content or as an attribute in either quotes."""
+    return html.escape(shown(text))
+
+
+def _digest(template: str, tag: str) -> str:
+    inner = template.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
+    return "sha256-" + base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()
+
+
+def _sections(audit: Audit) -> Iterator[str]:
+    groups = _groups(audit.findings)
+    yield _first(groups)
+    yield _matrix(audit)
+    yield _secrets(audit)
+    yield _findings(audit, groups)
+    yield _people(audit)
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}" + ("" if count == 1 else "s")
+
+
+def _verdict(audit: Audit) -> str:
+    errors, warnings = audit.count(ERROR), audit.count(WARNING)
+    if errors:
+        return f"{_many(errors, 'error')} to mend" + (f", {_many(warnings, 'warning')}" if warnings else "")
+    if warnings:
+        return f"{_many(warnings, 'warning')}, no error"
+    return "nothing to do"
+
+
+def _top(audit: Audit) -> str:
+    facts = audit.facts
+    verdict = _verdict(audit)
+    level = ERROR if audit.count(ERROR) else WARNING if audit.count(WARNING) else "calm"
+    oldest = max(
+        (row for row in audit.rows if row.age_days is not None), key=lambda row: row.age_days or 0, default=None
+    )
+    shared = max((len([s for s in row.cells.values() if MOUNTED in s]) for row in audit.rows), default=0)
+    words = f"{_many(len(audit.rows), 'secret')} in {_many(len(facts.services), 'service')} were looked at."
+    if not audit.findings:
+        words += " No value stands in plain, nothing is late, and nobody has what is not meant for them."
+    elif level == "calm":
+        words += f" {_many(audit.count(NOTE), 'note')} below say what is good to know."
+    figures = [
+        ("Errors", str(audit.count(ERROR)), ERROR if audit.count(ERROR) else ""),
+        ("Warnings", str(audit.count(WARNING)), WARNING if audit.count(WARNING) else ""),
+        ("Notes", str(audit.count(NOTE)), ""),
+        ("Secrets", str(len(audit.rows)), ""),
+        ("Oldest", f"{oldest.age_days:.0f} d" if oldest is not None else "–", ""),
+        ("Most shared", f"{shared}×", ""),
+    ]
+    cells = "".join(f"<div><dt>{name}</dt><dd class='{kind}'>{figure}</dd></div>" for name, figure, kind in figures)
+    return (
+        f"<div class='top'><span class='small'><b>Secrets audit</b> <span class='soft'>{facts.now:%d %B %Y, %H:%M} UTC"
+        "</span></span><button type='button' id='theme' class='pill' data-needs-script hidden>Dark</button></div>"
+        f"<header class='hero'><h1><span class='{level}'>{verdict[:1].upper()}{verdict[1:]}</span></h1>"
+        f"<p class='soft'>{words}</p><dl class='figures'>{cells}</dl></header>"
+        "<p class='unseen' id='status' role='status'></p>"
+    )
+
+
+def _groups(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
+    """Return the findings by kind, the most urgent kind first."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(finding.id, []).append(finding)
+    order = list(rules.RULES)
+    return sorted(groups.items(), key=lambda item: (LEVELS.index(item[1][0].level), order.index(item[0])))
+
+
+def _level(level: str) -> str:
+    return f"<span class='level {level}'>{level}</span>"
+
+
+def _first(groups: list[tuple[str, list[Finding]]]) -> str:
+    """Return the steps that matter most, each with the command to run."""
+    steps = [(rule_id, found) for rule_id, found in groups if found[0].level != NOTE][:_FIRST]
+    if not steps:
+        return ""
+    lines = []
+    for rule_id, found in steps:
+        rule = rules.RULES[rule_id]
+        subjects = list(dict.fromkeys(escape(item.key or item.service) for item in found if item.key or item.service))
+        words = ", ".join(f"<span class='key'>{name}</span>" for name in subjects[:_SHOWN_NAMES])
+        if len(subjects) > _SHOWN_NAMES:
+            words += f" and {len(subjects) - _SHOWN_NAMES} more"
+        command = next((item.command for item in found if item.command), "")
+        run = (
+            f"<div class='command'><code>{escape(command)}</code>"
+            "<button type='button' class='copy' data-needs-script hidden>Copy</button></div>"
+            if command
+            else ""
+        )
+        lines.append(
+            f"<li><div>{_level(found[0].level)}<h3><a href='#{rule_id}'>{escape(rule.title)}</a>"
+            f" <span class='soft'>({len(found)})</span></h3><p>{words}</p>"
+            f"<p class='soft'>{escape(rule.help)}</p>{run}</div></li>"
+        )
+    return (
+        "<section aria-labelledby='do'><header><h2 id='do'>What to do first</h2></header>"
+        f"<ol class='first'>{''.join(lines)}</ol></section>"
+    )
+
+
+def _mark(state: str, words: str = "") -> str:
+    return f"<span class='mark {state}' role='img' aria-label='{escape(words or _STATE_WORDS[state])}'></span>"
+
+
+def _matrix(audit: Audit) -> str:
+    """Return the table of services and secrets."""
+    if not audit.rows or not audit.facts.services:
+        return ""
+    services = [service.name for service in audit.facts.services]
+    heads = "".join(
+        f"<th scope='col' data-sort='number'><span class='turned' title='{escape(name)}'>{escape(name)}</span></th>"
+        for name in services
+    )
+    lines = []
+    for row in audit.rows:
+        cells = "".join(_cell(row, name) for name in services)
+        count = sum(MOUNTED in states for states in row.cells.values())
+        title = escape(row.title)
+        lines.append(
+            f"<tr><th scope='row' data-value='{title}'><span class='key'>{title}</span></th>{cells}"
+            f"<td class='count' data-value='{count}'>{count or ''}</td><td class='spacer'></td></tr>"
+        )
+    used = {states[0] for row in audit.rows for states in row.cells.values() if states}
+    legend = "".join(
+        f"<li>{_mark(state)}<span aria-hidden='true'>{words}</span></li>"
+        for state, words in _STATE_WORDS.items()
+        if state in used
+    )
+    return (
+        "<section aria-labelledby='who'><header><h2 id='who'>Who has what</h2>"
+        "<p>A row for each secret, a column for each service; a cell shows the most urgent of what is so.</p></header>"
+        "<div class='scroll' tabindex='0' role='region' aria-labelledby='who'>"
+        "<table class='matrix' data-sorts><thead><tr><th scope='col' data-sort='text'>Secret</th>"
+        f"{heads}<th scope='col' data-sort='number'><span class='turned'>services</span></th><td class='spacer'></td>"
+        f"</tr></thead><tbody>{''.join(lines)}</tbody></table></div><ul class='legend'>{legend}</ul></section>"
+    )
+
+
+def _cell(row: Row, service: str) -> str:
+    states = row.cells.get(service, ())
+    if not states:
+        return "<td data-value='0'></td>"
+    words = "; ".join(_STATE_WORDS[state] for state in states)
+    urgency = len(_STATE_WORDS) - list(_STATE_WORDS).index(states[0])
+    return f"<td data-value='{urgency}' title='{escape(f'{service}: {words}')}'>{_mark(states[0], words)}</td>"
+
+
+def _secrets(audit: Audit) -> str:
+    """Return the table of ages, and of who could read."""
+    if not audit.rows:
+        return ""
+    lines = []
+    for row in audit.rows:
+        newest = row.newest
+        version = "file" if newest is None else f"v{newest.version}" if newest.version else "foreign"
+        if newest is None and row.file is None:
+            version = "–"
+        age = "" if row.age_days is None else f"{row.age_days:.4f}"
+        due = "" if row.rotate_in_days is None else f"{row.rotate_in_days:.4f}"
+        title = escape(row.title)
+        lines.append(
+            f"<tr><th scope='row' data-value='{title}'><span class='key'>{title}</span></th>"
+            f"<td data-label='Version' data-value='{newest.version if newest else ''}'>{version}</td>"
+            f"<td class='wide' data-value='{age}'>{_bar(row)}</td>"
+            f"<td data-label='Rotation' data-value='{due}'>{_due(row)}</td>"
+            f"<td data-label='' data-value='{len(row.readers)}'>{_readers(row)}</td></tr>"
+        )
+    return (
+        "<section aria-labelledby='age'><header><h2 id='age'>How old, and who could read it</h2>"
+        "<p>The bar is a secret's age; the line across it is where its @rotate ends. Whoever could read all of them is "
+        "named at the end of the page.</p></header>"
+        "<table class='secrets' data-sorts><thead><tr><th scope='col' data-sort='text'>Secret</th>"
+        "<th scope='col' data-sort='number'>Version</th><th scope='col' class='wide' data-sort='number'>Age</th>"
+        "<th scope='col' data-sort='number'>Rotation</th><th scope='col' data-sort='number'>Could read it</th></tr>"
+        f"</thead><tbody>{''.join(lines)}</tbody></table></section>"
+    )
+
+
+def _bar(row: Row) -> str:
+    """Return the age of a secret as a bar against its @rotate; widths are attributes, since the page's policy allows
+    no style in elements.
+    """
+    if row.age_days is None:
+        return "<span class='soft'>–</span>"
+    words = _many(round(row.age_days), "day")
+    period = row.spec.rotate_days if row.spec is not None else None
+    if not period:
+        return f"{words} <span class='soft small'>no @rotate</span>"
+    whole = max(period, row.age_days) * 1.02
+    limit, end = 100 * period / whole, 100 * row.age_days / whole
+    kind = "soon" if row.rotate_in_days is not None and 0 <= row.rotate_in_days < period / 5 else "age"
+    late = f"<rect class='late' x='{limit:.2f}' width='{end - limit:.2f}' height='8'/>" if end > limit else ""
+    return (
+        f"{words} <span class='soft small'>of {period:.0f}</span>"
+        "<svg class='bar' viewBox='0 0 100 8' preserveAspectRatio='none' aria-hidden='true'>"
+        f"<rect class='track' y='3' width='{limit:.2f}' height='2'/>"
+        f"<rect class='{kind}' width='{min(end, limit):.2f}' height='8'/>{late}"
+        f"<rect class='limit' x='{limit - 0.2:.2f}' y='-3' width='.4' height='14'/></svg>"
+    )
+
+
+def _due(row: Row) -> str:
+    left = row.rotate_in_days
+    if left is None:
+        return "<span class='soft'>–</span>"
+    if left < 0:
+        return f"<span class='error'>late by {-left:.0f} d</span>"
+    return f"in {left:.0f} d"
+
+
+def _readers(row: Row) -> str:
+    if not row.readers:
+        return "<span class='soft'>nobody else</span>"
+    lines = "".join(
+        f"<li><b>{escape(reader.name)}</b> <span class='soft'>{escape(reader.how)}</span></li>"
+        for reader in row.readers
+    )
+    return f"<details><summary>{len(row.readers)} could</summary><ul>{lines}</ul></details>"
+
+
+def _findings(audit: Audit, groups: list[tuple[str, list[Finding]]]) -> str:
+    if not groups:
+        return ""
+    chips = [("", "All", len(audit.findings))]
+    chips += [(level, f"{level.capitalize()}s", audit.count(level)) for level in LEVELS if audit.count(level)]
+    buttons = "".join(
+        f"<button type='button' class='pill' data-level='{level}' aria-pressed='{'false' if level else 'true'}'>"
+        f"{name} {count}</button>"
+        for level, name, count in chips
+    )
+    blocks = []
+    for rule_id, found in groups:
+        rule = rules.RULES[rule_id]
+        items = [_finding(item) for item in found]
+        more = ""
+        if len(items) > _OPEN + 2:
+            rest = len(items) - _OPEN
+            more = f"<details><summary>{rest} more</summary><ul class='list'>{''.join(items[_OPEN:])}</ul></details>"
+            items = items[:_OPEN]
+        levels = " ".join(sorted({item.level for item in found}))
+        blocks.append(
+            f"<article class='group' id='{rule_id}' data-levels='{levels}'><div>{_level(found[0].level)}"
+            f"<h3>{escape(rule.title)}</h3><span class='id key'>{rule_id}</span><p>{escape(rule.help)}</p></div>"
+            f"<div><ul class='list'>{''.join(items)}</ul>{more}</div></article>"
+        )
+    return (
+        "<section aria-labelledby='all'><header><h2 id='all'>All findings</h2>"
+        f"<div class='chips' data-needs-script hidden role='group' aria-label='Show'>{buttons}</div></header>"
+        f"{''.join(blocks)}</section>"
+    )
+
+
+def _finding(item: Finding) -> str:
+    where = f"<span class='where key'>{escape(item.place)}</span>" if item.place else ""
+    run = f"<code class='run'>{escape(item.command)}</code>" if item.command else ""
+    return f"<li>{escape(item.message)}{where}{run}</li>"
+
+
+def _people(audit: Audit) -> str:
+    if not audit.readers_of_all:
+        return ""
+    lines = "".join(
+        f"<li><b>{escape(reader.name)}</b><span>{escape(reader.how)}</span></li>" for reader in audit.readers_of_all
+    )
+    return (
+        "<section aria-labelledby='people'><header><h2 id='people'>Who could read every secret</h2>"
+        f"<p>Whether they do or not: these can, by what they are.</p></header><ul class='people'>{lines}</ul></section>"
+    )
+
+
+def _footer(audit: Audit) -> str:
+    gaps = "".join(f"<li>{escape(gap)}</li>" for gap in audit.facts.gaps)
+    missed = f"<div>Not looked at:<ul>{gaps}</ul></div>" if gaps else ""
+    return (
+        f"<footer>{missed}<p>Made by manage-secrets {escape(__version__)}. This page holds names of secrets and "
+        "services, and no value. It loads nothing from anywhere.</p></footer>"
+    )

@@ -1,0 +1,142 @@
+"""Values in plain: whether a variable, an argument, a label or a line of an image's history shows a secret.
+
+Values come in, and where they stand leaves; never a value, nor a part of one.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from urllib.parse import quote, quote_plus
+
+from shim.schema import Schema
+from shim.secret import Secret, clean
+from shim_host.audit.model import Trace
+from shim_host.sensitive import why_by_name, why_by_value, why_secret
+
+# A shorter value is a word that stands in many places by chance; it counts where it is the whole of a variable.
+_SHORTEST_WITHIN, _SHORTEST_WHOLE = 8, 4
+_TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
+# A place, a reference, or what stands in for a value.
+_NO_VALUE = re.compile(r"/[\w./@-]*|\$\{?\w+\}?|<[^>]*>|\*+|\[?redacted\]?", re.IGNORECASE)
+# Images of languages carry the prints of the keys that their release is signed with.
+_SIGNING_KEYS = re.compile(r"(?:0x)?[0-9A-Fa-f]{16,40}(?:\s+(?:0x)?[0-9A-Fa-f]{16,40})*")
+_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<quote>[\"']?)(?P<value>[^\s\"']+)(?P=quote)")
+_OPTION = re.compile(r"(?P<name>--?[A-Za-z][A-Za-z0-9-]*)(?:=(?P<value>.+))?", re.DOTALL)
+
+
+class Recogniser:
+    """Knows the values of ./secrets and .env in the forms that they travel in, and the schema."""
+
+    def __init__(self, values: Mapping[str, Iterable[Secret]], schema: Schema | None) -> None:
+        self.schema = schema
+        self._whole: dict[str, str] = {}
+        self._within: dict[str, tuple[str, str]] = {}
+        # By how they begin: with thousands of values each text would otherwise be looked through once a form.
+        self._by_start: dict[str, list[tuple[int, str]]] = {}
+        for key, several in values.items():
+            for value in several:
+                self._add(key, clean(value.reveal()))
+
+    def _add(self, key: str, value: bytes) -> None:
+        text = value.decode("utf-8", "surrogateescape")
+        if len(text) >= _SHORTEST_WHOLE and not _TRIVIAL.fullmatch(text):
+            self._whole.setdefault(text, key)
+        if len(text) >= _SHORTEST_WITHIN:
+            for form, how in _forms(value, text):
+                if form not in self._within:
+                    self._by_start.setdefault(form[:_SHORTEST_WITHIN], []).append((len(self._within), form))
+                    self._within[form] = (key, how)
+
+    def variable(self, where: str, name: str, value: str, place: str = "") -> Trace | None:
+        """Return the trace in the variable or label *name*, or None."""
+        if not value or name.endswith("_FILE") or name.startswith("SHIM_"):
+            return None
+        found = self.known(value)
+        if found is not None:
+            return Trace(where, name, found[0], found[1], True, place)
+        if _NO_VALUE.fullmatch(value) or _TRIVIAL.fullmatch(value) or (_SIGNING_KEYS.fullmatch(value) and "G" in name):
+            return None
+        reason = why_secret(name, value, self.schema)
+        key = name if self.schema is not None and name in self.schema.keys else ""
+        return Trace(where, name, key, reason, False, place) if reason else None
+
+    def words(self, where: str, words: Sequence[str], place: str = "") -> Iterator[Trace]:
+        """Yield the traces in an argv."""
+        before = ""
+        for number, word in enumerate(words):
+            option = _OPTION.fullmatch(word)
+            found = self.known(word)
+            name = before or (option["name"] if option else f"word {number + 1}")
+            if found is not None:
+                yield Trace(where, name, found[0], found[1], True, place)
+            elif before and not option and _is_told(before, word):
+                yield Trace(where, before, "", why_by_name(before.lstrip("-")), False, place)
+            elif option and option["value"] and _is_told(name, option["value"]):
+                yield Trace(where, name, "", why_by_name(name.lstrip("-")), False, place)
+            else:
+                yield from self._unknown(where, word, name, place)
+            before = option["name"] if option and not option["value"] else ""
+
+    def text(self, where: str, text: str, name: str) -> Iterator[Trace]:
+        """Yield the traces in a line of an image's history."""
+        if (form := self._first_within(text)) is not None:
+            key, _ = self._within[form]
+            yield Trace(where, name, key, f"holds the value of {key}", True)
+            return
+        yield from self._unknown(where, text, name, "")
+
+    def _unknown(self, where: str, text: str, name: str, place: str) -> Iterator[Trace]:
+        """Yield the trace in *text*, which holds no value that is known: an assignment, or what has a telling shape."""
+        for match in _ASSIGNED.finditer(text):
+            variable = self.variable(where, match["name"], match["value"], place)
+            if variable is not None:
+                yield variable
+        if not _ASSIGNED.search(text) and (reason := why_by_value(text)):
+            yield Trace(where, name, "", reason, False, place)
+
+    def known(self, text: str) -> tuple[str, str] | None:
+        """Return the key whose value *text* is or holds, and how; None when it holds none that is known."""
+        key = self._whole.get(text)
+        if key is not None:
+            return key, f"is the value of {key}"
+        if (form := self._first_within(text)) is not None:
+            found, how = self._within[form]
+            return found, f"holds the value of {found}{how}"
+        return None
+
+    def _first_within(self, text: str) -> str | None:
+        """Return the form that *text* holds, of several the one that was known first."""
+        starts = {text[at : at + _SHORTEST_WITHIN] for at in range(len(text) - _SHORTEST_WITHIN + 1)}
+        found = [
+            (number, form)
+            for start in starts & self._by_start.keys()
+            for number, form in self._by_start[start]
+            if form in text
+        ]
+        return min(found)[1] if found else None
+
+
+def _is_told(option: str, value: str) -> bool:
+    """Return whether *value* behind *option* is likely to be a secret."""
+    name = option.lstrip("-")
+    return bool(why_by_name(name)) and not _NO_VALUE.fullmatch(value) and not _TRIVIAL.fullmatch(value)
+
+
+def _forms(value: bytes, text: str) -> Iterator[tuple[str, str]]:
+    """Yield how *value* may be written down."""
+    yield text, ""
+    for quoted in {quote(value, safe=""), quote_plus(value)} - {text}:
+        yield quoted, ", percent-encoded"
+    for escaped in {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]} - {text}:
+        yield escaped, ", escaped"
+    yield value.hex(), ", in hexadecimal"
+    # Within a longer text, such as `user:password`, the value begins at any of the three places of a group.
+    for skipped in range(3):
+        coded = base64.b64encode(bytes(skipped) + value)
+        start, rest = (0, 2, 3)[skipped], (skipped + len(value)) % 3
+        form = coded[start : -4 if rest else None].decode("ascii")
+        if len(form) >= _SHORTEST_WITHIN:
+            yield form, ", in base64"
+            if (url_form := form.translate(str.maketrans("+/", "-_"))) != form:
+                yield url_form, ", in base64"

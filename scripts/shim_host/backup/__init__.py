@@ -1,0 +1,1 @@
+"""Encrypted backups of the secrets, and their return."""

@@ -1,0 +1,77 @@
+"""A passphrase: typed without echo, or read from a file or stdin; never an argument."""
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from shim.secret import Secret, clean
+from shim_host import output
+from shim_host.errors import Refused, failed_file
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STDIN = "-"
+_MAX_BYTES = 4096
+
+
+def asked_for(function: F) -> F:
+    """Add `--passphrase-file` and `--passphrase`."""
+    from_file = click.option(
+        "--passphrase-file", metavar="FILE", help="The passphrase is the line in FILE; - is stdin."
+    )
+    typed = click.option("--passphrase", "asks", is_flag=True, help="Ask for a passphrase at the terminal.")
+    return from_file(typed(function))
+
+
+def read(source: str) -> Secret:
+    """Return the passphrase in the file *source*, `-` for stdin: one line, its line end dropped.
+
+    Raises:
+        Refused: it is empty, or more than one line.
+        Failed: it cannot be read.
+    """
+    try:
+        if source == STDIN:
+            data = sys.stdin.buffer.read(_MAX_BYTES + 1)
+        else:
+            with open(source, "rb") as file:
+                data = file.read(_MAX_BYTES + 1)
+                _warn_of_readers(Path(source), os.fstat(file.fileno()).st_mode)
+    except FileNotFoundError:
+        raise Refused(f"there is no {source}", "name the file that holds the passphrase, or - for stdin") from None
+    except OSError as error:
+        raise failed_file("read", source, error) from None
+    shown = "stdin" if source == STDIN else source
+    value = clean(data)
+    if not value:
+        raise Refused(f"there is no passphrase in {shown}")
+    if len(data) > _MAX_BYTES or set(value) & set(b"\n\r\0"):
+        raise Refused(f"the passphrase in {shown} is not one line", "give one line of text")
+    return Secret(value)
+
+
+def ask(*, twice: bool) -> Secret:
+    """Return the passphrase that the person at the terminal types, unseen.
+
+    Raises:
+        Refused: there is no terminal.
+    """
+    if not can_ask():
+        raise Refused("a passphrase is wanted, and there is no terminal to ask at", "give it with --passphrase-file")
+    typed = click.prompt(f"{output.PROGRAM}: passphrase", hide_input=True, confirmation_prompt=twice, err=True)
+    return Secret(typed.encode("utf-8", "surrogateescape"))
+
+
+def can_ask() -> bool:
+    """Return whether there is somebody to ask."""
+    return sys.stdin.isatty()
+
+
+def _warn_of_readers(path: Path, mode: int) -> None:
+    if sys.platform != "win32" and stat.S_ISREG(mode) and mode & 0o077:
+        output.warn(f"{path} can be read by others (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {path}")

@@ -1,0 +1,1 @@
+"""The commands: one file each. The only place that knows click."""

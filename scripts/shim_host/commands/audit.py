@@ -1,0 +1,225 @@
+"""`audit`: who can read which secret, and what is wrong with that. Nothing is changed; no value is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shim_host import output
+from shim_host.commands import options
+from shim_host.errors import CLEAN, FAILED, REFUSED
+
+if TYPE_CHECKING:
+    from shim_host.audit.model import Audit, Row
+
+_NOT_ASKED = "the engine: "
+_LEVELS = ("error", "warning", "note")
+
+
+@click.command("audit")
+@click.option(
+    "--file",
+    "-f",
+    "compose_file",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
+    help="The Compose file.  [default: this folder's, if it has one]",
+)
+@options.env_file
+@options.secrets_dir
+@options.schema
+@options.salt
+@click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write one page for people, too.")
+@click.option("--sarif", type=click.Path(dir_okay=False), metavar="FILE", help="Write SARIF for code hosts, too.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(_LEVELS),
+    default="warning",
+    show_default=True,
+    help="End with 1 when there is a finding of this level, or a more urgent one.",
+)
+@click.option(
+    "--max-services",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="More than N services are too many for one secret.",
+)
+@click.option("--no-exec", is_flag=True, help="Do not ask the shim in running containers for its fingerprints.")
+@click.option("--no-engine", is_flag=True, help="Look at files only: no engine, no Swarm.")
+@options.as_json
+def audit_command(
+    compose_file: Path | None,
+    env_file: Path,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    salt: bytes,
+    html: str | None,
+    sarif: str | None,
+    fail_on: str,
+    max_services: int,
+    no_exec: bool,
+    no_engine: bool,
+    is_json: bool,
+) -> int:
+    """Say who can read which secret, and what is wrong with that.
+
+    Looked at: the Swarm's services and secrets, running containers (through the shim in them), the history and
+    configuration of their images, the Compose file, the schema, .env and ./secrets. Nothing is changed.
+    A value in plain is recognised by comparison with ./secrets and .env (also in base64, hexadecimal and
+    percent-encoded), by a name of the schema, or by its shape. No value is printed.
+
+    \b
+    Examples:
+      manage-secrets audit
+      manage-secrets audit --html audit.html
+      manage-secrets audit --sarif judge.sarif --fail-on error
+
+    \b
+    With --json: {"summary": {"errors", "warnings", "notes"}, "not_looked_at": [],
+      "services": [{"name", "kind": "swarm|compose|container", "image", "user"}],
+      "secrets": [{"title", "key", "stack", "version", "name", "file", "managed", "age_days",
+        "rotate_days", "rotate_in_days",
+        "services": {service: ["mounted|old|stale|plain|ungranted|granted"]}, "readers": [{"name", "how"}]}],
+      "readers_of_all": [{"name", "how"}],
+      "findings": [{"id", "level", "message", "hint", "key", "service", "place", "command"}]}
+
+    \b
+    Exit codes: 0 clean, 1 findings, or a .env or Compose file with mistakes that was left out, 2 usage, 111 the engine
+    did not answer (the rest is said all the same).
+    """
+    from shim_host import inventory
+    from shim_host.audit import gather, judge
+    from shim_host.store.vault import Vault
+
+    facts = gather.gather(
+        options.read_schema(schema_path),
+        Vault(secrets_dir),
+        env_file,
+        compose_file,
+        salt,
+        asks_containers=not no_exec,
+        asks_engine=not no_engine,
+    )
+    judged = judge.judge(facts, max_services)
+    if html:
+        from shim_host.audit import page
+
+        _write(html, page.page(judged).encode("utf-8", "backslashreplace"))
+    if sarif:
+        from shim_host.audit.sarif import document
+
+        _write(sarif, json.dumps(document(judged), indent=2).encode() + b"\n")
+    if is_json:
+        output.give_json(as_document(judged))
+    else:
+        _give(judged)
+    _say_end(judged)
+    is_blind = not no_engine and any(gap.startswith(_NOT_ASKED) for gap in facts.gaps)
+    is_partial = not {inventory.ENV_LEFT_OUT, inventory.COMPOSE_LEFT_OUT}.isdisjoint(facts.gaps)
+    return FAILED if is_blind else REFUSED if is_partial or judge.is_reached(judged, fail_on) else CLEAN
+
+
+def _write(path: str, data: bytes) -> None:
+    """Write *path* whole or not at all, for its owner alone."""
+    from shim_host.backup import sealed_file
+
+    sealed_file.write(path, data)
+    output.say(f"wrote {path}")
+
+
+def as_document(judged: Audit) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "summary": {f"{level}s": judged.count(level) for level in _LEVELS},
+        "not_looked_at": list(judged.facts.gaps),
+        "services": [
+            {"name": service.name, "kind": service.kind, "image": service.image, "user": service.user}
+            for service in judged.facts.services
+        ],
+        "secrets": [_row_document(row) for row in judged.rows],
+        "readers_of_all": [reader._asdict() for reader in judged.readers_of_all],
+        "findings": [finding._asdict() for finding in judged.findings],
+    }
+
+
+def _row_document(row: Row) -> dict[str, Any]:
+    newest = row.newest
+    return {
+        "title": row.title,
+        "key": row.key,
+        "stack": row.stack,
+        "version": newest.version if newest else None,
+        "name": newest.name if newest else None,
+        "file": row.file.path if row.file else None,
+        "managed": newest.is_ours if newest else None,
+        "age_days": None if row.age_days is None else round(row.age_days, 2),
+        "rotate_days": row.spec.rotate_days if row.spec else None,
+        "rotate_in_days": None if row.rotate_in_days is None else round(row.rotate_in_days, 2),
+        "services": {name: list(states) for name, states in sorted(row.cells.items())},
+        "readers": [reader._asdict() for reader in row.readers],
+    }
+
+
+def _give(judged: Audit) -> None:
+    """Print the matrix as it fits a terminal, and each finding with what to do."""
+    rows = [
+        (
+            row.title,
+            "-" if row.newest is None else f"v{row.newest.version}" if row.newest.version else "foreign",
+            "-" if row.age_days is None else f"{row.age_days:.0f} d",
+            _due(row),
+            ", ".join(_user(name, states) for name, states in row.cells.items()) or "-",
+            str(len(row.readers) + len(judged.readers_of_all)),
+        )
+        for row in judged.rows
+    ]
+    if rows:
+        output.give_table(["SECRET", "SWARM", "AGE", "ROTATE IN", "SERVICES", "COULD READ"], rows)
+    if judged.findings:
+        _give_findings(judged)
+
+
+def _due(row: Row) -> str:
+    if row.rotate_in_days is None:
+        return "-"
+    return f"{row.rotate_in_days:.0f} d" if row.rotate_in_days >= 0 else f"late by {-row.rotate_in_days:.0f} d"
+
+
+def _user(name: str, states: tuple[str, ...]) -> str:
+    """Return a service, with what is worth a word there."""
+    words = [state for state in states if state != "mounted"]
+    return f"{name} ({', '.join(words)})" if words else name
+
+
+def _give_findings(judged: Audit) -> None:
+    if not sys.stdout.isatty():
+        output.give_line("")
+        output.give_table(
+            ["LEVEL", "FINDING", "WHAT", "DO"],
+            [(item.level, item.id, item.message, item.command or item.hint) for item in judged.findings],
+        )
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    styles = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+    for item in judged.findings:
+        line = Text.assemble("\n", (f"{item.level:<8}", styles[item.level]), (output.shown(item.message), "bold"))
+        console.print(line)
+        console.print(Text(f"        {item.id}" + (f"  {item.place}" if item.place else ""), style="dim"))
+        console.print(Text(f"        -> {output.shown(item.command or item.hint)}"))
+
+
+def _say_end(judged: Audit) -> None:
+    for gap in judged.facts.gaps:
+        output.say(f"not looked at: {gap}")
+    counts = [(judged.count(level), level) for level in _LEVELS]
+    words = ", ".join(f"{count} {level}{'s' if count != 1 else ''}" for count, level in counts if count)
+    output.say(f"{len(judged.rows)} secrets, {len(judged.facts.services)} services: {words or 'nothing to do'}")

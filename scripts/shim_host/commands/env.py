@@ -1,0 +1,149 @@
+"""`create-from-env`: from `.env` to `./secrets`."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from shim.schema import Schema
+from shim.secret import Secret
+from shim_host import output
+from shim_host.commands import options
+from shim_host.env import envfile
+from shim_host.env.compose_rules import Malformed
+from shim_host.errors import Refused
+from shim_host.store import filing, vault
+from shim_host.store.vault import Vault
+
+OWNER_HELP = "Give the files to a user: under Compose a container reads them as that user could here."
+
+
+@click.command("create-from-env")
+@click.argument("env_file", type=click.Path(path_type=Path), default=".env")
+@click.option("--all", "takes_all", is_flag=True, help="Take every key, not only those the schema calls sensitive.")
+@click.option("--force", is_flag=True, help="Replace a file that holds another value.")
+@click.option("--generate-missing", is_flag=True, help="Make the values that the schema says how to make.")
+@click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
+@options.reading
+@options.secrets_dir
+@options.schema
+@options.as_json
+@options.dry_run
+@options.yes
+def create_from_env(
+    env_file: Path,
+    takes_all: bool,
+    force: bool,
+    generate_missing: bool,
+    owner: tuple[int, int] | None,
+    dialect: str,
+    use: str | None,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Turn a .env file into one file a secret in ./secrets.
+
+    ENV_FILE is read as Docker Compose reads it; `-` is stdin. A file that is there and holds another value is kept,
+    unless --force is given. A syntax error changes nothing, and names the line.
+
+    \b
+    Examples:
+      manage-secrets create-from-env
+      manage-secrets create-from-env prod.env --all --dry-run
+      manage-secrets create-from-env --generate-missing --json
+
+    \b
+    With --json: {"secrets": [{"key", "file", "state": "created|unchanged|kept|replaced"}],
+      "warnings": [{"line", "key", "message", "hint"}]}
+    """
+    schema = options.read_schema(schema_path)
+    read = read_env_file(env_file, dialect, use)
+    chosen, left = choose(read.values, schema, takes_all)
+    settle_use(env_file, read, chosen)
+    chosen = without_blanks(chosen, schema, generate_missing)
+    warnings = [warning for warning in read.warnings if not warning.key or warning.key in chosen]
+    store = Vault(secrets_dir)
+    plan = filing.make_plan(chosen, store, schema, force)
+    if generate_missing:
+        plan += filing.make_missing(plan, store, schema)
+    ignored = vault.missing_gitignore_lines(Path(), secrets_dir, None if str(env_file) == "-" else env_file)
+    filing.announce(env_file, warnings, left, plan, ignored, dry_run)
+    if not dry_run:
+        filing.confirm_replacing(plan, yes)
+        if ignored:  # before anything is there that git could see
+            vault.add_gitignore_lines(Path(), ignored)
+        filing.write(store, plan, owner)
+    filing.give(plan, warnings, secrets_dir, is_json)
+
+
+def read_env_file(path: Path, dialect: str, use: str | None) -> envfile.EnvFile:
+    """Return what *path* sets.
+
+    Raises:
+        Refused: it has a mistake; the message names the line.
+    """
+    try:
+        return envfile.read(options.read_file(path), os.environ, dialect, use or "")
+    except Malformed as error:
+        hints = [error.hint] if error.hint else []
+        raise Refused(f"{path}:{error.line}: {error.message}", *hints, "nothing was changed") from None
+
+
+def choose(values: Mapping[str, Secret], schema: Schema | None, takes_all: bool) -> tuple[dict[str, Secret], list[str]]:
+    """Return the values that become secrets, and the keys that are left because the schema does not list them."""
+    if schema is None or takes_all:
+        return dict(values), []
+    chosen = {key: value for key, value in values.items() if key in schema.keys and schema.keys[key].is_sensitive}
+    return chosen, [key for key in values if key not in schema.keys]
+
+
+def without_blanks(values: dict[str, Secret], schema: Schema | None, generates: bool) -> dict[str, Secret]:
+    """Return *values* without those that are empty because somebody else gives them one, as in a copy of the schema.
+
+    An empty file would win over the value that the shim composes, and over the one that is to be generated.
+    """
+    from shim_host.generate import can_be_made
+
+    def is_blank(key: str) -> bool:
+        spec = schema.keys.get(key) if schema is not None else None
+        return spec is not None and (spec.composed is not None or (generates and can_be_made(spec)))
+
+    return {key: value for key, value in values.items() if len(value) or not is_blank(key)}
+
+
+def settle_use(path: Path, read: envfile.EnvFile, chosen: dict[str, Secret]) -> None:
+    """Where Compose's two ways to read the file give *chosen* keys different values, ask which one counts.
+
+    Raises:
+        Refused: nobody can be asked.
+    """
+    differing = [key for key in chosen if key in read.as_env_file]
+    if not differing:
+        return
+    places = ", ".join(f"{key} (line {read.lines[key]})" for key in differing)
+    if not sys.stdin.isatty() or str(path) == "-":
+        raise Refused(
+            f"{path}: what it means for ${{...}} in the Compose file and for env_file: differs for {places}",
+            "a reference there names a key that is set further down: set that one first",
+            "or say which counts: --use project, or --use env-file",
+        )
+    output.say(f"the value of {places} depends on how Compose is given {path}")
+    question = "Is it used as project file (${...}) or as env_file"
+    answer = click.prompt(question, type=click.Choice(envfile.USES), err=True)
+    if answer == "env-file":
+        chosen.update({key: read.as_env_file[key] for key in differing})
+
+
+def owner_of(text: str | None) -> tuple[int, int] | None:
+    """Return user and group id of `UID[:GID]`; a group that is not named stays as it is."""
+    if text is None:
+        return None
+    user, _, group = text.partition(":")
+    if not user.isdecimal() or not (group or "0").isdecimal():
+        raise click.BadParameter("write numbers, UID or UID:GID")
+    return int(user), int(group) if group else -1

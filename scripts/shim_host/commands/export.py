@@ -1,0 +1,246 @@
+"""`export`: an encrypted backup of the secrets. The plain document lives in memory only."""
+
+import os
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from shim import __version__
+from shim.secret import Secret
+from shim_host import output as report
+from shim_host.backup import collect, document, passphrase, sealed_file
+from shim_host.backup.document import Backup, Item
+from shim_host.commands import options
+from shim_host.errors import Failed, Refused
+from shim_host.store.vault import Vault
+
+ENCRYPTIONS = ("gpg", "age")
+
+
+@click.command("export")
+@click.option("--output", "-o", default=sealed_file.STDIO, metavar="FILE", help="Where to.  [default: - (stdout)]")
+@click.option(
+    "--recipient", "-r", "recipients", multiple=True, metavar="KEY", help="Encrypt to a key; may be repeated."
+)
+@click.option(
+    "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY a line."
+)
+@passphrase.asked_for
+@click.option(
+    "--encryption",
+    type=click.Choice(ENCRYPTIONS),
+    help="What encrypts.  [default: what the recipients or the name of FILE call for, else gpg]",
+)
+@click.option("--armor", "-a", is_flag=True, help="Write text instead of bytes.")
+@click.option("--from-swarm", is_flag=True, help="Read the values of the Swarm too, through a helper task there.")
+@click.option("--image", default="", metavar="IMAGE", help="What the helper task runs; it must have cat and sleep.")
+@click.option("--no-swarm", is_flag=True, help="Leave out what the Swarm knows of its secrets.")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@options.secrets_dir
+@options.schema
+@options.salt
+@options.as_json
+@options.dry_run
+@options.yes
+def export_command(
+    output: str,
+    recipients: tuple[str, ...],
+    recipients_file: tuple[Path, ...],
+    passphrase_file: str | None,
+    asks: bool,
+    encryption: str | None,
+    armor: bool,
+    from_swarm: bool,
+    image: str,
+    no_swarm: bool,
+    force: bool,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    salt: bytes,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Write an encrypted backup of the secrets.
+
+    It holds the values in ./secrets, and what the Swarm says of its secrets: names, versions, dates. The Swarm never
+    gives a value back; --from-swarm reads them through a task on this manager that lives for a second, without a log
+    and without a network.
+
+    KEY is a fingerprint, key id or mail address that gpg knows, a recipient of age (age1…), or the line of an SSH
+    public key. Without a recipient the backup is encrypted with a passphrase.
+
+    \b
+    Examples:
+      manage-secrets export --recipient ops@example.org -o document.gpg
+      manage-secrets export --recipient age1… -o document.age
+      manage-secrets export --from-swarm --recipient age1… -o document.age
+      manage-secrets export --passphrase-file pass.txt --encryption age > document.age
+
+    \b
+    With --json: {"output", "encryption", "recipients": [], "secrets": [{"key", "file", "included",
+      "origin": null | "folder|swarm", "reason"}]}
+    """
+    if no_swarm and (from_swarm or image):
+        raise click.UsageError("--no-swarm does not go with --from-swarm or --image")
+    keys = [*recipients, *_listed(recipients_file)]
+    encryption = _encryption(encryption, keys, output)
+    _check_export(output, keys, passphrase_file, asks, is_json=is_json, armor=armor, dry_run=dry_run)
+    if output != sealed_file.STDIO:
+        sealed_file.check_place(output, secrets_dir, force=force or dry_run)
+    schema = options.read_schema(schema_path)
+    items = _of_folder(secrets_dir, schema.keys if schema else ())
+    if not no_swarm:
+        items = _with_swarm(items, from_swarm=from_swarm and not dry_run, image=image, salt=salt)
+    if not items:
+        raise Refused(f"there is nothing to save: {secrets_dir} holds no secret", "create-from-env makes them")
+    _announce_export(items, output, encryption, keys, dry_run=dry_run)
+    if dry_run:
+        _give_export(items, output, encryption, keys, is_json=is_json)
+        return
+    if output != sealed_file.STDIO and os.path.lexists(output):
+        report.confirm(f"replace {output}?", yes=yes or not sys.stdin.isatty())
+    secret = None if keys else _passphrase(passphrase_file, twice=True)
+    made = Backup(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), f"docker-secrets-shim {__version__}", tuple(items))
+    sealed = _sealed(encryption, document.encode(made), keys, secret, armor=armor)
+    if output == sealed_file.STDIO:
+        sys.stdout.buffer.write(sealed)
+        sys.stdout.buffer.flush()
+        return
+    sealed_file.write(output, sealed)
+    report.say(f"wrote {output}")
+    _give_export(items, output, encryption, keys, is_json=is_json)
+
+
+def _check_export(
+    output: str,
+    keys: list[str],
+    passphrase_file: str | None,
+    asks: bool,
+    *,
+    is_json: bool,
+    armor: bool,
+    dry_run: bool,
+) -> None:
+    """Refuse combinations that would do something other than they say."""
+    if keys and (passphrase_file is not None or asks):
+        raise click.UsageError("a backup is encrypted to recipients or with a passphrase, not both")
+    if passphrase_file is not None and asks:
+        raise click.UsageError("--passphrase and --passphrase-file exclude each other")
+    if not keys and passphrase_file is None and not dry_run and not passphrase.can_ask():
+        raise click.UsageError("name who can open the backup: --recipient KEY, or --passphrase-file FILE")
+    if output == sealed_file.STDIO and not dry_run:
+        if is_json:
+            raise click.UsageError("--json and the backup would both go to stdout: name a file with --output")
+        if sys.stdout.isatty() and not armor:
+            raise click.UsageError("the backup is not for a terminal: name a file with --output, or use --armor")
+
+
+def _encryption(asked: str | None, keys: list[str], output: str) -> str:
+    """Return what encrypts: what was asked for, or what the recipients or the output's name call for."""
+    from_keys = {"age" if key.startswith(("age1", "ssh-")) else "gpg" for key in keys}
+    if len(from_keys) > 1:
+        raise click.UsageError("the recipients are of GPG and of age; one backup has one kind")
+    from_key = next(iter(from_keys), None)
+    if asked is not None and from_key is not None and asked != from_key:
+        raise click.UsageError(f"--encryption {asked} does not go with a recipient of {from_key}")
+    return asked or from_key or ("age" if output.endswith(".age") else "gpg")
+
+
+def _listed(files: Iterable[Path]) -> list[str]:
+    lines = [line.strip() for file in files for line in options.read_file(file).decode("utf-8", "replace").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _of_folder(secrets_dir: Path, known: Iterable[str]) -> list[Item]:
+    """Return the items of ./secrets.
+
+    Raises:
+        Refused: a file has a name that an import would refuse.
+    """
+    entries = Vault(secrets_dir).entries()
+    unfit = [name for name in entries if not document.is_file_name(name)]
+    if unfit:
+        raise Refused(f"no backup takes a file of this name: {', '.join(map(repr, unfit))}", "rename it")
+    return collect.of_folder(entries, known)
+
+
+def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes) -> list[Item]:
+    """Return *items* with what the Swarm has; without a Swarm only those, unless its values were asked for.
+
+    Raises:
+        Failed: the values were asked for, and cannot be read.
+    """
+    from shim_host.swarm import connection
+    from shim_host.swarm.read_back import ValueReader
+
+    try:
+        engine = connection.connect_as(ValueReader, os.environ)
+        found = collect.swarm_keys(engine.secrets())
+    except Failed as failed:
+        if from_swarm:
+            raise
+        report.say(f"the backup says nothing of a Swarm: {failed.message}")
+        return items
+    values: dict[str, Secret] = {}
+    if from_swarm and found:
+        report.say(f"reading {len(found)} value(s) from the Swarm through a helper task")
+        with report.progress("reading", len(found)) as advance:
+            values = engine.read([key.newest for key in found], image, advance)
+        if misread := collect.misread(found, values, salt):
+            hint = "try another --image; nothing was written"
+            raise Failed(f"what was read back is not what the Swarm was given: {', '.join(misread)}", hint)
+    merged = collect.with_swarm(items, found, values)
+    differing = collect.differing(merged, values)
+    if differing:
+        hint = "diff shows more; the backup has the value of the folder"
+        report.warn(f"the Swarm holds another value than the folder: {', '.join(differing)}", hint)
+    return merged
+
+
+def _announce_export(items: list[Item], output: str, encryption: str, keys: list[str], *, dry_run: bool) -> None:
+    place = "stdout" if output == sealed_file.STDIO else output
+    whom = f"for {', '.join(keys)}" if keys else "with a passphrase"
+    included = sum(item.value is not None for item in items)
+    report.say(f"{included} value(s) {'would go' if dry_run else 'go'} to {place}, encrypted by {encryption} {whom}")
+    absent = [item.file for item in items if item.value is None]
+    if absent:
+        hint = "--from-swarm reads them"
+        report.warn(f"without a value, because they are in the Swarm only: {', '.join(absent)}", hint)
+
+
+def _give_export(items: list[Item], output: str, encryption: str, keys: list[str], *, is_json: bool) -> None:
+    if is_json:
+        listed = [
+            {
+                "key": item.key,
+                "file": item.file,
+                "included": item.value is not None,
+                "origin": item.origin if item.value is not None else None,
+                "reason": item.absent or None,
+            }
+            for item in items
+        ]
+        report.give_json({"output": output, "encryption": encryption, "recipients": keys, "secrets": listed})
+        return
+    rows = [
+        (item.key, item.file, item.origin if item.value is not None else f"no value: {item.absent}") for item in items
+    ]
+    report.give_table(["KEY", "FILE", "VALUE FROM"], rows)
+
+
+def _passphrase(source: str | None, *, twice: bool) -> Secret:
+    return passphrase.ask(twice=twice) if source is None else passphrase.read(source)
+
+
+def _sealed(encryption: str, plain: bytes, keys: list[str], secret: Secret | None, *, armor: bool) -> bytes:
+    if encryption == "age":
+        from shim_host.backup import age
+
+        return age.seal(plain, keys, secret, armor=armor)
+    from shim_host.backup import gpg
+
+    return gpg.seal(plain, keys, secret, armor=armor)

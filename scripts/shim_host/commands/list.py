@@ -1,0 +1,252 @@
+"""`list` and `diff`: what is where, and whether it is the same everywhere. No value is shown, only fingerprints."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shim_host import inventory, output
+from shim_host.commands import options
+from shim_host.errors import Ended
+from shim_host.inventory import Inventory
+from shim_host.store.vault import Vault
+from shim_host.swarm import connection, versions
+from shim_host.swarm.connection import Swarm
+
+_COMPOSE_FILE = click.option(
+    "--file",
+    "-f",
+    "compose_file",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
+    help="The Compose file.  [default: this folder's, if it has one]",
+)
+
+
+@click.command("list")
+@click.option("--services", "by_service", is_flag=True, help="Turn the table round: one line a service.")
+@click.option("--stack", default="", metavar="NAME", help="Only this stack's versions in the Swarm.")
+@_COMPOSE_FILE
+@options.env_file
+@options.secrets_dir
+@options.schema
+@options.as_json
+def list_command(
+    by_service: bool,
+    stack: str,
+    compose_file: Path | None,
+    env_file: Path,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    is_json: bool,
+) -> None:
+    """List every key: what it is, where it stands, how old it is, and which services get it.
+
+    \b
+    Examples:
+      manage-secrets list
+      manage-secrets list --services
+      manage-secrets list --json
+
+    \b
+    With --json: {"keys": [{"key", "category", "required", "sensitive", "env", "file",
+      "swarm": null | {"name", "version", "created", "age_days", "rotate_in_days"}, "services": []}]},
+      or with --services {"services": [{"service", "keys": []}]}
+    """
+    found = take_stock(stack, compose_file, env_file, secrets_dir, schema_path)
+    rows = [described(found, key, datetime.now(UTC)) for key in found.keys()]  # noqa: SIM118  (a method, no mapping)
+    if by_service:
+        give_services(rows, is_json)
+    elif is_json:
+        output.give_json({"keys": rows})
+    else:
+        columns = ["KEY", "CATEGORY", ".env", str(secrets_dir), "SWARM", "AGE", "ROTATE IN", "SERVICES"]
+        output.give_table(columns, [cells(row) for row in rows])
+
+
+def take_stock(
+    stack: str, compose_file: Path | None, env_file: Path, secrets_dir: Path, schema_path: Path | None
+) -> Inventory:
+    """Return where every key stands."""
+    schema = options.read_schema(schema_path)
+    found = Inventory(schema, inventory.env_values(env_file, os.environ))
+    known = [*(schema.keys if schema else ()), *found.env]
+    found.files = inventory.files_by_key(Vault(secrets_dir), known)
+    answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()))
+    users: dict[str, set[str]] = {}
+    if answer is not None:
+        secrets, services = answer
+        found.swarm = connection.newest(secrets, stack)
+        users = inventory.swarm_users((item for item in secrets if not stack or item.stack == stack), services)
+    project = inventory.compose_project(compose_file)
+    in_compose = inventory.compose_users(project, [*known, *found.files]) if project is not None else {}
+    in_schema = {key: set(spec.services) for key, spec in (schema.keys if schema else {}).items()}
+    found.users = inventory.merge_users(users, in_compose, in_schema)
+    return found
+
+
+def described(found: Inventory, key: str, now: datetime) -> dict[str, Any]:
+    """Return one line of the list as `--json` has it."""
+    spec = found.schema.keys.get(key) if found.schema else None
+    version = (found.swarm or {}).get(key)
+    due = found.rotation_due_days(key, now)
+    return {
+        "key": key,
+        "category": found.category(key),
+        "required": spec is not None and spec.is_required,
+        "sensitive": None if spec is None else spec.is_sensitive,
+        "env": key in found.env,
+        "file": found.files[key].name if key in found.files else None,
+        "swarm": None
+        if version is None
+        else {
+            "name": version.name,
+            "version": version.version,
+            "created": version.created,
+            "age_days": round(inventory.age_days(version.created, now), 2),
+            "rotate_in_days": None if due is None else round(due, 2),
+        },
+        "services": sorted(found.users.get(key, ())),
+    }
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Return one line of the table."""
+    version = row["swarm"]
+    due = version["rotate_in_days"] if version else None
+    return [
+        row["key"],
+        row["category"],
+        "yes" if row["env"] else "-",
+        row["file"] or "-",
+        f"v{version['version']}" if version else "-",
+        f"{version['age_days']:.0f} d" if version else "-",
+        "-" if due is None else (f"{due:.0f} d" if due >= 0 else f"late by {-due:.0f} d"),
+        ", ".join(row["services"]) or "-",
+    ]
+
+
+def give_services(rows: list[dict[str, Any]], is_json: bool) -> None:
+    """Print the keys that each service gets."""
+    by_service: dict[str, list[str]] = {}
+    for row in rows:
+        for service in row["services"]:
+            by_service.setdefault(service, []).append(row["key"])
+    if is_json:
+        output.give_json({"services": [{"service": name, "keys": keys} for name, keys in sorted(by_service.items())]})
+    else:
+        output.give_table(["SERVICE", "KEYS"], [(name, ", ".join(keys)) for name, keys in sorted(by_service.items())])
+
+
+@click.command("diff")
+@click.option("--stack", default="", metavar="NAME", help="This stack's versions in the Swarm.")
+@click.option("--all", "shows_all", is_flag=True, help="Also list what is the same everywhere.")
+@options.env_file
+@options.secrets_dir
+@options.schema
+@options.salt
+@options.as_json
+def diff(
+    stack: str,
+    shows_all: bool,
+    env_file: Path,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    salt: bytes,
+    is_json: bool,
+) -> int:
+    """Compare .env, ./secrets, the Swarm and running containers by salted fingerprint.
+
+    Ends with 1 when any two places hold different values. Containers are asked through the shim in them, so their
+    SHIM_SALT must be the same as here.
+
+    \b
+    Examples:
+      manage-secrets diff
+      manage-secrets diff --all --json
+
+    \b
+    With --json: {"places": [], "keys": [{"key", "state": "same|different|only in ...",
+      "fingerprints": {place: fingerprint}}]}
+    """
+    schema = options.read_schema(schema_path)
+    env = inventory.env_values(env_file, os.environ)
+    known = [*(schema.keys if schema else ()), *env]
+    files = {key: entry.value for key, entry in inventory.files_by_key(Vault(secrets_dir), known).items()}
+    if schema is not None:
+        env = {key: value for key, value in env.items() if key in files or is_secret(schema, key)}
+    places: dict[str, dict[str, str]] = {
+        str(env_file): versions.fingerprints(env, salt),
+        str(secrets_dir): versions.fingerprints(files, salt),
+    }
+    mark = versions.salt_mark(salt)
+    in_swarm = inventory.ask_swarm(lambda engine: connection.newest(engine.secrets(), stack))
+    if in_swarm is not None:
+        places["swarm"] = {key: item.fingerprint for key, item in in_swarm.items() if item.salt == mark}
+        salted = [key for key, item in in_swarm.items() if item.salt != mark]
+        if salted:
+            output.warn(f"made with another salt: {', '.join(sorted(salted))}", "give it with --salt or SHIM_SALT")
+    places.update(containers_by_name({*known, *files}))
+    rows = compared(places)
+    differing = [row for row in rows if row["state"] == "different"]
+    give_diff([row for row in rows if shows_all or row["state"] != "same"], list(places), is_json)
+    output.say(f"{len(differing)} of {len(rows)} keys differ")
+    return 1 if differing else 0
+
+
+def is_secret(schema: Any, key: str) -> bool:
+    """Return whether the schema calls *key* a secret."""
+    return key in schema.keys and bool(schema.keys[key].is_sensitive)
+
+
+def containers_by_name(known: set[str]) -> dict[str, dict[str, str]]:
+    """Return what each running container with secrets says its values' fingerprints are."""
+
+    def question(engine: Swarm) -> dict[str, dict[str, str]]:
+        found = {}
+        for container in engine.running_containers():
+            explained = fingerprints_in(engine.explained(container), known)
+            if explained is None:
+                output.say(f"{container.name} holds no shim that could be asked")
+            else:
+                found[container.name] = explained
+        return found
+
+    try:
+        return question(connection.connect(os.environ))
+    except Ended:
+        return {}  # the Swarm was asked before, and that it does not answer is said
+
+
+def fingerprints_in(document: str | None, known: set[str]) -> dict[str, str] | None:
+    """Return the fingerprints of *known* keys in what `shim explain --json` printed; None if it is no such thing."""
+    try:
+        rows = json.loads(document or "")["keys"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return {row["key"]: row["fingerprint"] for row in rows if row.get("fingerprint") and row.get("key") in known}
+
+
+def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
+    """Return one line a key: its fingerprint in each place, and whether they are the same."""
+    rows = []
+    for key in sorted({key for found in places.values() for key in found}):
+        prints = {place: found[key] for place, found in places.items() if key in found}
+        if len(set(prints.values())) > 1:
+            state = "different"
+        else:
+            state = "same" if len(prints) == len(places) else "only in " + ", ".join(prints)
+        rows.append({"key": key, "state": state, "fingerprints": prints})
+    return rows
+
+
+def give_diff(rows: list[dict[str, Any]], places: list[str], is_json: bool) -> None:
+    """Print the comparison."""
+    if is_json:
+        output.give_json({"places": places, "keys": rows})
+    elif rows:
+        table = [[row["key"], *(row["fingerprints"].get(place, "-") for place in places), row["state"]] for row in rows]
+        output.give_table(["KEY", *places, "STATE"], table)

@@ -1,0 +1,307 @@
+"""`migrate`: from a Compose file and a `.env` with values to the same services with secrets."""
+
+import difflib
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shim_host import output
+from shim_host.commands import options
+from shim_host.compose import images
+from shim_host.compose import project as compose
+from shim_host.compose.images import ImageConfig
+from shim_host.compose.project import Project
+from shim_host.env import envfile
+from shim_host.env.compose_rules import Malformed, Warned
+from shim_host.errors import Failed, Refused, failed_file
+from shim_host.migrate import check
+from shim_host.migrate.model import NewFile, Plan, ShimSource, Wishes, compose_path, image_of
+from shim_host.migrate.new_files import new_files
+from shim_host.migrate.plan import make_plan
+from shim_host.migrate.write import REPLACED, UNCHANGED, Written, named_files, outputs, secrets_to_write, verify, write
+from shim_host.store.vault import Vault
+
+_A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command("migrate")
+@click.argument("files", nargs=-1, type=_A_FILE)
+@click.option("--file", "-f", "more_files", multiple=True, type=_A_FILE, metavar="FILE", help="A Compose file.")
+@click.option(
+    "--env-file", type=_A_FILE, metavar="FILE", help="The project's .env.  [default: the one beside the first file]"
+)
+@click.option("--image-config", type=_A_FILE, metavar="FILE", help="What docker image inspect printed.")
+@click.option(
+    "--shim", "program", type=_A_FILE, metavar="FILE", help="Mount this shim, instead of a volume from its image."
+)
+@click.option(
+    "--shim-image",
+    default="docker-secrets-shim",
+    show_default=True,
+    metavar="IMAGE",
+    help="The image that brings the shim.",
+)
+@click.option("--secret", "secret", multiple=True, metavar="KEY", help="This is a secret, whatever its name says.")
+@click.option("--public", "public", multiple=True, metavar="KEY", help="This is no secret, whatever its name says.")
+@click.option("--force", is_flag=True, help="Replace new files of an earlier run, and secrets with other values.")
+@options.secrets_dir
+@options.schema
+@options.as_json
+@options.dry_run
+@options.yes
+def command(
+    files: tuple[Path, ...],
+    more_files: tuple[Path, ...],
+    env_file: Path | None,
+    image_config: Path | None,
+    program: Path | None,
+    shim_image: str,
+    secret: tuple[str, ...],
+    public: tuple[str, ...],
+    force: bool,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,
+) -> int:
+    """Move the secrets of a Compose project from its .env and environment: to files.
+
+    FILES are the Compose files; without any, those that Compose would take. New files are written beside the old ones
+    (docker-compose.secrets.yml, .env.new), with the values in ./secrets; the old files stay. A service whose image
+    reads KEY_FILE itself gets that; every other one is started by the shim, with the image's own entrypoint and
+    command behind it. What is a secret is decided by the schema, then by the name, then by what the value looks like.
+
+    The shim comes from its image through a volume (a service shim-install fills it), or from --shim PATH.
+
+    A secret in a command, a label or a build argument cannot become a file: it stays, a finding says where, and the
+    run ends with 1, although the new files are there.
+
+    \b
+    Examples:
+      manage-secrets migrate --dry-run
+      manage-secrets migrate -f docker-compose.yml -f docker-compose.prod.yml
+      manage-secrets migrate --shim ./shim-linux-amd64 --public STRIPE_KEY --yes
+
+    \b
+    With --json: {"files": [{"path", "state": "created|unchanged|replaced|planned"}],
+      "secrets": [{"key", "file", "why", "services": []}],
+      "services": [{"service", "how": "shim|image|already", "why", "secrets": {KEY: SECRET}}],
+      "staying": [{"key", "where"}], "diff",
+      "findings": [{"service", "key", "message", "hint", "exposed"}]}
+    """
+    environ = dict(os.environ)
+    chosen = [*files, *more_files]
+    project = compose.read_project(chosen or Path(), environ, None if env_file is None else [env_file])
+    if project.warnings:
+        raise Refused(project.warnings[0], *project.warnings[1:], "set the variable it needs, or mend the reference")
+    env_path, env_data, warned = read_env_file(project, env_file, environ)
+    plan = plan_for(project, env_path, env_data, warned, schema_path, secrets_dir, secret, public, image_config)
+    source = ShimSource(compose_path(program, project.folder) if program else "", shim_image)
+    results = new_files(plan, source, new_path, env_path)
+    before = check.composed(chosen, env_file, project.folder, environ)
+    if before is None:
+        output.warn("there is no docker compose here, so the result is not checked with it")
+    else:
+        check.check_reading(plan, before)
+    document = describe(plan, results)
+    document["diff"] = difference(results)
+    if not is_json:
+        show(plan, document)
+    if not results:
+        say_findings(plan)
+        output.say("there is nothing to migrate: no service has a secret among its variables")
+        give(document, is_json)
+        return exit_code(plan)
+    written = outputs(results, force)
+    values = secrets_to_write(plan, Vault(secrets_dir), force)
+    announce(plan, written, values, dry_run)
+    if not dry_run:
+        ask(written, values, yes)
+        write(plan, written, values, Vault(secrets_dir), env_path)
+        verify(plan, results, chosen, env_path, before, environ, written)
+        say_what_is_next(results, project, chosen)
+    document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
+    give(document, is_json)
+    return exit_code(plan)
+
+
+def exit_code(plan: Plan) -> int:
+    """Return 1 when a value stays where it can be read, and say so; 0 when all is done."""
+    exposed = sum(finding.is_exposed for finding in plan.findings)
+    if exposed:
+        output.say(f"a secret stays in plain in {exposed} place{'' if exposed == 1 else 's'}; the warnings say where")
+    return 1 if exposed else 0
+
+
+def new_path(path: Path) -> Path:
+    """Return where the new form of *path* goes: `docker-compose.secrets.yml`, `.env.new`."""
+    if path.suffix in (".yml", ".yaml"):
+        return path.with_name(f"{path.name[: -len(path.suffix)]}.secrets{path.suffix}")
+    return path.with_name(path.name + ".new")
+
+
+def read_env_file(
+    project: Project, env_file: Path | None, environ: Mapping[str, str]
+) -> tuple[Path | None, bytes, list[Warned]]:
+    """Return the project's `.env`, its content, and what is likely to surprise in it."""
+    path = env_file or project.folder / ".env"
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        if env_file is not None:
+            raise Refused(f"there is no {env_file}") from None
+        return None, b"", []
+    except OSError as error:
+        raise failed_file("read", str(path), error) from None
+    try:
+        read = envfile.read(data, environ, use="project")
+    except Malformed as error:
+        raise Refused(f"{path}:{error.line}: {error.message}", *([error.hint] if error.hint else [])) from None
+    return path, data, read.warnings
+
+
+def plan_for(
+    project: Project,
+    env_path: Path | None,
+    env_data: bytes,
+    warned: list[Warned],
+    schema_path: Path | None,
+    secrets_dir: Path,
+    secret: Iterable[str],
+    public: Iterable[str],
+    image_config: Path | None,
+) -> Plan:
+    """Return the plan, with what the engine or *image_config* says of the images."""
+    place = project.folder / options.SCHEMA
+    schema = options.read_schema(schema_path or (place if place.exists() else None))
+    wishes = Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
+    known: dict[str, ImageConfig] = {}
+    wanted = {image_of(service, project) for service in project.services.values()}
+    if image_config is not None:
+        given = images.read_configs(image_config)
+        for service in project.services.values():
+            name = image_of(service, project)
+            found = images.find(given, name) or given.get(service.name)
+            if found is not None:
+                known[name] = found
+    # The engine is asked only for what is missing; where it is not there, official images are known by name.
+    trouble: Failed | None = None
+    try:
+        known.update(images.ask_engine(sorted(wanted - set(known)), os.environ))
+    except Failed as failed:
+        trouble = failed
+    try:
+        plan = make_plan(project, env_path, env_data, wishes, known)
+    except Refused as refused:
+        if trouble is None or "these images" not in refused.message:
+            raise
+        raise Failed(trouble.message, *trouble.hints, refused.message) from None
+    for line, key, message, hint in warned:
+        if not key or key in plan.reasons:
+            output.warn(f"{env_path}:{line}: {key}: {message}" if key else f"{env_path}:{line}: {message}", hint)
+    return plan
+
+
+def difference(results: Iterable[NewFile]) -> str:
+    """Return a unified diff of all files; values are masked in it."""
+    parts = []
+    for file in results:
+        old, new = file.old_shown.splitlines(keepends=True), file.new_shown.splitlines(keepends=True)
+        for line in difflib.unified_diff(old, new, str(file.old), str(file.new)):
+            parts.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
+    return "".join(parts)
+
+
+def describe(plan: Plan, results: Iterable[NewFile]) -> dict[str, Any]:
+    """Return the plan for `--json`."""
+    return {
+        "files": [{"path": str(file.new), "state": "planned"} for file in results],
+        "secrets": [
+            {"key": held.key, "file": plan.place(held.name), "why": held.why, "services": held.services}
+            for held in plan.held.values()
+        ],
+        "services": [
+            {
+                "service": name,
+                "how": moved.how,
+                "why": moved.why,
+                "secrets": {use.key: use.source for use in moved.uses},
+            }
+            for name, moved in plan.moved.items()
+        ],
+        "staying": [{"key": key, "where": where} for key, where in plan.staying.items()],
+        "findings": [
+            {"service": service, "key": key, "message": message, "hint": hint, "exposed": is_exposed}
+            for service, key, message, hint, is_exposed in plan.findings
+        ],
+    }
+
+
+def show(plan: Plan, document: Mapping[str, Any]) -> None:
+    """Print the difference and what is a secret, and why."""
+    for line in str(document["diff"]).splitlines():
+        output.give_line(line)
+    if plan.held:
+        output.give_table(
+            ["KEY", "FILE", "WHY", "SERVICES"],
+            [(h.key, plan.place(h.name), h.why, ", ".join(h.services) or "-") for h in plan.held.values()],
+        )
+    if plan.moved:
+        output.give_table(["SERVICE", "HOW", "WHY"], [(n, m.how, m.why) for n, m in plan.moved.items()])
+
+
+def give(document: Mapping[str, Any], is_json: bool) -> None:
+    """Print the document, if that is asked for."""
+    if is_json:
+        output.give_json(document)
+
+
+def announce(plan: Plan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
+    """Say on stderr what will be done, and what a person must look at."""
+    say_findings(plan)
+    will = "would be" if dry_run else "to be"
+    for item in written:
+        output.say(f"{item.path} {will} {item.state}" if item.state != UNCHANGED else f"{item.path} is there already")
+    output.say(f"{len(values)} secret file(s) {will} written, {len(plan.held) - len(values)} unchanged")
+
+
+def say_findings(plan: Plan) -> None:
+    """Say on stderr what a person must look at."""
+    for service, key, message, hint, _ in plan.findings:
+        where = f"{service}: " if service else ""
+        output.warn(f"{where}{key}: {message}" if key else f"{where}{message}", hint)
+
+
+def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> None:
+    """Ask before anything is replaced; on a terminal, before anything is written.
+
+    Raises:
+        Refused: the answer is no, or nobody can answer.
+    """
+    written = list(written)
+    replaced = [str(item.path) for item in written if item.state == REPLACED]
+    question = f"write {len(written)} file(s) and {len(values)} secret(s)?"
+    if replaced:
+        question = f"replace {', '.join(replaced)}?"
+    output.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))
+
+
+def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Sequence[Path]) -> None:
+    """Say how to start the result, and what to remove once it works."""
+    new = {file.old.absolute(): file.new for file in results}
+    files = [new.get(path.absolute(), path) for path in chosen or named_files(project)]
+    env_files = [file.new for file in results if file.old.name == ".env"]
+    words = [
+        "docker compose",
+        *(f"-f {file}" for file in files),
+        *(f"--env-file {file}" for file in env_files),
+        "up -d",
+    ]
+    output.say(f"next: {' '.join(words)}")
+    old = ", ".join(str(file.old) for file in results)
+    output.say(f"once it works, {old} may go: they still hold the values")

@@ -1,0 +1,235 @@
+"""`rotate`, `rollback` and `history`: what a person asks for becomes a plan, is said, and is carried out."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shim_host import output
+from shim_host.commands import options, rotate_compose
+from shim_host.commands.rotate_compose import Wish
+from shim_host.errors import Refused
+from shim_host.rotate import swarm_run
+from shim_host.rotate.swarm import SwarmWork
+from shim_host.rotate.swarm_plan import Plan
+from shim_host.rotate.swarm_run import Settings
+from shim_host.store.vault import Vault
+from shim_host.swarm import connection, versions_file
+
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    match = _DURATION.fullmatch(text)
+    if match is None or float(match["number"]) <= 0:
+        raise click.BadParameter("a duration is wanted, such as 90s, 5m or 1h")
+    return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def _names(_context: click.Context, _argument: click.Parameter, keys: tuple[str, ...]) -> tuple[str, ...]:
+    if any("=" in key for key in keys):
+        # Not named: what stands behind the sign is a value.
+        raise click.UsageError("keys are given without a value; pipe that: --value-file -")
+    return keys
+
+
+def _how(function: Any) -> Any:
+    """Add what `rotate` and `rollback` have in common."""
+    for option in (
+        rotate_compose.options_of_compose,
+        options.yes,
+        options.dry_run,
+        options.as_json,
+        options.salt,
+        options.schema,
+        options.secrets_dir,
+        click.option("--force", is_flag=True, help="Go on although something is likely to fail."),
+        click.option(
+            "--lock-file",
+            type=click.Path(path_type=Path),
+            default=versions_file.DEFAULT,
+            show_default=True,
+            metavar="FILE",
+            help="Where the versions in use are written for `docker stack deploy`, if FILE is there or a stack moves.",
+        ),
+        click.option(
+            "--timeout",
+            "timeout",
+            default="5m",
+            show_default=True,
+            callback=_seconds,
+            help="For one service, and for one step of a command in @rotate-with.",
+        ),
+        click.option(
+            "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Services at a time."
+        ),
+        click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command("rotate")
+@click.argument("keys", nargs=-1, callback=_names)
+@click.option("--value-file", metavar="FILE", help="The new value is what FILE holds; - is stdin.")
+@click.option("--generate", is_flag=True, help="Make the new value as the schema says, or at random.")
+@click.option("--due", is_flag=True, help="Every key that is older than its @rotate; made for cron.")
+@click.option("--resume", is_flag=True, help="Finish, or take back, a rotation whose run has ended.")
+@click.option("--keep", type=click.IntRange(min=1), default=1, show_default=True, help="Versions to keep for rollback.")
+@_how
+def rotate_command(
+    keys: tuple[str, ...],
+    value_file: str | None,
+    generate: bool,
+    due: bool,
+    resume: bool,
+    keep: int,
+    stack: str,
+    parallel: int,
+    timeout: float,
+    lock_file: Path,
+    force: bool,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    salt: bytes,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,  # noqa: ARG001  (nothing is asked; a script may give it to every command)
+    compose_files: tuple[str, ...],
+    how: str | None,
+) -> int:
+    """Give KEYS a new value everywhere, with no failed request.
+
+    A new version is made in the Swarm, every service that mounts the key moves to it, one update a service, and its
+    containers are asked whether they have it. If one does not come up, all go back. Tokens that are signed with a
+    rotated key are signed anew.
+
+    Without a Swarm, or with --compose: the file in ./secrets is replaced in one step, and the services of the Compose
+    project that have it follow. One that mounts the file is made anew, beside the old one where that can be (a health
+    check, no port of this machine, no data of its own); one whose shim watches the folder (--on-change) is left alone.
+    The value before is kept for `rollback`, in ./secrets/.previous.
+
+    \b
+    Examples:
+      manage-secrets rotate DB_PASSWORD --generate --dry-run
+      pass show db | manage-secrets rotate DB_PASSWORD --value-file -
+      manage-secrets rotate --due --stack shop
+      manage-secrets rotate --resume
+      manage-secrets rotate API_KEY --generate --compose --how signal=HUP
+
+    \b
+    With --json: {"keys": [{"key", "name", "version"}], "services": [NAME],
+    "verified": containers that said the new fingerprint, "elsewhere": tasks on other nodes,
+    "state": "planned|rotated|taken back|nothing to do"}
+    With Compose: {"state", "why", "keys": [{"key", "file"}], "services": [{"service", "containers",
+    "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|started anew; no shim to ask|"}]}
+    """
+    if resume and (keys or value_file is not None or generate or due):
+        raise click.UsageError("--resume goes on with what was begun: it takes neither keys nor values")
+    if not (keys or resume or due):
+        raise click.UsageError("name the keys to rotate, or give --due or --resume")
+    schema = options.read_schema(schema_path)
+    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
+    if (keys or resume) and not stack and not due and rotate_compose.is_meant(wish, keys):
+        if resume:
+            return rotate_compose.resume(wish)
+        return rotate_compose.rotate(keys, value_file, generate, wish)
+    settings = Settings(salt, timeout, parallel, keep)
+    work = SwarmWork(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
+    if resume:
+        return work.resume(force)
+    left: list[str] = []
+    if due:
+        keys, left = work.due_keys()
+        generate = True
+        if left:
+            hint = f"manage-secrets rotate {left[0]} asks for it"
+            output.warn(f"due, and nothing says how to make a value: {', '.join(left)}", hint)
+        if not keys:
+            work.give(Plan("", stack, ()), "nothing to do")
+            return int(bool(left))
+    code = work.rotate(keys, value_file, generate, force, dry_run)
+    return code or int(bool(left))
+
+
+@click.command("rollback")
+@click.argument("keys", nargs=-1, required=True, callback=_names)
+@_how
+def rollback_command(
+    keys: tuple[str, ...],
+    stack: str,
+    parallel: int,
+    timeout: float,
+    lock_file: Path,
+    force: bool,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    salt: bytes,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,
+    compose_files: tuple[str, ...],
+    how: str | None,
+) -> int:
+    """Move every service back to the version of KEYS before; the one left behind is removed.
+
+    With Compose, the one left behind is kept: once more, and it is forward again.
+
+    \b
+    Examples:
+      manage-secrets rollback DB_PASSWORD --dry-run
+      manage-secrets rollback DB_PASSWORD --yes
+
+    \b
+    With --json: as rotate prints it.
+    """
+    schema = options.read_schema(schema_path)
+    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
+    if not stack and rotate_compose.is_meant(wish, keys):
+        return rotate_compose.rollback(keys, wish)
+    settings = Settings(salt, timeout, parallel)
+    work = SwarmWork(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
+    return work.rollback(keys, force, dry_run, yes)
+
+
+@click.command("history")
+@click.argument("keys", nargs=-1, callback=_names)
+@click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are.")
+@options.as_json
+def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
+    """Say who made which version when, and which services run it; the labels in the Swarm tell.
+
+    \b
+    Examples:
+      manage-secrets history
+      manage-secrets history DB_PASSWORD --json
+
+    \b
+    With --json: {"versions": [{"key", "version", "created", "by", "state": "in use|kept|removed", "services": [NAME]}]}
+    """
+    engine = connection.connect(os.environ)
+    secrets = [secret for secret in engine.secrets() if secret.key and secret.stack == stack]
+    missing = [key for key in keys if key not in {secret.key for secret in secrets}]
+    if missing:
+        raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
+    services = engine.services()
+    rows: list[tuple[str, Any, str, str, str, list[str]]] = []
+    for key in sorted({secret.key for secret in secrets if not keys or secret.key in keys}):
+        versions = sorted((secret for secret in secrets if secret.key == key), key=lambda secret: secret.version)
+        there = {secret.version for secret in versions}
+        for number, when, by in swarm_run.past(versions[-1]):
+            if number not in there:
+                rows.append((key, number, str(when), str(by), "removed", []))
+        for secret in versions:
+            users = sorted(service.name for service in services if secret.id in service.mounts)
+            rows.append((key, secret.version, secret.created, secret.by, "in use" if users else "kept", users))
+    fields = ("key", "version", "created", "by", "state", "services")
+    if is_json:
+        output.give_json({"versions": [dict(zip(fields, row, strict=True)) for row in rows]})
+    else:
+        shown = [(key, f"v{number}", when, by, state, ", ".join(users)) for key, number, when, by, state, users in rows]
+        output.give_table(["KEY", "VERSION", "CREATED", "BY", "STATE", "SERVICES"], shown)
+    return 0

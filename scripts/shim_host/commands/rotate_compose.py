@@ -1,0 +1,238 @@
+"""`rotate` and `rollback` where there is no Swarm: ./secrets and the services of a Compose project."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from shim.schema import Schema
+from shim.secret import Secret
+from shim_host import inventory, names, output
+from shim_host.compose import project as compose
+from shim_host.compose.running import RunningProject
+from shim_host.errors import Failed, Refused
+from shim_host.rotate import compose_journal, compose_run
+from shim_host.rotate import values as rotation_values
+from shim_host.rotate.compose_journal import Moving
+from shim_host.rotate.compose_run import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL, InsideOf, Result, Settings
+from shim_host.rotate.swarm_run import InsideChange
+from shim_host.store.vault import Vault
+from shim_host.swarm import connection
+
+F = TypeVar("F", bound=Callable[..., Any])
+_WORDS = {NOT_RUNNING: "not running", NONE: "left alone", "watches": "watches the folder", "overlap": "in turn"}
+
+
+def options_of_compose(function: F) -> F:
+    """Add `--compose` and `--how`."""
+    how = click.option(
+        "--how",
+        metavar="HOW",
+        help="With Compose: auto, recreate, signal=NAME (for what reads its folder again) or none.  [default: auto]",
+    )
+    files = click.option(
+        "--compose",
+        "compose_files",
+        multiple=True,
+        is_flag=False,
+        flag_value="",
+        metavar="[FILE]",
+        help="Services of a Compose project, not of the Swarm; that is found out when it is not said.",
+    )
+    return files(how(function))
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the person asked for."""
+
+    compose_files: tuple[str, ...]
+    how: str | None
+    timeout: float
+    force: bool
+    secrets_dir: Path
+    schema: Schema | None
+    salt: bytes
+    is_json: bool
+    dry_run: bool
+
+    @property
+    def is_said(self) -> bool:
+        """Return whether Compose was asked for by name."""
+        return bool(self.compose_files) or self.how is not None
+
+
+def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
+    """Return whether *keys* rotate with Compose: there is a Compose file, and the Swarm knows none of them.
+
+    Without keys: whether a rotation of that kind was interrupted.
+    """
+    store = Vault(wish.secrets_dir)
+    if wish.is_said:
+        return True
+    if not keys:
+        return compose_journal.is_under_way(store)
+    try:
+        compose.default_files(Path(), os.environ)
+        in_swarm = {secret.key for secret in connection.connect(os.environ).secrets()}
+    except Refused:
+        return False
+    except Failed as failed:
+        # No manager, or no engine at all: what there is to say of that is said where it is needed.
+        output.detail(failed.message)
+        in_swarm = set()
+    return not in_swarm & set(keys) and set(keys) <= set(_values(store, wish.schema))
+
+
+def rotate(keys: Sequence[str], value_file: str | None, is_made: bool, wish: Wish) -> int:
+    """Give *keys* a new value in ./secrets, and in the services of the Compose project."""
+    store = Vault(wish.secrets_dir)
+    there = _values(store, wish.schema)
+    _refuse_unknown(keys, there)
+    values = rotation_values.new_values(list(dict.fromkeys(keys)), wish.schema, there, value_file, is_made=is_made)
+    values |= _companions(values, there, wish.schema)
+    return _done(values, _settings(wish), wish)
+
+
+def _companions(values: Mapping[str, Secret], there: Mapping[str, Secret], schema: Schema | None) -> dict[str, Secret]:
+    """Return what changes along with *values*: the name of the role whose turn it is."""
+    from shim_host.rotate import decorator
+
+    found: dict[str, Secret] = {}
+    for key in values:
+        if schema is not None and key in schema.keys:
+            found |= decorator.companions(schema.keys[key], there.get)
+    _refuse_unknown(list(found), there)
+    return found
+
+
+def rollback(keys: Sequence[str], wish: Wish) -> int:
+    """Give *keys* the value they had before their last rotation, and the tokens they sign theirs."""
+    store = Vault(wish.secrets_dir)
+    there = _values(store, wish.schema)
+    _refuse_unknown(keys, there)
+    files = _file_names(store, wish.schema)
+    values: dict[str, Secret] = {}
+    for key in rotation_values.with_signed(keys, wish.schema, there):
+        before = compose_journal.previous(store, files[key])
+        if before is not None:
+            values[key] = before
+        elif key in keys:
+            raise Refused(f"there is no value of {key} before this one", "rotate keeps one, in ./secrets/.previous")
+    return _done(values, _settings(wish), wish)
+
+
+def resume(wish: Wish) -> int:
+    """Finish what was interrupted, or finish taking it back."""
+    result = compose_run.resume(_settings(wish))
+    if result is None:
+        output.say("no rotation is unfinished")
+        _give(Result(), "nothing to do", {}, is_json=wish.is_json)
+        return 0
+    return _conclude(result, {}, is_json=wish.is_json)
+
+
+def _settings(wish: Wish) -> Settings:
+    how = wish.how or AUTO
+    if how not in (AUTO, RECREATE, NONE) and not (how.startswith(SIGNAL) and how.removeprefix(SIGNAL).isalnum()):
+        raise click.UsageError("--how is auto, recreate, signal=NAME or none")
+    files = [Path(file) for file in wish.compose_files if file]
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise click.UsageError(f"{missing[0]} is no file; --compose without one stands behind the keys")
+    project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
+    return Settings(Vault(wish.secrets_dir), project, how, wish.salt, wish.force, _inside_of(wish))
+
+
+def _inside_of(wish: Wish) -> InsideOf:
+    """Return what gives the change inside a system that the schema says a key needs."""
+
+    def inside(key: str, new: Mapping[str, Secret], old: Mapping[str, Secret]) -> InsideChange | None:
+        from shim_host.rotate import decorator
+
+        spec = wish.schema.keys.get(key) if wish.schema is not None else None
+        if spec is None or spec.rotate_with is None:
+            return None
+        there = _values(Vault(wish.secrets_dir), wish.schema)
+        values = decorator.Values(old.get(key), new.get(key), {**there, **old}.get, new.get)
+        return decorator.inside_change(spec, values, os.environ, wish.timeout)
+
+    return inside
+
+
+def _values(store: Vault, schema: Schema | None) -> dict[str, Secret]:
+    found = inventory.files_by_key(store, inventory.known_keys(schema, Path(".env")))
+    return {key: entry.value for key, entry in found.items()}
+
+
+def _file_names(store: Vault, schema: Schema | None) -> dict[str, str]:
+    found = inventory.files_by_key(store, inventory.known_keys(schema, Path(".env")))
+    return {key: entry.name for key, entry in found.items()}
+
+
+def _refuse_unknown(keys: Sequence[str], there: Mapping[str, Secret]) -> None:
+    unknown = [key for key in keys if key not in there]
+    if unknown:
+        known = [name for name in unknown if names.key_of(name, there) in there]
+        hint = f"the key is {names.key_of(known[0], there)}" if known else "`manage-secrets list` shows what is there"
+        raise Refused(f"there is no secret file of {', '.join(unknown)}", hint)
+
+
+def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish) -> int:
+    files = _file_names(settings.store, wish.schema)
+    chosen = {key: files[key] for key in values}
+    if settings.how != NONE:
+        _read(settings.project)
+    journal = compose_run.planned(values, chosen, settings)
+    services = journal.services
+    _announce(services, chosen, dry_run=wish.dry_run)
+    if wish.dry_run:
+        _give(Result(services), "planned", chosen, is_json=wish.is_json)
+        return 0
+    result = compose_run.rotate(journal, settings)
+    return _conclude(result, chosen, is_json=wish.is_json)
+
+
+def _read(project: RunningProject) -> None:
+    try:
+        project.read()
+    except Refused:
+        try:
+            project.files or compose.default_files(Path(), project.environ)
+        except Refused as refused:
+            raise Refused(refused.message, "name it with --compose; --how none changes ./secrets alone") from None
+        raise
+
+
+def _announce(services: Sequence[Moving], files: Mapping[str, str], *, dry_run: bool) -> None:
+    output.say(f"{', '.join(files)}: {len(files)} file(s) {'would get' if dry_run else 'get'} a new value")
+    for service in services:
+        words = _WORDS.get(service.how, service.how)
+        output.say(f"{service.name}: {words}, {service.count} container(s)")
+
+
+def _conclude(result: Result, files: Mapping[str, str], *, is_json: bool) -> int:
+    _give(result, "taken back" if result.why else "rotated", files, is_json=is_json)
+    if result.why:
+        raise Refused(f"the old value is back everywhere: {result.why}", "mend that, and rotate again")
+    output.say("every service that runs has the new value; the one before is kept for rollback")
+    return 0
+
+
+def _give(result: Result, state: str, files: Mapping[str, str], *, is_json: bool) -> None:
+    if not is_json:
+        rows = [
+            (s.name, _WORDS.get(s.how, s.how), str(s.count), result.proofs.get(s.name, "")) for s in result.services
+        ]
+        if rows:
+            output.give_table(["SERVICE", "HOW", "CONTAINERS", "SEEN BY"], rows)
+        return
+    services = [
+        {"service": s.name, "how": s.how, "containers": s.count, "proof": result.proofs.get(s.name, "")}
+        for s in result.services
+    ]
+    keys = [{"key": key, "file": name} for key, name in files.items()]
+    output.give_json({"state": state, "why": result.why or None, "keys": keys, "services": services})

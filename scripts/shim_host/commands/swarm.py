@@ -1,0 +1,221 @@
+"""`create-swarm` and `prune`: what changes secrets in the Swarm."""
+
+import os
+from pathlib import Path
+
+import click
+
+from shim.secret import Secret
+from shim_host import inventory, names, output
+from shim_host.commands import env, options
+from shim_host.errors import Ended, Refused
+from shim_host.store import filing
+from shim_host.store.vault import Vault
+from shim_host.swarm import connection
+from shim_host.swarm import versions as deployment
+from shim_host.swarm.connection import SwarmSecret
+from shim_host.swarm.versions import CHANGED, CREATED, UNCHANGED, Step, Wanted
+
+
+@click.command("create-swarm")
+@click.option("--from-env", "env_file", type=click.Path(path_type=Path), metavar="FILE", help="Take values from FILE.")
+@click.option("--all", "takes_all", is_flag=True, help="With --from-env: every key, not only the sensitive ones.")
+@options.reading
+@click.option("--stack", default="", metavar="NAME", help="Keep these apart from equal keys of other stacks.")
+@options.secrets_dir
+@options.schema
+@options.salt
+@options.as_json
+@options.dry_run
+@options.no_questions
+def create_swarm(
+    env_file: Path | None,
+    takes_all: bool,
+    dialect: str,
+    use: str | None,
+    stack: str,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    salt: bytes,
+    is_json: bool,
+    dry_run: bool,
+) -> int:
+    """Make Docker secrets in the Swarm from ./secrets.
+
+    Each key becomes a version: DB_PASSWORD is db_password.v1. What is there with the same value is left alone; if a
+    value has changed, nothing is made, because a secret cannot be changed: `rotate` moves services to a new version.
+
+    \b
+    Examples:
+      manage-secrets create-swarm --dry-run
+      manage-secrets create-swarm --from-env .env --stack shop
+
+    \b
+    With --json: {"secrets": [{"key", "name", "version", "state": "created|unchanged|not made"}]}
+    """
+    if stack and not names.is_swarm_name(stack):
+        raise Refused(f"{stack} cannot be the name of a stack", "letters, digits and _ . - are taken")
+    if env_file is None:
+        values = values_of_vault(Vault(secrets_dir), schema_path)
+    else:
+        values = values_of_env_file(env_file, dialect, use, takes_all, schema_path)
+    wrong = deployment.refusals(values)
+    if wrong:
+        raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was made")
+    engine = connection.connect(os.environ)
+    existing = engine.secrets()
+    newest = connection.newest(existing, stack)
+    # Only what is there must be compared before anything is made.
+    found = deployment.fingerprints({key: value for key, (_, value) in values.items() if key in newest}, salt)
+    wanted = [Wanted(key, file_name, value, found.get(key, "")) for key, (file_name, value) in values.items()]
+    steps = deployment.plan(wanted, newest, stack)
+    refuse_what_cannot_be(steps, existing, stack, salt)
+    announce(steps, dry_run)
+    made = [step for step in steps if step.state == CREATED]
+    trouble: Ended | None = None
+    if not dry_run:
+        with output.progress("creating", len(made)) as advance:
+            made, trouble = deployment.apply(engine, steps, stack, salt, advance)
+    give(steps, made, is_json)
+    if trouble is not None:
+        output.say(f"{len(made)} made before it ended; run it again to go on from there")
+        raise trouble
+    return 0
+
+
+def values_of_vault(store: Vault, schema_path: Path | None) -> dict[str, tuple[str, Secret]]:
+    """Return key, file name and value of every secret file.
+
+    Raises:
+        Refused: a file's name belongs to no key, or there are no files.
+    """
+    schema = options.read_schema(schema_path)
+    found = inventory.files_by_key(store, inventory.known_keys(schema, Path(".env")))
+    if not found:
+        raise Refused(f"there are no secrets in {store.path}", "make them with create-from-env or generate")
+    return {key: (entry.name, entry.value) for key, entry in found.items()}
+
+
+def values_of_env_file(
+    path: Path, dialect: str, use: str | None, takes_all: bool, schema_path: Path | None
+) -> dict[str, tuple[str, Secret]]:
+    """Return key, file name and value of what *path* sets and the schema calls sensitive."""
+    schema = options.read_schema(schema_path)
+    read = env.read_env_file(path, dialect, use)
+    chosen, left = env.choose(read.values, schema, takes_all)
+    env.settle_use(path, read, chosen)
+    filing.say_warnings(path, [item for item in read.warnings if not item.key or item.key in chosen], left)
+    file_names = names.file_names([*(schema.keys if schema else ()), *chosen])
+    return {key: (file_names[key], value) for key, value in chosen.items()}
+
+
+def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack: str, salt: bytes) -> None:
+    """Refuse the whole run, before anything is made, when a part of it cannot be done."""
+    newest = connection.newest(existing, stack)
+    mark = deployment.salt_mark(salt)
+    salted = [step.wanted.key for step in steps if step.state == CHANGED and newest[step.wanted.key].salt != mark]
+    if salted:
+        raise Refused(
+            f"these were made with another salt, so that they cannot be compared: {', '.join(salted)}",
+            "give the deployment's salt with --salt or SHIM_SALT",
+        )
+    changed = [step.wanted.key for step in steps if step.state == CHANGED]
+    if changed:
+        raise Refused(
+            f"the Swarm holds another value for {', '.join(changed)}; nothing was made",
+            f"a secret cannot be changed: manage-secrets rotate {' '.join(changed)}",
+        )
+    taken = deployment.foreign(steps, existing)
+    if taken:
+        raise Refused(
+            f"the Swarm has secrets of these names that are not ours: {', '.join(taken)}; nothing was made",
+            "remove them, or keep apart from them with --stack NAME",
+        )
+
+
+def announce(steps: list[Step], dry_run: bool) -> None:
+    """Say what will be done."""
+    todo = [step for step in steps if step.state == CREATED]
+    unchanged = sum(step.state == UNCHANGED for step in steps)
+    output.say(f"{len(todo)} {'would be' if dry_run else 'to be'} created, {unchanged} unchanged")
+    empty = [step.wanted.key for step in todo if not len(step.wanted.value)]
+    if empty:
+        output.warn(
+            f"empty, which the Swarm does not take: {', '.join(empty)}; a line end is kept instead",
+            "the shim and `$(cat FILE)` drop it, so a service sees the empty value",
+        )
+
+
+def give(steps: list[Step], made: list[Step], is_json: bool) -> None:
+    """Print what became of each key."""
+    rows = []
+    for step in steps:
+        state = deployment.MISSING if step.state == CREATED and step not in made else step.state
+        rows.append((step.wanted.key, step.name, step.version, state))
+    if is_json:
+        fields = ("key", "name", "version", "state")
+        output.give_json({"secrets": [dict(zip(fields, row, strict=True)) for row in rows]})
+    else:
+        output.give_table(["KEY", "NAME", "STATE"], [(key, name, state) for key, name, _, state in rows])
+
+
+@click.command("prune")
+@click.option("--keep", type=click.IntRange(min=1), default=1, show_default=True, help="Newest versions to keep.")
+@click.option("--stack", default="", metavar="NAME", help="Only this stack's secrets.")
+@options.as_json
+@options.dry_run
+@options.yes
+def prune(keep: int, stack: str, is_json: bool, dry_run: bool, yes: bool) -> int:
+    """Remove versions that nothing names any more.
+
+    A version stays when a service, a service's previous specification or a live task names it, and when it is among
+    the newest of its key. Secrets that this tool did not make are never touched.
+
+    \b
+    Examples:
+      manage-secrets prune --dry-run
+      manage-secrets prune --keep 2 --yes
+
+    \b
+    With --json: {"secrets": [{"key", "name", "state": "removed|idle"}]}
+    """
+    engine = connection.connect(os.environ)
+    named = engine.named_ids()
+    idle = removable(engine.secrets(), named, keep, stack)
+    output.say(f"{len(idle)} {'would be' if dry_run else 'to be'} removed")
+    removed: list[SwarmSecret] = []
+    trouble: Ended | None = None
+    if idle and not dry_run:
+        output.confirm(f"remove {', '.join(secret.name for secret in idle)}?", yes=yes)
+        # A service may have taken one up while the question stood.
+        named = engine.named_ids()
+        for secret in idle:
+            if secret.id in named:
+                continue
+            try:
+                engine.remove(secret)
+            except Ended as ended:
+                trouble = trouble or ended
+            else:
+                removed.append(secret)
+    rows = [(secret.key, secret.name, "idle" if dry_run else "removed") for secret in (idle if dry_run else removed)]
+    if is_json:
+        output.give_json({"secrets": [{"key": key, "name": name, "state": state} for key, name, state in rows]})
+    elif rows:
+        output.give_table(["KEY", "NAME", "STATE"], rows)
+    if trouble is not None:
+        raise trouble
+    return 0
+
+
+def removable(secrets: list[SwarmSecret], named: set[str], keep: int, stack: str) -> list[SwarmSecret]:
+    """Return the versions that nobody names and that are not among the *keep* newest of their key."""
+    versions: dict[tuple[str, str], list[SwarmSecret]] = {}
+    for secret in secrets:
+        if secret.key and (not stack or secret.stack == stack):
+            versions.setdefault((secret.stack, secret.key), []).append(secret)
+    idle: list[SwarmSecret] = []
+    for of_key in versions.values():
+        of_key.sort(key=lambda secret: -secret.version)
+        idle += [secret for secret in of_key[keep:] if secret.id not in named]
+    return idle

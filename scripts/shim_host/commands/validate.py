@@ -1,0 +1,219 @@
+"""`validate`: all findings at once, each with its repair; `--fix` repairs what is safe to."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from shim_host import inventory, output, validation
+from shim_host.commands import options
+from shim_host.errors import Ended
+from shim_host.store.vault import Vault
+from shim_host.swarm import versions_file
+from shim_host.validation import Finding, Subject
+
+if TYPE_CHECKING:
+    from shim_host.compose.project import Project
+    from shim_host.swarm.connection import SwarmSecret, SwarmService
+
+
+@click.command("validate")
+@click.option("--fix", is_flag=True, help="Repair what is safe to: modes, .gitignore, byte order marks, CR.")
+@click.option("--swarm", "asks_swarm", is_flag=True, help="Look at the Swarm too: what is there, and what is stale.")
+@click.option("--stack", default="", metavar="NAME", help="With --swarm: this stack's secrets.")
+@click.option(
+    "--file",
+    "-f",
+    "compose_file",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="FILE",
+    help="The Compose file.  [default: this folder's, if it has one]",
+)
+@options.env_file
+@options.secrets_dir
+@options.schema
+@options.salt
+@options.as_json
+@options.dry_run
+@options.no_questions
+def validate(
+    fix: bool,
+    asks_swarm: bool,
+    stack: str,
+    compose_file: Path | None,
+    env_file: Path,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    salt: bytes,
+    is_json: bool,
+    dry_run: bool,
+) -> int:
+    """Check schema, values and Compose file against each other.
+
+    Finds what is missing, empty, of the wrong type or a placeholder; modes, byte order marks, CR; what is in git or
+    unused; secrets that a service names and nobody defines; names the Swarm refuses; @rotate-with that cannot be done.
+    Ends with 1 when anything is left.
+
+    \b
+    Examples:
+      manage-secrets validate
+      manage-secrets validate --fix
+      manage-secrets validate --json
+
+    \b
+    With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
+      not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
+      drift, stale, lock, left-out (a file with mistakes, which the warning names)
+    """
+    schema = options.read_schema(schema_path)
+    store = Vault(secrets_dir)
+    gaps: list[str] = []
+    project = inventory.compose_project(compose_file, gaps)
+    env = inventory.env_values(env_file, os.environ, gaps)
+    users = image_users(project) if project is not None else {}
+    subject = validation.subject_of(store, schema, env_file, env, project, users)
+    hint = "mend it; the warning says where"
+    found = [Finding("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
+    in_swarm, unanswered = with_swarm(subject, stack, salt) if asks_swarm else (validation.findings(subject), None)
+    found += in_swarm
+    fixed, trouble = repaired(store, found, dry_run) if fix else ([], None)
+    give(found, fixed, is_json)
+    left = len(found) - len(fixed)
+    count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
+    output.say(f"{count}, {len(fixed)} {'would be ' if dry_run else ''}repaired")
+    if left and not fix and any(finding.repair for finding in found):
+        output.say("hint: --fix repairs those marked with *")
+    if trouble := trouble or unanswered:
+        raise trouble
+    return 1 if left or (dry_run and found) else 0
+
+
+def with_swarm(subject: Subject, stack: str, salt: bytes) -> tuple[list[Finding], Ended | None]:
+    """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
+    from shim_host.swarm import connection
+
+    try:
+        engine = connection.connect(os.environ)
+        secrets, services = engine.secrets(), engine.services()
+    except Ended as ended:
+        return validation.findings(subject), ended
+    newest = connection.newest(secrets, stack)
+    found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
+    locked = not_locked(versions_file.read(Path(versions_file.DEFAULT)), secrets, services)
+    return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest), *locked], None
+
+
+def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", salt: bytes) -> list[Finding]:
+    """Return the keys of which the Swarm's newest version is not what the files hold."""
+    from shim_host.swarm import versions as deployment
+
+    mark = deployment.salt_mark(salt)
+    values = {
+        key: entry.value
+        for key, entry in validation.entries_by_key(subject).items()
+        if key in newest and newest[key].salt == mark
+    }
+    found = deployment.fingerprints(values, salt)
+    return [
+        Finding("drift", key, newest[key].name, "holds another value than the file", f"manage-secrets rotate {key}")
+        for key in values
+        if found[key] != newest[key].fingerprint
+    ]
+
+
+def stale(
+    secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]", newest: "Mapping[str, SwarmSecret]"
+) -> list[Finding]:
+    """Return the services that still mount a version that is not the newest."""
+    by_id = {secret.id: secret for secret in secrets if secret.key}
+    found = []
+    for service in services:
+        for secret in (by_id[secret_id] for secret_id in service.mounts if secret_id in by_id):
+            latest = newest.get(secret.key)
+            if latest is not None and latest.stack == secret.stack and latest.version > secret.version:
+                message = f"mounts {secret.name}, and {latest.name} is the newest"
+                hint = f"manage-secrets rotate --resume, or name {latest.name} in the stack file"
+                found.append(Finding("stale", secret.key, service.name, message, hint))
+    return found
+
+
+def not_locked(
+    versions: Mapping[str, int], secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]"
+) -> list[Finding]:
+    """Return the versions that a stack runs and the lock file does not name: the next deployment would go back.
+
+    Args:
+        versions: what the lock file says, by variable; without one, stack files name version 1.
+        secrets: what the Swarm holds.
+        services: what runs there.
+    """
+    by_id = {secret.id: secret for secret in secrets if secret.key}
+    mounted = [by_id[mount] for service in services if service.stack for mount in service.mounts if mount in by_id]
+    return [
+        Finding(
+            "lock",
+            secret.key,
+            versions_file.DEFAULT,
+            f"names version {versions.get(versions_file.variable(secret.key), 1)}, and {secret.name} runs",
+            f"write {versions_file.variable(secret.key)}={secret.version} there, or the next stack deploy goes back",
+        )
+        for secret in dict.fromkeys(mounted)
+        if versions.get(versions_file.variable(secret.key), 1) != secret.version
+    ]
+
+
+def image_users(project: "Project") -> dict[str, str]:
+    """Return the user of each service's image that mounts secrets; what the engine does not know is left out."""
+    from shim_host.compose import images
+
+    mounting = {service.name: service.image for service in project.services.values() if service.secrets}
+    try:
+        configs = images.ask_engine({image for image in mounting.values() if image}, os.environ)
+    except Ended as ended:
+        output.detail(f"the users of images are not known: {ended.message}")
+        return {}
+    return {name: configs[image].user for name, image in mounting.items() if image in configs}
+
+
+def repaired(store: Vault, found: list[Finding], dry_run: bool) -> tuple[list[Finding], Ended | None]:
+    """Repair what is safe to; return that, and what stopped it if something did."""
+    safe = [finding for finding in found if finding.repair is not None]
+    if dry_run or not safe:
+        return safe, None
+    done: list[Finding] = []
+    try:
+        with store.writing() as writer:
+            for finding in safe:
+                if finding.repair is not None:
+                    finding.repair(writer)
+                    done.append(finding)
+    except Ended as ended:
+        return done, ended
+    return done, None
+
+
+def give(found: list[Finding], fixed: list[Finding], is_json: bool) -> None:
+    """Print every finding with its repair."""
+    if is_json:
+        documents: list[dict[str, Any]] = [
+            {
+                "kind": finding.kind,
+                "key": finding.key or None,
+                "where": finding.where,
+                "message": finding.message,
+                "hint": finding.hint,
+                "fixable": finding.repair is not None,
+                "fixed": finding in fixed,
+            }
+            for finding in found
+        ]
+        output.give_json({"findings": documents})
+        return
+    for finding in found:
+        mark = "fixed" if finding in fixed else "*" if finding.repair is not None else "-"
+        subject = f"{finding.key}: {finding.where}" if finding.key else finding.where
+        output.give_line(f"{mark} {finding.kind}: {subject}: {finding.message}")
+        if finding not in fixed:
+            output.give_line(f"    {finding.hint}")

@@ -1,0 +1,1 @@
+"""A Compose project, as files and as what runs."""

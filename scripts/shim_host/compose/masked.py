@@ -1,0 +1,76 @@
+"""A Compose file as it may be shown: without any value that is, or looks like, a secret. Text in, text out."""
+
+from collections.abc import Iterable
+
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from shim_host.compose.project import SECRETS_ROOT, names_in
+from shim_host.sensitive import masked_line, why_by_name, why_by_value
+
+_MASK = "***"
+_SHORTEST_MASKED = 4  # a shorter value is found in too many words; its place is masked all the same
+
+
+def shown(text: str, root: MappingNode, keys: Iterable[str], values: Iterable[str]) -> str:
+    """Return the text of a Compose file without any value that is, or looks like, a secret."""
+    values = [value for value in values if len(value) >= _SHORTEST_MASKED]
+    spans: list[tuple[int, int, str]] = []
+    _find_masked(root, set(keys), values, spans, set(), text)
+    for start, end, new in sorted(spans, reverse=True):
+        text = text[:start] + new + text[end:]
+    lines = text.splitlines(keepends=True)
+    masked = "".join(masked_line(line.rstrip("\r\n")) + line[len(line.rstrip("\r\n")) :] for line in lines)
+    return without(masked, values)
+
+
+def _find_masked(
+    node: Node, keys: set[str], values: list[str], spans: list[tuple[int, int, str]], seen: set[int], text: str
+) -> None:
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, MappingNode):
+        for key_node, value in node.value:
+            if isinstance(value, ScalarNode) and id(value) not in seen and _is_secret(str(key_node.value), keys):
+                seen.add(id(value))
+                _mask(value, str(value.value), "", spans, text)
+            else:
+                _find_masked(value, keys, values, spans, seen, text)
+    elif isinstance(node, SequenceNode):
+        before = ""
+        for element in node.value:
+            # A list of words: `--password` and, behind it, the word to mask.
+            if isinstance(element, ScalarNode) and before.startswith("-") and why_by_name(before.lstrip("-")):
+                seen.add(id(element))
+                _mask(element, str(element.value), "", spans, text)
+            else:
+                _find_masked(element, keys, values, spans, seen, text)
+            before = str(element.value) if isinstance(element, ScalarNode) else ""
+    else:
+        whole = str(node.value)
+        key, equals, rest = whole.partition("=")
+        if equals and _is_secret(key, keys):
+            _mask(node, rest, key + "=", spans, text)
+        elif why_by_value(whole) or any(value in whole for value in values):
+            _mask(node, whole, "", spans, text)
+
+
+def _is_secret(key: str, keys: set[str]) -> bool:
+    return not key.endswith("_FILE") and (key in keys or bool(why_by_name(key)))
+
+
+def _mask(node: Node, value: str, front: str, spans: list[tuple[int, int, str]], text: str) -> None:
+    name = next(iter(names_in(value)), "")
+    is_bare = value in ("", f"${name}", f"${{{name}}}") or value.startswith(SECRETS_ROOT + "/")
+    if not is_bare:
+        start = int(node.start_mark.index)
+        old = text[start : node.end_mark.index]
+        spans.append((start, start + len(old.rstrip()), front + _MASK))
+
+
+def without(text: str, values: Iterable[str]) -> str:
+    """Return *text* with each of *values* masked, wherever it stands."""
+    for value in values:
+        if len(value) >= _SHORTEST_MASKED:
+            text = text.replace(value, _MASK)
+    return text

@@ -1,0 +1,1 @@
+"""`.env` files, as Docker Compose reads them."""

@@ -1,0 +1,116 @@
+"""A `.env` without its secrets: the text as it was, comments and order kept, a note where a secret stood."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from shim_host.env.compose_rules import Reading
+from shim_host.sensitive import masked_line, why_by_name
+
+_OLD_VALUE = re.compile(r"(?P<start>[ \t]*#[# \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=)[ \t]*\S.*")
+_MASK = "***"
+
+
+class Statement(NamedTuple):
+    """One assignment and its place in the text, its line end included where nothing follows it there."""
+
+    key: str
+    start: int
+    end: int
+
+
+class Reduced(NamedTuple):
+    """The new file, and what is shown of both in a difference."""
+
+    text: str
+    old_shown: str
+    new_shown: str
+    emptied_comments: list[str]  # keys of commented-out assignments that lost their value
+
+
+def decoded(data: bytes) -> str:
+    """Return the text of a `.env`; bytes that are not UTF-8 survive."""
+    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+
+
+def statements(data: bytes, dialect: str = "compose") -> list[Statement]:
+    """Return the assignments of a file that its dialect can read."""
+    return list(_raw(decoded(data)) if dialect == "raw" else _compose(data))
+
+
+def _compose(data: bytes) -> Iterator[Statement]:
+    # Every name has some value here, so that names without one are seen and no required one is missed.
+    reading = Reading(data, lambda _name: "x", {})
+    line, offset, last = 1, 0, 0
+    for found in reading.assignments():
+        while line < found.line:
+            offset = reading.text.index("\n", offset) + 1
+            line += 1
+        start, end = max(offset, last), reading.at
+        rest = reading.text[end : (reading.text + "\n").index("\n", end)]
+        if reading.text[end - 1 : end] != "\n" and (not rest.strip() or rest.lstrip().startswith("#")):
+            end = min(end + len(rest) + 1, len(reading.text))
+        last = end
+        if found.key:
+            yield Statement(found.key, start, end)
+
+
+def _raw(text: str) -> Iterator[Statement]:
+    at = 0
+    for line in text.splitlines(keepends=True):
+        key = line.partition("=")[0].strip()
+        if key and not key.startswith("#"):
+            yield Statement(key, at, at + len(line))
+        at += len(line)
+
+
+def reduce(data: bytes, places: Mapping[str, str], secret: Mapping[str, str], dialect: str = "compose") -> Reduced:
+    """Return *data* without the keys of *places*, which says of each where it is now.
+
+    Args:
+        data: the file.
+        places: key -> path of its secret.
+        secret: every key whose value must not be shown, those that stay too.
+        dialect: how the file is read.
+    """
+    text = decoded(data)
+    line_end = "\r\n" if "\r\n" in text else "\n"
+    new, old_shown, new_shown = [], [], []
+    emptied: list[str] = []
+    noted: set[str] = set()
+    at = 0
+    for key, start, end in [*statements(data, dialect), Statement("", len(text), len(text))]:
+        between = text[at:start]
+        kept = "".join(_without_value(line, emptied) for line in between.splitlines(keepends=True))
+        new.append(kept)
+        new_shown.append(_masked(kept))
+        old_shown.append(_masked(between))
+        whole = text[start:end]
+        tail = line_end if whole.endswith("\n") else ""
+        masked = f"{key}={_MASK}{tail}" if key in secret else _masked(whole)
+        old_shown.append(masked)
+        if key not in places or not key:
+            new.append(whole)
+            new_shown.append(masked)
+        elif key not in noted:
+            noted.add(key)
+            gap = "" if start == 0 or text[start - 1] == "\n" else line_end
+            note = f"{gap}# {key} is a secret now, in {places[key]}{line_end}"
+            new.append(note)
+            new_shown.append(note)
+        at = end
+    return Reduced("".join(new), "".join(old_shown), "".join(new_shown), emptied)
+
+
+def _without_value(line: str, emptied: list[str]) -> str:
+    match = _OLD_VALUE.match(line)
+    if match is None or not why_by_name(match["key"]):
+        return line
+    emptied.append(match["key"])
+    return match["start"] + line[len(line.rstrip("\r\n")) :]
+
+
+def _masked(text: str) -> str:
+    return "".join(
+        masked_line(line.rstrip("\r\n")) + line[len(line.rstrip("\r\n")) :] for line in text.splitlines(keepends=True)
+    )

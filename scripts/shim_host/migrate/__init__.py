@@ -1,0 +1,1 @@
+"""A Compose file and its `.env` become one with secrets."""

@@ -1,0 +1,152 @@
+"""What a migration is, as data: which values become secrets, and what changes in each service."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from shim.schema import Schema
+from shim.secret import Secret
+from shim_host import names
+from shim_host.compose.images import ImageConfig
+from shim_host.compose.project import Project, Service
+from shim_host.errors import Refused
+
+SHIM, IMAGE, READY = "shim", "image", "already"  # who hands a service its secrets: the shim, its image, a shim it has
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the person asked for."""
+
+    schema: Schema | None = None
+    secret: frozenset[str] = frozenset()
+    public: frozenset[str] = frozenset()
+    secrets_dir: Path = Path("secrets")
+
+
+class Finding(NamedTuple):
+    """What could not be migrated, or will surprise; *service* is empty when it concerns the project.
+
+    *is_exposed* says that a value stays where it can be read: somebody has to do something about it.
+    """
+
+    service: str
+    key: str
+    message: str
+    hint: str = ""
+    is_exposed: bool = False
+
+
+@dataclass
+class Held:
+    """One value that becomes a secret file."""
+
+    name: str
+    key: str
+    value: Secret
+    why: str
+    services: list[str] = field(default_factory=list)
+
+
+class Use(NamedTuple):
+    """A secret as one service gets it."""
+
+    key: str
+    source: str
+    target: str
+    needs_pointer: bool  # the shim takes it only from KEY_FILE
+
+
+@dataclass
+class Moved:
+    """What changes in one service."""
+
+    service: Service
+    image: ImageConfig | None
+    how: str = SHIM
+    why: str = ""
+    uses: list[Use] = field(default_factory=list)
+    user: str = ""  # whom the shim becomes
+    options: list[str] = field(default_factory=list)  # of the shim
+    entrypoint: list[str] | None = None  # the whole new one; None: it stays, or the old text gets a prefix
+    command: list[str] | None = None  # the image's, where a new entrypoint would erase it
+    healthcheck: list[str] | None = None  # the image's, with the shim in front
+    wraps_healthcheck: bool = False  # the Compose file's own gets the shim in front
+
+    @property
+    def mounts_shim(self) -> bool:
+        """Return whether the shim has to be in the container."""
+        return self.how == SHIM or self.wraps_healthcheck or self.healthcheck is not None
+
+
+@dataclass(frozen=True)
+class ShimSource:
+    """Where containers have the shim from: a program on this machine, or an image that puts it into a volume."""
+
+    program: str = ""  # as a Compose file writes the path
+    image: str = "docker-secrets-shim"
+
+
+class NewFile(NamedTuple):
+    """One file of the result; the shown texts hold no value."""
+
+    old: Path
+    new: Path
+    text: str
+    old_shown: str
+    new_shown: str
+
+
+@dataclass
+class Plan:
+    """The whole migration."""
+
+    project: Project
+    wishes: Wishes
+    env_file: Path | None = None
+    held: dict[str, Held] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)  # key of the .env -> why it is a secret
+    moved: dict[str, Moved] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    staying: dict[str, str] = field(default_factory=dict)  # secret keys that `.env` must keep -> why
+
+    def place(self, name: str) -> str:
+        """Return the path of the secret file *name*, as the Compose file writes it."""
+        return compose_path(self.wishes.secrets_dir / name, self.project.folder)
+
+    def hold(self, keys: list[str], service: str, value: str, why: str) -> Held:
+        """Return the secret for *value*, named after the first of *keys* that is free, or holds the same value."""
+        secret = Secret(value.encode("utf-8", "surrogateescape"))
+        # In a fixed order: names of keys that differ by case alone depend on it.
+        known = list(dict.fromkeys([*self.reasons, *(held.key for held in self.held.values()), *keys]))
+        for key in [*keys, f"{service}_{keys[-1]}".upper().replace("-", "_").replace(".", "_")]:
+            name = names.file_names([*known, key])[key]
+            held = self.held.get(name)
+            if held is not None and held.value == secret:
+                return held
+            definition = self.project.secrets.get(name)
+            is_ours = definition is not None and definition.file is not None and self._is_at(definition.file, name)
+            if held is None and (definition is None or is_ours):
+                self.held[name] = Held(name, key, secret, why)
+                return self.held[name]
+        raise Refused(
+            f"{service}: there is no free name for the secret of {keys[-1]}", "rename what secrets: has under its name"
+        )
+
+    def _is_at(self, file: Path, name: str) -> bool:
+        return file.absolute() == (self.wishes.secrets_dir / name).absolute()
+
+
+def compose_path(path: Path, folder: Path) -> str:
+    """Return *path* as a Compose file in *folder* writes it: relative, but where the two have nothing in common."""
+    path, folder = path.absolute(), folder.absolute()
+    if path.parts[:2] != folder.parts[:2]:
+        return str(path)
+    relative = os.path.relpath(path, folder).replace(os.sep, "/")
+    return relative if relative.startswith("../") else f"./{relative}"
+
+
+def image_of(service: Service, project: Project) -> str:
+    """Return the image's name; Compose names one that it builds after project and service."""
+    return service.image or f"{project.name}-{service.name}"

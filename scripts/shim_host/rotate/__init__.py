@@ -1,0 +1,1 @@
+"""A new value everywhere with no failed request."""

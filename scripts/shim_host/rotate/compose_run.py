@@ -1,0 +1,397 @@
+"""Rotation without a Swarm: the files in ./secrets change in one step, then the services of a Compose project follow.
+
+A file that Compose mounts by itself is fixed to what it was when the container started, so its service is made anew:
+beside the old one where that can be, so that somebody answers all the time. A folder shows the new file at once; who
+watches it (--on-change) is left alone, who wants a signal gets one. What fails goes back, and says why.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from shim.secret import Secret
+from shim_host import output
+from shim_host.commands.list import fingerprints_in
+from shim_host.compose.running import ComposeService, Container, NotDone, RunningProject
+from shim_host.errors import Ended, Failed, Refused
+from shim_host.rotate.compose_journal import BACK, FOLDER, Desk, Journal, Moving, desk, is_under_way
+from shim_host.rotate.swarm_run import InsideChange
+from shim_host.store.vault import Vault
+from shim_host.swarm.versions import fingerprint_of
+
+AUTO, RECREATE, OVERLAP, WATCHES, NONE, SIGNAL = "auto", "recreate", "overlap", "watches", "none", "signal="
+NOT_RUNNING = "not running"
+
+
+# A key, all new values, all old ones.
+InsideOf = Callable[[str, Mapping[str, Secret], Mapping[str, Secret]], InsideChange | None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where, and how."""
+
+    store: Vault
+    project: RunningProject
+    how: str = AUTO
+    salt: bytes = b""
+    force: bool = False
+    inside: InsideOf = lambda _key, _new, _old: None
+
+
+@dataclass
+class Result:
+    """What became of it: `why` is empty when the new values stay."""
+
+    services: list[Moving] = field(default_factory=list)
+    proofs: dict[str, str] = field(default_factory=dict)  # service -> how its containers were seen to have the value
+    why: str = ""
+
+
+class Use(NamedTuple):
+    """How a service gets the files that rotate."""
+
+    service: ComposeService
+    is_fixed: bool  # by mounts of single files, which go on showing the old bytes
+    containers: list[Container]
+
+
+def rotate(journal: Journal, settings: Settings) -> Result:
+    """Do what was `planned`.
+
+    Raises:
+        Refused: another one is under way, or the files changed meanwhile; nothing was changed.
+        Failed: the engine or the file system failed; `resume` goes on from there.
+    """
+    with desk(settings.store) as open_desk:
+        _refuse_unfinished(settings.store)
+        for key, name in journal.files.items():
+            entry = settings.store.read(name)
+            if entry is None or entry.value != journal.old[key]:
+                raise Refused(f"{settings.store.shown(name)} has changed meanwhile", "look at it, and rotate again")
+        open_desk.begin(journal)
+        return _carry_on(open_desk, journal, settings)
+
+
+def _refuse_unfinished(store: Vault) -> None:
+    if is_under_way(store):
+        hint = "manage-secrets rotate --resume finishes it, or takes it back"
+        raise Refused(f"a rotation in {store.path} is under way, or was interrupted", hint)
+
+
+def resume(settings: Settings) -> Result | None:
+    """Finish the rotation that was interrupted, or finish taking it back; None when there is none.
+
+    Raises:
+        Failed: the engine or the file system fails again.
+    """
+    with desk(settings.store) as open_desk:
+        journal = open_desk.read()
+        if journal is None:
+            open_desk.clear()
+            return None
+        for key, name in journal.files.items():
+            entry = settings.store.read(name)
+            if entry is None or entry.value not in (journal.old[key], journal.new[key]):
+                hint = f"it has neither of the two values in {settings.store.path / FOLDER}: put one of them there"
+                raise Refused(f"{settings.store.shown(name)} has changed meanwhile", hint)
+        if any(service.how != NONE for service in journal.services):
+            settings.project.files = [Path(file) for file in journal.compose_files]
+            settings.project.read()
+        return _carry_on(open_desk, journal, settings)
+
+
+def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Settings) -> Journal:
+    """Return the rotation to be done: *values* by key go into *files* by key, and to the services that have them.
+
+    Everything that would fail is said at once, and nothing is changed.
+
+    Raises:
+        Refused: something would fail.
+    """
+    _refuse_unfinished(settings.store)
+    old: dict[str, Secret] = {}
+    wrong: list[str] = []
+    for key, name in files.items():
+        entry = settings.store.read(name)
+        if entry is None:
+            wrong.append(f"{settings.store.shown(name)} is not there: create-from-env or generate makes it")
+        elif entry.value == values[key]:
+            wrong.append(f"{key} has this value already")
+        else:
+            old[key] = entry.value
+    moving: list[Moving] = []
+    if settings.how != NONE and not wrong:
+        paths = [settings.store.path / name for name in files.values()]
+        found = uses(settings.project, paths)
+        if not found:
+            wrong.append(f"no service of {shown(settings.project)} mounts {', '.join(map(str, paths))}")
+        for use in found:
+            how = way(use, settings.how)
+            moving.append(
+                Moving(use.service.name, how, len(use.containers), [container.id for container in use.containers])
+            )
+            wrong += findings(use, how)
+            if how != NOT_RUNNING:
+                wrong += stale(use.containers, old, settings)
+    for key in old:
+        change = settings.inside(key, values, old)
+        wrong += change.check() if change is not None else []
+    if wrong and (not settings.force or len(old) < len(files)):
+        raise Refused(wrong[0], *wrong[1:], "nothing was changed")
+    for words in wrong:
+        output.warn(words)
+    compose_files = [str(Path(file).absolute()) for file in settings.project.files]
+    return Journal(dict(files), moving, compose_files, new=dict(values), old=old)
+
+
+def uses(project: RunningProject, paths: Sequence[Path]) -> list[Use]:
+    """Return the services that have one of the files at *paths*, with their containers."""
+    wanted = {path.resolve() for path in paths}
+    folders = {path.parent for path in wanted}
+    found = []
+    for service in project.services.values():
+        sources = {mount.source.resolve() for mount in service.mounts}
+        if sources & wanted or any(source in folders for source in sources):
+            found.append(Use(service, bool(sources & wanted), project.containers(service.name)))
+    return found
+
+
+def way(use: Use, wish: str) -> str:
+    """Return how *use*'s service gets the new value."""
+    if not use.containers or not any(container.is_running for container in use.containers):
+        return NOT_RUNNING
+    if wish.startswith(SIGNAL) or wish == NONE:
+        return wish
+    if wish == AUTO and not use.is_fixed and all(container.watches for container in use.containers):
+        return WATCHES
+    # Two at once: each must be able to take the other's place, and somebody must say when the new one can.
+    has_room = not use.service.has_fixed_place and not any(container.keeps_data for container in use.containers)
+    return OVERLAP if has_room and all(container.health for container in use.containers) else RECREATE
+
+
+def findings(use: Use, how: str) -> list[str]:
+    """Return what would go wrong."""
+    name = use.service.name
+    if how.startswith(SIGNAL) and use.is_fixed:
+        return [f"{name} mounts the file by itself, and would go on seeing the old one: use --how recreate"]
+    if how in (RECREATE, OVERLAP):
+        ill = [container.name for container in use.containers if container.health == "unhealthy"]
+        return [
+            f"{container} is unhealthy already, so nobody could tell whether the new value works" for container in ill
+        ]
+    return []
+
+
+def stale(containers: Iterable[Container], old: Mapping[str, Secret], settings: Settings) -> list[str]:
+    """Return which containers have another value than the file before it changes: later nothing could be proven."""
+    expected = {key: fingerprint_of(key, value, settings.salt) for key, value in old.items()}
+    return [
+        f"{container.name} has another {key} than the file already: restart it, or give its SHIM_SALT as --salt"
+        for container in containers
+        if container.is_running
+        for key, its in (fingerprints_in(settings.project.explained(container), set(expected)) or {}).items()
+        if its != expected[key]
+    ]
+
+
+def shown(project: RunningProject) -> str:
+    """Return the project's files for a message."""
+    return ", ".join(map(str, project.files)) or "the Compose project"
+
+
+def _carry_on(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
+    """Do what is left of *journal*; on a failure that is not the world's, go back."""
+    if journal.direction != BACK:
+        try:
+            return _forward(open_desk, journal, settings)
+        except Failed as failed:
+            raise _interrupted(failed) from None
+        except Ended as ended:
+            journal.direction, journal.why = BACK, ended.message
+            open_desk.note(journal)
+            output.say(f"going back: {ended.message}")
+    try:
+        return _backward(open_desk, journal, settings)
+    except Ended as failed:
+        raise _interrupted(failed) from None
+
+
+def _interrupted(ended: Ended) -> Failed:
+    hint = "manage-secrets rotate --resume goes on from there; both values are kept in ./secrets/.rotation until then"
+    return Failed(ended.message, *ended.hints, hint)
+
+
+def _forward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
+    changes = _changes(journal, settings)
+    for change in changes:
+        change.begin()
+    open_desk.put(journal, journal.new)
+    proofs = {}
+    with output.progress("services", len(journal.services)) as advance:
+        for service in journal.services:
+            if not service.is_moved:
+                service.is_started = True
+                open_desk.note(journal)
+                proofs[service.name] = _move(service, journal.new, settings)
+                service.is_moved = True
+                open_desk.note(journal)
+            advance()
+    _look_again(journal.services, settings.project)
+    _retire(journal.services, settings.project)
+    for change in changes:
+        change.finish()
+    open_desk.finish(journal)
+    return Result(journal.services, proofs)
+
+
+def _look_again(services: Iterable[Moving], project: RunningProject) -> None:
+    """See that what was started anew has not failed since, while there still is a way back.
+
+    Raises:
+        NotDone: one has. Failed: the engine does not answer.
+    """
+    started = [
+        container
+        for service in services
+        if service.how in (OVERLAP, RECREATE)
+        for container in project.containers(service.name)
+        if container.id not in service.before
+    ]
+    for container in project.watched(started):
+        if not container.is_running or container.health == "unhealthy":
+            raise NotDone(f"{container.name} came up with the new value, and then failed")
+
+
+def _retire(services: Iterable[Moving], project: RunningProject) -> None:
+    """End the containers that were replaced, all at once, and only now that every service has its new ones.
+
+    The engine gives an address that became free to the next container that starts. A client that has just looked up a
+    container that went then reaches another service there (measured: one request in some 4,500 answered by a stranger).
+    """
+    replaced = [
+        container
+        for service in services
+        if service.how == OVERLAP
+        for container in project.containers(service.name)
+        if container.id in service.before
+    ]
+    project.stop(replaced, gently=True)
+
+
+def _backward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
+    # The old value must work again before a service is started with it.
+    for change in _changes(journal, settings):
+        change.undo()
+    open_desk.put(journal, journal.old)
+    for service in journal.services:
+        if service.is_started and not service.is_back:
+            _return(service, journal, settings)
+            service.is_back = True
+            open_desk.note(journal)
+    open_desk.finish(journal)
+    return Result(journal.services, {}, journal.why)
+
+
+def _changes(journal: Journal, settings: Settings) -> list[InsideChange]:
+    found = (settings.inside(key, journal.new, journal.old) for key in journal.files)
+    return [change for change in found if change is not None]
+
+
+def _move(service: Moving, values: Mapping[str, Secret], settings: Settings) -> str:
+    """Let *service* have the files as they are now; return how that was seen.
+
+    Raises:
+        NotDone: it does not come up, or has another value. Failed: the engine does not answer.
+    """
+    project, name, how = settings.project, service.name, service.how
+    if how in (NOT_RUNNING, NONE):
+        return ""
+    if how.startswith(SIGNAL):
+        project.signal(name, how.removeprefix(SIGNAL))
+    elif how == OVERLAP:
+        _start_beside(service, project)
+    elif how == RECREATE:
+        _recreate(service, project)
+    output.detail(f"{name}: {how}")
+    there = project.containers(name)
+    if how == OVERLAP:
+        there = [container for container in there if container.id not in service.before]
+    return _proof(there, values, settings)
+
+
+def _recreate(service: Moving, project: RunningProject) -> None:
+    before = project.containers(service.name)
+    try:
+        project.recreate(service.name, service.count)
+    except NotDone as once:
+        # What an interrupted run started may still have been at work on the same containers.
+        output.detail(f"once more: {once.message}")
+        project.recreate(service.name, service.count)
+    gone = {container.id for container in before}
+    project.stop([container for container in project.containers(service.name) if container.id in gone], gently=False)
+
+
+def _start_beside(service: Moving, project: RunningProject) -> None:
+    """Start as many beside the containers of *service*, which stay; on a failure they are all that is left."""
+    there = project.containers(service.name)
+    if not any(container.id in service.before for container in there):
+        service.before = [container.id for container in there]  # somebody made them anew meanwhile
+    old = [container for container in there if container.id in service.before]
+    left_over = [container for container in there if container not in old]  # of a run that was interrupted
+    project.stop(left_over, gently=False)
+    try:
+        project.add(service.name, len(old) + service.count)
+    except NotDone:
+        new = [container for container in project.containers(service.name) if container.id not in service.before]
+        project.stop(new, gently=False)
+        raise
+
+
+def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settings: Settings) -> str:
+    """Return how *containers* were seen to have *values*.
+
+    Raises:
+        NotDone: one does not run, or its shim says that it has another value.
+    """
+    expected = {key: fingerprint_of(key, value, settings.salt) for key, value in values.items()}
+    asked = 0
+    for container in containers:
+        if not container.is_running or container.health == "unhealthy":
+            raise NotDone(f"{container.name} does not run as it should with the new value")
+        found = fingerprints_in(settings.project.explained(container), set(expected))
+        if found is None:
+            continue
+        asked += 1
+        other = [key for key, its in found.items() if its != expected[key]]
+        if other and settings.force:
+            output.warn(f"{container.name} has another value of {', '.join(other)} than the file, or another SHIM_SALT")
+        elif other:
+            hint = "is SHIM_SALT in the container the same as --salt here?"
+            raise NotDone(f"{container.name} has another value of {', '.join(other)} than the file", hint)
+    return "fingerprint" if asked else "started anew; no shim to ask"
+
+
+def _return(service: Moving, journal: Journal, settings: Settings) -> None:
+    """Let *service* have the old files again, if it ever left them."""
+    there = settings.project.containers(service.name)
+    old = [container for container in there if container.id in service.before]
+    all_run = len(old) == len(service.before) and all(container.is_running for container in old)
+    if service.how in (OVERLAP, RECREATE) and all_run:
+        settings.project.stop([container for container in there if container not in old], gently=False)
+        return
+    # What is there has the new value: it is what makes room now. A signal reaches only what still runs.
+    was_ended = service.how.startswith(SIGNAL) and not all(container.is_running for container in there)
+    how = RECREATE if service.how == OVERLAP or was_ended else service.how
+    again = Moving(service.name, how, service.count, [container.id for container in there])
+    try:
+        _move(again, journal.old, settings)
+    except NotDone as not_done:
+        raise Failed(f"{service.name} has the old value, and yet {not_done.message}", *not_done.hints) from None
+
+
+def environment() -> dict[str, str]:
+    """Return the environment that Docker's programs get."""
+    return dict(os.environ)

@@ -1,0 +1,332 @@
+"""A rotation in the Swarm, from what a person asks for to what is told at its end."""
+
+import os
+import secrets as randomness
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shim.schema import KeySpec, Schema
+from shim.secret import Secret
+from shim_host import inventory, names, output
+from shim_host.errors import Ended, Refused
+from shim_host.rotate import swarm_plan, swarm_run
+from shim_host.rotate import values as rotation_values
+from shim_host.rotate.swarm_plan import BACK, Change, Finding, Plan, Service
+from shim_host.rotate.swarm_run import InsideChange, Rotation, Settings
+from shim_host.store.vault import Vault
+from shim_host.swarm import connection, versions_file
+from shim_host.swarm.connection import SwarmSecret
+from shim_host.swarm.services import NotMoved, ServiceMover
+from shim_host.swarm.versions import fingerprint_of, refusals, salt_mark
+
+# A new value before every service has it; dot files are secrets to nobody.
+_WAITING = ".{}.next"
+
+
+class SwarmWork:
+    """What the commands share: the engine as it was found, and where a new value is written besides."""
+
+    def __init__(
+        self, stack: str, settings: Settings, lock_file: Path, store: Vault, schema: Schema | None, is_json: bool
+    ) -> None:
+        self.stack = stack
+        self.settings = settings
+        self.lock_file = lock_file
+        self.store = store
+        self.schema = schema
+        self.is_json = is_json
+        self.engine = connection.connect_as(ServiceMover, os.environ)
+        self.secrets: list[SwarmSecret] = self.engine.secrets()
+        self.services: list[Service] = self.engine.movable()
+
+    def due_keys(self) -> tuple[tuple[str, ...], list[str]]:
+        """Return the keys that are older than their `@rotate`: those that can be made, and the others."""
+        if self.schema is None:
+            raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
+        now = swarm_run.today()
+        newest = connection.newest(self.secrets, self.stack)
+        ages = {key: inventory.age_days(secret.created, now) for key, secret in newest.items()}
+        makeable, others = swarm_plan.due(self.schema, ages)
+        return tuple(makeable), others
+
+    def rotate(self, keys: Sequence[str], value_file: str | None, generate: bool, force: bool, dry_run: bool) -> int:
+        """Give *keys* new values, and those along that are signed with one or take turns; return the exit code."""
+        self._refuse_busy()
+        newest = connection.newest(self.secrets, self.stack)
+        missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
+        if missing:
+            elsewhere = sorted({s.stack for s in self.secrets if s.key in missing and s.stack != self.stack})
+            hint = f"give its stack: --stack {elsewhere[0]}" if elsewhere else "manage-secrets create-swarm makes them"
+            raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
+        values: dict[str, Secret] = {}
+        if dry_run:
+            ordered = rotation_values.with_signed(keys, self.schema, newest)
+        else:
+            values = rotation_values.new_values(keys, self.schema, self._there(), value_file, newest, is_made=generate)
+            values |= self._companions(values)
+            ordered = list(values)
+            if wrong := refusals({key: ("", value) for key, value in values.items()}):
+                raise Refused(wrong[0], *wrong[1:], "nothing was changed")
+        same = [key for key, value in values.items() if self._is_same(key, value, newest[key])]
+        for key in same:
+            output.say(f"{key} has this value already")
+        ordered = [key for key in ordered if key not in same]
+        plan = swarm_plan.plan(randomness.token_hex(8), self.stack, ordered, self.secrets, self.services)
+        inside = self._inside(plan, values)
+        self._announce(plan, inside, force)
+        if dry_run or not ordered:
+            self.give(plan, "planned" if dry_run else "nothing to do")
+            return 0
+        run = swarm_run.begin(self.engine, plan, self.services, self.settings, inside)
+        try:
+            self._stage(plan, values)
+            run.make(values, self.secrets)
+        except Ended as ended:
+            raise type(ended)(ended.message, *ended.hints, f"{swarm_run.RESUME} takes back what was made") from None
+        self._forward(run, values)
+        return 0
+
+    def _forward(self, run: Rotation, values: Mapping[str, Secret]) -> None:
+        try:
+            run.forward(lambda: self._settle(run.plan, values))
+        except NotMoved:
+            self._unstage(run.plan)
+            raise
+        self.give(run.plan, "rotated", run)
+
+    def rollback(self, keys: Sequence[str], force: bool, dry_run: bool, yes: bool) -> int:
+        """Take *keys* back to the version before; return the exit code."""
+        self._refuse_busy()
+        missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
+        if missing:
+            raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
+        keys = self._with_names_of_roles(keys)
+        plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, self.services)
+        if lacking:
+            hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
+            raise Refused(f"no version before the one in use is kept of {', '.join(lacking)}", hint)
+        values = self._of_versions(plan)
+        inside = self._inside(plan, values)
+        self._announce(plan, inside, force)
+        if dry_run:
+            self.give(plan, "planned")
+            return 0
+        left = [s.name for s in self.secrets if any(s.id in change.old_ids for change in plan.changes)]
+        output.confirm(f"go back, and remove {', '.join(left)}?", yes=yes)
+        run = swarm_run.begin(self.engine, plan, self.services, self.settings, inside)
+        self._forward(run, values)
+        return 0
+
+    def resume(self, force: bool) -> int:
+        """Finish what a run that has ended left, or take it back; return the exit code."""
+        run = swarm_run.taken_over(self.engine, self.stack, self.settings, force=force)
+        if run is None:
+            output.say("no rotation is unfinished")
+            self.give(Plan("", self.stack, ()), "nothing to do")
+            return 0
+        names_of_keys = ", ".join(change.key for change in run.plan.changes)
+        values = self._of_versions(run.plan)
+        run.inside = self._inside(run.plan, values)
+        if swarm_plan.direction(run.plan, run.lock.goes_back) == BACK:
+            output.say(f"taking back the rotation of {names_of_keys}")
+            run.back()
+            self._unstage(run.plan)
+            self.give(run.plan, "taken back", run)
+            return 0
+        output.say(f"finishing the rotation of {names_of_keys}")
+        self._forward(run, values)
+        return 0
+
+    def _refuse_busy(self) -> None:
+        held = self.engine.held_lock(self.stack)
+        if held is not None:
+            raise swarm_run.busy(held)
+
+    def _is_same(self, key: str, value: Secret, newest: SwarmSecret) -> bool:
+        salt = self.settings.salt
+        return newest.salt == salt_mark(salt) and newest.fingerprint == fingerprint_of(key, value, salt)
+
+    def _spec(self, key: str) -> KeySpec:
+        return self.schema.keys.get(key, KeySpec(key)) if self.schema else KeySpec(key)
+
+    def _there(self) -> dict[str, Secret]:
+        """Return the present values that ./secrets has, by key."""
+        found = inventory.files_by_key(self.store, [*(self.schema.keys if self.schema else ())])
+        return {key: entry.value for key, entry in found.items()}
+
+    def _value_of(self, key: str) -> Secret | None:
+        """Return the present value of *key*: its file's, or what the Swarm's newest version has."""
+        if key in (there := self._there()):
+            return there[key]
+        version = connection.newest(self.secrets, self.stack).get(key)
+        return self._read_back([version]).get(version.name) if version is not None else None
+
+    def _value_before(self, change: Change) -> Secret | None:
+        """Return what the services had before *change*, which a file of an interrupted run need not hold any more."""
+        old = [secret for secret in self.secrets if secret.id in change.old_ids]
+        there = self._there().get(change.key)
+        if there is not None and any(self._is_same(change.key, there, secret) for secret in old):
+            return there
+        mounted = {mount.secret_id for service in self.services for mount in (*service.mounts, *service.previous)}
+        newest_first = sorted(old, key=lambda secret: (secret.id not in mounted, -secret.version))
+        return self._read_back(newest_first[:1]).get(newest_first[0].name) if newest_first else None
+
+    def _companions(self, values: Mapping[str, Secret]) -> dict[str, Secret]:
+        """Return what changes along with *values*: the name of the role whose turn it is."""
+        from shim_host.rotate import decorator
+
+        found: dict[str, Secret] = {}
+        for key in values:
+            found |= decorator.companions(self._spec(key), self._value_of)
+        newest = connection.newest(self.secrets, self.stack)
+        if missing := [key for key in found if key not in newest]:
+            raise Refused(f"not in the Swarm: {', '.join(missing)}", "manage-secrets create-swarm makes them")
+        return found
+
+    def _with_names_of_roles(self, keys: Sequence[str]) -> list[str]:
+        """Return *keys* and those that hold the name of the role whose turn it is: one is nothing without the other."""
+        from shim_host.rotate import decorator
+
+        ways = [decorator.how(self._spec(key)) for key in keys]
+        return list(dict.fromkeys([*keys, *(way.options["userKey"] for way in ways if way and way.roles)]))
+
+    def _inside(self, plan: Plan, values: Mapping[str, Secret]) -> list[InsideChange]:
+        """Return what changes inside systems, in the order of *plan*."""
+        from shim_host.rotate import decorator
+
+        found = []
+        for change in plan.changes:
+            spec = self._spec(change.key)
+            if spec.rotate_with is not None:
+                known = decorator.Values(self._value_before(change), values.get(change.key), self._value_of, values.get)
+                found.append(decorator.inside_change(spec, known, os.environ, self.settings.timeout_seconds))
+        return [change for change in found if change is not None]
+
+    def _of_versions(self, plan: Plan) -> dict[str, Secret]:
+        """Return the values of versions that are made already, where something needs them: waiting, or read back."""
+        versions = {s.id: s for s in self.secrets}
+        made = {change.key: versions[change.new_id] for change in plan.changes if change.new_id in versions}
+        there = self._there()
+        lives_inside = any(self._spec(change.key).rotate_with is not None for change in plan.changes)
+        values = self._staged(made, {key: self._file_name(key) for key in made})
+        needed = [
+            version
+            for key, version in made.items()
+            if key not in values and (lives_inside or (key in there and not self._is_same(key, there[key], version)))
+        ]
+        read = self._read_back(needed)
+        return values | {version.key: read[version.name] for version in needed if version.name in read}
+
+    def _announce(self, plan: Plan, inside: Sequence[InsideChange], force: bool) -> None:
+        moving = [service for service in self.services if service.id in plan.moves]
+        for change in plan.changes:
+            output.say(f"{change.key}: to {change.name}")
+        output.say(f"{len(moving)} services to move" + (f": {', '.join(s.name for s in moving)}" if moving else ""))
+        found = self._findings(moving)
+        found += [Finding(True, "", words, "see @rotate-with in the schema") for one in inside for words in one.check()]
+        for finding in found:
+            words = f"{finding.service} {finding.message}".strip()
+            if not finding.is_hard or force:
+                output.warn(words, finding.hint)
+        hard = [finding for finding in found if finding.is_hard]
+        if hard and not force:
+            lines = [f"{finding.service} {finding.message}: {finding.hint}".strip() for finding in hard]
+            raise Refused(lines[0], *lines[1:], "nothing was changed; --force goes on all the same")
+
+    def _findings(self, moving: Sequence[Service]) -> list[Finding]:
+        from dataclasses import replace
+
+        nodes, managers = self.engine.nodes()
+        unknown = [service for service in moving if service.has_health_check is None]
+        images = self.engine.image_health_checks(unknown)
+        known = [
+            replace(service, has_health_check=images[service.id]) if service.id in images else service
+            for service in moving
+        ]
+        return swarm_plan.preflight(known, nodes, managers)
+
+    def _settle(self, plan: Plan, values: Mapping[str, Secret]) -> None:
+        """Write the values into ./secrets where their keys have files, and the versions into the lock file."""
+        moved = {service.stack for service in self.services if service.id in plan.moves}
+        if self.lock_file.exists() or any(moved):
+            versions = {key: secret.version for key, secret in connection.newest(self.secrets, self.stack).items()}
+            versions_file.write(self.lock_file, {**versions, **{change.key: change.version for change in plan.changes}})
+            output.say(f"wrote {self.lock_file}")
+        file_names = names.file_names([*(self.schema.keys if self.schema else ()), *(c.key for c in plan.changes)])
+        stale = {}
+        made = {secret.id: secret for secret in self.engine.secrets()}
+        for change in plan.changes:
+            entry = self.store.read(file_names[change.key])
+            new = made.get(change.new_id)
+            if entry is not None and new is not None and not self._is_same(change.key, entry.value, new):
+                stale[change.key] = new
+        with_value = {key: values.get(key) for key in stale}
+        if any(value is not None for value in with_value.values()):
+            with self.store.writing() as writer:
+                for key, value in with_value.items():
+                    if value is not None:
+                        writer.write(file_names[key], value.reveal())
+        self._unstage(plan)
+        for key, value in with_value.items():
+            if value is None:
+                output.warn(
+                    f"{self.store.shown(file_names[key])} holds another value than the Swarm",
+                    "`manage-secrets diff` compares",
+                )
+
+    def _stage(self, plan: Plan, values: Mapping[str, Secret]) -> None:
+        """Keep the new values beside the files that are to hold them, since the Swarm gives no value back."""
+        waiting = {
+            name: values[change.key]
+            for change in plan.changes
+            if self.store.read(name := self._file_name(change.key)) is not None
+        }
+        if waiting:
+            with self.store.writing() as writer:
+                for name, value in waiting.items():
+                    writer.write(_WAITING.format(name), value.reveal())
+
+    def _staged(self, stale: Mapping[str, SwarmSecret], file_names: Mapping[str, str]) -> dict[str, Secret]:
+        """Return the values that wait in ./secrets and are those of the *stale* keys' new versions."""
+        waiting = {key: self.store.read(_WAITING.format(file_names[key])) for key in stale}
+        return {
+            key: entry.value
+            for key, entry in waiting.items()
+            if entry is not None and self._is_same(key, entry.value, stale[key])
+        }
+
+    def _unstage(self, plan: Plan) -> None:
+        waiting = [_WAITING.format(self._file_name(change.key)) for change in plan.changes]
+        if any((self.store.path / name).exists() for name in waiting):
+            with self.store.writing() as writer:
+                for name in waiting:
+                    writer.remove(name)
+
+    def _file_name(self, key: str) -> str:
+        return names.file_names([*(self.schema.keys if self.schema else ()), key])[key]
+
+    def _read_back(self, versions: Sequence[SwarmSecret]) -> dict[str, Secret]:
+        """Return the values that only the Swarm still has; none when they cannot be read from here."""
+        if not versions:
+            return {}
+        try:
+            return self.engine.read(versions, "", lambda: None)
+        except Ended as ended:
+            output.warn(ended.message, *ended.hints[:1])
+            return {}
+
+    def give(self, plan: Plan, state: str, run: Rotation | None = None) -> None:
+        """Print what was done."""
+        services = sorted(service.name for service in self.services if service.id in plan.moves)
+        verified, elsewhere = (run.verified, run.elsewhere) if run else (0, 0)
+        if self.is_json:
+            keys = [{"key": c.key, "name": c.name, "version": c.version} for c in plan.changes]
+            output.give_json(
+                {"keys": keys, "services": services, "verified": verified, "elsewhere": elsewhere, "state": state}
+            )
+            return
+        if plan.changes:
+            output.give_table(["KEY", "NAME", "STATE"], [(c.key, c.name, state) for c in plan.changes])
+        if run and state == "rotated":
+            words = f"{len(services)} services moved; {verified} containers said the new fingerprint"
+            output.say(words + (f", {elsewhere} tasks run on other nodes" if elsewhere else ""))

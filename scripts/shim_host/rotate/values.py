@@ -1,0 +1,97 @@
+"""The new values of a rotation: read, typed or made, held against the schema, with the tokens they sign."""
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from shim.schema import KeySpec, Schema, check_value
+from shim.secret import MAX_ENV_BYTES, Secret, clean
+from shim_host import output
+from shim_host.commands import options
+from shim_host.errors import Refused
+from shim_host.generate import new_value
+from shim_host.rotate import swarm_plan
+
+
+def new_values(
+    keys: Sequence[str],
+    schema: Schema | None,
+    there: Mapping[str, Secret],
+    source: str | None,
+    present: Collection[str] | None = None,
+    *,
+    is_made: bool,
+) -> dict[str, Secret]:
+    """Return a new value for each of *keys*, and for the tokens that are signed with one of them.
+
+    Args:
+        keys: what rotates.
+        schema: what it says of them.
+        there: the present values by key.
+        source: the file with the value, `-` for stdin; None when it is typed or made.
+        present: the keys that can rotate along; those of *there* when it is not given.
+        is_made: whether it is made although it could be typed.
+
+    Raises:
+        Refused: nobody says what the value is, or the schema does not take it.
+    """
+    if source is not None and len(keys) != 1:
+        raise click.UsageError("--value-file gives one value, to one key")
+    values: dict[str, Secret] = {}
+    wanted = with_signed(keys, schema, there if present is None else present)
+    for key in wanted:
+        values[key] = _value(key, schema, {**there, **values}, source, is_made=is_made or key not in keys)
+    wrong = [words for key, value in values.items() if (words := _refusal(key, value, schema))]
+    if wrong:
+        raise Refused(wrong[0], *wrong[1:], "nothing was changed")
+    return values
+
+
+def with_signed(keys: Sequence[str], schema: Schema | None, present: Collection[str]) -> list[str]:
+    """Return *keys* and those of the *present* that are signed with one of them, in the order in which they are made.
+
+    Raises:
+        Refused: keys are signed with each other.
+    """
+    try:
+        return swarm_plan.with_derived(keys, schema, present)
+    except ValueError as ring:
+        raise Refused(f"these are signed with each other: {ring}", "mend @type=jwt(signedBy=...)") from None
+
+
+def _value(
+    key: str, schema: Schema | None, others: Mapping[str, Secret], source: str | None, *, is_made: bool
+) -> Secret:
+    if is_made:
+        return new_value(_spec(key, schema), others)
+    if source is not None:
+        if source != "-" and not Path(source).exists():
+            # Not named: it may be the value itself.
+            raise click.UsageError("--value-file names a file that does not exist; - is stdin")
+        return Secret(clean(options.read_file(Path(source))))
+    if not sys.stdin.isatty():
+        raise Refused(
+            f"nothing gives {key} a new value",
+            "add --generate, or pipe the value: --value-file -",
+        )
+    prompt = f"{output.PROGRAM}: new value of {key}"
+    typed = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
+    return Secret(typed.encode("utf-8", "surrogateescape"))
+
+
+def _spec(key: str, schema: Schema | None) -> KeySpec:
+    return schema.keys.get(key, KeySpec(key)) if schema is not None else KeySpec(key)
+
+
+def _refusal(key: str, value: Secret, schema: Schema | None) -> str:
+    if not len(value):
+        return f"the new value of {key} is empty"
+    if schema is not None and key in schema.keys and schema.keys[key].deliver == "env":
+        if b"\0" in value.reveal():
+            return f"the new value of {key} holds a NUL byte, which no environment can carry"
+        if len(key) + 1 + len(value) > MAX_ENV_BYTES:
+            return f"the new value of {key} is longer than the {MAX_ENV_BYTES} bytes that one variable may have"
+    wrong = check_value(_spec(key, schema), value.reveal())
+    return f"{key} {wrong}" if wrong else ""

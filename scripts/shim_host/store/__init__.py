@@ -1,0 +1,1 @@
+"""The secret files in `./secrets`."""

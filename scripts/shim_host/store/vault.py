@@ -1,0 +1,315 @@
+"""`./secrets`: one file a secret, 0600 in a folder that is 0700. Links are not followed; files are whole.
+
+A file is written beside its place and renamed into it, so a kill at any moment leaves whole files only; what a killed
+run left over is removed by the next one.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
+from shim_host import output
+from shim_host.errors import Failed, Refused, failed_file
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+_UNFINISHED = (".", ".new")  # how the name of a file that is being written begins and ends
+# Windows has neither the flags nor descriptors of folders: there the paths are used as they are.
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_HAS_FOLDER_DESCRIPTORS = os.open in os.supports_dir_fd
+GITIGNORE_FOR_FOLDER = "{0}/*\n!{0}/.gitignore\n!{0}/README.md\n!{0}/*.example\n"
+
+
+class Entry(NamedTuple):
+    """One secret file."""
+
+    name: str
+    value: Secret
+    mode: int
+
+
+class Vault:
+    """The folder at *path*, as the user typed it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def shown(self, name: str) -> str:
+        """Return the path of the file *name* for a message."""
+        return str(self.path / name)
+
+    def names(self) -> list[str]:
+        """Return the names of what is a secret here: no dot file, example or README."""
+        try:
+            return sorted(name for name in os.listdir(self.path) if not is_skipped(name))
+        except FileNotFoundError:
+            return []
+        except NotADirectoryError:
+            raise Refused(f"{self.path} is no folder", "move it away, or name another with --secrets-dir") from None
+        except OSError as error:
+            raise failed_file("list", str(self.path), error) from None
+
+    def read(self, name: str) -> Entry | None:
+        """Return the file *name* with its exact bytes, or None when there is none.
+
+        Raises:
+            Refused: it is a link, no regular file, or larger than any secret.
+            Failed: it cannot be read.
+        """
+        path = self.path / name
+        try:
+            if path.is_symlink():
+                raise Refused(f"{path} is a link, and links are not followed here", "replace it by the file itself")
+            mode, _size, data = read_file(os.fsencode(path), MAX_SECRET_BYTES, False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise failed_file("read", str(path), error) from None
+        if not stat.S_ISREG(mode):
+            raise Refused(f"{path} is no regular file", "remove it; a secret is a file")
+        if len(data) > MAX_SECRET_BYTES:
+            raise Refused(f"{path} is larger than {MAX_SECRET_BYTES} bytes", "mount larger files as volumes")
+        return Entry(name, Secret(data), stat.S_IMODE(mode))
+
+    def entries(self) -> dict[str, Entry]:
+        """Return every secret by its file name."""
+        found = {}
+        for name in self.names():
+            entry = self.read(name)
+            if entry is not None:
+                found[name] = entry
+        return found
+
+    def owner(self, name: str) -> int:
+        """Return the user id that the file *name* belongs to; -1 when that cannot be said."""
+        try:
+            return os.lstat(self.path / name).st_uid
+        except OSError:
+            return -1
+
+    @contextmanager
+    def writing(self) -> Iterator["Writer"]:
+        """Make the folder private, keep other runs out, and give a `Writer`.
+
+        Raises:
+            Refused: the folder is a link or something else, or another run is writing.
+            Failed: the file system does not take it.
+        """
+        try:
+            os.makedirs(self.path.parent, exist_ok=True)
+            try:
+                os.mkdir(self.path, FOLDER_MODE)
+            except FileExistsError:
+                if self.path.is_symlink() or not self.path.is_dir():
+                    hint = "make it a folder, or name another with --secrets-dir"
+                    raise Refused(f"{self.path} is a link or a file, and secrets are not written there", hint) from None
+        except OSError as error:
+            raise failed_file("make", str(self.path), error) from None
+        with _folder(self.path) as descriptor:
+            writer = Writer(self.path, descriptor)
+            writer.remove_unfinished()
+            yield writer
+            writer.settle()
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int | None]:
+    if not _HAS_FOLDER_DESCRIPTORS:
+        _restrict_on_windows(path)
+        yield None
+        return
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW)
+    except OSError as error:
+        raise failed_file("open", str(path), error) from None
+    try:
+        try:
+            if stat.S_IMODE(os.fstat(descriptor).st_mode) != FOLDER_MODE:
+                os.fchmod(descriptor, FOLDER_MODE)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another run is writing to {path}", "wait for it to end") from None
+        except OSError as error:
+            raise failed_file("restrict", str(path), error) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _restrict_on_windows(path: Path) -> None:
+    """Give the folder to its user alone; files inside inherit it."""
+    import subprocess
+
+    user = os.environ.get("USERNAME", "")
+    command = ["icacls", str(path), "/inheritance:r", "/grant:r", f"{user}:(OI)(CI)F"]
+    try:
+        is_done = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        is_done = False
+    if not is_done:
+        raise Failed(f"cannot restrict {path} to {user} with icacls", "run icacls on the folder yourself to see why")
+
+
+class Writer:
+    """Writes into one folder; every file is there whole or not at all."""
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._has_changed = False
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make *name* hold *data*, in one step.
+
+        Raises:
+            Failed: the file system does not take it; the file is as it was.
+        """
+        unfinished = self._place(_UNFINISHED[0] + name + _UNFINISHED[1])
+        try:
+            opened = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, FILE_MODE, **self._where)
+            try:
+                if self._descriptor is not None:
+                    os.fchmod(opened, FILE_MODE)  # whatever the umask took away
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(opened, view) :]
+                os.fsync(opened)
+            finally:
+                os.close(opened)
+            self._rename(unfinished, self._place(name))
+        except OSError as error:
+            with suppress(OSError):  # what cannot be removed now is removed by the next run
+                os.unlink(unfinished, **self._where)
+            raise failed_file("write", str(self.path / name), error) from None
+        self._has_changed = True
+        output.detail(f"wrote {self.path / name}")
+
+    def give_to(self, name: str, owner: tuple[int, int]) -> None:
+        """Make *name* belong to this user and group, -1 for as it is; where files have no owners, nothing is done."""
+        if self._descriptor is None:
+            return
+        try:
+            os.chown(name, *owner, dir_fd=self._descriptor, follow_symlinks=False)
+        except OSError as error:
+            raise failed_file("change the owner of", str(self.path / name), error) from None
+
+    def remove(self, name: str) -> None:
+        """Remove the file *name*, if it is there."""
+        try:
+            os.unlink(self._place(name), **self._where)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise failed_file("remove", str(self.path / name), error) from None
+        self._has_changed = True
+
+    def restrict(self, name: str) -> None:
+        """Make *name* readable by its owner only; where files have no modes, they inherit the folder's access list."""
+        if self._descriptor is None:
+            return
+        try:
+            opened = os.open(self._place(name), os.O_RDONLY | _NO_FOLLOW, **self._where)
+            try:
+                os.fchmod(opened, FILE_MODE)
+            finally:
+                os.close(opened)
+        except OSError as error:
+            raise failed_file("restrict", str(self.path / name), error) from None
+
+    def remove_unfinished(self) -> None:
+        """Remove what a run that was killed left over."""
+        for name in os.listdir(self.path if self._descriptor is None else self._descriptor):
+            if name.startswith(_UNFINISHED[0]) and name.endswith(_UNFINISHED[1]):
+                self.remove(name)
+
+    def settle(self) -> None:
+        """See that the new names outlive a power failure."""
+        if self._descriptor is not None and self._has_changed:
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                raise failed_file("write", str(self.path), error) from None
+
+    @property
+    def _where(self) -> dict[str, int]:
+        return {} if self._descriptor is None else {"dir_fd": self._descriptor}
+
+    def _place(self, name: str) -> str:
+        return str(self.path / name) if self._descriptor is None else name
+
+    def _rename(self, old: str, new: str) -> None:
+        if self._descriptor is None:
+            os.replace(old, new)
+        else:
+            os.rename(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
+
+
+def missing_gitignore_lines(folder: Path, secrets: Path, env_file: Path | None) -> list[str]:
+    """Return the lines that the `.gitignore` in *folder* lacks to keep *secrets* and *env_file* out of git."""
+    have = {line.strip() for line in _lines(folder / ".gitignore")}
+    lacking = []
+    inside = _below(folder, secrets)
+    if inside and not ({"*", "/*"} & {line.strip() for line in _lines(secrets / ".gitignore")}):
+        wanted = GITIGNORE_FOR_FOLDER.format("/" + inside).splitlines()
+        if not have & {form + tail for form in (inside, "/" + inside) for tail in ("", "/", "/*", "/**")}:
+            lacking += wanted
+    name = _below(folder, env_file) if env_file is not None else ""
+    if name and not have & {name, "/" + name, ".env*" if name.startswith(".env") else name}:
+        lacking.append(name if "/" not in name else "/" + name)
+    return lacking
+
+
+def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
+    """Add *lines* to the `.gitignore` in *folder*, in one step; the lines it has stay as they are.
+
+    Raises:
+        Failed: it cannot be written.
+    """
+    path = folder / ".gitignore"
+    unfinished = folder / ".gitignore.new"
+    try:
+        if path.is_symlink():  # git itself does not read one that is a link
+            raise Refused(f"{path} is a link, which git does not read", "replace it by a file")
+        old = path.read_bytes() if path.exists() else b""
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+        end = b"\r\n" if b"\r\n" in old else b"\n"
+        start = old if not old or old.endswith(b"\n") else old + end
+        new = start + b"".join(os.fsencode(line) + end for line in lines)
+        unfinished.unlink(missing_ok=True)
+        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, mode), "wb") as file:
+            file.write(new)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise failed_file("write", str(path), error) from None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8", "surrogateescape").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise failed_file("read", str(path), error) from None
+
+
+def _below(folder: Path, path: Path) -> str:
+    """Return *path* relative to *folder* with slashes, or "" when it is not below it."""
+    relative = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))
+    outside = relative == os.curdir or relative.split(os.sep)[0] == os.pardir or os.path.isabs(relative)
+    return "" if outside else relative.replace(os.sep, "/")
+
+
+def has_private_modes() -> bool:
+    """Return whether files here have modes; on Windows their access lists are inherited from the folder."""
+    return sys.platform != "win32"

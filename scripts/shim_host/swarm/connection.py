@@ -1,0 +1,383 @@
+"""The engine and its Swarm; the only room that knows the Docker SDK. Its dictionaries do not leave here.
+
+A Swarm secret can be neither changed nor read back, so a key lives as versions, `db_password.v3`, and all that must be
+known of a version stands in its labels.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shim.secret import Secret
+from shim_host import output as report
+from shim_host.errors import Ended, Failed, Refused
+
+# The SDK is loaded by `connect`, so that `--help` and commands that need no engine stay quick.
+if TYPE_CHECKING:
+    import docker
+    from docker.errors import APIError
+    from requests import HTTPError
+
+LABEL = "docker-secrets-shim."
+KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY = (
+    LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history")
+)
+MAX_VALUE_BYTES = 511_999  # swarmkit's MaxSecretSize is 500 KiB, and less than that is taken
+REQUEST_SECONDS = 60
+PARALLEL_CALLS = 8
+SHIM_PROGRAM = "/opt/shim/shim"
+_ENDED_STATES = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
+
+
+@dataclass(frozen=True)
+class SwarmSecret:
+    """One version of a key, or a secret that somebody else made (`key` is empty then)."""
+
+    id: str
+    name: str
+    key: str
+    version: int
+    created: str
+    fingerprint: str
+    salt: str
+    stack: str
+    by: str = ""
+    history: str = ""  # JSON of the versions before: number, when, by whom
+
+
+@dataclass(frozen=True)
+class SwarmService:
+    """A service, and what it mounts: the id of each secret with the target's name."""
+
+    id: str
+    name: str
+    stack: str
+    mounts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunningContainer:
+    """A container on this node that has secrets mounted."""
+
+    id: str
+    name: str
+    service: str
+
+
+def connect(environ: Mapping[str, str]) -> "Swarm":
+    """Return a connection to the engine that `DOCKER_HOST`, or else the Docker context, names.
+
+    Raises:
+        Failed: nothing answers there.
+    """
+    return connect_as(Swarm, environ)
+
+
+def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
+    """Return the same connection as a *kind* of `Swarm` that can do more.
+
+    Raises:
+        Failed: nothing answers there.
+    """
+    import docker
+    import requests
+    from docker.errors import DockerException
+    from docker.utils import kwargs_from_env
+
+    place = environ.get("DOCKER_HOST", "")
+    seconds = request_seconds(environ)
+    try:
+        if place:
+            arguments: dict[str, Any] = dict(kwargs_from_env(environment=dict(environ)))
+        else:
+            arguments = _context(environ.get("DOCKER_CONTEXT"))
+            place = arguments.get("base_url") or "the default socket"
+        if place.startswith("ssh://") and sys.platform != "win32":
+            from shim_host.swarm import ssh
+
+            api = ssh.client(place, seconds, PARALLEL_CALLS)
+        else:
+            api = docker.APIClient(
+                version="auto",
+                timeout=seconds,
+                use_ssh_client=True,
+                max_pool_size=PARALLEL_CALLS,
+                num_pools=PARALLEL_CALLS,
+                **arguments,
+            )
+    except (DockerException, requests.RequestException, OSError, ValueError) as error:
+        why = _why(error)
+        hint = "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs"
+        if why == os.strerror(errno.EACCES):
+            hint = "the engine is there: join the group that may use its socket, as a rule docker, and log in again"
+        raise Failed(f"no engine answers at {place or 'the default socket'} ({why})", hint) from None
+    # A proxy is for TCP alone, and looking for one is a tenth of every call.
+    api.trust_env = not api.base_url.startswith("http+docker:")
+    report.detail(f"connected to {place}, API {api.api_version}")
+    return kind(api, place)
+
+
+def _why(error: BaseException) -> str:
+    """Return what the system said below all that libraries wrapped around it; else the kind of error."""
+    from ssl import SSLCertVerificationError
+
+    found: BaseException | None = error
+    for _ in range(10):
+        if isinstance(found, SSLCertVerificationError):
+            return f"its certificate is not trusted: {found.verify_message}"
+        if isinstance(found, OSError) and isinstance(found.strerror, str):
+            return found.strerror
+        inner = [argument for argument in getattr(found, "args", ()) if isinstance(argument, BaseException)]
+        found = getattr(found, "reason", None) or next(iter(inner), None) or getattr(found, "__context__", None)
+        if not isinstance(found, BaseException):
+            break
+    return type(error).__name__
+
+
+def request_seconds(environ: Mapping[str, str]) -> int:
+    """Return how long one answer may take; DOCKER_CLIENT_TIMEOUT says it for slow engines, as for other tools."""
+    text = environ.get("DOCKER_CLIENT_TIMEOUT", "")
+    if not text:
+        return REQUEST_SECONDS
+    if not text.isdecimal() or not int(text):
+        raise Refused("DOCKER_CLIENT_TIMEOUT is no number of seconds", f"set it to {REQUEST_SECONDS}, or unset it")
+    return int(text)
+
+
+def _context(name: str | None) -> dict[str, Any]:
+    from docker.context import ContextAPI
+    from docker.tls import TLSConfig
+
+    context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
+    if context is None:
+        raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them")
+    if context.name == "default" and not name:
+        return {}
+    arguments: dict[str, Any] = {"base_url": context.Host}
+    if isinstance(context.TLSConfig, TLSConfig):
+        arguments["tls"] = context.TLSConfig
+    return arguments
+
+
+class Unclear(Failed):
+    """Whether it was done cannot be said: no answer came, or none of a Swarm that has a leader."""
+
+
+class Swarm:
+    """One connection to an engine."""
+
+    def __init__(self, api: "docker.APIClient", place: str) -> None:
+        self._api = api
+        self.place = place
+
+    def secrets(self) -> list[SwarmSecret]:
+        """Return every secret of the Swarm.
+
+        Raises:
+            Failed: the engine is no manager of a Swarm, or does not answer.
+        """
+        return [_secret(found) for found in self._call("list secrets", self._api.secrets)]
+
+    def services(self) -> list[SwarmService]:
+        """Return every service with the secrets that its present specification mounts."""
+        return [_service(found) for found in self._call("list services", self._api.services)]
+
+    def named_ids(self) -> set[str]:
+        """Return the ids of all secrets that a service, its previous specification or a live task names.
+
+        Removing one that only a previous specification names breaks every later update (swarmkit issue 2509).
+        """
+        named: set[str] = set()
+        for service in self._call("list services", self._api.services):
+            for spec in ("Spec", "PreviousSpec"):
+                named.update(_mounts((service.get(spec) or {}).get("TaskTemplate")))
+        for task in self._call("list tasks", self._api.tasks):
+            if (task.get("Status") or {}).get("State") not in _ENDED_STATES:
+                named.update(_mounts(task.get("Spec")))
+        return named
+
+    def create(self, name: str, value: Secret, labels: Mapping[str, str]) -> bool:
+        """Make the secret *name*; return False when it is there already with these very labels.
+
+        A call that fails may have been carried out, so what is there is read before it is tried once more.
+
+        Raises:
+            Failed: the engine does not make it, or has one of that name which is not this one.
+        """
+        try:
+            self._create(name, value, labels)
+        except Failed:
+            if self._is_made(name, labels):
+                return False
+            self._create(name, value, labels)
+        return True
+
+    def _create(self, name: str, value: Secret, labels: Mapping[str, str]) -> None:
+        self._call(f"create {name}", lambda: self._api.create_secret(name, value.reveal(), labels=dict(labels)))
+        report.detail(f"created {name}")
+
+    def _is_made(self, name: str, labels: Mapping[str, str]) -> bool:
+        found = self._call("list secrets", lambda: self._api.secrets(filters={"names": [name]}))
+        return any(
+            secret["Spec"]["Name"] == name
+            and all((secret["Spec"].get("Labels") or {}).get(label) == labels[label] for label in (KEY, FINGERPRINT))
+            for secret in found
+        )
+
+    def remove(self, secret: SwarmSecret) -> None:
+        """Remove *secret*; one that is gone already is fine.
+
+        Raises:
+            Failed: the engine refuses, because a service uses it.
+        """
+
+        def call() -> None:
+            from docker.errors import NotFound
+
+            with suppress(NotFound):
+                self._api.remove_secret(secret.id)
+
+        self._call(f"remove {secret.name}", call)
+        report.detail(f"removed {secret.name}")
+
+    def running_containers(self) -> list[RunningContainer]:
+        """Return the containers of this node that run and have something mounted below /run/secrets."""
+        found = []
+        for container in self._call("list containers", self._api.containers):
+            mounts = [mount.get("Destination") or "" for mount in container.get("Mounts") or ()]
+            labels = container.get("Labels") or {}
+            service = labels.get("com.docker.swarm.service.name") or labels.get("com.docker.compose.service") or ""
+            if any(f"{mount}/".startswith("/run/secrets/") for mount in mounts) or (
+                "com.docker.swarm.service.name" in labels
+            ):
+                name = (container.get("Names") or [container["Id"][:12]])[0].lstrip("/")
+                found.append(RunningContainer(container["Id"], name, service or name))
+        return found
+
+    def explained(self, container: RunningContainer) -> str | None:
+        """Return what `shim explain --json` prints inside *container*: keys and fingerprints; None without a shim."""
+        import requests
+        from docker.errors import APIError
+        from docker.types import CancellableStream
+
+        try:
+            command = [SHIM_PROGRAM, "explain", "--json"]
+            job = self._api.exec_create(container.id, command, stdout=True, stderr=False)
+            output = self._api.exec_start(job["Id"], demux=False)
+            if isinstance(output, CancellableStream) or self._api.exec_inspect(job["Id"])["ExitCode"] != 0:
+                return None
+        except (APIError, requests.RequestException):
+            return None  # it ended meanwhile, or has no such program
+        return bytes(output).decode("utf-8", "replace")
+
+    def _unless_gone(self, what: str, call: Any) -> Any:
+        """Return what *call* does; None where the engine has no such thing, or no more."""
+        from docker.errors import NotFound
+
+        def asked() -> Any:
+            try:
+                return call()
+            except NotFound:
+                return None
+
+        return self._call(what, asked)
+
+    def _call(self, what: str, call: Any) -> Any:
+        import requests
+        from docker.errors import APIError, DockerException
+
+        try:
+            return call()
+        except APIError as error:
+            raise _api_trouble(what, error) from None
+        except requests.HTTPError as error:  # of a call that goes around the SDK's own methods
+            raise _api_trouble(what, _as_api_error(error)) from None
+        except (DockerException, requests.RequestException, OSError) as error:
+            message = f"cannot {what}: the engine at {self.place} does not answer ({type(error).__name__})"
+            raise Unclear(message, "run the same command again once it does: it goes on from there") from None
+
+
+def _as_api_error(error: "HTTPError") -> "APIError":
+    from docker.errors import APIError
+
+    words = error.response.text
+    with suppress(ValueError, KeyError, TypeError):  # where no engine answers, the text says what it says
+        words = error.response.json()["message"]
+    return APIError(words, response=error.response, explanation=words)
+
+
+def _api_trouble(what: str, error: "APIError") -> Ended:
+    status = error.response.status_code if error.response is not None else 0
+    words = (error.explanation or "").strip().splitlines()
+    said = words[0] if words else f"status {status}"
+    if status == 503:  # of an engine that is just being started again, too
+        return Unclear(
+            f"cannot {what}: this engine is no Swarm manager, or its Swarm is locked",
+            "`docker swarm init` makes one; else set DOCKER_HOST to a manager (`docker node ls` there lists them)",
+        )
+    if status >= 500:
+        return Unclear(
+            f"cannot {what}: {said}", "the Swarm may be choosing a leader: try again, or see `docker node ls`"
+        )
+    return Failed(f"cannot {what}: {said}")
+
+
+def _secret(found: Mapping[str, Any]) -> SwarmSecret:
+    spec = found.get("Spec") or {}
+    labels = spec.get("Labels") or {}
+    version = labels.get(VERSION, "")
+    return SwarmSecret(
+        id=found["ID"],
+        name=spec.get("Name") or "",
+        key=labels.get(KEY, ""),
+        version=int(version) if version.isdecimal() else 0,
+        created=labels.get(CREATED) or found.get("CreatedAt") or "",
+        fingerprint=labels.get(FINGERPRINT, ""),
+        salt=labels.get(SALT, ""),
+        stack=labels.get(STACK, ""),
+        by=labels.get(BY, ""),
+        history=labels.get(HISTORY, ""),
+    )
+
+
+def _service(found: Mapping[str, Any]) -> SwarmService:
+    spec = found.get("Spec") or {}
+    labels = spec.get("Labels") or {}
+    stack = labels.get("com.docker.stack.namespace", "")
+    return SwarmService(found["ID"], spec.get("Name") or "", stack, _mounts(spec.get("TaskTemplate")))
+
+
+def _mounts(template: Mapping[str, Any] | None) -> dict[str, str]:
+    container = (template or {}).get("ContainerSpec") or {}
+    return {
+        reference["SecretID"]: (reference.get("File") or {}).get("Name") or reference.get("SecretName") or ""
+        for reference in container.get("Secrets") or ()
+    }
+
+
+def newest(secrets: Iterable[SwarmSecret], stack: str = "") -> dict[str, SwarmSecret]:
+    """Return the highest version of each key of *stack*."""
+    found: dict[str, SwarmSecret] = {}
+    for secret in secrets:
+        if secret.key and secret.stack == stack and secret.version > found.get(secret.key, _NONE).version:
+            found[secret.key] = secret
+    return found
+
+
+S = TypeVar("S", bound=Swarm)
+_NONE = SwarmSecret("", "", "", 0, "", "", "", "")
+
+
+@cache
+def made_by() -> str:
+    """Return what the label `by` says: the tool, its release, and the machine it ran on."""
+    import platform
+
+    from shim import __version__
+
+    return f"manage-secrets {__version__} on {platform.node()}"

@@ -1,0 +1,238 @@
+"""Values back out of the Swarm. Its API never gives one, so a helper task on this manager mounts them and is asked.
+
+The task has no log, no network, no capability and a read-only root; it lives as long as the reading and writes nothing.
+What it says goes through the engine's own connection, straight into memory.
+"""
+
+import signal
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shim.secret import Secret
+from shim_host.errors import Failed, Refused
+from shim_host.swarm import owner
+from shim_host.swarm.connection import LABEL, PARALLEL_CALLS, REQUEST_SECONDS, Swarm, SwarmSecret
+
+READER = LABEL + "reader"
+START_SECONDS = 90
+OWNER = LABEL + "owner"
+# The task ends by itself after this time, in case the run is killed; a reader that is older belongs to nobody.
+LIFETIME_SECONDS = 900
+_LOST_AFTER = timedelta(seconds=LIFETIME_SECONDS + START_SECONDS)
+_SMALL_IMAGES = ("busybox", "alpine", "debian", "ubuntu")
+_CAT = ("/bin/cat", "/usr/bin/cat")
+_ROOT_MODE = 0o400
+
+
+class ValueReader(Swarm):
+    """A connection that can read values back."""
+
+    def read(self, secrets: Sequence[SwarmSecret], image: str, advance: Callable[[], object]) -> dict[str, Secret]:
+        """Return the value of each of *secrets*, by its name in the Swarm.
+
+        Args:
+            secrets: what to read.
+            image: what the helper task runs, which must have `cat` and `sleep`; empty to take one that is here.
+            advance: called after each value.
+
+        Raises:
+            Refused: there is no such image, or the values would travel in the clear.
+            Failed: the task does not start, or the engine does not answer.
+        """
+        self._refuse_open_connection()
+        self.remove_lost_readers()
+        image = image or self._image_with_cat({secret.id for secret in secrets})
+        with self._reader(image, secrets) as container:
+
+            def one(number_and_secret: tuple[int, SwarmSecret]) -> tuple[str, Secret]:
+                number, secret = number_and_secret
+                value = self._cat(container, number, secret.name)
+                advance()
+                return secret.name, value
+
+            with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
+                return dict(pool.map(one, enumerate(secrets)))
+
+    def remove_lost_readers(self) -> None:
+        """Remove the helper tasks of runs that were killed before they could: at once where that is known."""
+        for service in self._services({"label": READER}):
+            # To the second: the engine writes nanoseconds, which datetime does not read.
+            created = datetime.fromisoformat(service["CreatedAt"][:19]).replace(tzinfo=UTC)
+            is_ownerless = owner.has_ended((service["Spec"].get("Labels") or {}).get(OWNER, ""))
+            if is_ownerless or datetime.now(UTC) - created > _LOST_AFTER:
+                self._remove(service["Spec"]["Name"])
+
+    def _refuse_open_connection(self) -> None:
+        url = self._api.base_url
+        is_local = any(url.startswith(f"http://{host}") for host in ("localhost", "127.", "[::1]"))
+        if url.startswith("http://") and not is_local:
+            hint = "use ssh://, TLS, or the manager's own socket"
+            raise Refused(f"the values would travel unencrypted from {self.place}", hint)
+
+    def _image_with_cat(self, secret_ids: set[str]) -> str:
+        """Return an image that is here and has `cat`: a small one, or that of a service with these values."""
+        here = {tag for image in self._call("list images", self._api.images) for tag in image.get("RepoTags") or ()}
+        small = [tag for name in _SMALL_IMAGES for tag in sorted(here) if tag.partition(":")[0] == name]
+        of_services = []
+        for service in self._services({}):
+            container = service["Spec"]["TaskTemplate"].get("ContainerSpec") or {}
+            name = (container.get("Image") or "").partition("@")[0]
+            if secret_ids & {secret["SecretID"] for secret in container.get("Secrets") or ()}:
+                of_services.append(name if ":" in name.rpartition("/")[2] else f"{name}:latest")
+        for image in [*small, *dict.fromkeys(name for name in of_services if name in here)]:
+            if self._has_cat(image):
+                return str(image)
+        raise Refused(
+            "no image is here for the task that reads the values",
+            "docker pull busybox, or name an image that has cat and sleep with --image",
+        )
+
+    def _has_cat(self, image: str) -> bool:
+        made = self._call(f"look into {image}", lambda: self._api.create_container(image, "cat", network_disabled=True))
+        try:
+            return any(self._has_file(made["Id"], path) for path in _CAT)
+        finally:
+            self._call("remove a container", lambda: self._api.remove_container(made["Id"], force=True))
+
+    def _has_file(self, container: str, path: str) -> bool:
+        def ask() -> bool:
+            url = f"{self._api.base_url}/v{self._api.api_version}/containers/{container}/archive"
+            return bool(self._api.head(url, params={"path": path}, timeout=REQUEST_SECONDS).ok)
+
+        return bool(self._call(f"look for {path}", ask))
+
+    @contextmanager
+    def _reader(self, image: str, secrets: Sequence[SwarmSecret]) -> Iterator[str]:
+        """Give the container of a helper task that has *secrets* mounted; it is gone afterwards, whatever happens."""
+        node = self._call("ask the engine", self._api.info)["Swarm"]["NodeID"]
+        name = f"shim-reader-{uuid.uuid4().hex[:12]}"
+        with _stop_signals_interrupt():
+            try:
+                service = self._call(
+                    "start a helper task",
+                    lambda: self._client.create_service(
+                        _task(image, node, secrets),
+                        name=name,
+                        labels={READER: "export", OWNER: owner.this_run()},
+                        mode={"Replicated": {"Replicas": 1}},
+                    ),
+                )["ID"]
+                container = self._started(service, image)
+                self._cut_off(container)
+                yield container
+            finally:
+                self._remove(name)
+
+    def _started(self, service: str, image: str) -> str:
+        """Return the container of the one task of *service*, once it runs."""
+        deadline = time.monotonic() + START_SECONDS
+        said = ""
+        while time.monotonic() < deadline:
+            for task in self._call("look at the helper task", lambda: self._client.tasks(filters={"service": service})):
+                status = task["Status"]
+                said = status.get("Err") or status.get("Message") or ""
+                if status["State"] == "running":
+                    return str(status["ContainerStatus"]["ContainerID"])
+                if status["State"] in ("failed", "rejected", "complete", "shutdown") or "no suitable node" in said:
+                    raise _not_started(image, said)
+            time.sleep(0.1)  # the engine has no event for a task that is refused
+        raise _not_started(image, said)
+
+    def _cut_off(self, container: str) -> None:
+        """Take the container off every network: a service cannot be made without one."""
+        networks = self._networks(container)
+        for network in networks:
+            self._call(
+                f"leave the network {network}",
+                lambda network=network: self._api.disconnect_container_from_network(container, network, force=True),
+            )
+        if left := self._networks(container):
+            raise Failed(f"the helper task stays on the network {', '.join(left)}", "nothing was read")
+
+    def _networks(self, container: str) -> list[str]:
+        state = self._call("look at the helper task", lambda: self._api.inspect_container(container))
+        return list(state["NetworkSettings"]["Networks"])
+
+    def _cat(self, container: str, number: int, name: str) -> Secret:
+        def ask() -> tuple[bytes, bytes, int]:
+            job = self._api.exec_create(container, ["cat", _path(number)])["Id"]
+            out, err = self._api.exec_start(job, demux=True)
+            return out or b"", err or b"", self._api.exec_inspect(job)["ExitCode"]
+
+        out, err, code = self._call(f"read {name}", ask)
+        if code or err:
+            raise Failed(f"cannot read {name}: cat ended with {code} in the helper task", "try another --image")
+        return Secret(out)
+
+    def _remove(self, name: str) -> None:
+        # Asked for anew: a creation that failed may have been carried out.
+        for service in self._services({"name": name}):
+            self._call("remove the helper task", lambda found=service["ID"]: self._client.remove_service(found))
+
+    def _services(self, filters: dict[str, str]) -> list[Any]:
+        return list(self._call("list services", lambda: self._client.services(filters=filters)))
+
+    @property
+    def _client(self) -> Any:
+        """The SDK's client, for calls that its annotations leave out."""
+        return self._api
+
+
+def _task(image: str, node: str, secrets: Iterable[SwarmSecret]) -> dict[str, Any]:
+    """Return the specification of the helper task, which only sleeps."""
+    return {
+        "ContainerSpec": {
+            "Image": image,
+            "Command": ["sleep", str(LIFETIME_SECONDS)],
+            "ReadOnly": True,
+            "User": "0",
+            "CapabilityDrop": ["ALL"],
+            "Healthcheck": {"Test": ["NONE"]},
+            "StopSignal": "SIGKILL",
+            "Secrets": [
+                {
+                    "SecretID": secret.id,
+                    "SecretName": secret.name,
+                    "File": {"Name": _path(number), "UID": "0", "GID": "0", "Mode": _ROOT_MODE},
+                }
+                for number, secret in enumerate(secrets)
+            ],
+        },
+        "LogDriver": {"Name": "none"},
+        "RestartPolicy": {"Condition": "none"},
+        "Placement": {"Constraints": [f"node.id=={node}"]},
+    }
+
+
+def _path(number: int) -> str:
+    return f"/run/secrets/{number}"
+
+
+def _not_started(image: str, said: str) -> Failed:
+    return Failed(
+        f"the helper task that reads the values does not start: {said or 'no word from the Swarm'}",
+        f"it runs {image} on this manager, which must be active (docker node ls); another image: --image",
+    )
+
+
+@contextmanager
+def _stop_signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, so that the helper task is removed."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,80 @@
+"""A command inside a running container, its input on stdin: how a value that lives in a system is changed there."""
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shim_host.errors import Refused
+from shim_host.swarm.connection import Swarm
+
+_SECONDS = 60
+
+
+class Door(Swarm):
+    """A connection that runs commands in containers of this node."""
+
+    def container_of(self, service: str) -> str:
+        """Return the id of a running container of *service*: its name in the Swarm, in its stack, or in Compose.
+
+        Raises:
+            Refused: none runs on this node, or several of different projects.
+        """
+        found: dict[str, str] = {}
+        for container in self._call("list containers", self._api.containers):
+            labels = container.get("Labels") or {}
+            whole, short = _names(labels)
+            if service in (whole, short):
+                found[whole] = str(container["Id"])
+        if len(found) > 1:
+            raise Refused(
+                f"several services are called {service}: {', '.join(sorted(found))}",
+                "name the one that is meant in full",
+            )
+        if found:
+            return next(iter(found.values()))
+        raise Refused(
+            f"no container of the service {service} runs on this node",
+            "docker service ps says where it runs; run this there, or point DOCKER_HOST at that node",
+        )
+
+    def run_in(self, container: str, argv: Sequence[str], data: bytes) -> tuple[int, bytes, bytes]:
+        """Run *argv* in *container* with *data* on its stdin, which must tell it to end; return code, stdout, stderr.
+
+        Raises:
+            Failed: the engine does not do it.
+        """
+
+        def call() -> tuple[int, bytes, bytes]:
+            client: Any = self._api
+            job = client.exec_create(container, list(argv), stdin=True)["Id"]
+            connection = client.exec_start(job, socket=True)
+            raw = getattr(connection, "_sock", connection)
+            raw.settimeout(_SECONDS)
+            raw.sendall(data)
+            outputs = {1: b"", 2: b""}
+            while header := _exactly(raw, 8):
+                stream, length = struct.unpack(">BxxxL", header)
+                outputs[stream] = outputs.get(stream, b"") + _exactly(raw, length)
+            connection.close()
+            return int(client.exec_inspect(job)["ExitCode"] or 0), outputs[1], outputs[2]
+
+        code, out, err = self._call(f"run {argv[0]} in a container", call)
+        return code, out, err
+
+
+def _names(labels: Mapping[str, str]) -> tuple[str, str]:
+    """Return a container's service with its stack or project in front, and without."""
+    if swarm_name := labels.get("com.docker.swarm.service.name", ""):
+        return swarm_name, swarm_name.removeprefix(labels.get("com.docker.stack.namespace", "") + "_")
+    short = labels.get("com.docker.compose.service", "")
+    return f"{labels.get('com.docker.compose.project', '')}_{short}".removeprefix("_"), short
+
+
+def _exactly(connection: Any, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        block = connection.recv(count - len(data))
+        if not block:
+            return b""
+        data += block
+    return data

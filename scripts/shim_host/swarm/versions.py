@@ -1,0 +1,140 @@
+"""From values to versions in the Swarm: what is to be made is decided first, and refused whole or made in order.
+
+A run that ends early leaves whole versions with whole labels, so the next run finds them and goes on from there.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from functools import cache
+from typing import NamedTuple
+
+from shim.secret import Secret, clean, fingerprint
+from shim_host import names
+from shim_host.errors import Ended
+from shim_host.swarm import connection
+from shim_host.swarm.connection import Swarm, SwarmSecret
+
+CREATED, UNCHANGED, CHANGED, MISSING = "created", "unchanged", "changed", "not made"
+# What the Swarm keeps for an empty value, which it does not take; every reader drops a line end at the end.
+EMPTY_IN_SWARM = Secret(b"\n")
+
+
+class Wanted(NamedTuple):
+    """A value that is to be in the Swarm; its fingerprint is slow, and empty until it is needed."""
+
+    key: str
+    file_name: str
+    value: Secret
+    fingerprint: str = ""
+
+
+class Step(NamedTuple):
+    """What one key needs: `state` is `CREATED` (to be made), `UNCHANGED` or `CHANGED`."""
+
+    wanted: Wanted
+    name: str
+    version: int
+    state: str
+
+
+def fingerprint_of(key: str, value: Secret, salt: bytes) -> str:
+    """Return the fingerprint of *value* as a service sees it, so that it can be compared with what the shim says."""
+    return fingerprint(clean(value.reveal()), key, salt)
+
+
+def fingerprints(values: Mapping[str, Secret], salt: bytes) -> dict[str, str]:
+    """Return the fingerprint of each key's value; all cores share the work."""
+
+    def one(item: tuple[str, Secret]) -> tuple[str, str]:
+        key, value = item
+        return key, fingerprint_of(key, value, salt)
+
+    with ThreadPoolExecutor() as pool:
+        return dict(pool.map(one, values.items()))
+
+
+@cache  # as slow as a fingerprint, and asked for with every version
+def salt_mark(salt: bytes) -> str:
+    """Return what tells two salts apart without showing either."""
+    return fingerprint(b"", "salt", salt)
+
+
+def refusals(values: Mapping[str, tuple[str, Secret]]) -> list[str]:
+    """Return what the Swarm would not take of *values* (key to file name and value), before anything is made."""
+    return [
+        f"{key}: {len(value)} bytes are more than the Swarm takes ({connection.MAX_VALUE_BYTES})"
+        for key, (_name, value) in values.items()
+        if len(value) > connection.MAX_VALUE_BYTES
+    ]
+
+
+def plan(wanted: Iterable[Wanted], newest: Mapping[str, SwarmSecret], stack: str) -> list[Step]:
+    """Return the steps to *wanted*; those that have a version among the *newest* need their fingerprint."""
+    steps = []
+    for item in wanted:
+        base = names.swarm_base(item.file_name, stack)
+        found = newest.get(item.key)
+        if found is None:
+            steps.append(Step(item, names.versioned(base, 1), 1, CREATED))
+        elif found.fingerprint == item.fingerprint:
+            steps.append(Step(item, found.name, found.version, UNCHANGED))
+        else:
+            steps.append(Step(item, found.name, found.version, CHANGED))
+    return steps
+
+
+def foreign(steps: Iterable[Step], existing: Iterable[SwarmSecret]) -> list[str]:
+    """Return the names that *steps* need and somebody else's secrets have; the engine ignores case there."""
+    taken = {secret.name.casefold() for secret in existing}
+    return [step.name for step in steps if step.state == CREATED and step.name.casefold() in taken]
+
+
+def labels(step: Step, its_fingerprint: str, stack: str, salt: bytes) -> dict[str, str]:
+    """Return what is kept with a version: all that anybody can know of it later, and no part of its value."""
+    kept = {
+        connection.KEY: step.wanted.key,
+        connection.VERSION: str(step.version),
+        connection.CREATED: datetime.now(UTC).isoformat(timespec="seconds"),
+        connection.BY: connection.made_by(),
+        connection.FINGERPRINT: its_fingerprint,
+        connection.SALT: salt_mark(salt),
+    }
+    if stack:
+        kept[connection.STACK] = stack
+    return kept
+
+
+def apply(
+    engine: Swarm, steps: Iterable[Step], stack: str, salt: bytes, advance: Callable[[], None]
+) -> tuple[list[Step], Ended | None]:
+    """Make the versions of *steps*; return what was made, and what stopped it if something did."""
+    todo = [step for step in steps if step.state == CREATED]
+    made: list[Step] = []
+    trouble: Ended | None = None
+
+    def one(step: Step) -> None:
+        key, value = step.wanted.key, step.wanted.value
+        kept = labels(step, fingerprint_of(key, value, salt), stack, salt)
+        engine.create(step.name, value if len(value) else EMPTY_IN_SWARM, kept)
+
+    with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:
+        jobs: dict[Future[None], Step] = {pool.submit(one, step): step for step in todo}
+        for job in jobs:
+            job.add_done_callback(lambda _: advance())
+        try:
+            wait(jobs, return_when=FIRST_EXCEPTION)
+        finally:
+            for job in jobs:
+                job.cancel()  # those that have not begun; what is under way comes to its end
+    for job, step in jobs.items():
+        if job.cancelled():
+            continue
+        error = job.exception()
+        if error is None:
+            made.append(step)
+        elif isinstance(error, Ended):
+            trouble = trouble or error
+        else:
+            raise error
+    return made, trouble

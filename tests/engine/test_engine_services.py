@@ -1,0 +1,191 @@
+"""Real services from images/ behind the shim, on a real engine: a login with an ugly password, PID 1, a prompt stop."""
+
+import hashlib
+import json
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.engine import SHIM, UGLY, Engine, SecretsFolder, Start
+
+pytestmark = [pytest.mark.engine, pytest.mark.frozen]
+
+PROMPT_SECONDS = 8  # less than the ten after which an engine kills, much more than any of these needs
+
+
+def test_postgres_takes_its_password_from_a_secret(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
+    """PostgreSQL is initialised with the secret, and a login over TCP works with it and with nothing else."""
+    secrets_folder.add("postgres_password", UGLY)
+    container = start(engine.image("postgres"), options=("--publish", "127.0.0.1::5432"))
+    engine.wait_until_healthy(container)
+    host, port = engine.published(container, 5432)
+
+    with psycopg.connect(host=host, port=port, user="app", dbname="app", password=UGLY) as connection:
+        row = connection.execute("SELECT current_user, current_setting('server_version_num')::int / 10000").fetchone()
+    assert row == ("app", 15)
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(host=host, port=port, user="app", dbname="app", password=UGLY.rstrip("d"))
+
+    assert engine.main_program(container) == "postgres"
+    # A health check has the secret too, and can log in with it.
+    login = "PGPASSWORD=$POSTGRES_PASSWORD psql -h 127.0.0.1 -U app -d app -qtAc 'SELECT 1'"
+    assert engine.exec(container, "sh", "-c", login) == (0, "1\n", "")
+    code, seconds = engine.stop(container)
+    assert code == 0
+    assert seconds < PROMPT_SECONDS
+
+
+def test_postgres_refuses_two_answers(engine: Engine, secrets_folder: SecretsFolder) -> None:
+    """POSTGRES_PASSWORD and POSTGRES_PASSWORD_FILE that differ are refused before the official entrypoint runs."""
+    secrets_folder.add("other_password", UGLY)
+    both = (
+        "--env",
+        "POSTGRES_PASSWORD=another-value-here",
+        "--env",
+        "POSTGRES_PASSWORD_FILE=/run/secrets/other_password",
+    )
+    end = engine.run(engine.image("postgres"), options=(*secrets_folder.mount, *both))
+
+    assert end.code == 100
+    assert "POSTGRES_PASSWORD" in end.stderr
+    assert "POSTGRES_PASSWORD_FILE" in end.stderr
+    assert UGLY not in end.stdout + end.stderr
+    assert "another-value-here" not in end.stdout + end.stderr
+
+
+def test_the_base_image_refuses_two_answers_by_itself(engine: Engine, secrets_folder: SecretsFolder) -> None:
+    """The image under the shim behaves as the official one: the shim in front of it has to clear the pointer away."""
+    secrets_folder.add("other_password", UGLY)
+    both = (
+        "--env",
+        "POSTGRES_PASSWORD=another-value-here",
+        "--env",
+        "POSTGRES_PASSWORD_FILE=/run/secrets/other_password",
+    )
+    end = engine.run(engine.base("postgres"), options=(*secrets_folder.mount, *both))
+
+    assert end.code == 1
+    assert "error: both POSTGRES_PASSWORD and POSTGRES_PASSWORD_FILE are set (but are exclusive)" in end.stderr
+
+
+def test_postgres_follows_a_pointer(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
+    """A compose file that already has POSTGRES_PASSWORD_FILE works unchanged behind the shim."""
+    secrets_folder.add("some_name", UGLY)
+    pointer = ("--env", "POSTGRES_PASSWORD_FILE=/run/secrets/some_name", "--publish", "127.0.0.1::5432")
+    container = start(engine.image("postgres"), options=pointer)
+    engine.wait_until_healthy(container)
+    host, port = engine.published(container, 5432)
+
+    with psycopg.connect(host=host, port=port, user="app", dbname="app", password=UGLY) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_redis_takes_its_password_from_a_rendered_configuration(
+    engine: Engine, start: Start, secrets_folder: SecretsFolder
+) -> None:
+    """Redis reads no environment: its configuration is rendered into memory, for its own user alone."""
+    secrets_folder.add("redis_password", UGLY)
+    container = start(engine.image("redis"), options=("--publish", "127.0.0.1::6379", "--read-only"))
+    engine.wait_until_healthy(container)
+    address = engine.published(container, 6379)
+
+    assert _redis(address, "PING").startswith(b"-NOAUTH")
+    assert _redis(address, "AUTH", UGLY) == b"+OK\r\n"
+    assert _redis(address, "AUTH", UGLY + "x").startswith(b"-WRONGPASS")
+    assert engine.main_program(container) == "redis-server"
+    mode = engine.docker("exec", container, "stat", "-c", "%a %U", "/dev/shm/redis.conf").stdout.strip()
+    assert mode == "400 redis"
+    code, seconds = engine.stop(container)
+    assert code == 0
+    assert seconds < PROMPT_SECONDS
+
+
+def _redis(address: tuple[str, int], *words: str) -> bytes:
+    """Return the server's answer to one command (RESP, as Redis' protocol page has it)."""
+    parts = [word.encode() for word in words]
+    request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").readline()
+
+
+def test_mariadb_takes_its_password_from_a_secret(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
+    """MariaDB is initialised with the secret; a login over TCP works with it and with nothing else."""
+    secrets_folder.add("mariadb_root_password", UGLY)
+    container = start(engine.image("mariadb"))
+    engine.wait_until_healthy(container)
+
+    login = "mariadb --protocol tcp -h 127.0.0.1 -u root -N -e 'SELECT 1'"
+    assert engine.exec(container, "sh", "-c", f"MYSQL_PWD=$MARIADB_ROOT_PASSWORD {login}") == (0, "1\n", "")
+    assert engine.exec(container, "sh", "-c", f"MYSQL_PWD=wrong {login}").code == 1
+    assert engine.main_program(container) == "mariadbd"
+    code, seconds = engine.stop(container)
+    assert code == 0
+    assert seconds < PROMPT_SECONDS
+
+
+def test_a_python_service(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
+    """strict-api reads its secrets through `get_secret`, serves without privileges, and says names and origins only."""
+    secrets_folder.add("db_user", "app_c4n4ry")
+    secrets_folder.add("db_password", UGLY)
+    options = ("--env", "STORE=memory", "--publish", "127.0.0.1::8090", "--read-only", "--cap-drop", "ALL")
+    needed = ("--cap-add", "DAC_READ_SEARCH", "--cap-add", "SETUID", "--cap-add", "SETGID")
+    container = start(engine.image("app-python"), options=(*options, *needed))
+    engine.wait_until_healthy(container)
+    base = "http://{}:{}".format(*engine.published(container, 8090))
+
+    page = _json(f"{base}/health")
+    assert (page["status"], page["pid"], page["user"]) == ("ok", 1, "app")
+    assert page["secrets"]["DB_PASSWORD"]["origin"] == "root"
+    assert page["secrets"]["DB_CONNECTION_STRING"]["origin"] == "composed"
+    explained = json.loads(engine.docker("exec", container, SHIM, "explain", "--json").stdout)
+    assert page["secrets"]["DB_PASSWORD"]["fingerprint"] in json.dumps(explained)
+    assert UGLY not in json.dumps(page, ensure_ascii=False)
+
+    kept = _json(f"{base}/events", {"kind": "odds", "note": "opened"})
+    assert _json(f"{base}/events") == [kept]
+    assert engine.main_program(container).startswith("python3")
+    code, seconds = engine.stop(container)
+    assert code == 0
+    assert seconds < PROMPT_SECONDS
+
+
+def test_a_node_service(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
+    """The TypeScript backend reads its secrets through `getSecret`, with the same fingerprints as the shim."""
+    url = "https://c4n4ry.supabase.test/?x=$1'\""
+    secrets_folder.add("supabase_url", url)
+    secrets_folder.add("encryption_key", hashlib.sha256(UGLY.encode()).hexdigest())
+    container = start(engine.image("backend-node"), options=("--publish", "127.0.0.1::3000"))
+    engine.wait_until_healthy(container)
+
+    page = _json("http://{}:{}/health".format(*engine.published(container, 3000)))
+    assert (page["status"], page["pid"]) == ("ok", 1)
+    explained = engine.docker("exec", container, SHIM, "explain", "--json").stdout
+    assert set(page["secrets"]) == {"SUPABASE_URL", "ENCRYPTION_KEY"}
+    for fingerprint in page["secrets"].values():
+        assert fingerprint in explained
+    assert engine.main_program(container) == "node"
+    code, seconds = engine.stop(container)
+    assert code == 0
+    assert seconds < PROMPT_SECONDS
+
+
+def test_a_node_service_without_its_secret_does_not_start(engine: Engine) -> None:
+    """What the schema requires of the backend is missed by the shim, before Node runs."""
+    end = engine.run(engine.image("backend-node"))
+
+    assert end.code == 100
+    assert "SUPABASE_URL is required" in end.stderr
+
+
+def _json(url: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=data), timeout=10) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{url} answers {error.code}: {error.read().decode()}") from None

@@ -1,0 +1,132 @@
+"""Compose files by chance: whatever their style, a migrated service sees what it saw, and no comment is lost."""
+
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shim_host.commands.migrate import new_path
+from shim_host.compose.images import from_config
+from shim_host.compose.project import read_project
+from shim_host.migrate import check
+from shim_host.migrate.model import ShimSource, Wishes
+from shim_host.migrate.new_files import new_files
+from shim_host.migrate.plan import make_plan
+
+IMAGES = {
+    "app": from_config({"Entrypoint": None, "Cmd": ["run"]}),
+    "entry": from_config({"Entrypoint": ["/e"], "Cmd": ["c"], "User": "u", "Healthcheck": {"Test": ["CMD", "x"]}}),
+    "postgres": from_config({"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["postgres"], "Env": ["PG_MAJOR=16"]}),
+}
+KEYS = ("TOKEN", "DB_PASSWORD", "LEVEL", "apiKey", "POSTGRES_PASSWORD", "URL", "_TOKEN", "EMPTY_SECRET", "NAME")
+RAW = ("$%s", "${%s}", "pre-${TOKEN}-post", "${NOPE:-d ef}", "", "a$$b", "x: y # z", "plain")
+
+
+class Writer:
+    """Writes one project, each decision by chance."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.comments = 0
+
+    def often(self, share: float) -> bool:
+        return self.chance.random() < share
+
+    def comment(self) -> str:
+        self.comments += 1
+        return f"  # c{self.comments}." if self.often(0.4) else ""
+
+    def raw(self, key: str) -> str:
+        raw = self.chance.choice(RAW)
+        return raw % self.chance.choice((key, *KEYS)) if "%s" in raw else raw
+
+    def environment(self, indent: int, anchor: str = "", merged: bool = False) -> Iterator[str]:
+        keys = self.chance.sample(KEYS, self.chance.randrange(1, 5))
+        front = " " * indent + "environment:" + anchor
+        style = "mapping" if merged else self.chance.choice(("mapping", "braces", "mapping" if anchor else "list"))
+        if style == "braces":
+            yield f"{front} {{{', '.join(f'{key}: {self.raw(key)!r}' for key in keys)}}}{self.comment()}"
+            return
+        yield front + self.comment()
+        if merged:
+            yield " " * indent + "  <<: *env" + self.comment()
+        left = " " * (indent + self.chance.choice((0, 2)))
+        for key in keys:
+            if style == "list":
+                entry = key if self.often(0.3) else repr(f"{key}={self.raw(key)}")
+                yield f"{left}- {entry}{self.comment()}"
+            else:
+                yield f"{' ' * indent}  {key}: {self.raw(key)!r}{self.comment()}"
+
+    def service(self, name: str, has_common: bool) -> Iterator[str]:
+        yield f"  {name}:{self.comment()}"
+        if has_common and self.often(0.5):
+            yield "    <<: *common"
+        yield f"    image: {self.chance.choice(tuple(IMAGES))}{self.comment()}"
+        if self.often(0.7):
+            yield from self.environment(4, merged=has_common and self.often(0.5))
+        if self.often(0.5):
+            yield from self.chance.choice(
+                (["    env_file: .env"], ["    env_file:", "      - path: .env", "      - x.env"])
+            )
+        if self.often(0.3):
+            yield from ("    secrets:" + self.comment(), "    - other" + self.comment())
+        if self.often(0.3):
+            yield from self.chance.choice(
+                (
+                    ["    healthcheck: {test: 'a $$TOKEN', interval: 1s}"],
+                    ["    healthcheck:", "      test: [CMD, a]" + self.comment(), "      interval: 1s"],
+                )
+            )
+        if self.often(0.4):
+            yield from self.chance.choice(
+                (
+                    ["    entrypoint: [a, b]"],
+                    ["    entrypoint:", "    - a" + self.comment()],
+                    ["    entrypoint: a 'b c'"],
+                )
+            )
+        if self.often(0.2):
+            yield "    user: '7:8'" + self.comment()
+        if self.often(0.3):
+            yield from self.chance.choice(
+                (["    volumes: [ a:/b ]"], ["    volumes:", "      - a:/b" + self.comment()])
+            )
+
+    def project(self) -> Iterator[str]:
+        has_common = self.often(0.6)
+        if has_common:
+            yield from ("x-common: &common", "  restart: always" + self.comment(), *self.environment(2, " &env"))
+        yield "services:" + self.comment()
+        for name in self.chance.sample(("web", "db", "api", "job"), self.chance.randrange(1, 4)):
+            yield from ([""] if self.often(0.5) else [])
+            yield from self.service(name, has_common)
+        yield from ("secrets:" + self.comment(), "  other: {file: ./o}")
+        yield from (["volumes:", "  a:" + self.comment()] if self.often(0.5) else [])
+        yield "# the end"
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_a_generated_project_stays_the_same(tmp_path: Path, seed: int) -> None:
+    writer = Writer(seed)
+    line_end = "\r\n" if writer.often(0.1) else "\n"
+    text = line_end.join(writer.project()) + (line_end if writer.often(0.8) else "")
+    old, env_file = tmp_path / "docker-compose.yml", tmp_path / ".env"
+    old.write_bytes(text.encode())
+    values = ("'v%d $ x'", "v%d", '"a\nb%d"')
+    env_file.write_text("".join(f"{key}={writer.chance.choice(values) % 7}\n" for key in KEYS[:7]) + "EMPTY_SECRET=\n")
+    (tmp_path / "x.env").write_text("EXTRA=1\nDB_PASSWORD=another\n")
+
+    project = read_project(tmp_path)
+    plan = make_plan(project, env_file, env_file.read_bytes(), Wishes(secrets_dir=tmp_path / "secrets"), IMAGES)
+    results = new_files(plan, ShimSource(), new_path, env_file)
+    for file in results:
+        file.new.write_bytes(file.text.encode())
+    new = {file.old: file.new for file in results}
+
+    migrated = read_project([new.get(old, old)], {}, [new.get(env_file, env_file)])
+    assert check.differs(plan, migrated) == ""
+    written = new.get(old, old).read_bytes().decode()
+    assert [comment for comment in re.findall(r"# c\d+\.|# the end", text) if comment not in written] == []
+    assert len(re.findall(r"(?<!\r)\n", written)) == 0 or line_end == "\n"

@@ -1,0 +1,110 @@
+"""A rotation that cannot go on: each message is met in a real Swarm, and what it promises is so."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.host.rotate.test_rotate import image, project, serve, versions
+from tests.support.host import Manage, PrivateSwarm, manage, private_swarm, swarm
+
+__all__ = ["image", "manage", "private_swarm", "project", "swarm"]
+
+pytestmark = pytest.mark.engine
+
+SECRET = ("--secret", "source=db_password.v1,target=db_password")
+BEFORE = ["anon_key.v1", "db_password.v1", "jwt_secret.v1"]
+ENDS_WHEN_LET = (
+    "trap 'until [ -e /go ]; do /busybox sleep 0.1; done; exit 0' TERM; while :; do /busybox sleep 0.1; done"
+)
+
+
+def test_a_plan_of_another_release_is_left_alone(swarm: PrivateSwarm, project: Manage) -> None:
+    label = ("--label", "docker-secrets-shim.rotation=lock")
+    swarm.docker("config", "create", *label, "docker-secrets-shim.rotation", "-", stdin=b'{"of": "a later release"}')
+
+    for arguments in (("--resume",), ("DB_PASSWORD", "--generate")):
+        end = project("rotate", *arguments)
+        assert end.code == 1
+        assert "another release of manage-secrets began a rotation here" in end.stderr
+
+    assert swarm.docker("config", "ls", "-q") != ""
+    assert versions(swarm) == BEFORE
+
+
+def test_a_service_that_never_becomes_healthy_goes_back(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+    """Nor is it ever said to be ill: its start period is longer than anybody waits."""
+    first = project.secrets()["db_password"].decode()
+    command = f'[ "$DB_PASSWORD" != {first} ] || : >/ready; exec /busybox sleep 1000'
+    slow = ("--health-cmd", "/busybox test -e /ready", "--health-start-period", "10m")
+    serve(swarm, "app", image, *SECRET, *slow, command=command)
+
+    end = project("rotate", "DB_PASSWORD", "--generate", "--timeout", "5s")
+
+    assert end.code == 1, end.stderr
+    assert "app did not come up within 5 s" in end.stderr
+    assert "every service is back" in end.stderr
+    assert versions(swarm) == BEFORE
+
+
+def test_a_service_that_fails_once_it_is_up_goes_back(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+    """The Swarm watches for a moment only; while old tasks end, the version before can still be gone back to."""
+    first = project.secrets()["db_password"].decode()
+    waits_for_its_end = "until [ -e /go ]; do /busybox sleep 0.1; done; exit 3"
+    command = f'[ "$DB_PASSWORD" != {first} ] || exec /busybox sleep 1000; {waits_for_its_end}'
+    serve(swarm, "app", image, *SECRET, "--stop-grace-period", "10s", "--restart-delay", "5m", command=command)
+
+    def end_the_new_one() -> None:
+        state = ("service", "inspect", "--format", "{{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}", "app")
+        deadline = time.monotonic() + 60
+        while swarm.docker(*state) != "completed":
+            assert time.monotonic() < deadline
+        for container in swarm.docker("ps", "-q").split():
+            swarm.docker("exec", container, "/busybox", "touch", "/go", check=False)
+
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(end_the_new_one)
+        end = project("rotate", "DB_PASSWORD", "--generate")
+        ending.result()
+
+    assert end.code == 1, end.stderr
+    assert "app came up with the new version, and then failed: task: non-zero exit (3)" in end.stderr
+    assert "every service is back" in end.stderr
+    assert versions(swarm) == BEFORE
+
+
+def test_a_service_that_runs_with_another_value_goes_back(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+    swarm.docker("config", "create", "other", "-", stdin=b"something else")
+    elsewhere = ("--config", "source=other,target=/elsewhere/db_password", "--env", "SHIM_SECRETS_DIR=/elsewhere")
+    serve(swarm, "app", image, *SECRET, *elsewhere)
+
+    end = project("rotate", "DB_PASSWORD", "--generate")
+
+    assert end.code == 1, end.stderr
+    assert "app runs with another value of DB_PASSWORD than the new version has" in end.stderr
+    assert versions(swarm) == BEFORE
+
+
+def test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed(
+    swarm: PrivateSwarm, project: Manage, image: str
+) -> None:
+    """With tasks that do not end the version they have cannot go; the lock stays, and `--resume` finds the way."""
+    serve(swarm, "app", image, *SECRET, "--stop-grace-period", "10m", command=ENDS_WHEN_LET)
+
+    end = project("rotate", "DB_PASSWORD", "--generate", "--timeout", "15s")
+
+    assert end.code == 111, end.stderr
+    assert "going back failed too: app: its old tasks did not end within 30 s" in end.stderr
+    assert "rotate --resume" in end.stderr
+    deadline = time.monotonic() + 60
+    containers = swarm.docker("ps", "-q").split()
+    while len(containers) > 1:  # all but the one that stays
+        for container in containers:
+            swarm.docker("exec", container, "/busybox", "touch", "/go", check=False)
+        assert time.monotonic() < deadline
+        swarm.docker("events", "--since", "0s", "--until", "1s", check=False)
+        containers = swarm.docker("ps", "-q").split()
+    assert project("rotate", "--resume").code == 0
+    assert versions(swarm) == BEFORE
+    assert Path(project.folder, "secrets/db_password").exists()

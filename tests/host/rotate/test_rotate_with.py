@@ -1,0 +1,411 @@
+"""Values that live inside a system, changed there: real servers, ugly passwords, and no password in any log."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+from shim_host.errors import Refused
+from shim_host.rotate import decorator, systems
+from shim_host.rotate.decorator import Values
+from shim_host.rotate.swarm_run import InsideChange
+
+from shim.schema import KeySpec
+from shim.secret import Secret
+from tests.support.engine import UGLY, Engine, SecretsFolder, Start
+from tests.support.forms import Custody
+from tests.support.host import Canary, manage
+
+__all__ = ["manage"]
+
+NAME = "odd\"ro'le"
+
+
+def spec(text: str) -> KeySpec:
+    made = KeySpec("PASSWORD", 3)
+    made.rotate_with = text
+    return made
+
+
+def change(engine: Engine, text: str, old: str | None, new: str, of: Mapping[str, str] | None = None) -> InsideChange:
+    def value_of(key: str) -> Secret | None:
+        return Secret(of[key].encode()) if of and key in of else None
+
+    known = Values(Secret(old.encode()) if old else None, Secret(new.encode()), value_of, value_of)
+    made = decorator.inside_change(spec(text), known, engine.environ)
+    assert made is not None
+    return made
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> str:
+    """Return a name for the service that no other run has."""
+    return f"inside-{id(request):x}"
+
+
+@pytest.fixture
+def postgres(engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str) -> str:
+    """Return a PostgreSQL that logs every statement."""
+    secrets_folder.add("postgres_password", UGLY)
+    options = ("--publish", "127.0.0.1::5432", "--label", f"com.docker.compose.service={service}")
+    container = start(engine.image("postgres"), "postgres", "-c", "log_statement=all", options=options)
+    engine.wait_until_healthy(container)
+    return container
+
+
+def connects(engine: Engine, container: str, user: str, password: str) -> bool:
+    host, port = engine.published(container, 5432)
+    try:
+        psycopg.connect(host=host, port=port, user=user, dbname="app", password=password).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def role(engine: Engine, container: str, name: str, password: str) -> None:
+    host, port = engine.published(container, 5432)
+    with psycopg.connect(host=host, port=port, user="app", dbname="app", password=UGLY) as connection:
+        names = psycopg.sql.Identifier(name), psycopg.sql.Literal(password)
+        connection.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(*names))
+
+
+@pytest.mark.engine
+def test_a_role_of_postgres_gets_its_new_password_and_back(
+    engine: Engine, postgres: str, service: str, canary: Canary
+) -> None:
+    old, new = canary() + "é ' \\ $ ", canary() + "\u00a0ﬁ\" ' \\"
+    role(engine, postgres, NAME, old)
+    text = f"postgres(user={NAME}, service={service}, admin=app, database=app)"
+    inside = change(engine, text, old, new)
+
+    assert inside.check() == []
+    inside.begin()
+    inside.begin()
+    assert connects(engine, postgres, NAME, new)
+    assert not connects(engine, postgres, NAME, old)
+    inside.finish()
+    inside.undo()
+    assert connects(engine, postgres, NAME, old)
+    assert not connects(engine, postgres, NAME, new)
+    log = engine.docker("logs", postgres).stdout + engine.docker("logs", postgres).stderr
+    assert "SCRAM-SHA-256$4096:" in log
+    assert new[:20] not in log
+
+    missing = change(engine, f"postgres(user=nobody, service={service}, admin=app)", old, new)
+    assert missing.check() == ["PASSWORD: psql in " + service + " refuses: it has no such role"]
+    assert "could not be taken back" in change(engine, text, None, new).check()[0]
+    elsewhere = change(engine, f"postgres(user={NAME}, service=nowhere)", old, new)
+    assert "no container of the service nowhere runs on this node" in elsewhere.check()[0]
+
+
+@pytest.mark.engine
+def test_two_roles_in_turn_fail_no_statement(
+    engine: Engine, postgres: str, service: str, canary: Canary, record_property: Callable[[str, object], None]
+) -> None:
+    """Workers connect anew for each statement while the password changes; each takes what its service has by then."""
+    passwords = {"app_a": canary(), "app_b": canary()}
+    for name, password in passwords.items():
+        role(engine, postgres, name, password)
+    held = ["app_a", passwords["app_a"]]
+    failed, done, stop = [0], [0], threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            user, password = held
+            if connects(engine, postgres, user, password):
+                done[0] += 1
+            else:
+                failed[0] += 1
+
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    text = f"postgres(users=app_a|app_b, userKey=DB_USER, service={service}, admin=app)"
+    try:
+        for _ in range(4):
+            names = decorator.companions(spec(text), lambda _key: Secret(held[0].encode()))
+            user, new = names["DB_USER"].reveal().decode(), canary()
+            inside = change(engine, text, held[1], new, {"DB_USER": user})
+            assert inside.check() == []
+            inside.begin()
+            seen = done[0]
+            while done[0] < seen + 8 and not failed[0]:  # the old login goes on working before a service moves
+                stop.wait(0.01)
+            held[:] = [user, new]
+            inside.finish()
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+    assert failed == [0]
+    assert done[0] > 30
+    record_property("statements", done[0])
+
+
+@pytest.mark.engine
+def test_redis_holds_both_passwords_for_as_long_as_it_takes(
+    engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str, canary: Canary
+) -> None:
+    secrets_folder.add("redis_password", UGLY)
+    container = start(engine.image("redis"), options=("--label", f"com.docker.compose.service={service}"))
+    engine.wait_until_healthy(container)
+    old, new = canary() + " \"'\\", canary() + "é\n\\x"
+
+    def answers(password: str) -> bool:
+        quoted = "".join(f"\\x{byte:02x}" for byte in password.encode())
+        lines = f'AUTH app "{quoted}"\nPING\nQUIT\n'
+        done = engine.docker("exec", "--interactive", container, "redis-cli", input=lines)
+        return "PONG" in done.stdout
+
+    text = f"redis(user=app, service={service}, adminKey=REDIS_PASSWORD)"
+    first = change(engine, text, None, old, {"REDIS_PASSWORD": UGLY})
+    quoted = "".join(f"\\x{byte:02x}" for byte in UGLY.encode())
+    on = f'AUTH "{quoted}"\nACL SETUSER app on ~* +@all\nQUIT\n'
+    engine.docker("exec", "--interactive", container, "redis-cli", input=on)
+    first.begin()
+    assert answers(old)
+    inside = change(engine, text, old, new, {"REDIS_PASSWORD": UGLY})
+
+    assert inside.check() == []
+    inside.begin()
+    assert answers(old)
+    assert answers(new)
+    inside.undo()
+    inside.undo()
+    assert answers(old)
+    assert not answers(new)
+    inside.begin()
+    inside.finish()
+    assert answers(new)
+    assert not answers(old)
+    change(engine, text, new, new, {"REDIS_PASSWORD": UGLY}).finish()  # a value is never dropped for itself
+    assert answers(new)
+    wrong = change(engine, text, old, new, {"REDIS_PASSWORD": "not it"}).check()
+    assert "adminKey" in wrong[0]
+
+
+@pytest.mark.engine
+def test_mariadb_gets_the_hash_of_the_new_password(
+    engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str, canary: Canary, custody: Custody
+) -> None:
+    """Also one that calls itself MySQL, which would get the password: its log keeps each statement as it is."""
+    secrets_folder.add("mariadb_root_password", UGLY)
+    options = ("--label", f"com.docker.compose.service={service}")
+    container = start(engine.image("mariadb"), "mariadbd", "--version=8.0.33", options=options)
+    engine.wait_until_healthy(container)
+    text = f"mariadb(user={NAME}, service={service}, adminKey=MARIADB_ROOT_PASSWORD)"
+    old, new = canary() + "é ' \\ $ ", canary() + '" \\n'
+    root = {"MARIADB_ROOT_PASSWORD": UGLY}
+    create = (
+        "CREATE USER 'odd\"ro''le'@'%' IDENTIFIED BY 'x'; "
+        "SET GLOBAL general_log_file = 'said.log', GLOBAL general_log = 1;"
+    )
+    client = ("mariadb", "-u", "root", f"-p{UGLY}")
+    engine.docker("exec", "--interactive", container, *client, input=create)
+
+    def stored() -> str:
+        query = "SELECT authentication_string FROM mysql.user WHERE user = 'odd\"ro''le'"
+        return engine.docker("exec", container, *client, "-N", "-e", query).stdout.strip()
+
+    inside = change(engine, text, old, new, root)
+    assert inside.check() == []
+    inside.begin()
+    first = stored()
+    assert len(first) == 41
+    inside.undo()
+    assert stored() != first
+    assert "its admin is not let in" in change(engine, text, old, new, {"MARIADB_ROOT_PASSWORD": "not it"}).check()[0]
+    nobody = change(engine, text.replace(NAME, "nobody"), old, new, root)
+    assert nobody.check() == [f"PASSWORD: mariadb in {service} refuses: it has no such user"]
+    with pytest.raises(Refused, match="it has no such user"):
+        nobody.begin()
+    # An admin who may change passwords, and may not look at who is there.
+    grant = f"CREATE USER clerk@localhost IDENTIFIED BY '{new[:4]}'; GRANT CREATE USER ON *.* TO clerk@localhost;"
+    engine.docker("exec", "--interactive", container, *client, input=grant)
+    clerk = change(
+        engine, text.replace(", admin", ", admin=clerk, admin"), old, new, {"MARIADB_ROOT_PASSWORD": new[:4]}
+    )
+    assert clerk.check() == []
+    clerk.begin()
+    assert stored() == first
+    revoke = "REVOKE CREATE USER ON *.* FROM clerk@localhost;"
+    engine.docker("exec", "--interactive", container, *client, input=revoke)
+    with pytest.raises(Refused, match="its admin may not do that"):
+        clerk.begin()
+    log = engine.docker("exec", container, "cat", "/var/lib/mysql/said.log").stdout
+    assert "IDENTIFIED VIA mysql_native_password USING" in log
+    custody.said.append(log)
+
+
+# Reads a user and a password a line; each makes a connection and a row, and says what came of it.
+WORKER = """\
+while read -r user password; do
+  export MYSQL_PWD="$password"
+  mariadb -h 127.0.0.1 -u "$user" app -e 'INSERT INTO written VALUES (1)' >&2 && echo done || echo failed
+done"""
+
+
+@pytest.mark.engine
+def test_two_users_of_mariadb_in_turn_fail_no_statement(
+    engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str, canary: Canary
+) -> None:
+    """Workers connect anew for each statement, through TCP, while both passwords change twice."""
+    secrets_folder.add("mariadb_root_password", UGLY)
+    container = start(engine.image("mariadb"), options=("--label", f"com.docker.compose.service={service}"))
+    engine.wait_until_healthy(container)
+    root = {"MARIADB_ROOT_PASSWORD": UGLY}
+    passwords = {"app_a": canary(), "app_b": canary()}
+    made = "CREATE DATABASE IF NOT EXISTS app; CREATE TABLE app.written (number INT);"
+    for name, password in passwords.items():
+        made += f"CREATE USER {name}@'%' IDENTIFIED BY '{password}'; GRANT INSERT ON app.* TO {name}@'%';"
+    client = ("mariadb", "-u", "root", f"-p{UGLY}")
+    engine.docker("exec", "--interactive", container, *client, input=made)
+    held = ["app_a", passwords["app_a"]]
+    answers: list[str] = []
+    stop = threading.Event()
+
+    def work() -> None:
+        command = ("docker", "exec", "--interactive", container, "sh", "-c", WORKER)
+        with subprocess.Popen(
+            command, env=engine.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as worker:
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            while not stop.is_set():
+                worker.stdin.write(" ".join(held) + "\n")
+                worker.stdin.flush()
+                answers.append(worker.stdout.readline().strip())
+            worker.stdin.close()
+
+    def written(more: int) -> None:
+        until = len(answers) + more
+        while len(answers) < until and any(worker.is_alive() for worker in workers):
+            stop.wait(0.01)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    options = f"users=app_a|app_b, userKey=DB_USER, service={service}, adminKey=MARIADB_ROOT_PASSWORD"
+    text = f"mariadb({options})"
+    try:
+        written(4)
+        for _ in range(4):
+            names = decorator.companions(spec(text), lambda _key: Secret(held[0].encode()))
+            user, new = names["DB_USER"].reveal().decode(), canary()
+            inside = change(engine, text, None, new, {"DB_USER": user, **root})
+            assert inside.check() == []
+            inside.begin()
+            written(6)  # the old login goes on working before a service moves
+            held[:] = [user, new]
+            inside.finish()
+            written(6)
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+    assert set(answers) == {"done"}
+    query = "SELECT COUNT(*) FROM app.written"
+    assert int(engine.docker("exec", container, *client, "-N", "-e", query).stdout) == len(answers) > 50
+    lost = change(engine, text.replace("app_b", "app_c"), None, canary(), {"DB_USER": "app_a", **root})
+    assert "it has no such user" in lost.check()[0]
+
+
+@pytest.mark.engine
+def test_redis_saves_its_users_where_it_can_and_it_is_said_where_not(
+    engine: Engine, start: Start, service: str, canary: Canary, custody: Custody, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "touch u.acl && exec redis-server $ACLFILE"
+    for aclfile in ("--aclfile u.acl", ""):
+        name = f"{service}-{len(aclfile)}"
+        options = ("--label", f"com.docker.compose.service={name}", "--env", f"ACLFILE={aclfile}")
+        container = start(engine.base("redis"), "sh", "-c", script, options=options)
+        engine.wait_for_log(container, "Ready to accept connections")
+        engine.docker("exec", "--interactive", container, "redis-cli", input="ACL SETUSER app on ~* +@all\nQUIT\n")
+        new = canary()
+
+        change(engine, f"redis(user=app, service={name})", canary(), new).begin()
+
+        said = capsys.readouterr().err
+        custody.said.append(said)
+        assert ("forgets the new password when it restarts" in said) is (not aclfile)
+        engine.docker("restart", "--time", "5", container)
+        engine.wait_for_log(container, "DB loaded from disk")  # which the first start had nothing to do with
+        done = engine.docker("exec", "--interactive", container, "redis-cli", input=f"AUTH app {new}\nPING\nQUIT\n")
+        assert ("PONG" in done.stdout and "WRONGPASS" not in done.stdout) is bool(aclfile)
+
+
+def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(
+    tmp_path: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "change-it"
+    program.write_text(f'#!/bin/sh\ncat >"{tmp_path}/$1"\necho loud; echo loud >&2\n[ ! -e "{tmp_path}/stop-$1" ]\n')
+    program.chmod(0o755)
+    old, new = canary(), canary()
+    known = Values(Secret(old.encode()), Secret(new.encode()), lambda _key: None, lambda _key: None)
+    inside = decorator.inside_change(spec(f"command({program})"), known, {})
+    assert inside is not None
+
+    assert inside.check() == []
+    assert json.loads((tmp_path / "check").read_text()) == {"key": "PASSWORD", "old": old, "new": None}
+    for step in (inside.begin, inside.finish, inside.undo):
+        step()
+        assert json.loads((tmp_path / step.__name__).read_text()) == {"key": "PASSWORD", "old": old, "new": new}
+    (tmp_path / "stop-begin").touch()
+    with pytest.raises(Refused, match="begin ended with 1"):
+        inside.begin()
+
+
+@pytest.mark.parametrize(
+    ("password", "prepared"),
+    [
+        ("plain", "plain"),
+        ("ﬁ\u00a0x\u00ad", "fi x"),  # as SASLprep has it
+        ("ﬁ\t", "ﬁ\t"),  # and where it says no, as it is
+        ("ﬁ😀", "ﬁ😀"),
+        ("אﬁ", "אﬁ"),
+    ],
+)
+def test_a_password_is_prepared_as_libpq_does(password: str, prepared: str) -> None:
+    assert systems._prepared(password.encode()) == prepared.encode()
+
+
+@pytest.mark.engine
+def test_two_services_of_one_name_are_not_mistaken(engine: Engine, start: Start, service: str) -> None:
+    for project in ("one", "two"):
+        named = {"project": project, "service": service}.items()
+        labels = [word for name, value in named for word in ("--label", f"com.docker.compose.{name}={value}")]
+        start(engine.base("busybox"), "sleep", "1000", options=tuple(labels))
+
+    wrong = change(engine, f"postgres(user=a, service={service})", "a", "b").check()
+    assert f"several services are called {service}: one_{service}, two_{service}" in wrong[0]
+    one = change(engine, f"postgres(user=a, service=two_{service})", "a", "b").check()
+    assert "there is no psql in its image" in one[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("oracle(user=a)", "there is no @rotate-with=oracle"),
+        ("postgres", "there is no @rotate-with=postgres"),
+        ("postgres(user=a)", "does not say which service"),
+        ("postgres(user=a, users=a|b, service=db)", "wants one of user=NAME and users=ONE|OTHER"),
+        ("postgres(users=a|b, service=db)", "userKey=KEY"),
+        ("postgres(user=a, service=db, color=red)", "has no option color"),
+        ("postgres(users=a|, userKey=K, service=db)", "wants users=ONE|OTHER"),
+        ("postgres(user=a, user=b, service=db)", "says user twice"),
+        ("postgres(user=, service=db)", "says nothing behind user="),
+        ("redis(service=r)", "does not say whose password it is"),
+        ("redis(users=a|b, userKey=K, service=r)", "has no option users"),
+        ("postgres(user=a, color=red)", "its options: user, users, userKey, service, admin, database"),
+        ("command()", "names no program"),
+    ],
+)
+def test_what_the_schema_says_wrong_is_named(text: str, words: str) -> None:
+    with pytest.raises(Refused) as caught:
+        decorator.how(spec(text))
+    assert words in " ".join([caught.value.message, *caught.value.hints])

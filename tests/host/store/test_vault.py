@@ -1,0 +1,196 @@
+"""./secrets by itself: whole files, private from their first moment, no links, one writer at a time."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shim_host.errors import Failed, Refused
+from shim_host.store import vault
+from shim_host.store.vault import Vault
+
+from shim.secret import MAX_SECRET_BYTES
+from tests.support.forms import cannot_run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Vault:
+    return Vault(tmp_path / "secrets")
+
+
+def test_what_is_written_is_read_back(store: Vault) -> None:
+    data = bytes(range(256)) * 3
+    with store.writing() as writer:
+        writer.write("a", data)
+        writer.write("a", data + b"\n")
+
+    entry = store.read("a")
+
+    assert entry is not None
+    assert entry.value.reveal() == data + b"\n"
+    assert entry.mode == 0o600
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o700
+    assert store.names() == ["a"]
+
+
+def test_an_open_reader_keeps_the_old_file_whole(store: Vault) -> None:
+    with store.writing() as writer:
+        writer.write("a", b"old")
+        with open(store.path / "a", "rb") as reader:
+            writer.write("a", b"new")
+            assert reader.read() == b"old"
+
+
+def test_the_umask_does_not_matter(store: Vault) -> None:
+    before = os.umask(0o777)
+    try:
+        with store.writing() as writer:
+            writer.write("a", b"x")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((store.path / "a").stat().st_mode) == 0o600
+
+
+def test_two_writers_at_once_one_is_refused(store: Vault) -> None:
+    with store.writing(), pytest.raises(Refused, match="another run"), store.writing():
+        pass
+    with store.writing() as writer:
+        writer.write("a", b"x")
+
+
+def test_what_a_killed_run_left_is_removed(store: Vault) -> None:
+    store.path.mkdir()
+    (store.path / ".a.new").write_bytes(b"half")
+    with store.writing():
+        pass
+    assert list(store.path.iterdir()) == []
+
+
+def test_a_file_that_would_wait_is_refused(store: Vault) -> None:
+    store.path.mkdir()
+    os.mkfifo(store.path / "pipe")
+    with pytest.raises(Refused, match="no regular file"):
+        store.read("pipe")
+
+
+def test_a_folder_that_cannot_be_made_is_the_worlds_fault(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Failed), Vault(tmp_path / "file" / "secrets").writing():
+        pass
+
+
+def test_a_value_over_the_limit_is_refused(store: Vault) -> None:
+    with store.writing() as writer:
+        writer.write("a", b"x" * (MAX_SECRET_BYTES + 1))
+    with pytest.raises(Refused, match="larger than"):
+        store.read("a")
+
+
+def test_nobody_else_sees_a_file_in_any_moment(store: Vault) -> None:
+    """Whoever watches the folder with inotify and looks at each event sees private modes only."""
+    libc = _libc()
+    watch = libc.inotify_init1(0o2000000)
+    store.path.mkdir(0o700)
+    created_or_changed = 0x100 | 0x4 | 0x80 | 0x40  # IN_CREATE, IN_ATTRIB, IN_MOVED_TO, IN_MOVED_FROM
+    assert libc.inotify_add_watch(watch, os.fsencode(store.path), created_or_changed) >= 0
+    wide: list[int] = []
+    is_done = threading.Event()
+
+    def look() -> None:
+        while not is_done.is_set():
+            os.read(watch, 65536)
+            for name in os.listdir(store.path):
+                try:
+                    mode = stat.S_IMODE(os.lstat(store.path / name).st_mode)
+                except FileNotFoundError:
+                    continue
+                if mode & 0o177:
+                    wide.append(mode)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    before = os.umask(0)
+    try:
+        with store.writing() as writer:
+            for number in range(200):
+                writer.write(f"key{number % 7}", b"x" * number)
+    finally:
+        os.umask(before)
+        is_done.set()
+        (store.path / "last").touch(0o600)  # one more event, so that the watcher looks up
+        watcher.join()
+        os.close(watch)
+    assert wide == []
+
+
+def _libc() -> Any:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "inotify_init1"):
+        cannot_run("inotify is Linux's")
+    return libc
+
+
+def test_without_folder_descriptors_paths_are_used(
+    store: Vault, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Windows: the platform is faked, everything else is real. The folder's access list is made by icacls."""
+    log = tmp_path / "icacls.log"
+    program = tmp_path / "bin" / "icacls"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s " "$@" >{log}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setenv("USERNAME", "somebody")
+    monkeypatch.setattr(vault, "_HAS_FOLDER_DESCRIPTORS", False)
+
+    with store.writing() as writer:
+        writer.write("a", b"old")
+        writer.write("a", b"new")
+        writer.restrict("a")
+        writer.remove("b")
+
+    entry = store.read("a")
+    assert entry is not None
+    assert entry.value.reveal() == b"new"
+    assert store.names() == ["a"]
+    assert log.read_text() == f"{store.path} /inheritance:r /grant:r somebody:(OI)(CI)F "
+
+
+def test_a_folder_that_cannot_be_restricted_is_not_written_to(store: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "_HAS_FOLDER_DESCRIPTORS", False)
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    with pytest.raises(Failed, match=r"cannot restrict .* with icacls"), store.writing():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("have", "lacking"),
+    [
+        ("", ["/secrets/*", "!/secrets/.gitignore", "!/secrets/README.md", "!/secrets/*.example", ".env"]),
+        ("secrets/\n.env\n", []),
+        ("/secrets/*\n.env*\n", []),
+        ("/secrets\n", [".env"]),
+    ],
+)
+def test_gitignore_gets_what_it_lacks(
+    have: str, lacking: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".gitignore").write_text(have)
+
+    assert vault.missing_gitignore_lines(Path(), Path("./secrets"), Path(".env")) == lacking
+    vault.add_gitignore_lines(Path(), lacking)
+    assert vault.missing_gitignore_lines(Path(), Path("./secrets"), Path(".env")) == []
+
+
+def test_a_folder_that_ignores_itself_needs_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("secrets").mkdir()
+    Path("secrets/.gitignore").write_text("*\n!.gitignore\n")
+
+    assert vault.missing_gitignore_lines(Path(), Path("secrets"), None) == []

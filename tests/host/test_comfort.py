@@ -1,0 +1,155 @@
+"""What a person meets at a terminal: tables that fit, shells that complete, help with examples, reasons that help."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.support.forms import Custody, cannot_run
+from tests.support.host import SCRIPT, Canary, Manage, manage
+
+__all__ = ["manage"]
+
+LONG = "POSTGRES_SUPERUSER_PASSWORD_FOR_EVERYTHING"
+COLUMNS = 60
+
+
+def on_terminal(manage: Manage, *arguments: str) -> list[str]:
+    """Return the lines that a narrow terminal would show, without colours."""
+    terminal = pexpect.spawn(
+        sys.executable,
+        [str(SCRIPT), *arguments],
+        cwd=str(manage.folder),
+        env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", **manage.env},
+        dimensions=(24, COLUMNS),
+        encoding="utf-8",
+        timeout=60,
+    )
+    said = terminal.read()
+    terminal.close()
+    manage.custody.said.append(said)
+    assert terminal.exitstatus in (0, 1), said
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).replace("\r", "").split("\n")
+
+
+def test_tables_fit_a_narrow_terminal(manage: Manage, canary: Canary) -> None:
+    """Long names are folded, headings never: each of them can still be read."""
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/none.sock"
+    manage.write(".env.schema", f"# @required @sensitive @rotate=90d @services=backend,frontend,worker\n{LONG}=\n")
+    manage.write(".env", f"{LONG}={canary()}\n")
+    assert manage("create-from-env").code == 0
+
+    for command, headings in {
+        "create-from-env": ["KEY", "FILE", "STATE"],
+        "list": ["KEY", "CATEGORY", ".env", "secrets", "SWARM", "AGE", "IN", "SERVICES"],
+        "list --services": ["SERVICE", "KEYS"],
+    }.items():
+        lines = [line for line in on_terminal(manage, *command.split()) if not line.startswith("manage-secrets:")]
+        assert max(map(len, lines)) <= COLUMNS, command
+        shown = next(line.split() for line in lines if headings[-1] in line.split())
+        assert shown == headings
+        cells = "".join(lines).replace(" ", "")
+        assert "─" in cells
+
+
+def test_every_command_shows_examples_and_says_what_its_json_is(manage: Manage) -> None:
+    table = manage("--help").stdout.split("Commands:\n")[1].split("\n\n")[0]
+    commands = [line.split()[0] for line in table.splitlines() if line[2:3].isalpha()]
+    for command in commands:
+        text = manage(command, "--help").stdout
+        assert "Examples:" in text, command
+        if "--json " in text.partition("Options:")[2]:
+            assert "With --json: " in text, command
+        assert max(map(len, text.splitlines())) <= 120
+
+
+BASH = """
+eval "$(_MANAGE_SECRETS_COMPLETE=bash_source manage-secrets)"
+complete -p manage-secrets >/dev/null
+COMP_WORDS=(manage-secrets $1); COMP_CWORD=1
+_manage_secrets_completion manage-secrets "$1" manage-secrets
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+FISH = """
+env _MANAGE_SECRETS_COMPLETE=fish_source manage-secrets | source
+complete -C "manage-secrets $argv[1]"
+"""
+
+
+@pytest.mark.parametrize(("shell", "script"), [("bash", BASH), ("fish", FISH)])
+def test_a_real_shell_completes_commands(manage: Manage, shell: str, script: str) -> None:
+    done = subprocess.run(
+        [program(shell), "-c", script, *(["bash"] if shell == "bash" else []), "create-"],
+        env={"PATH": path_with_tool(manage), "HOME": str(manage.folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["create-from-env", "create-swarm"], done
+
+
+def test_zsh_completes_commands(manage: Manage) -> None:
+    """It completes only where a person types; so one does."""
+    shell = pexpect.spawn(
+        program("zsh"),
+        ["-f"],
+        env={"PATH": path_with_tool(manage), "HOME": str(manage.folder), "TERM": "dumb", "PS1": "ready> "},
+        encoding="utf-8",
+        timeout=60,
+    )
+    shell.expect("ready> ")
+    shell.sendline(
+        'autoload -Uz compinit; compinit -u -D; eval "$(_MANAGE_SECRETS_COMPLETE=zsh_source manage-secrets)"'
+    )
+    shell.expect("ready> ")
+    shell.send("manage-secrets create-f\t")
+    shell.expect("create-from-env")
+    shell.close(force=True)
+
+
+def program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        cannot_run(f"{name} is not installed")
+    return str(found)
+
+
+def path_with_tool(manage: Manage) -> str:
+    """Return a PATH where `manage-secrets` is this checkout's."""
+    tool = manage.write("bin/manage-secrets", f'#!/bin/sh\nexec {sys.executable} {SCRIPT} "$@"\n')
+    tool.chmod(0o755)
+    return f"{tool.parent}:{os.environ['PATH']}"
+
+
+def test_why_no_engine_answers_is_said(manage: Manage, custody: Custody) -> None:
+    """Not there, nobody listens, or not for you, which has its own hint."""
+    (manage.folder / "not-a-socket").touch()
+    for place, why in (
+        (f"unix://{manage.folder}/none.sock", "No such file or directory"),
+        (f"unix://{manage.folder}/not-a-socket", "Connection refused"),
+        ("tcp://127.0.0.1:1", "Connection refused"),
+    ):
+        end = manage("prune", env={"DOCKER_HOST": place})
+        assert end.code == 111
+        assert f"no engine answers at {place} ({why})" in end.stderr
+
+
+def test_a_socket_that_is_for_others_has_its_own_hint(manage: Manage) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        cannot_run("only root can give a socket away")
+    folder = Path(manage.write("private/x", "").parent)
+    os.chown(folder, 12345, 12345)
+    folder.chmod(0o700)
+    through = [str(shutil.which("setpriv")), "--bounding-set=-all", "--inh-caps=-all"]
+
+    end = manage("prune", env={"DOCKER_HOST": f"unix://{folder}/docker.sock"}, through=through)
+
+    assert end.code == 111
+    assert "Permission denied" in end.stderr
+    assert "join the group" in end.stderr

@@ -1,0 +1,201 @@
+"""What manage-secrets says of facts: messages of the rooms that only judge. Nobody fills a disk, or stops a clock."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from shim_host.audit import judge
+from shim_host.audit.model import Container, Facts, Key, Trace
+from shim_host.doctor import judge as doctor
+from shim_host.doctor.engine import Node
+from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
+from shim_host.rotate import swarm_plan
+
+from tests.host.test_doctor import FACTS, NOW, managers
+from tests.support import audit_examples
+from tests.support.audit_examples import file, mounted, service, version
+from tests.support.provoked import provokes
+
+GB = 10**9
+
+
+@provokes(
+    "missing: …",
+    "… cannot be looked at: …",
+    "… is a link, and secrets are not written through one",
+    "there is no folder … yet",
+    "… is a file",
+    "… is open to others (mode …)",
+    "… in … can be read by others",
+    "… cannot be written to",
+    "another user owns …",
+    "it cannot be looked at from here",
+    "only … more files fit on the disk of …",
+    "… lies on …, which may not keep files private",
+    "… lies on … and is gone after a reboot",
+    "only …",
+    "… of … are available",
+    "only …; services may be killed, and a rotation starts new ones beside the old",
+    "values in memory may be written to the swap",
+    "this machine's clock says …: certificates will not hold",
+    "the engine's clock is … s … this machine's",
+    "there is no …",
+    "… is no socket",
+    "… is there, but not for you",
+    "every user of this machine may use …, and so is as good as root",
+    "… without TLS: whoever reaches it is root there, and values travel in the clear",
+    "… is open to every user of this machine",
+    "it cannot be seen from here",
+    "…, is …",
+    "…, has … files open of at most …",
+)
+def test_what_the_doctor_says_of_a_machine() -> str:
+    """Facts as `machine` gathers them; nobody fills a disk, or stops a clock, for a message."""
+    folders = (
+        Folder("./s", exists=True, trouble="Permission denied"),
+        Folder("./s", exists=True, is_link=True),
+        Folder("./s", exists=False),
+        Folder("./s", exists=True, is_folder=False),
+        Folder("./s", exists=True, mode=0o755, wide_files=("a",), can_write=False, other_owners=("a",)),
+    )
+    disks = (
+        None,
+        Disk("./s", "vfat", GB // 2, 100 * GB, 5),
+        Disk("./s", "tmpfs", 4096, 100 * GB, 10**6),
+    )
+    sockets = (
+        Socket("/s", exists=False),
+        Socket("/s", exists=True, is_socket=False),
+        Socket("/s", exists=True, can_use=False),
+        Socket("/s", exists=True, mode=0o666),
+    )
+    daemons = (
+        None,
+        Daemon(7, "dockerd", 9e4, GB, None, None, "zombie"),
+        Daemon(7, "dockerd", 9e6, GB, 1000, 1024, "sleeping"),
+    )
+    found = [
+        doctor.libraries(["docker"]),
+        *(finding for folder in folders for finding in doctor.folder(folder)),
+        *(finding for disk in disks for finding in doctor.disk(disk, "the secrets")),
+        *doctor.memory(Memory(GB // 100, 16 * GB, GB)),
+        *doctor.memory(Memory(8 * GB, 16 * GB, 0)),
+        doctor.clock(datetime(1970, 1, 1, tzinfo=UTC), None),
+        doctor.clock(NOW, replace(FACTS, clock_ahead=timedelta(hours=1))),
+        *map(doctor.socket, sockets),
+        *filter(None, map(doctor.connection, ("tcp://10.0.0.1:2375", "tcp://127.0.0.1:2375"))),
+        *map(doctor.daemon, daemons),
+    ]
+    return "\n".join(finding.message for finding in found)
+
+
+@provokes(
+    "…: older than API …",
+    "…, API …, on …",
+    "the engine …: root in a container is another user here",
+    "this engine is in no Swarm: …",
+    "the Swarm is locked: …",
+    "the Swarm is …: …",
+    "this node is a worker: …",
+    "the Swarm does not answer: …",
+    "this manager takes no tasks: export --from-swarm will not work here",
+    "down: …; an update that has to reach them waits for them",
+    "the nodes run different engines: …",
+    "an interrupted export left …, unless one is running now",
+    "…: nothing can be changed",
+    "…; unreachable: …",
+    "there is one manager: with it the Swarm and its secrets are lost",
+    "…: an even number survives no more losses than one manager fewer",
+    "there is no docker program: neither compose nor stack works",
+    "there is no gpg: export and import work with age only",
+    "`docker compose` does not work: no stack can be started or checked",
+    "… is older than …, from which on .env is read as it is here",
+)
+def test_what_the_doctor_says_of_an_engine() -> str:
+    """Facts as `swarm_facts` gathers them from engines; test_doctor.py asks real ones."""
+    worker = Node("two", False, False, True, "20.10.24")
+    changes: tuple[dict[str, Any], ...] = (
+        {"swarm_state": "inactive"},
+        {"swarm_state": "locked"},
+        {"swarm_state": "error", "swarm_error": "certificate expired"},
+        {"is_manager": False},
+        {"trouble": "the leader is gone"},
+        {"is_active": False, "lost_readers": ("shim-reader-1",), "nodes": (*FACTS.nodes, worker)},
+    )
+    found = [
+        *doctor.engine(replace(FACTS, api_version="1.40", is_rootless=True)),
+        *doctor.engine(FACTS),
+        *(finding for change in changes for finding in doctor.swarm(replace(FACTS, **change))),
+        *(doctor.quorum(managers(*up)) for up in ([True], [True, False], [True, True], [True, True, False])),
+        *doctor.programs(None, None, None),
+        *doctor.programs("Docker 28", None, None),
+        *doctor.programs("Docker 28", "2.3.3", None),
+    ]
+    return "\n".join(finding.message for finding in found)
+
+
+@provokes(
+    "… …: it could read every secret of its machine",
+    "… mounts …, and … is the newest",
+    "… gets …, which the schema gives to others only",
+    "…: … … seems to hold a secret (…)",
+    "the container … runs with … of …, not with the present one",
+    "… is … days old, and is to be rotated every …",
+    "… is … days old, and nothing says when it is to be rotated",
+    "… is to be rotated within … days",
+    "… is shared by … services: …",
+    "… is mounted by no service (…)",
+    "the schema gives … to …, which do not mount it",
+    "… can be read by others (mode …)",
+    "the Swarm's secret … was not made by manage-secrets",
+    "every user in the containers of … can read their secrets (mode 0444)",
+    "no shim could be asked in …",
+    "another salt is set in … than the secrets were made with",
+)
+def test_what_an_audit_says() -> str:
+    """Facts of a stack in which everything is wrong that can be; test_audit_swarm.py has real ones."""
+    old, new, foreign = version("K", 1, 500), version("K", 3, 400), version("F", is_ours=False)
+    due, stale = version("DUE", days=80), version("STALE")
+    guess = Trace("environment", "TOKEN", "K", "its name", is_certain=False)
+    services = (
+        *(service(f"s{number}", new) for number in range(6)),
+        service("drift", old, traces=(guess,), reach=("is privileged",)),
+        replace(service("open", stale), mounts=mounted(stale, mode=0o444)),
+    )
+    facts = Facts(
+        audit_examples.NOW,
+        keys=(Key("K", ("s1", "lacking"), None, False, 7), Key("DUE", (), 90, False), Key("LATE", (), 90, False)),
+        versions=(old, new, foreign, due, stale, version("LATE", days=100)),
+        files=(file("FILE", mode=0o644),),
+        services=(*services, service("lacking")),
+        containers=(
+            Container("one", "open", {"STALE": "other"}, "salt"),
+            Container("two", "s1", None, ""),
+            Container("three", "s2", {"K": "x"}, "another salt"),
+        ),
+    )
+    return "\n".join(finding.message for finding in judge.judge(facts).findings)
+
+
+@provokes(
+    "… of … managers can be reached: no quorum",
+    "… of … managers: one more lost ends the quorum",
+    "is a job, and would run again",
+    "is being updated right now",
+    "has an update that stopped (…)",
+    "stops before its next task starts (stop-first)",
+    "has no health check, so that a task counts as ready when its process exists",
+    "has host port …, so that no second task can start beside the first on … nodes",
+    "has max-replicas-per-node …, so that no task can start beside the others",
+    "writes to …, and start-first would run two tasks on it at once",
+)
+def test_what_is_found_before_a_rotation() -> str:
+    first = swarm_plan.START_FIRST
+    services = (
+        swarm_plan.Service("1", "job", mode="replicated-job"),
+        swarm_plan.Service("2", "updating", update_state="updating"),
+        swarm_plan.Service("3", "paused", update_state="paused", has_health_check=False),
+        swarm_plan.Service("4", "full", order=first, host_ports=(80,), max_per_node=1, volumes=("data",)),
+    )
+    found = [*swarm_plan.preflight(services, 1, (3, 1)), *swarm_plan.preflight((), 1, (3, 2))]
+    return "\n".join(finding.message for finding in found)

@@ -1,0 +1,165 @@
+"""`get_secret`: the same order and the same trimming as at the start of a container, by one table of cases.
+
+The table, cases/secrets.json, is a list of: `name`; `key`, what is asked for; `environ`; what lies in the secrets root,
+as text (`root`) or hexadecimal (`hex`); `files` and `folders` and `links` beside it, by their path; and what comes out:
+`value` (null when there is none), or `refused`. `{root}` and `{folder}` stand for the paths of this run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shim import fingerprint, get_secret, read_secret_or_env
+from shim.application import SecretNotFound
+from tests.support.forms import TESTS, Shim
+
+Case = dict[str, Any]
+CASES: list[Case] = json.loads((TESTS / "cases" / "secrets.json").read_text())
+
+
+def laid_out(case: Case, folder: Path) -> dict[str, str]:
+    """Make what the *case* describes below *folder*; return the environment."""
+    root = folder / "root"
+    root.mkdir(exist_ok=True)
+    for name in case.get("folders", []):
+        (folder / name).mkdir()
+    for name, text in case.get("files", {}).items():
+        (folder / name).write_bytes(text.encode())
+    for name, text in case.get("root", {}).items():
+        (root / name).write_bytes(text.encode())
+    for name, text in case.get("hex", {}).items():
+        (root / name).write_bytes(bytes.fromhex(text))
+    for name, target in case.get("links", {}).items():
+        (folder / name).symlink_to(target)
+    return {
+        name: value.replace("{root}", str(root)).replace("{folder}", str(folder))
+        for name, value in case.get("environ", {}).items()
+    } | {"SHIM_SECRETS_DIR": str(root)}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))
+def test_an_application_gets(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("SHIM_", case["key"]))]:
+        monkeypatch.delenv(name)
+    for name, value in laid_out(case, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    if case.get("refused"):
+        with pytest.raises(SecretNotFound, match=case["key"]):
+            get_secret(case["key"], required=case.get("required", False))
+    else:
+        assert get_secret(case["key"], required=case.get("required", False)) == case["value"]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))
+def test_a_service_gets(case: Case, frozen: Shim) -> None:
+    """At the start, a key that is asked for but need not be there is one of the schema's."""
+    (frozen.folder / "s").write_text(("# @required\n" if case.get("required") else "") + f"{case['key']}=\n")
+    env = laid_out(case, frozen.folder)
+    if case.get("refused"):
+        assert frozen("--schema", "s", "true", env=env).code == 100
+    else:
+        assert frozen.child("--schema", "s", env=env).env.get(case["key"]) == case["value"]
+
+
+def test_the_names_are_those_of_the_package() -> None:
+    """`from shim import get_secret`, and importing shim alone loads nothing slow."""
+    script = (
+        "import sys; before = set(sys.modules); import shim; print(sorted(set(sys.modules) - before));"
+        "from shim import get_secret, read_secret_or_env, fingerprint; print(shim.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.startswith("['shim']")
+
+
+def test_an_application_keeps_its_signals() -> None:
+    """Importing any room of the package, or asking for a value, changes neither mask nor dispositions."""
+    script = (
+        "import signal\n"
+        "def state(): return (signal.pthread_sigmask(signal.SIG_BLOCK, ()), *map(signal.getsignal, range(1, 32)))\n"
+        "before = state()\n"
+        "from shim import get_secret, main, resolve, user, application\n"
+        "get_secret('NOT_THERE')\n"
+        "raise SystemExit(state() != before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_default_is_for_what_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SHIM_SECRETS_DIR", str(tmp_path))
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+
+    assert get_secret("NOT_THERE") is None
+    assert get_secret("NOT_THERE", default="d") == "d"
+    assert get_secret("NOT_THERE", required=True, default="d") == "d"
+    assert read_secret_or_env("NOT_THERE") == ""
+    assert read_secret_or_env("NOT_THERE", "d") == "d"
+    assert read_secret_or_env("EMPTY", "d") == ""
+
+
+def test_bytes_that_are_no_text_come_as_surrogates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SHIM_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "key").write_bytes(b"\xff\x80a")
+
+    assert os.fsencode(get_secret("KEY") or "") == b"\xff\x80a"
+
+
+def test_what_is_wrong_names_no_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, canary: Callable[[], str]
+) -> None:
+    monkeypatch.setenv("SHIM_SECRETS_DIR", str(tmp_path))
+    value = canary()
+    monkeypatch.setenv("KEY_FILE", value)
+
+    with pytest.raises(SecretNotFound) as caught:
+        get_secret("KEY")
+
+    assert value not in str(caught.value)
+    assert isinstance(caught.value, KeyError)
+
+
+def test_a_start_took_what_only_root_may_read(as_root: None, tmp_path: Path, children: Path, frozen: Shim) -> None:
+    """The shim read the file as root and became another user: the application takes the value that it was handed."""
+    (frozen.root / "key").write_text("value")
+    (frozen.root / "key").chmod(0o400)
+    script = "from shim import get_secret; import sys; sys.exit(get_secret('KEY', True) != 'value')"
+    command = [sys.executable, "-c", script]
+    package = Path(__file__).parents[2]
+    done = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command],
+        env={"SHIM_SECRETS_DIR": str(frozen.root), "KEY": "value", "PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_fingerprints_are_salted_and_the_same_everywhere() -> None:
+    assert fingerprint(b"value", "KEY", b"salt") == fingerprint(b"value", "KEY", b"salt")
+    different = {
+        fingerprint(b"value", "KEY"),
+        fingerprint(b"value", "KEY", b"salt"),
+        fingerprint(b"value", "OTHER"),
+        fingerprint(b"Value", "KEY"),
+    }
+    assert len(different) == 4
+
+
+def test_an_interpreter_without_openssl_makes_the_same_fingerprint() -> None:
+    from shim import secret
+
+    for value in (b"", b"value", b"x" * 65):
+        whole = b"docker-secrets-shim\0KEY\0salt"
+        text = secret._pbkdf2_block(value, whole)[:6].hex()
+        assert fingerprint(value, "KEY", b"salt") == f"{text[:4]}-{text[4:8]}-{text[8:]}"

@@ -1,0 +1,246 @@
+"""Values handed over as files: private copies on tmpfs, sealed memory files, rendered configuration."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.forms import Shim
+
+SHOW = 'stat -c \'%a %u %g %F\' "$A_FILE" && stat -f -c %T "$A_FILE" && cat "$A_FILE"'
+NOBODY = ["--user", "65534:65534"]
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("# @deliver=file\nA=\n")
+    (tmp_path / "memfd").write_text("# @deliver=memfd\nA=\n")
+    (tmp_path / "none").write_text("# @deliver=none\nA=\n")
+
+
+def left_behind() -> set[str]:
+    return {str(path) for folder in ("/dev/shm", "/run", "/tmp") for path in Path(folder).glob("shim-*-*/..")} | {
+        str(path) for folder in ("/dev/shm", "/run") for path in Path(folder).glob("shim-*")
+    }
+
+
+def private(*command: str) -> list[str]:
+    """Return a wrapper with a /dev/shm, a /run and a /tmp of its own; *command* is run before."""
+    script = "; ".join(["mount -t tmpfs none /dev/shm", "mount -t tmpfs none /run", *command, 'exec "$@"'])
+    return ["unshare", "--mount", "sh", "-c", script, "sh"]
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_a_private_copy_on_tmpfs(shim: Shim) -> None:
+    """0400, on tmpfs, owned by the target user; the value is in no variable."""
+    end = shim("--schema", "file", "--", "sh", "-c", SHOW + "; env", before=private(), a="value\n")
+
+    assert end.code == 0
+    assert end.stdout.startswith("400 0 0 regular file\ntmpfs\nvalue")
+    assert "A_FILE=/dev/shm/shim-" in end.stdout
+    assert "\nA=" not in end.stdout
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_the_copy_is_the_target_users(shim: Shim) -> None:
+    (shim.root / "a").write_text("value")
+    (shim.root / "a").chmod(0o400)
+
+    end = shim("--schema", "file", *NOBODY, "--", "sh", "-c", SHOW, before=private())
+
+    assert (end.code, end.stdout) == (0, "400 65534 65534 regular file\ntmpfs\nvalue"), end
+    end = shim("--schema", "file", *NOBODY, "--", "sh", "-c", 'stat -c "%a %u" "${A_FILE%/*}"', before=private())
+    assert end.stdout == "700 65534\n"
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_umask_does_not_change_it(shim: Shim) -> None:
+    end = shim("--schema", "file", "--", "sh", "-c", SHOW, before=private("umask 777"), a="value")
+
+    assert end.stdout.startswith("400 ")
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_what_an_environment_cannot_carry(shim: Shim) -> None:
+    """A NUL byte, or more than 131,071 bytes, can be delivered as a file."""
+    value = b"\0" + os.urandom(200_000) + b"x"
+    (shim.root / "a").write_bytes(value)
+    for kind in ("file", "memfd"):
+        end = shim("--schema", kind, "--", "sh", "-c", 'cat "$A_FILE" >got', before=private())
+        assert end.code == 0, end
+        assert (shim.folder / "got").read_bytes() == value
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_the_first_tmpfs_that_can_be_written_is_taken(shim: Shim) -> None:
+    before = private("mount -o remount,ro /dev/shm")
+
+    end = shim("--schema", "file", "--", "sh", "-c", 'echo "$A_FILE"', before=before, a="v")
+
+    assert end.stdout.startswith("/run/shim-")
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_without_a_tmpfs_it_is_refused(shim: Shim) -> None:
+    script = "for d in /dev/shm /run; do mount -t tmpfs -o ro none $d; done; mount --bind /tmp /tmp; "
+    before = ["unshare", "--mount", "sh", "-c", script + 'mount -o remount,ro,bind /tmp; exec "$@"', "sh"]
+
+    end = shim("--schema", "file", "true", before=before, a="v")
+
+    assert end.code == 100
+    assert "needs a tmpfs" in end.errors[0]
+    assert shim("--schema", "memfd", "true", before=before).code == 0
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_nothing_is_left_when_the_service_does_not_start(shim: Shim) -> None:
+    before = left_behind()
+    (shim.folder / "t").write_text("${A}")
+
+    for program in ("no-such-program", "/tmp"):
+        end = shim("--schema", "file", "--allow-disk", "--render", "t:conf", "--", program, a="v")
+        assert end.code in (126, 127)
+    assert shim("--schema", "file", "--require", "B", "true").code == 100
+    assert left_behind() == before
+    assert not list(shim.folder.glob("conf*"))
+
+
+@pytest.mark.usefixtures("schema")
+@pytest.mark.parametrize("user", [[], NOBODY])
+def test_a_memory_file(shim: Shim, user: list[str], as_root: None) -> None:
+    """Sealed, on no disk, readable by the target user, and the only descriptor that is added."""
+    script = (
+        'ls -l /proc/self/fd | grep -c memfd:; cat "$A_FILE" "$A_FILE"; (echo x >"$A_FILE") 2>/dev/null || echo sealed'
+    )
+
+    end = shim("--schema", "memfd", *user, "--", "sh", "-c", script, a="value\n")
+
+    assert end.stdout == "1\nvaluevaluesealed\n", end
+    env = shim.child("--schema", "memfd", *user).env
+    assert env["A_FILE"].startswith("/proc/self/fd/")
+    assert int(env["A_FILE"].rpartition("/")[2]) > 2
+    assert "A" not in env
+
+
+@pytest.mark.usefixtures("schema")
+def test_a_memory_file_is_never_a_standard_stream(shim: Shim, launch: str) -> None:
+    (shim.root / "a").write_text("v")
+    closed = [launch, "-c", "0"] + (["-c", "1", "-c", "2"] if shim.form == "frozen" else [])
+
+    env = shim.child("--schema", "memfd", before=closed).env
+
+    assert int(env["A_FILE"].rpartition("/")[2]) > 2
+
+
+@pytest.mark.usefixtures("schema")
+def test_nothing_is_delivered(shim: Shim) -> None:
+    """For a value that another one is composed from."""
+    (shim.folder / "none").write_text('# @deliver=none\nA=\n# @composed="<${A}>"\nB=\n')
+
+    child = shim.child("--schema", "none", env={"A": "old", "A_FILE": str(shim.root / "a")}, a="old")
+
+    assert child.env == {"PATH": "/usr/bin:/bin", "B": "<old>"}
+
+
+@pytest.mark.usefixtures("schema")
+def test_a_variable_of_the_environment_is_delivered_as_a_file_too(shim: Shim) -> None:
+    child = shim.child("--schema", "memfd", env={"A": "value"})
+
+    assert "A" not in child.env
+    assert "A_FILE" in child.env
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_exec_leaves_no_file(shim: Shim) -> None:
+    """A health check every few seconds must not fill a tmpfs."""
+    before = left_behind()
+
+    end = shim("exec", "--schema", "file", "--", "sh", "-c", 'cat "$A_FILE"', a="value")
+
+    assert (end.code, end.stdout) == (0, "value")
+    assert left_behind() == before
+
+
+# --- rendered files --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    path = tmp_path / "template"
+    path.write_text('requirepass "${A}"\n# $$ is a dollar, $host is left\n${A|json} ${A|url} ${PATH}\n')
+    return path
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_config_file_is_rendered(shim: Shim, template: Path) -> None:
+    value = 'p"$\\ ü'
+    show = "cat /run/redis.conf; stat -c '%a %u %g' /run/redis.conf"
+    expected = (
+        'requirepass "p"$\\ ü"\n# $ is a dollar, $host is left\n"p\\"$\\\\ ü" p%22%24%5C%20%C3%BC /usr/bin:/bin\n400 '
+    )
+    for user, owner in (([], "0 0"), (NOBODY, "65534 65534")):
+        options = ["--render", "template:/run/redis.conf", *user]
+        end = shim(*options, "--", "sh", "-c", show, before=private("umask 0"), a=value)
+        assert (end.code, end.stdout) == (0, expected + owner + "\n"), end
+    end = shim("sh", "-c", show, before=private(), env={"SHIM_RENDER": "template:/run/redis.conf"})
+    assert end.stdout.startswith("requirepass")
+
+
+@pytest.mark.usefixtures("template")
+def test_on_a_disk_it_is_refused_without_allow_disk(shim: Shim) -> None:
+    end = shim("--render", "template:/sys/conf", "true", a="v")
+    assert end.code == 100
+    assert "/sys/conf is not on tmpfs" in end.errors[0]
+    assert shim("--allow-disk", "--render", "template:conf", "true").code == 0
+    assert (shim.folder / "conf").stat().st_mode & 0o7777 == 0o400
+    assert not list(shim.folder.glob("conf.*"))
+
+
+@pytest.mark.usefixtures("template")
+def test_an_older_file_and_a_link_are_replaced(shim: Shim) -> None:
+    (shim.folder / "conf").write_text("old")
+    (shim.folder / "elsewhere").write_text("untouched")
+    (shim.folder / "link").symlink_to("elsewhere")
+
+    end = shim("--allow-disk", "--render", "template:conf", "--render", "template:link", "true", a="v")
+
+    assert end.code == 0
+    assert "requirepass" in (shim.folder / "conf").read_text()
+    assert (shim.folder / "elsewhere").read_text() == "untouched"
+
+
+@pytest.mark.parametrize(
+    ("render", "words"),
+    [
+        ("template", "takes TEMPLATE:DEST"),
+        (":conf", "takes TEMPLATE:DEST"),
+        ("template:", "takes TEMPLATE:DEST"),
+        ("missing:conf", "cannot be read"),
+        ("root:conf", "is no file"),
+        ("unknown:conf", "hint: provide NOT_THERE, or write $${NOT_THERE} where"),
+        ("malformed:conf", "line 2"),
+        ("binary:conf", "B is not UTF-8 text"),
+        ("template:missing/conf", "the folder missing"),
+        ("template:root", "is a directory"),
+    ],
+)
+@pytest.mark.usefixtures("template")
+def test_what_cannot_be_rendered(shim: Shim, render: str, words: str) -> None:
+    (shim.folder / "unknown").write_text("${NOT_THERE} ${NOT_THERE}")
+    (shim.folder / "malformed").write_text("\n${A|nope}")
+    (shim.folder / "binary").write_text("${B|json}")
+
+    end = shim("--allow-disk", "--render", render, "--require", "OTHER", "true", a="v", b=b"\xff")
+
+    assert end.code == 100
+    assert len(end.errors) == 2, end.stderr
+    assert words in end.stderr
+    assert not (shim.folder / "conf").exists()
+
+
+def test_a_template_may_be_large_and_binary(frozen: Shim) -> None:
+    text = b"\xff\0\r\n" * 1000 + b"${A}"
+    (frozen.folder / "t").write_bytes(text)
+
+    assert frozen("--allow-disk", "--render", "t:conf", "true", a="v").code == 0
+    assert (frozen.folder / "conf").read_bytes() == text.replace(b"${A}", b"v")

@@ -1,0 +1,138 @@
+"""Where a value could come from: nothing is decided, and every name that is left alone has a reason."""
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from shim.options import Options
+from shim.schema import parse
+from shim.sources import Sources, gather, is_path_variable, is_protected
+from tests.support.forms import Shim
+
+
+def gathered(root: Path, *entries: str, schema: str = "", **options: list[str]) -> Sources:
+    asked = Options()
+    for name, value in {"secrets_dir": [str(root)], **options}.items():
+        setattr(asked, name, value)
+    environ = [os.fsencode(entry.replace("ROOT", str(root))) for entry in entries]
+    return gather(environ, asked, parse(schema.encode()) if schema else None)
+
+
+def test_the_first_of_duplicates_counts(tmp_path: Path) -> None:
+    """As getenv(3) takes it; entries without a name or without "=" are no variables."""
+    assert gathered(tmp_path, "A=1", "A=2", "B", "=C", "").env == {"A": b"1"}
+
+
+def test_pointers_and_files_of_the_roots(tmp_path: Path) -> None:
+    (tmp_path / "b").write_text("v")
+    (tmp_path / "c.example").write_text("v")
+
+    sources = gathered(tmp_path, "A_FILE=ROOT/a", "X_FILE=/elsewhere")
+
+    root = os.fsencode(tmp_path)
+    assert sources.pointers == {"A": (root + b"/a", root)}
+    assert sources.roots == {"B": (root + b"/b", root)}
+    assert sources.examples == {"C": root + b"/c.example"}
+    assert sources.looked_at == [root]
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("SSL_CERT_FILE=/etc/x", "below no secrets root"),
+        ("SSL_CERT_FILE=ROOT/x", "programs read it as a path"),
+        ("KC_DB_FILE=ROOT/x", "programs read it as a path"),
+        ("LD_PRELOAD_FILE=ROOT/x", "changes what programs load"),
+        ("GF_SECURITY__FILE=ROOT/x", "read it themselves"),
+        ("OTHER_FILE=ROOT/x", "not in --only"),
+    ],
+)
+def test_a_variable_is_left_alone_for_a_reason(tmp_path: Path, entry: str, reason: str) -> None:
+    only = ["A"] if entry.startswith("OTHER") else []
+
+    sources = gathered(tmp_path, entry, only=only)
+
+    ((name, words),) = sources.left_alone
+    assert (name, sources.pointers) == (entry.partition("=")[0], {})
+    assert reason in words
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("1st", "cannot be a variable's"),
+        ("other", "nothing asks for OTHER"),
+        ("ld_preload", "changes what programs load"),
+    ],
+)
+def test_a_file_is_left_alone_for_a_reason(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / name).write_text("v")
+
+    sources = gathered(tmp_path, only=["A"] if name == "other" else [])
+
+    ((path, words),) = sources.left_alone
+    assert (path, sources.roots) == (str(tmp_path / name), {})
+    assert reason in words
+
+
+def test_what_is_asked_for_stands_in_order(tmp_path: Path) -> None:
+    assert list(gathered(tmp_path, schema="B=\nA=\n", require=["C", "A"]).asked) == ["B", "A", "C"]
+
+
+def test_a_root_that_is_not_there_or_no_folder_gives_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("v")
+
+    for root in (tmp_path / "missing", tmp_path / "file"):
+        sources = gathered(root)
+        assert (sources.roots, sources.breaches) == ({}, [])
+
+
+def test_names_that_change_what_programs_load() -> None:
+    names = [
+        "PATH",
+        "HOME",
+        "IFS",
+        "ENV",
+        "BASH_ENV",
+        "LD_PRELOAD",
+        "LD_X",
+        "PYTHONPATH",
+        "NODE_OPTIONS",
+        "PERL5LIB",
+        "RUBYOPT",
+        "JAVA_TOOL_OPTIONS",
+    ]
+
+    assert [name for name in [*names, "GCONV_PATH", "SHIM_X"] if not is_protected(name)] == []
+    assert [name for name in ("DB_PATH", "PATHS", "OLD_PATH", "HOMEPAGE", "API_KEY") if is_protected(name)] == []
+
+
+def test_variables_that_are_paths() -> None:
+    assert is_path_variable("SSL_CERT_FILE")
+    assert is_path_variable("KC_ANYTHING_FILE")
+    assert not is_path_variable("DB_PASSWORD_FILE")
+
+
+def test_a_root_that_cannot_be_listed_for_another_reason_than_rights(tmp_path: Path) -> None:
+    """Too few descriptors (as too little memory) are no matter of a user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        (breach,) = gathered(tmp_path).breaches
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert "cannot be listed: Too many open files" in breach.message
+    assert "--user" not in breach.hint
+    assert "a retry may help" in breach.hint
+
+
+def test_a_schema_that_cannot_be_read_for_another_reason_than_rights(frozen: Shim) -> None:
+    end = frozen("true", before=("prlimit", "--nofile=3"))
+
+    assert (end.code, len(end.errors)) == (111, 1)
+    assert "cannot be read: Too many open files" in end.errors[0]
+    assert "world-readable" not in end.stderr
+    assert "a retry may help" in end.stderr

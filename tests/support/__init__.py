@@ -1,0 +1,1 @@
+"""What tests share: the shim in each form, the host tool, engines, canaries."""

@@ -1,0 +1,262 @@
+"""Messages that `@provokes` does not name, and the tests that meet them."""
+
+# Message: the test that provokes it, and the words of it that the test wants to hear.
+ELSEWHERE: dict[str, tuple[str, str]] = {
+    # The shim.
+    "cannot start a process: …": (
+        "shim/test_init.py::test_a_fork_that_fails_is_the_worlds_fault",
+        "cannot start a process",
+    ),
+    "…: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one": (
+        "shim/test_deliver.py::test_without_a_tmpfs_it_is_refused",
+        "needs a tmpfs",
+    ),
+    "out of memory": ("shim/test_frozen_build.py::test_too_little_memory_is_said", "out of memory"),
+    "internal error: … at …": ("shim/test_canary.py::test_a_bug_says_where_and_no_value", "internal error: "),
+    "the secrets changed, and the new set cannot be used: …": (
+        "shim/test_init.py::test_an_invalid_new_set_changes_nothing",
+        "the secrets changed, and the new set cannot be used: ",
+    ),
+    "…'s … has no command to start": (
+        "shim/test_profiles.py::test_an_entrypoint_without_its_command_is_refused",
+        "has no command to start",
+    ),
+    "… refuses to start with …_FILE, and @deliver=… would set it": (
+        "shim/test_profiles.py::test_rabbitmq_is_never_given_what_it_refuses",
+        "refuses to start with ",
+    ),
+    "… and … are both set, and their values differ; keep one": (
+        "shim/test_profiles.py::test_two_names_for_one_thing_that_differ_are_refused",
+        "are both set, and their values differ; keep one",
+    ),
+    "--user …: …'s entrypoint wants to be root, and becomes its own user itself": (
+        "shim/test_profiles.py::test_a_user_in_front_of_an_entrypoint_that_wants_root",
+        "'s entrypoint wants to be root, and becomes its own user itself",
+    ),
+    "… holds other characters than ASCII, which … does not take from its environment": (
+        "shim/test_profiles.py::test_rabbitmq_takes_ascii_alone",
+        "holds other characters than ASCII",
+    ),
+    "… is started without …, and only that reads …": (
+        "shim/test_profiles.py::test_a_server_without_the_entrypoint_that_reads_its_secrets",
+        "is started without ",
+    ),
+    "… reads no environment: … does not reach it": (
+        "shim/test_profiles.py::test_redis_reads_no_environment",
+        "reads no environment: ",
+    ),
+    # .env files.
+    "a CR stands inside the quotes, and stays in the value": (
+        "host/env/test_envfile.py::test_what_is_likely_to_surprise_is_said_without_the_value",
+        "a CR stands inside the quotes, and stays in the value",
+    ),
+    "${ begins a reference that has no valid name, operator or end": (
+        "host/env/test_envfile.py::test_a_file_with_a_mistake_is_refused_by_line_and_without_the_value",
+        "begins a reference",
+    ),
+    "a variable it requires (${NAME?message}) is not set": (
+        "host/env/test_envfile.py::test_a_file_with_a_mistake_is_refused_by_line_and_without_the_value",
+        "is not set",
+    ),
+    "the shell sets it too, and for ${...} in a Compose file the shell's value would count": (
+        "host/env/test_envfile.py::test_a_shell_that_sets_the_key_otherwise_is_mentioned",
+        "the shell sets it too",
+    ),
+    # Backups.
+    "gpg has no public key of …": (
+        "host/backup/test_backup.py::test_keys_that_are_not_there_are_named",
+        "gpg has no public key of ",
+    ),
+    "it is encrypted to the key …, and gpg has no secret key for it": (
+        "host/backup/test_backup.py::test_keys_that_are_not_there_are_named",
+        "it is encrypted to the key",
+    ),
+    "nothing shows that the key of … is theirs": (
+        "host/backup/test_backup.py::test_a_key_that_nobody_vouches_for_must_be_named_by_its_fingerprint",
+        "nothing shows that the key of ",
+    ),
+    "the Swarm holds another value than the folder: …": (
+        "host/backup/test_backup_swarm.py::test_a_value_that_differs_from_the_folders_is_said",
+        "the Swarm holds another value than the folder: ",
+    ),
+    "what was read back is not what the Swarm was given: …": (
+        "host/backup/test_backup_swarm.py::test_an_image_that_lies_is_caught",
+        "is not what the Swarm was given: ",
+    ),
+    "without a value, because they are in the Swarm only: …": (
+        "host/backup/test_backup_swarm.py::test_without_being_asked_the_backup_says_what_it_lacks",
+        "without a value, because they are in the Swarm only: ",
+    ),
+    "the values would travel unencrypted from …": (
+        "host/backup/test_backup_swarm.py::test_values_do_not_travel_in_the_clear",
+        "unencrypted",
+    ),
+    # The Swarm, and what talks to an engine.
+    "cannot …: this engine is no Swarm manager, or its Swarm is locked": (
+        "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
+        "is no Swarm manager",
+    ),
+    "cannot …: the engine at … does not answer (…)": (
+        "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
+        "does not answer",
+    ),
+    "empty, which the Swarm does not take: …; a line end is kept instead": (
+        "host/swarm/test_swarm.py::test_an_empty_value_reaches_a_service_as_empty",
+        "empty, which the Swarm does not take: ",
+    ),
+    "these were made with another salt, so that they cannot be compared: …": (
+        "host/swarm/test_swarm.py::test_another_salt_is_not_taken_for_another_value",
+        "another salt",
+    ),
+    "the Swarm has secrets of these names that are not ours: …; nothing was made": (
+        "host/swarm/test_swarm.py::test_a_foreign_secret_of_that_name_is_left_alone",
+        "not ours",
+    ),
+    # Rotations.
+    "not in the Swarm: …": ("host/rotate/test_rotate.py::test_every_refusal_names_the_way_out", "not in the Swarm: "),
+    "no version before the one in use is kept of …": (
+        "host/rotate/test_rotate.py::test_history_and_rollback",
+        "no version before",
+    ),
+    "… does not come up with the new version: …": (
+        "host/rotate/test_rotate.py::test_a_value_that_does_not_work_is_taken_back",
+        "does not come up with the new version",
+    ),
+    "a rotation of … is under way, begun on … at …": (
+        "host/rotate/test_rotate_crash.py::test_two_operators_at_once",
+        "is under way",
+    ),
+    "the old value is back everywhere: …": (
+        "host/rotate/test_rotate_compose.py::test_a_value_that_no_service_comes_up_with_goes_back",
+        "the old value is back everywhere",
+    ),
+    "… does not run as it should with the new value": (
+        "host/rotate/test_rotate_compose.py::test_a_signal_that_ends_the_service_is_said",
+        " does not run as it should with the new value",
+    ),
+    "… came up with the new value, and then failed": (
+        "host/rotate/test_rotate_compose.py::test_a_service_that_fails_once_it_is_up_goes_back",
+        " came up with the new value, and then failed",
+    ),
+    "… has another value of … than the file": (
+        "host/rotate/test_rotate_compose.py::test_a_service_that_takes_the_value_from_elsewhere_goes_back",
+        " than the file",
+    ),
+    "cannot …: …": (
+        "host/rotate/test_rotate_compose.py::test_a_service_that_comes_up_with_neither_value_is_said_and_resumed",
+        "cannot ",
+    ),
+    "cannot …: the engine does not answer": (
+        "host/rotate/test_rotate_compose.py::test_an_engine_that_goes_away_leaves_what_can_be_resumed",
+        "the engine does not answer",
+    ),
+    "… has changed meanwhile": (
+        "host/rotate/test_rotate_compose.py::test_what_rotations_keep_is_no_secret_to_anybody_else",
+        "has changed meanwhile",
+    ),
+    "another run is writing to …": (
+        "host/rotate/test_rotate_compose.py::test_two_at_once_are_refused",
+        "another run is writing",
+    ),
+    "… in … refuses: …": ("host/rotate/test_rotate_with.py::test_mariadb_gets_the_hash_of_the_new_password", "refuses"),
+    "…: … … ended with …": (
+        "host/rotate/test_rotate_with.py::test_a_command_is_told_the_step_and_gets_the_values_on_stdin",
+        "ended with ",
+    ),
+    "…: … has no aclfile, and forgets the new password when it restarts": (
+        "host/rotate/test_rotate_with.py::test_redis_saves_its_users_where_it_can_and_it_is_said_where_not",
+        "forgets the new password when it restarts",
+    ),
+    "several services are called …: …": (
+        "host/rotate/test_rotate_with.py::test_two_services_of_one_name_are_not_mistaken",
+        "several services are called ",
+    ),
+    "no container of the service … runs on this node": (
+        "host/rotate/test_rotate_with.py::test_a_role_of_postgres_gets_its_new_password_and_back",
+        "no container of the service ",
+    ),
+    # Migration.
+    "no service gets it": (
+        "host/migrate/test_migrate.py::test_no_value_is_shown_however_it_is_written",
+        "no service gets it",
+    ),
+    "it stays in plain: …": (
+        "host/migrate/test_migrate.py::test_no_value_is_shown_however_it_is_written",
+        "it stays in plain: ",
+    ),
+    "it mounts … and may read the values there": (
+        "host/migrate/test_migrate.py::test_what_refers_to_a_secret_holds_it_wherever_it_is_written",
+        "may read the values there",
+    ),
+    "already there, and different: …": (
+        "host/migrate/test_migrate.py::test_nothing_is_overwritten_unasked_and_a_second_run_changes_nothing",
+        "already there, and different",
+    ),
+    "these hold another value than the project has now: …": (
+        "host/migrate/test_migrate.py::test_nothing_is_overwritten_unasked_and_a_second_run_changes_nothing",
+        "these hold another value",
+    ),
+    # The platform is faked there: only Windows has icacls.
+    "cannot restrict … to … with icacls": (
+        "host/store/test_vault.py::test_a_folder_that_cannot_be_restricted_is_not_written_to",
+        "cannot restrict ",
+    ),
+    # Reading values back from a Swarm.
+    "cannot read …: cat ended with … in the helper task": (
+        "host/backup/test_backup_swarm.py::test_an_image_whose_cat_fails_is_said",
+        ": cat ended with ",
+    ),
+    "the helper task stays on the network …": (
+        "host/backup/test_backup_swarm.py::test_nothing_is_read_where_a_network_is_left",
+        "the helper task stays on the network ",
+    ),
+    # Rotation, where an engine must take part.
+    "another release of manage-secrets began a rotation here": (
+        "host/rotate/test_rotate_refused.py::test_a_plan_of_another_release_is_left_alone",
+        "another release of manage-secrets began a rotation here",
+    ),
+    "… did not come up within … s": (
+        "host/rotate/test_rotate_refused.py::test_a_service_that_never_becomes_healthy_goes_back",
+        " did not come up within ",
+    ),
+    "… came up with the new version, and then failed: …": (
+        "host/rotate/test_rotate_refused.py::test_a_service_that_fails_once_it_is_up_goes_back",
+        " came up with the new version, and then failed: ",
+    ),
+    "… runs with another value of … than the new version has": (
+        "host/rotate/test_rotate_refused.py::test_a_service_that_runs_with_another_value_goes_back",
+        " than the new version has",
+    ),
+    "going back failed too: …": (
+        "host/rotate/test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
+        "going back failed too: ",
+    ),
+    "…: its old tasks did not end within … s": (
+        "host/rotate/test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
+        ": its old tasks did not end within ",
+    ),
+    "another rotation has just ended": (
+        "host/rotate/test_rotate_raced.py::test_the_other_ends_between_the_look_at_it_and_the_lock",
+        "another rotation has just ended",
+    ),
+    "another run has just taken this rotation over": (
+        "host/rotate/test_rotate_raced.py::test_the_other_takes_over_first_what_a_dead_run_left",
+        "another run has just taken this rotation over",
+    ),
+    "another run has taken this rotation over": (
+        "host/rotate/test_rotate_raced.py::test_the_other_goes_on_with_what_we_would_take_back",
+        "another run has taken this rotation over",
+    ),
+    "interrupted while services were moving": (
+        "host/rotate/test_rotate_crash.py::test_ctrl_c_while_services_move_says_how_it_goes_on",
+        "interrupted while services were moving",
+    ),
+    "… has another value of … than the file, or another SHIM_SALT": (
+        "host/rotate/test_rotate_compose.py::test_what_would_fail_is_said_before_anything_changes",
+        " than the file, or another SHIM_SALT",
+    ),
+    "… has the old value, and yet …": (
+        "host/rotate/test_rotate_compose.py::test_a_service_that_comes_up_with_neither_value_is_said_and_resumed",
+        " has the old value, and yet ",
+    ),
+}
