@@ -277,6 +277,27 @@ def test_an_engine_in_trouble_ends_with_111(
     assert not (manage.folder / "backup.age").exists()
 
 
+# What engines answer where they manage no Swarm, and what is made of it.
+NO_MANAGERS = {
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join"': "is in no Swarm",
+    "This node is not a swarm manager. Worker nodes can't be used to view or modify": "is a worker of its Swarm",
+    "This node is not a swarm manager. Manager is being prepared or has trouble": "has no connection to its Swarm",
+    'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock"': "is locked",
+}
+
+
+@pytest.mark.engine
+def test_why_an_engine_manages_no_swarm(swarm: PrivateSwarm, manage: Manage) -> None:
+    for words, meaning in NO_MANAGERS.items():
+        answer = f"503 {words}"
+        meddler = Meddler(swarm, lambda _number: answer, reads=True)  # noqa: B023  (closed within the turn)
+        end = manage("prune", env={"DOCKER_HOST": meddler.host})
+        meddler.close()
+        assert end.code == 111
+        assert meaning in end.stderr
+        assert "hint: " in end.stderr
+
+
 def test_the_time_an_engine_gets_is_a_number(manage: Manage, canary: Canary) -> None:
     manage.write("secrets/a", canary())
 

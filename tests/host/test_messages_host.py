@@ -484,6 +484,7 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "no engine answers at … (…)",
     "DOCKER_CLIENT_TIMEOUT is no number of seconds",
     "there is no Docker context …",
+    "the Docker context cannot be read (…)",
     "DOCKER_HOST is no ssh:// URL",
     "a ssh:// URL has neither a password nor a query",
     "DOCKER_HOST names no host that ssh would take",
@@ -545,6 +546,8 @@ NAME=
     said.append(say("rotate A --compose --generate", PATH=f"{manage.folder}:/usr/bin:/bin"))
     said.append(say("prune", DOCKER_CLIENT_TIMEOUT="soon"))
     said.append(say("prune", DOCKER_HOST="", DOCKER_CONTEXT="none-such"))
+    manage.write("config/config.json", "no JSON")
+    said.append(say("prune", DOCKER_HOST="", DOCKER_CONFIG=str(manage.folder / "config")))
     said += [say("prune", DOCKER_HOST=f"ssh://{place}") for place in ("[", "a:b@c", "-oX=1")]
     for plan in ("{}", json.dumps(PLAN)):
         manage.write("secrets/.rotation/plan", plan).chmod(0o600)

@@ -353,8 +353,8 @@ class Meddler:
     With *reads* it decides on those that only ask, too, but for the first, which asks for the engine's version.
 
     "pass" hands it on, "drop" ends the connection before the engine sees it, "lose" after; "500" and "503" are answered
-    as by a Swarm without a leader, and by an engine that manages none, "200" as if it were done; "kill" kills `victim`
-    once it is done; "hang" never answers.
+    as by a Swarm without a leader, and by an engine that manages none ("503 WORDS": in these words), "200" as if it
+    were done; "kill" kills `victim` once it is done; "hang" never answers.
     """
 
     def __init__(
@@ -412,9 +412,10 @@ class Meddler:
                 if fate == "hang":
                     client.recv(1)  # until it gives up
                     return
-                if fate in ("200", "500", "503"):
-                    body = b'{"message": "rpc error: code = Unknown desc = the leader is gone"}'
-                    head = f"HTTP/1.1 {fate} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+                if fate[:3] in ("200", "500", "503"):
+                    words = fate[4:] or "rpc error: code = Unknown desc = the leader is gone"
+                    body = json.dumps({"message": words}).encode()
+                    head = f"HTTP/1.1 {fate[:3]} No\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
                     client.sendall(head.encode() + b"\r\n\r\n" + body)
                     continue
                 engine.sendall(request)

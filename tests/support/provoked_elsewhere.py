@@ -96,6 +96,15 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
         "is no Swarm manager",
     ),
+    **{
+        f"cannot …: {meaning}": ("test_trouble.py::test_why_an_engine_manages_no_swarm", words)
+        for meaning, words in {
+            "this engine is in no Swarm": "is in no Swarm",
+            "this engine is a worker of its Swarm": "is a worker of its Swarm",
+            "this manager has no connection to its Swarm": "has no connection to its Swarm",
+            "the Swarm is locked": "is locked",
+        }.items()
+    },
     "cannot …: the engine at … does not answer (…)": (
         "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
         "does not answer",

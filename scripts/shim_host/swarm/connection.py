@@ -5,12 +5,16 @@ known of a version stands in its labels.
 """
 
 import errno
+import hashlib
+import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim.secret import Secret
@@ -31,6 +35,10 @@ MAX_VALUE_BYTES = 511_999  # swarmkit's MaxSecretSize is 500 KiB, and less than 
 REQUEST_SECONDS = 60
 PARALLEL_CALLS = 8
 SHIM_PROGRAM = "/opt/shim/shim"
+_CLIENT_REFUSED = "it refuses this client's certificate"
+_CLOSED = "it ends the TLS connection, as with a client whose certificate it does not take"
+# An alert comes from the other side: what it thinks of the certificate that it was shown, or was not.
+_ALERT = re.compile(r"_ALERT_(?P<words>[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA)")
 _ENDED_STATES = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
 
 
@@ -84,7 +92,6 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
     Raises:
         Failed: nothing answers there.
     """
-    import docker
     import requests
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
@@ -95,14 +102,14 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
         if place:
             arguments: dict[str, Any] = dict(kwargs_from_env(environment=dict(environ)))
         else:
-            arguments = _context(environ.get("DOCKER_CONTEXT"))
+            arguments = _context(environ)
             place = arguments.get("base_url") or "the default socket"
         if place.startswith("ssh://") and sys.platform != "win32":
             from shim_host.swarm import ssh
 
             api = ssh.client(place, seconds, PARALLEL_CALLS)
         else:
-            api = docker.APIClient(
+            api = _sdk_client()(
                 version="auto",
                 timeout=seconds,
                 use_ssh_client=True,
@@ -115,21 +122,47 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
         hint = "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs"
         if why == os.strerror(errno.EACCES):
             hint = "the engine is there: join the group that may use its socket, as a rule docker, and log in again"
+        elif why.startswith((_CLIENT_REFUSED, _CLOSED)):
+            hint = "renew the certificate in DOCKER_CERT_PATH (or in the Docker context); the engine's CA must sign it"
         raise Failed(f"no engine answers at {place or 'the default socket'} ({why})", hint) from None
-    # A proxy is for TCP alone, and looking for one is a tenth of every call.
-    api.trust_env = not api.base_url.startswith("http+docker:")
+    # Over a socket or ssh there is no proxy, and looking for one is a tenth of every call.
+    api.trust_env = False
     report.detail(f"connected to {place}, API {api.api_version}")
     return kind(api, place)
 
 
+@cache
+def _sdk_client() -> "type[docker.APIClient]":
+    """Return the SDK's client, but for what it would take from the environment besides a proxy.
+
+    Where REQUESTS_CA_BUNDLE is set for other programs it would take the place of the engine's own CA.
+    """
+    import docker
+    from requests.utils import get_environ_proxies
+
+    class Client(docker.APIClient):
+        trust_env = property(lambda _self: False, lambda _self, _value: None)
+
+        def merge_environment_settings(self, url: Any, proxies: Any, *others: Any) -> Any:
+            if not proxies and url.startswith(("http://", "https://")):
+                proxies = get_environ_proxies(url)
+            return super().merge_environment_settings(url, proxies, *others)
+
+    return Client
+
+
 def _why(error: BaseException) -> str:
     """Return what the system said below all that libraries wrapped around it; else the kind of error."""
-    from ssl import SSLCertVerificationError
+    from ssl import SSLCertVerificationError, SSLEOFError, SSLError
 
     found: BaseException | None = error
     for _ in range(10):
         if isinstance(found, SSLCertVerificationError):
             return f"its certificate is not trusted: {found.verify_message}"
+        if isinstance(found, SSLError) and (alert := _ALERT.search(str(found.reason))):
+            return f"{_CLIENT_REFUSED}: {alert['words'].replace('_', ' ').lower()}"
+        if isinstance(found, SSLEOFError):
+            return _CLOSED
         if isinstance(found, OSError) and isinstance(found.strerror, str):
             return found.strerror
         inner = [argument for argument in getattr(found, "args", ()) if isinstance(argument, BaseException)]
@@ -149,23 +182,48 @@ def request_seconds(environ: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _context(name: str | None) -> dict[str, Any]:
-    from docker.context import ContextAPI
+def _context(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return what connects to the engine of the Docker context in use; nothing for the default one.
+
+    Read here and not by the SDK, which finds no context where there is no config.json, and looks at its own process's
+    environment.
+
+    Raises:
+        Failed: there is no such context, or it cannot be read.
+    """
     from docker.tls import TLSConfig
 
-    context = ContextAPI.get_context(name) if name else ContextAPI.get_current_context()
-    if context is None:
-        raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them")
-    if context.name == "default" and not name:
-        return {}
-    arguments: dict[str, Any] = {"base_url": context.Host}
-    if isinstance(context.TLSConfig, TLSConfig):
-        arguments["tls"] = context.TLSConfig
+    folder = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    name = environ.get("DOCKER_CONTEXT") or ""
+    try:
+        if not name:
+            with suppress(FileNotFoundError):
+                name = str(json.loads((folder / "config.json").read_bytes()).get("currentContext") or "")
+        if name in ("", "default"):
+            return {}
+        at = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+        endpoint = json.loads((folder / "contexts" / "meta" / at / "meta.json").read_bytes())["Endpoints"]["docker"]
+        arguments: dict[str, Any] = {"base_url": endpoint["Host"]} if endpoint.get("Host") else {}
+    except FileNotFoundError:
+        raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them") from None
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        hint = f"look at it below {folder}, or name an engine in DOCKER_HOST"
+        raise Failed(f"the Docker context cannot be read ({type(error).__name__})", hint) from None
+    files = {kind: folder / "contexts" / "tls" / at / "docker" / f"{kind}.pem" for kind in ("ca", "cert", "key")}
+    there = {kind: str(path) for kind, path in files.items() if path.is_file()}
+    if there:
+        client = (there["cert"], there["key"]) if {"cert", "key"} <= there.keys() else None
+        is_verified = not endpoint.get("SkipTLSVerify")
+        arguments["tls"] = TLSConfig(client_cert=client, ca_cert=there.get("ca"), verify=is_verified)
     return arguments
 
 
 class Unclear(Failed):
     """Whether it was done cannot be said: no answer came, or none of a Swarm that has a leader."""
+
+
+class NoSwarm(Unclear):
+    """The engine is in no Swarm: there is nothing to look at, which is not the same as not to see it."""
 
 
 class Swarm:
@@ -316,15 +374,29 @@ def _api_trouble(what: str, error: "APIError") -> Ended:
     words = (error.explanation or "").strip().splitlines()
     said = words[0] if words else f"status {status}"
     if status == 503:  # of an engine that is just being started again, too
-        return Unclear(
-            f"cannot {what}: this engine is no Swarm manager, or its Swarm is locked",
-            "`docker swarm init` makes one; else set DOCKER_HOST to a manager (`docker node ls` there lists them)",
-        )
+        return _no_manager(what, said)
     if status >= 500:
         return Unclear(
             f"cannot {what}: {said}", "the Swarm may be choosing a leader: try again, or see `docker node ls`"
         )
     return Failed(f"cannot {what}: {said}")
+
+
+def _no_manager(what: str, said: str) -> "Unclear":
+    """Return why an engine that is no manager, or none at this moment, cannot do *what*; *said* are its own words."""
+    elsewhere = "set DOCKER_HOST to a manager (`docker node ls` there lists them)"
+    if "unlock" in said:
+        hint = "`docker swarm unlock` asks for the key, which `docker swarm unlock-key` on another manager shows"
+        return Unclear(f"cannot {what}: the Swarm is locked", hint)
+    if "Worker" in said:
+        return Unclear(f"cannot {what}: this engine is a worker of its Swarm", elsewhere)
+    if "prepared" in said:
+        hint = "it may be starting: try again, or see `docker node ls` on another manager"
+        return Unclear(f"cannot {what}: this manager has no connection to its Swarm", hint)
+    if "swarm init" in said:
+        return NoSwarm(f"cannot {what}: this engine is in no Swarm", f"`docker swarm init` makes one; else {elsewhere}")
+    message = f"cannot {what}: this engine is no Swarm manager, or its Swarm is locked"
+    return Unclear(message, f"`docker swarm init` makes one; else {elsewhere}")
 
 
 def _secret(found: Mapping[str, Any]) -> SwarmSecret:

@@ -224,10 +224,22 @@ def test_tcp_with_tls_is_spoken(swarm: PrivateSwarm, manage: Manage, canary: Can
     meddler = Meddler(swarm, lambda _: "pass", context)
     env = {"DOCKER_HOST": meddler.host, "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(certificates)}
 
-    assert manage("create-swarm", env=env).code == 0
+    # What other programs of this machine trust is not asked.
+    assert manage("create-swarm", env={**env, "REQUESTS_CA_BUNDLE": str(certificates / "other.pem")}).code == 0
     assert names(swarm) == ["a.v1"]
+    signed = (certificates / "cert.pem").read_bytes(), (certificates / "key.pem").read_bytes()
+    for kind in ("", "-key"):
+        (certificates / f"{kind.removeprefix('-') or 'cert'}.pem").write_bytes(
+            (certificates / f"other{kind}.pem").read_bytes()
+        )
+    refused = manage("create-swarm", env=env)
+    assert refused.code == 111
+    assert "certificate" in refused.stderr  # Go's alert says why; this server's side just ends
+    assert "DOCKER_CERT_PATH" in refused.stderr
+    for name, data in zip(("cert.pem", "key.pem"), signed, strict=True):
+        (certificates / name).write_bytes(data)
     (certificates / "ca.pem").write_bytes((certificates / "other.pem").read_bytes())
-    assert manage("create-swarm", env=env).code == 111
+    assert "its certificate is not trusted" in manage("create-swarm", env=env).stderr
     meddler.close()
 
 
@@ -267,7 +279,10 @@ def test_a_docker_context_is_honoured(swarm: PrivateSwarm, manage: Manage, canar
     del manage.env["DOCKER_HOST"]
 
     assert manage("create-swarm").code == 0
+    (config / "config.json").unlink()  # which many a machine of CI never had
     assert manage("create-swarm", env={"DOCKER_CONTEXT": "here"}).code == 0
+    elsewhere = config.rename(manage.folder / "elsewhere")
+    assert manage("create-swarm", env={"DOCKER_CONTEXT": "here", "DOCKER_CONFIG": str(elsewhere)}).code == 0
     assert names(swarm) == ["a.v1"]
 
 
