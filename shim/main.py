@@ -155,10 +155,11 @@ def prepare(options: "Options", environ: list[bytes]) -> Plan:
     resolution = resolve(gather(environ, options, schema), options, schema)
     breaches = resolution.breaches
     rendered: list[Rendered] = []
-    if (options.render and options.action != "exec") or _delivers_files(resolution):
+    renders = bool(options.render) and options.action != "exec" and not resolution.sources.is_one_off
+    if renders or _delivers_files(resolution):
         from shim import deliver
 
-        if options.action != "exec":
+        if renders:
             rendered = deliver.render(options, resolution, breaches)
             deliver.check_private_folder(resolution, breaches)
     target = None

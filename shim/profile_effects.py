@@ -19,9 +19,19 @@ def pointers(profile: Profile, env: dict[str, bytes], found: list[str]) -> list[
     return [*found, *(name for name in env if name.startswith("FILE__") and env[name] and name not in found)]
 
 
-def settle(profile: Profile, sources: "Sources") -> None:
-    """Let a key that is asked for have what its other name gives; withhold what keeps the image from starting."""
+def settle(profile: Profile, sources: "Sources", options: "Options") -> None:
+    """Let a key that is asked for have what its other name gives; withhold what keeps the image from starting.
+
+    What the image's own server needs is not missed where another command is started, or where the image does without.
+    """
     sources.withheld += [name for name in profile.refused if name in sources.env]
+    if profile.keeps_case:
+        _keep_case(sources)
+    if options.action == "start" and profile.is_one_off(options.argv):
+        sources.is_one_off = True
+        sources.waived = set(sources.asked)
+    else:
+        sources.waived = {key for key, names in profile.instead if any(_is_set(name, sources) for name in names)}
     for key in sources.asked:
         other = profile.other_name(key)
         if not other or key in sources.pointers or key in sources.roots or sources.env.get(key):
@@ -35,6 +45,24 @@ def settle(profile: Profile, sources: "Sources") -> None:
             sources.roots[key] = sources.roots.pop(other)
         elif sources.env.get(other):
             sources.env[key] = sources.env[other]
+
+
+def _keep_case(sources: "Sources") -> None:
+    """Give `database__connection__password` the name of its file, where nothing asks for it by another one."""
+    for key, (path, root) in list(sources.roots.items()):
+        name = path.rpartition(b"/")[2].decode("utf-8", "surrogateescape").replace(".", "_").replace("-", "_")
+        if "__" in name and name != key and key not in sources.asked:
+            del sources.roots[key]
+            sources.roots[name] = path, root
+
+
+def _is_set(name: str, sources: "Sources") -> bool:
+    """Return whether the variable NAME has a value, or the one that NAME=VALUE names; a secret file counts, too."""
+    variable, equals, value = name.partition("=")
+    given = sources.env.get(variable, b"")
+    if equals:
+        return given == value.encode()
+    return bool(given) or variable in sources.pointers or variable in sources.roots
 
 
 def breaches(profile: Profile, resolution: "Resolution", options: "Options") -> "Iterable[Breach]":
@@ -72,7 +100,7 @@ def warnings(profile: Profile, resolution: "Resolution", options: "Options") -> 
     """Yield what is likely to surprise in front of this image, each with its hint."""
     if options.user and profile.drops_root:
         yield (
-            f"--user {options.user}: {profile.title}'s entrypoint wants to be root, and becomes its own user itself",
+            f"--user {options.user}: {profile.title} wants to be started as root, and becomes its own user itself",
             "leave --user (SHIM_USER) out, unless all its folders belong to that user already",
         )
     for key, resolved in resolution.secrets.items():
@@ -86,13 +114,20 @@ def warnings(profile: Profile, resolution: "Resolution", options: "Options") -> 
         return
     given = [key for key, resolved in resolution.secrets.items() if resolved.path and resolved.deliver == "env"]
     meant = [key for key in given if key in profile.keys]
-    if meant and profile.reads_files and _is(program, options):
+    if meant and profile.initialises and _is(program, options):
         yield (
             f"{program} is started without {ENTRYPOINT}, and only that reads {', '.join(meant)}",
             f'ENTRYPOINT ["/opt/shim/shim", "--", "{ENTRYPOINT}"], and CMD {profile.command}',
         )
     if given and profile.configuration and not options.render:
         yield f"{program} reads no environment: {', '.join(given[:3])} does not reach it", profile.configuration
+    if profile.configuration and profile.drops_root and not options.user:
+        for entry in options.render:
+            if entry.count(":") == 1:
+                yield (
+                    f"--render: {program} becomes its own user, to whom the rendered file is closed",
+                    f"say whose it is: --render TEMPLATE:DEST:{profile.name}",
+                )
 
 
 def _is(program: str, options: "Options") -> bool:
@@ -117,9 +152,14 @@ def changes(profile: Profile) -> "Iterable[str]":
         yield "values that are not ASCII are warned of: it does not take them from its environment"
     if profile.newer:
         yield f"{profile.older}* and {profile.newer}* are two names for one thing; two different values are refused"
-    if profile.command:
+    if profile.command and profile.entrypoint:
         yield f"{profile.entrypoint} without a command is refused; the image's is CMD {profile.command}"
+        yield "another command than its server starts without what is required"
+    for key, others in profile.instead:
+        yield f"{key} is not missed with {' or '.join(others)}"
+    if profile.keeps_case:
+        yield "names with __ in them keep their case"
     if profile.drops_root:
-        yield "--user is warned of: its entrypoint wants to be root, and becomes its own user itself"
+        yield "--user is warned of: it wants to be started as root, and becomes its own user itself"
     if profile.configuration:
         yield f"it reads no environment: {profile.configuration}"

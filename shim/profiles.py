@@ -24,18 +24,22 @@ class Profile:
     """One official image, and those that are built from it."""
 
     repositories: "tuple[str, ...]" = ()
-    markers: "tuple[str, ...]" = ()  # variables that the image sets
-    servers: "tuple[str, ...]" = ()  # the first word of its command; with another one its entrypoint does not look
+    markers: "tuple[str, ...]" = ()  # variables that the image sets, or that mean something to no other
+    servers: "tuple[str, ...]" = ()  # programs that tell which image it is
+    starts: "tuple[str, ...]" = ()  # the first word of its command that starts its server; `servers` when empty
     command = ""  # its CMD, as a Dockerfile has it; "" when its entrypoint needs none
-    entrypoint = ENTRYPOINT
+    entrypoint = ENTRYPOINT  # "" when it has none
     keys: "Collection[str]" = ()  # KEY of the KEY_FILE that are meant for it
     reads_files = False  # its entrypoint reads those files itself, as root, before it becomes its own user
+    initialises = False  # its entrypoint alone knows the keys: the server itself reads none of them
+    instead: "tuple[tuple[str, tuple[str, ...]], ...]" = ()  # KEY, and variables with which it starts without KEY
+    keeps_case = False  # names with two lines in them are its own, in lower case
     spelling = PLAIN
     prefix = ""  # with another spelling: how keys begin
     paths = ""  # how other *_FILE begin that are paths to something else
     refused: "tuple[str, ...]" = ()  # variables that keep it from starting
     newer = older = ""  # two ways to begin a key: the newer one wins
-    drops_root = False  # its entrypoint wants to be root, and becomes its own user itself
+    drops_root = False  # it wants to be started as root, and becomes its own user itself
     is_ascii = False  # it cannot take other characters from its environment
     configuration = ""  # it reads no environment: what to do instead
 
@@ -66,12 +70,31 @@ class Profile:
         """Return the other name by which this image knows *key*; "" when there is none."""
         if not self.newer or key not in self.keys:
             return ""
-        if key.startswith(self.newer):
-            return self.older + key[len(self.newer) :]
-        return self.newer + key[len(self.older) :]
+        newer, older = self.newer, self.older
+        other = older + key[len(newer) :] if key.startswith(newer) else newer + key[len(older) :]
+        return other if other in self.keys else ""
+
+    def is_one_off(self, argv: list[bytes]) -> bool:
+        """Return whether *argv* gives this image's entrypoint a command that is not its server, nor options for that.
+
+        Such are `psql --version`, `bash` and `redis-cli`, which the entrypoint just runs; and a server that is only
+        asked for its version or its options.
+        """
+        if not self.entrypoint or not argv or argv[0].rpartition(b"/")[2].decode("latin-1") != self.entrypoint:
+            return False
+        words = [word.decode("utf-8", "surrogateescape") for word in argv[1:]]
+        if any(word in _ASKING for word in words):
+            return True
+        starts = self.starts or self.servers
+        return bool(words and starts) and words[0][:1] != "-" and words[0].rpartition("/")[2] not in starts
 
 
+_ASKING = ("--help", "--version", "-V", "-?")
 _MYSQL = ("MYSQL_ROOT_PASSWORD", "MYSQL_ROOT_HOST", "MYSQL_DATABASE", "MYSQL_USER", "MYSQL_PASSWORD")
+_WITHOUT_ROOT_PASSWORD = (
+    *("MARIADB_ROOT_PASSWORD_HASH", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_PASSWORD"),
+    *("MARIADB_RANDOM_ROOT_PASSWORD", "MYSQL_RANDOM_ROOT_PASSWORD"),
+)
 PROFILES = (
     Profile(
         "postgres",
@@ -82,6 +105,8 @@ PROFILES = (
         command='["postgres"]',
         keys=("POSTGRES_PASSWORD", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_INITDB_ARGS"),
         reads_files=True,
+        initialises=True,
+        instead=(("POSTGRES_PASSWORD", ("POSTGRES_HOST_AUTH_METHOD=trust",)),),
         drops_root=True,
     ),
     Profile(
@@ -93,6 +118,8 @@ PROFILES = (
         command='["mysqld"]',
         keys=_MYSQL,
         reads_files=True,
+        initialises=True,
+        instead=(("MYSQL_ROOT_PASSWORD", ("MYSQL_ALLOW_EMPTY_PASSWORD", "MYSQL_RANDOM_ROOT_PASSWORD")),),
         drops_root=True,
     ),
     Profile(
@@ -102,8 +129,16 @@ PROFILES = (
         markers=("MARIADB_VERSION",),
         servers=("mariadbd", "mysqld"),
         command='["mariadbd"]',
-        keys=(*_MYSQL, *("MARIADB" + key[5:] for key in _MYSQL)),
+        keys=(
+            *_MYSQL,
+            *("MARIADB" + key[5:] for key in _MYSQL),
+            *("MARIADB_ROOT_PASSWORD_HASH", "MARIADB_PASSWORD_HASH", "MARIADB_USER_HOST", "MARIADB_MASTER_HOST"),
+            *("MARIADB_MASTER_PORT", "MARIADB_REPLICATION_USER", "MARIADB_REPLICATION_PASSWORD"),
+            "MARIADB_REPLICATION_PASSWORD_HASH",
+        ),
         reads_files=True,
+        initialises=True,
+        instead=(("MARIADB_ROOT_PASSWORD", _WITHOUT_ROOT_PASSWORD), ("MYSQL_ROOT_PASSWORD", _WITHOUT_ROOT_PASSWORD)),
         newer="MARIADB_",
         older="MYSQL_",
         drops_root=True,
@@ -115,8 +150,9 @@ PROFILES = (
         markers=("MONGO_MAJOR",),
         servers=("mongod",),
         command='["mongod"]',
+        # Its entrypoint becomes `mongodb` first and reads the files of these after that: root's own are closed to it.
         keys=("MONGO_INITDB_ROOT_USERNAME", "MONGO_INITDB_ROOT_PASSWORD"),
-        reads_files=True,
+        initialises=True,
         drops_root=True,
     ),
     Profile(
@@ -137,11 +173,35 @@ PROFILES = (
     Profile(
         "redis",
         "Redis",
-        repositories=("redis", "valkey/valkey"),
-        markers=("REDIS_VERSION", "VALKEY_VERSION"),
-        servers=("redis-server", "valkey-server"),
+        repositories=("redis",),
+        markers=("REDIS_VERSION",),
+        servers=("redis-server", "redis-sentinel"),
         command='["redis-server"]',
-        configuration="--render a template with requirepass ${KEY|json} to /dev/shm/redis.conf, and start it with that",
+        configuration="write requirepass ${KEY|json} in a template, --render TEMPLATE:/dev/shm/redis.conf:redis, and "
+        "start it with that file",
+        drops_root=True,
+    ),
+    Profile(
+        "valkey",
+        "Valkey",
+        repositories=("valkey/valkey",),
+        markers=("VALKEY_VERSION",),
+        # It has its older name, too: with it alone it is taken for Redis, which needs the same.
+        servers=("valkey-server", "redis-server"),
+        command='["valkey-server"]',
+        configuration="write requirepass ${KEY|json} in a template, --render TEMPLATE:/dev/shm/valkey.conf:valkey, and "
+        "start it with that file",
+        drops_root=True,
+    ),
+    Profile(
+        "memcached",
+        "memcached",
+        repositories=("memcached",),
+        markers=("MEMCACHED_VERSION",),
+        servers=("memcached",),
+        command='["memcached"]',
+        configuration="write USER:${KEY} in a template, --render TEMPLATE:/dev/shm/memcached:memcache, and start it "
+        "with --auth-file=/dev/shm/memcached",
     ),
     Profile(
         "nginx",
@@ -149,7 +209,62 @@ PROFILES = (
         repositories=("nginx", "nginxinc/nginx-unprivileged"),
         markers=("NGINX_VERSION",),
         servers=("nginx",),
+        starts=("nginx", "nginx-debug"),
         command='["nginx", "-g", "daemon off;"]',
+    ),
+    Profile(
+        "httpd",
+        "Apache httpd",
+        repositories=("httpd",),
+        markers=("HTTPD_VERSION", "HTTPD_PREFIX"),
+        servers=("httpd-foreground",),
+        command='["httpd-foreground"]',
+        entrypoint="",
+        drops_root=True,
+    ),
+    Profile(
+        "wordpress",
+        "WordPress",
+        repositories=("wordpress",),
+        # The image sets none of its own; these are what its users set.
+        markers=("WORDPRESS_DB_PASSWORD", "WORDPRESS_DB_PASSWORD_FILE", "WORDPRESS_DB_HOST", "WORDPRESS_DB_NAME"),
+        starts=("apache2-foreground", "php-fpm"),
+        command='["apache2-foreground"]',
+        # wp-config.php reads the files of these at every request, as www-data.
+        keys=(
+            *("WORDPRESS_DB_HOST", "WORDPRESS_DB_NAME", "WORDPRESS_DB_USER", "WORDPRESS_DB_PASSWORD"),
+            *("WORDPRESS_AUTH_KEY", "WORDPRESS_SECURE_AUTH_KEY", "WORDPRESS_LOGGED_IN_KEY", "WORDPRESS_NONCE_KEY"),
+            *("WORDPRESS_AUTH_SALT", "WORDPRESS_SECURE_AUTH_SALT", "WORDPRESS_LOGGED_IN_SALT", "WORDPRESS_NONCE_SALT"),
+            *("WORDPRESS_DB_CHARSET", "WORDPRESS_DB_COLLATE", "WORDPRESS_TABLE_PREFIX", "WORDPRESS_CONFIG_EXTRA"),
+        ),
+        drops_root=True,
+    ),
+    Profile(
+        "nextcloud",
+        "Nextcloud",
+        repositories=("nextcloud",),
+        markers=("NEXTCLOUD_VERSION",),
+        starts=("apache2-foreground", "php-fpm"),
+        command='["apache2-foreground"]',
+        entrypoint="entrypoint.sh",
+        # Some are read by the entrypoint, as root, and some at every request, as www-data.
+        keys=(
+            *("NEXTCLOUD_ADMIN_USER", "NEXTCLOUD_ADMIN_PASSWORD", "REDIS_HOST_PASSWORD", "SMTP_PASSWORD"),
+            *("MYSQL_DATABASE", "MYSQL_USER", "MYSQL_PASSWORD", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD"),
+            *("OBJECTSTORE_S3_KEY", "OBJECTSTORE_S3_SECRET", "OBJECTSTORE_S3_SSE_C_KEY"),
+        ),
+        drops_root=True,
+    ),
+    Profile(
+        "ghost",
+        "Ghost",
+        repositories=("ghost",),
+        markers=("GHOST_VERSION", "GHOST_INSTALL"),
+        starts=("node",),
+        command='["node", "current/index.js"]',
+        # database__connection__password: case matters to it.
+        keeps_case=True,
+        drops_root=True,
     ),
     Profile(
         "keycloak",
@@ -157,6 +272,7 @@ PROFILES = (
         repositories=("quay.io/keycloak/keycloak", "keycloak/keycloak"),
         markers=("KC_RUN_IN_CONTAINER",),
         servers=("kc.sh",),
+        starts=("start", "start-dev"),
         command='["start"]',
         entrypoint="kc.sh",
         keys=(

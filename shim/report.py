@@ -36,7 +36,8 @@ where values come from
   --file-key KEY,...       take KEY_FILE although its path is in no secrets root
   --prefer file|env        which one counts when KEY and KEY_FILE differ
   --profile NAME|auto|none what is known of an official image: postgres, mysql, mariadb, mongo, rabbitmq, redis,
-                           nginx, keycloak, grafana, gitea, linuxserver (default: none)
+                           valkey, memcached, nginx, httpd, wordpress, nextcloud, ghost, keycloak, grafana, gitea,
+                           linuxserver (default: none)
 
 what the service gets
   --only KEY,...           nothing else from the secrets roots

@@ -186,7 +186,7 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
     """Return what is wrong with the value of an asked key: none at all, empty, of the wrong type, a placeholder."""
     sources = resolution.sources
     spec = resolution.schema.keys.get(key) if resolution.schema is not None else None
-    is_required = (spec is not None and spec.is_required) or key in options.require
+    is_required = ((spec is not None and spec.is_required) or key in options.require) and key not in sources.waived
     resolved = resolution.secrets.get(key)
     if resolved is None:
         if not is_required:

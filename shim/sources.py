@@ -10,6 +10,8 @@ from shim.secret import env_key, fold_keys, is_skipped, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from shim.options import Options
     from shim.profiles import Chosen, Profile
     from shim.schema import Schema
@@ -42,6 +44,8 @@ class Sources:
     """What could give each key a value, and what was left alone and why."""
 
     chosen: "Chosen | None" = None  # the profile in force
+    is_one_off = False  # another command than the server of the image that the profile knows
+    waived: "Collection[str]" = ()  # keys that are not missed, whoever requires them
 
     def __init__(self) -> None:
         self.env: dict[str, bytes] = {}  # the first of duplicates, as getenv(3) takes
@@ -96,7 +100,7 @@ def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cw
     if sources.chosen is not None:
         from shim import profile_effects
 
-        profile_effects.settle(sources.chosen.profile, sources)
+        profile_effects.settle(sources.chosen.profile, sources, options)
     return sources
 
 

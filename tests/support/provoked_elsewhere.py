@@ -29,9 +29,13 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_profiles.py::test_two_names_for_one_thing_that_differ_are_refused",
         "are both set, and their values differ; keep one",
     ),
-    "--user …: …'s entrypoint wants to be root, and becomes its own user itself": (
+    "--user …: … wants to be started as root, and becomes its own user itself": (
         "shim/test_profiles.py::test_a_user_in_front_of_an_entrypoint_that_wants_root",
-        "'s entrypoint wants to be root, and becomes its own user itself",
+        " wants to be started as root, and becomes its own user itself",
+    ),
+    "--render: … becomes its own user, to whom the rendered file is closed": (
+        "shim/test_profiles.py::test_a_rendered_file_is_for_the_user_that_the_server_becomes",
+        "becomes its own user, to whom the rendered file is closed",
     ),
     "… holds other characters than ASCII, which … does not take from its environment": (
         "shim/test_profiles.py::test_rabbitmq_takes_ascii_alone",
