@@ -18,7 +18,8 @@ from shim_host.store.vault import Entry, Vault
 
 if TYPE_CHECKING:
     from shim_host.compose.project import Project
-    from shim_host.swarm.connection import Swarm, SwarmSecret, SwarmService
+    from shim_host.swarm.connection import Swarm
+    from shim_host.swarm.model import SwarmSecret, SwarmService
 
 T = TypeVar("T")
 

@@ -10,6 +10,8 @@ from shim_host.doctor import judge as doctor
 from shim_host.doctor.engine import Node
 from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
 from shim_host.rotate import swarm_plan
+from shim_host.swarm import model
+from shim_host.swarm.model import Service
 
 from tests.host.test_doctor import FACTS, NOW, managers
 from tests.support import audit_examples
@@ -190,12 +192,12 @@ def test_what_an_audit_says() -> str:
     "writes to …, and start-first would run two tasks on it at once",
 )
 def test_what_is_found_before_a_rotation() -> str:
-    first = swarm_plan.START_FIRST
+    first = model.START_FIRST
     services = (
-        swarm_plan.Service("1", "job", mode="replicated-job"),
-        swarm_plan.Service("2", "updating", update_state="updating"),
-        swarm_plan.Service("3", "paused", update_state="paused", has_health_check=False),
-        swarm_plan.Service("4", "full", order=first, host_ports=(80,), max_per_node=1, volumes=("data",)),
+        Service("1", "job", mode="replicated-job"),
+        Service("2", "updating", update_state="updating"),
+        Service("3", "paused", update_state="paused", has_health_check=False),
+        Service("4", "full", order=first, host_ports=(80,), max_per_node=1, volumes=("data",)),
     )
     found = [*swarm_plan.preflight(services, 1, (3, 1)), *swarm_plan.preflight((), 1, (3, 2))]
     return "\n".join(finding.message for finding in found)

@@ -28,7 +28,8 @@ from shim_host.audit.model import (
 )
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
-from shim_host.swarm.connection import PARALLEL_CALLS, RunningContainer, Swarm, SwarmSecret
+from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
+from shim_host.swarm.model import RunningContainer, SwarmSecret
 from shim_host.swarm.read_back import READER
 
 _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm.task.id"

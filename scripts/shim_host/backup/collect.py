@@ -8,7 +8,7 @@ from shim_host import names
 from shim_host.backup import document
 from shim_host.backup.document import Item
 from shim_host.store.vault import Entry
-from shim_host.swarm.connection import SwarmSecret
+from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import fingerprint_of, salt_mark
 
 ONLY_IN_SWARM = "it is in the Swarm only, which never gives a value back"

@@ -13,7 +13,7 @@ from shim_host.commands import options
 from shim_host.errors import Ended
 from shim_host.inventory import Inventory
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, versions
+from shim_host.swarm import connection, model, versions
 from shim_host.swarm.connection import Swarm
 
 _COMPOSE_FILE = click.option(
@@ -79,7 +79,7 @@ def take_stock(
     users: dict[str, set[str]] = {}
     if answer is not None:
         secrets, services = answer
-        found.swarm = connection.newest(secrets, stack)
+        found.swarm = model.newest(secrets, stack)
         users = inventory.swarm_users((item for item in secrets if not stack or item.stack == stack), services)
     project = inventory.compose_project(compose_file)
     in_compose = inventory.compose_users(project, [*known, *found.files]) if project is not None else {}
@@ -183,7 +183,7 @@ def diff(
         str(secrets_dir): versions.fingerprints(files, salt),
     }
     mark = versions.salt_mark(salt)
-    in_swarm = inventory.ask_swarm(lambda engine: connection.newest(engine.secrets(), stack))
+    in_swarm = inventory.ask_swarm(lambda engine: model.newest(engine.secrets(), stack))
     if in_swarm is not None:
         places["swarm"] = {key: item.fingerprint for key, item in in_swarm.items() if item.salt == mark}
         salted = [key for key, item in in_swarm.items() if item.salt != mark]

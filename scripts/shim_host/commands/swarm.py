@@ -11,9 +11,9 @@ from shim_host.commands import env, options
 from shim_host.errors import Ended, Refused
 from shim_host.store import filing
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection
+from shim_host.swarm import connection, model
 from shim_host.swarm import versions as deployment
-from shim_host.swarm.connection import SwarmSecret
+from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import CHANGED, CREATED, UNCHANGED, Step, Wanted
 
 
@@ -64,7 +64,7 @@ def create_swarm(
         raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was made")
     engine = connection.connect(os.environ)
     existing = engine.secrets()
-    newest = connection.newest(existing, stack)
+    newest = model.newest(existing, stack)
     # Only what is there must be compared before anything is made.
     found = deployment.fingerprints({key: value for key, (_, value) in values.items() if key in newest}, salt)
     wanted = [Wanted(key, file_name, value, found.get(key, "")) for key, (file_name, value) in values.items()]
@@ -111,7 +111,7 @@ def values_of_env_file(
 
 def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack: str, salt: bytes) -> None:
     """Refuse the whole run, before anything is made, when a part of it cannot be done."""
-    newest = connection.newest(existing, stack)
+    newest = model.newest(existing, stack)
     mark = deployment.salt_mark(salt)
     salted = [step.wanted.key for step in steps if step.state == CHANGED and newest[step.wanted.key].salt != mark]
     if salted:

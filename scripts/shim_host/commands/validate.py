@@ -16,7 +16,7 @@ from shim_host.validation import Finding, Subject
 
 if TYPE_CHECKING:
     from shim_host.compose.project import Project
-    from shim_host.swarm.connection import SwarmSecret, SwarmService
+    from shim_host.swarm.model import SwarmSecret, SwarmService
 
 
 @click.command("validate")
@@ -92,14 +92,14 @@ def validate(
 
 def with_swarm(subject: Subject, stack: str, salt: bytes) -> tuple[list[Finding], Ended | None]:
     """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
-    from shim_host.swarm import connection
+    from shim_host.swarm import connection, model
 
     try:
         engine = connection.connect(os.environ)
         secrets, services = engine.secrets(), engine.services()
     except Ended as ended:
         return validation.findings(subject), ended
-    newest = connection.newest(secrets, stack)
+    newest = model.newest(secrets, stack)
     found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
     locked = not_locked(versions_file.read(Path(versions_file.DEFAULT)), secrets, services)
     return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest), *locked], None

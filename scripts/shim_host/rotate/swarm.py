@@ -11,11 +11,11 @@ from shim_host import inventory, names, output
 from shim_host.errors import Ended, Refused
 from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate import values as rotation_values
-from shim_host.rotate.swarm_plan import BACK, Change, Finding, Plan, Service
+from shim_host.rotate.swarm_plan import BACK, Change, Finding, Plan
 from shim_host.rotate.swarm_run import InsideChange, Rotation, Settings
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, versions_file
-from shim_host.swarm.connection import SwarmSecret
+from shim_host.swarm import connection, model, versions_file
+from shim_host.swarm.model import Service, SwarmSecret
 from shim_host.swarm.services import NotMoved, ServiceMover
 from shim_host.swarm.versions import fingerprint_of, refusals, salt_mark
 
@@ -44,7 +44,7 @@ class SwarmWork:
         if self.schema is None:
             raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
         now = swarm_run.today()
-        newest = connection.newest(self.secrets, self.stack)
+        newest = model.newest(self.secrets, self.stack)
         ages = {key: inventory.age_days(secret.created, now) for key, secret in newest.items()}
         makeable, others = swarm_plan.due(self.schema, ages)
         return tuple(makeable), others
@@ -52,7 +52,7 @@ class SwarmWork:
     def rotate(self, keys: Sequence[str], value_file: str | None, generate: bool, force: bool, dry_run: bool) -> int:
         """Give *keys* new values, and those along that are signed with one or take turns; return the exit code."""
         self._refuse_busy()
-        newest = connection.newest(self.secrets, self.stack)
+        newest = model.newest(self.secrets, self.stack)
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
             elsewhere = sorted({s.stack for s in self.secrets if s.key in missing and s.stack != self.stack})
@@ -158,7 +158,7 @@ class SwarmWork:
         """Return the present value of *key*: its file's, or what the Swarm's newest version has."""
         if key in (there := self._there()):
             return there[key]
-        version = connection.newest(self.secrets, self.stack).get(key)
+        version = model.newest(self.secrets, self.stack).get(key)
         return self._read_back([version]).get(version.name) if version is not None else None
 
     def _value_before(self, change: Change) -> Secret | None:
@@ -178,7 +178,7 @@ class SwarmWork:
         found: dict[str, Secret] = {}
         for key in values:
             found |= decorator.companions(self._spec(key), self._value_of)
-        newest = connection.newest(self.secrets, self.stack)
+        newest = model.newest(self.secrets, self.stack)
         if missing := [key for key in found if key not in newest]:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", "manage-secrets create-swarm makes them")
         return found
@@ -249,7 +249,7 @@ class SwarmWork:
         """Write the values into ./secrets where their keys have files, and the versions into the lock file."""
         moved = {service.stack for service in self.services if service.id in plan.moves}
         if self.lock_file.exists() or any(moved):
-            versions = {key: secret.version for key, secret in connection.newest(self.secrets, self.stack).items()}
+            versions = {key: secret.version for key, secret in model.newest(self.secrets, self.stack).items()}
             versions_file.write(self.lock_file, {**versions, **{change.key: change.version for change in plan.changes}})
             output.say(f"wrote {self.lock_file}")
         file_names = names.file_names([*(self.schema.keys if self.schema else ()), *(c.key for c in plan.changes)])

@@ -12,41 +12,12 @@ from typing import NamedTuple
 from shim.schema import Schema
 from shim_host import names
 from shim_host.generate import can_be_made, signer_of
-from shim_host.swarm.connection import SwarmSecret, newest
+from shim_host.swarm.model import START_FIRST, Mount, Service, SwarmSecret, newest
 
 FORWARD, BACK = "forward", "back"
-START_FIRST, STOP_FIRST = "start-first", "stop-first"
 _UNDER_WAY = frozenset(["updating", "rollback_started"])
 _STUCK = frozenset(["paused", "rollback_paused"])
 _UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "m": 30.0, "y": 365.0}  # days, as `list` counts them
-
-
-class Mount(NamedTuple):
-    """A secret as a service mounts it; `target` is the file's name inside."""
-
-    secret_id: str
-    name: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Service:
-    """What decides whether a service can move, and how."""
-
-    id: str
-    name: str
-    stack: str = ""
-    mounts: tuple[Mount, ...] = ()
-    previous: tuple[Mount, ...] = ()  # of the specification before
-    mode: str = "replicated"  # replicated, global, replicated-job, global-job
-    replicas: int = 1
-    order: str = STOP_FIRST
-    has_health_check: bool | None = None  # None: the image is not here to be looked at
-    host_ports: tuple[int, ...] = ()
-    max_per_node: int = 0
-    volumes: tuple[str, ...] = ()  # what it can write to and outlives it
-    update_state: str = ""
-    goes_first: bool = False  # what it does with the new value is what others wait for
 
 
 class Finding(NamedTuple):

@@ -17,10 +17,11 @@ from shim.secret import Secret, clean
 from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.rotate import swarm_plan
-from shim_host.rotate.swarm_plan import BACK, FORWARD, Change, Plan, Service
-from shim_host.swarm import connection, owner, versions
-from shim_host.swarm.connection import RunningContainer, SwarmSecret, Unclear
+from shim_host.rotate.swarm_plan import BACK, FORWARD, Change, Plan
+from shim_host.swarm import connection, model, owner, versions
+from shim_host.swarm.connection import Unclear
 from shim_host.swarm.lock import Lock
+from shim_host.swarm.model import Mount, RunningContainer, Service, SwarmSecret
 from shim_host.swarm.services import Arrival, NotMoved, ServiceMover
 
 RESUME = "manage-secrets rotate --resume"
@@ -88,7 +89,7 @@ class Rotation:
         Raises:
             Failed: the engine does not.
         """
-        present = connection.newest(secrets, self.plan.stack)
+        present = model.newest(secrets, self.plan.stack)
         for change in self.plan.changes:
             kept = labels(change, values[change.key], present[change.key], self.plan.stack, self.settings.salt)
             value = values[change.key]
@@ -251,12 +252,12 @@ class Rotation:
             self._made = [secret for secret in self.engine.patiently(self.engine.secrets) if secret.id in ids]
         return self._made
 
-    def _mounts_now(self, service: Service) -> list[swarm_plan.Mount]:
+    def _mounts_now(self, service: Service) -> list[Mount]:
         swaps = swarm_plan.swaps_forward(self.plan)
         moved = []
         for mount in self.plan.moves[service.id]:
             new_id, name = swaps.get(mount.secret_id, (mount.secret_id, mount.name))
-            moved.append(swarm_plan.Mount(new_id, name, mount.target))
+            moved.append(Mount(new_id, name, mount.target))
         return moved
 
     def _remove_left(self) -> None:
@@ -361,9 +362,7 @@ def labels(change: Change, value: Secret, before: SwarmSecret, stack: str, salt:
     """Return what is kept with a new version: as for a first one, and who made those before."""
     step = versions.Step(versions.Wanted(change.key, "", value), change.name, change.version, versions.CREATED)
     kept = versions.labels(step, versions.fingerprint_of(change.key, value, salt), stack, salt)
-    kept[connection.HISTORY] = json.dumps(
-        [*past(before), [before.version, before.created, before.by]][-_HISTORY_LENGTH:]
-    )
+    kept[model.HISTORY] = json.dumps([*past(before), [before.version, before.created, before.by]][-_HISTORY_LENGTH:])
     return kept
 
 

@@ -1,8 +1,4 @@
-"""The engine and its Swarm; the only room that knows the Docker SDK. Its dictionaries do not leave here.
-
-A Swarm secret can be neither changed nor read back, so a key lives as versions, `db_password.v3`, and all that must be
-known of a version stands in its labels.
-"""
+"""The engine and its Swarm; the only room that knows the Docker SDK. Its dictionaries do not leave here."""
 
 import errno
 import hashlib
@@ -10,9 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +15,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from shim.secret import Secret
 from shim_host import output as report
 from shim_host.errors import Ended, Failed, Refused
+from shim_host.swarm.model import (
+    BY,
+    CREATED,
+    FINGERPRINT,
+    HISTORY,
+    KEY,
+    SALT,
+    STACK,
+    VERSION,
+    RunningContainer,
+    SwarmSecret,
+    SwarmService,
+)
 
 # The SDK is loaded by `connect`, so that `--help` and commands that need no engine stay quick.
 if TYPE_CHECKING:
@@ -27,11 +35,6 @@ if TYPE_CHECKING:
     from docker.errors import APIError
     from requests import HTTPError
 
-LABEL = "docker-secrets-shim."
-KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY = (
-    LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history")
-)
-MAX_VALUE_BYTES = 511_999  # swarmkit's MaxSecretSize is 500 KiB, and less than that is taken
 REQUEST_SECONDS = 60
 PARALLEL_CALLS = 8
 SHIM_PROGRAM = "/opt/shim/shim"
@@ -40,41 +43,6 @@ _CLOSED = "it ends the TLS connection, as with a client whose certificate it doe
 # An alert comes from the other side: what it thinks of the certificate that it was shown, or was not.
 _ALERT = re.compile(r"_ALERT_(?P<words>[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA)")
 _ENDED_STATES = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
-
-
-@dataclass(frozen=True)
-class SwarmSecret:
-    """One version of a key, or a secret that somebody else made (`key` is empty then)."""
-
-    id: str
-    name: str
-    key: str
-    version: int
-    created: str
-    fingerprint: str
-    salt: str
-    stack: str
-    by: str = ""
-    history: str = ""  # JSON of the versions before: number, when, by whom
-
-
-@dataclass(frozen=True)
-class SwarmService:
-    """A service, and what it mounts: the id of each secret with the target's name."""
-
-    id: str
-    name: str
-    stack: str
-    mounts: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RunningContainer:
-    """A container on this node that has secrets mounted."""
-
-    id: str
-    name: str
-    service: str
 
 
 def connect(environ: Mapping[str, str]) -> "Swarm":
@@ -432,17 +400,7 @@ def _mounts(template: Mapping[str, Any] | None) -> dict[str, str]:
     }
 
 
-def newest(secrets: Iterable[SwarmSecret], stack: str = "") -> dict[str, SwarmSecret]:
-    """Return the highest version of each key of *stack*."""
-    found: dict[str, SwarmSecret] = {}
-    for secret in secrets:
-        if secret.key and secret.stack == stack and secret.version > found.get(secret.key, _NONE).version:
-            found[secret.key] = secret
-    return found
-
-
 S = TypeVar("S", bound=Swarm)
-_NONE = SwarmSecret("", "", "", 0, "", "", "", "")
 
 
 @cache

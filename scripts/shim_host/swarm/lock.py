@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from shim_host.errors import Failed
-from shim_host.swarm.connection import LABEL, Unclear
+from shim_host.swarm.connection import Unclear
+from shim_host.swarm.model import LABEL
 from shim_host.swarm.read_back import ValueReader
 
 LOCK = LABEL + "rotation"

@@ -18,7 +18,8 @@ from typing import Any
 from shim.secret import Secret
 from shim_host.errors import Failed, Refused
 from shim_host.swarm import owner
-from shim_host.swarm.connection import LABEL, PARALLEL_CALLS, REQUEST_SECONDS, Swarm, SwarmSecret
+from shim_host.swarm.connection import PARALLEL_CALLS, REQUEST_SECONDS, Swarm
+from shim_host.swarm.model import LABEL, SwarmSecret
 
 READER = LABEL + "reader"
 START_SECONDS = 90

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from shim_host.errors import Failed, Refused
-from shim_host.rotate.swarm_plan import STOP_FIRST, Mount, Service
-from shim_host.swarm.connection import LABEL, PARALLEL_CALLS, Unclear
+from shim_host.swarm.connection import PARALLEL_CALLS, Unclear
 from shim_host.swarm.lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
+from shim_host.swarm.model import LABEL, STOP_FIRST, Mount, Service
 
 # A label for services that make what others need, such as a login: these move before all others.
 ORDER = LABEL + "rotate"

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from shim.secret import Secret, clean, fingerprint
 from shim_host import names
 from shim_host.errors import Ended
-from shim_host.swarm import connection
-from shim_host.swarm.connection import Swarm, SwarmSecret
+from shim_host.swarm import connection, model
+from shim_host.swarm.connection import Swarm
+from shim_host.swarm.model import SwarmSecret
 
 CREATED, UNCHANGED, CHANGED, MISSING = "created", "unchanged", "changed", "not made"
 # What the Swarm keeps for an empty value, which it does not take; every reader drops a line end at the end.
@@ -63,9 +64,9 @@ def salt_mark(salt: bytes) -> str:
 def refusals(values: Mapping[str, tuple[str, Secret]]) -> list[str]:
     """Return what the Swarm would not take of *values* (key to file name and value), before anything is made."""
     return [
-        f"{key}: {len(value)} bytes are more than the Swarm takes ({connection.MAX_VALUE_BYTES})"
+        f"{key}: {len(value)} bytes are more than the Swarm takes ({model.MAX_VALUE_BYTES})"
         for key, (_name, value) in values.items()
-        if len(value) > connection.MAX_VALUE_BYTES
+        if len(value) > model.MAX_VALUE_BYTES
     ]
 
 
@@ -93,15 +94,15 @@ def foreign(steps: Iterable[Step], existing: Iterable[SwarmSecret]) -> list[str]
 def labels(step: Step, its_fingerprint: str, stack: str, salt: bytes) -> dict[str, str]:
     """Return what is kept with a version: all that anybody can know of it later, and no part of its value."""
     kept = {
-        connection.KEY: step.wanted.key,
-        connection.VERSION: str(step.version),
-        connection.CREATED: datetime.now(UTC).isoformat(timespec="seconds"),
-        connection.BY: connection.made_by(),
-        connection.FINGERPRINT: its_fingerprint,
-        connection.SALT: salt_mark(salt),
+        model.KEY: step.wanted.key,
+        model.VERSION: str(step.version),
+        model.CREATED: datetime.now(UTC).isoformat(timespec="seconds"),
+        model.BY: connection.made_by(),
+        model.FINGERPRINT: its_fingerprint,
+        model.SALT: salt_mark(salt),
     }
     if stack:
-        kept[connection.STACK] = stack
+        kept[model.STACK] = stack
     return kept
 
 

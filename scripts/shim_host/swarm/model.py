@@ -1,0 +1,109 @@
+"""What stands in a Swarm, as everybody else here sees it: versions of secrets, and the services that mount them.
+
+A Swarm secret can be neither changed nor read back, so a key lives as versions, `db_password.v3`, and all that must be
+known of a version stands in its labels. A secret without them is somebody else's, whatever its name.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+LABEL = "docker-secrets-shim."
+KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY = (
+    LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history")
+)
+# swarmkit's MaxSecretSize is 500 KiB, and less than that is taken.
+MAX_VALUE_BYTES = 511_999
+START_FIRST, STOP_FIRST = "start-first", "stop-first"
+
+
+class Mount(NamedTuple):
+    """A secret as a service mounts it; `target` is the file's name inside, and no two mounts of a service share it."""
+
+    secret_id: str
+    name: str
+    target: str
+
+
+Place = tuple[str, str]  # a target, and the id of the secret that is mounted there
+
+
+@dataclass(frozen=True)
+class Service:
+    """What decides whether a service can move, and how."""
+
+    id: str
+    name: str
+    stack: str = ""
+    mounts: tuple[Mount, ...] = ()
+    previous: tuple[Mount, ...] = ()  # of the specification before
+    mode: str = "replicated"  # replicated, global, replicated-job, global-job
+    replicas: int = 1
+    order: str = STOP_FIRST
+    has_health_check: bool | None = None  # None: the image is not here to be looked at
+    host_ports: tuple[int, ...] = ()
+    max_per_node: int = 0
+    volumes: tuple[str, ...] = ()  # what it can write to and outlives it
+    update_state: str = ""
+    goes_first: bool = False  # what it does with the new value is what others wait for
+    running: int = 1  # tasks that are up, and have been for longer than the last one before them lasted
+    is_finished: bool = False  # it has run to its end, and is not started again
+    trouble: str = ""  # what the Swarm says of a task that is not up
+    own_seconds: float = 0  # how long its own settings let an update stand still: delay, monitor, health check
+
+    @property
+    def is_job(self) -> bool:
+        """Return whether it is meant to end."""
+        return self.mode.endswith("-job")
+
+    @property
+    def is_up(self) -> bool:
+        """Return whether anything of it runs that an update could be judged by."""
+        return self.running > 0 and not self.is_job
+
+
+@dataclass(frozen=True)
+class SwarmSecret:
+    """One version of a key, or a secret that somebody else made (`key` is empty then)."""
+
+    id: str
+    name: str
+    key: str
+    version: int
+    created: str
+    fingerprint: str
+    salt: str
+    stack: str
+    by: str = ""
+    history: str = ""  # JSON of the versions before: number, when, by whom
+
+
+@dataclass(frozen=True)
+class SwarmService:
+    """A service, and what it mounts: the id of each secret with the target's name."""
+
+    id: str
+    name: str
+    stack: str
+    mounts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunningContainer:
+    """A container on this node that has secrets mounted."""
+
+    id: str
+    name: str
+    service: str
+
+
+_NONE = SwarmSecret("", "", "", 0, "", "", "", "")
+
+
+def newest(secrets: Iterable[SwarmSecret], stack: str = "") -> dict[str, SwarmSecret]:
+    """Return the highest version of each key of *stack*."""
+    found: dict[str, SwarmSecret] = {}
+    for secret in secrets:
+        if secret.key and secret.stack == stack and secret.version > found.get(secret.key, _NONE).version:
+            found[secret.key] = secret
+    return found
