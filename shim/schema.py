@@ -5,7 +5,7 @@ mistakes are reported at once, each with its line. Shared by the container and t
 """
 
 from shim.errors import Breach, Refused
-from shim.secret import is_key
+from shim.secret import is_key, is_protected
 
 # Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
 _FOREIGN = (
@@ -224,6 +224,12 @@ class _Reading:
             number = self.default(spec, value, lines, number)
         for at, decorator, argument in decorators:
             self.apply(spec, decorator, argument, at)
+        if (spec.default is not None or spec.composed is not None) and is_protected(key):
+            self.wrong(
+                line,
+                f"{key} changes what programs load, run and trust: no schema gives it a value",
+                f"write {key}= alone, and set it where the image is made (ENV), or in the service's environment",
+            )
         self.schema.keys[key] = spec
         return number
 

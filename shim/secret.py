@@ -14,6 +14,43 @@ MAX_SECRET_BYTES = 1_048_576
 _FILE_TYPES = {0o010000: "a FIFO", 0o020000: "a character device", 0o060000: "a block device", 0o140000: "a socket"}
 _FINGERPRINT_ROUNDS = 8192
 
+# What decides which code a program loads and runs, whom it trusts, and where it looks for its configuration: no file in
+# a secrets root sets it unasked, no implicit KEY_FILE does, and no default of a schema. From the manuals of ld.so(8),
+# bash(1), git(1), node(1), java(1), perlrun(1), R and so on; names in upper case.
+_PROTECTED = (
+    " ANT_ARGS ANT_HOME ASAN_OPTIONS ASPNETCORE_HOSTINGSTARTUPASSEMBLIES AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE "
+    "BROWSER CC CDPATH CLASSPATH COMPILER_PATH COMPOSER_HOME COMPOSER_VENDOR_DIR CPATH CPLUS_INCLUDE_PATH CVS_RSH "
+    "CXX C_INCLUDE_PATH DOCKER_CERT_PATH DOCKER_CONFIG DOCKER_HOST EDITOR EMACSLOADPATH ENV EXINIT FPATH GLOBIGNORE "
+    "GNUMAKEFLAGS GNUPGHOME GOBIN GODEBUG GOENV GOEXPERIMENT GOFLAGS GOINSECURE GONOSUMDB GOPATH GOPRIVATE GOPROXY "
+    "GOROOT GOSUMDB GOTOOLCHAIN GREP_OPTIONS HELM_PLUGINS HGRCPATH HOME HOSTALIASES ICU_DATA IFS INPUTRC IPYTHONDIR "
+    "IRBRC KUBECONFIG LDAPCONF LDAPRC LIBMYSQL_PLUGINS LIBMYSQL_PLUGIN_DIR LIBRARY_PATH LOADER_PATH LOCALDOMAIN "
+    "LOCPATH LOGNAME LSAN_OPTIONS MAKEFILES MAKEFLAGS MANPAGER MFLAGS MIX_ARCHIVES MIX_BUILD_PATH MIX_DEPS_PATH "
+    "MIX_EXS MIX_HOME MSAN_OPTIONS MUSL_LOCPATH MYSQL_HOME NETRC NIS_PATH NLSPATH OCL_ICD_VENDORS ODBCINI "
+    "ODBCINSTINI ODBCSYSINI PAGER PATH PGOPTIONS PGREQUIRESSL PGSERVICE PGSERVICEFILE PGSYSCONFDIR PHPRC "
+    "PHP_INI_SCAN_DIR PROJ_DATA PROJ_LIB PROMPT_COMMAND PS4 PSQLRC PSQL_EDITOR PSQL_PAGER RES_OPTIONS "
+    "RETICULATE_PYTHON SHELL SHELLOPTS SPRING_APPLICATION_JSON SSH_ASKPASS SSH_AUTH_SOCK SSH_SK_PROVIDER "
+    "SUDO_ASKPASS SVN_EDITOR SVN_SSH SYSTEMD_PAGER SYSTEM_WGETRC TEMP TEMPDIR TERMCAP TERMINFO TERMINFO_DIRS TMP "
+    "TMPDIR TSAN_OPTIONS TZDIR UBSAN_OPTIONS USER VIMINIT VIRTUAL_ENV VISUAL WGETRC XAUTHORITY XML_CATALOG_FILES "
+    "ZDOTDIR "
+)
+# The first word of a name, up to its first underscore.
+_PROTECTED_FAMILIES = (
+    " ANSIBLE BUN BUNDLE BUNDLER CARGO CATALINA CGO COMPLUS CONDA COR CORECLR CUDA CURL DBUS DENO DOTNET ELECTRON "
+    "ELIXIR ERL FONTCONFIG GCC GCONV GDAL GDK GEM GETCONF GI GIO GIT GLIBC GNUTLS GRADLE GROOVY GSETTINGS GSS GST "
+    "GTK GTK2 GTK3 HDF5 JAVA JDK JRE JRUBY JULIA JUPYTER JVM KOTLIN LIBGL LIBVA LOG4J LUA M2 MAGICK MALLOC MAVEN "
+    "MONO NODE NPM NUGET OMPI OPENSSL PIP PKG PMIX PNPM QML QML2 QT R RBENV RESOLV RSYNC RUSTC RUSTDOC RUSTUP SASL "
+    "SBT SCALA SSL TCL TK UV VK XDEBUG XDG YARN "
+)
+_PROTECTED_STARTS = (
+    "BASH", "DYLD_", "KRB5", "LDAPTLS", "LD_", "LESS", "MSBUILD", "NSS_WRAPPER_", "PERL", "PGSSL",
+    "PYINSTALLER_", "PYTHON", "RUBY", "RUSTFLAGS", "SHIM_", "SPRING_CONFIG_", "SSLKEYLOGFILE", "TCLLIBPATH",
+    "TF_CLI_", "TF_PLUGIN_", "TF_REATTACH_", "_PYI_",
+)  # fmt: skip
+_PROTECTED_ENDS = ("_CA_BUNDLE", "_CLASSPATH", "_JAVA_OPTIONS", "_OPTS", "_PROXY")
+# What only looks like one of a family: a credential (GIT_TOKEN, SSL_PRIVATE_KEY), or a choice without a path in it.
+_CREDENTIAL_ENDS = ("_KEY", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_SECRET", "_TOKEN", "_USERNAME")
+_HARMLESS = " DOTNET_ENVIRONMENT NODE_ENV "
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -98,6 +135,24 @@ def env_key(file_name: str, keys: "Iterable[str]" = (), folded_keys: dict[str, s
 def is_skipped(file_name: str) -> bool:
     """Return whether a file of this name in a secrets root is no secret: hidden, an example, documentation."""
     return file_name.startswith((".", "README")) or file_name.endswith((".example", ".md"))
+
+
+def is_protected(key: str) -> bool:
+    """Return whether *key* decides what programs load, run and trust: only who asks for it by name may set it.
+
+    The container refuses such a name from a file that nobody asked for, and from a schema's default; so the host hands
+    none over in a way that would be refused.
+    """
+    name = key.upper()  # curl reads https_proxy
+    if f" {name} " in _PROTECTED or name.startswith(_PROTECTED_STARTS) or name.endswith(_PROTECTED_ENDS):
+        return True
+    family, underscore, _ = name.partition("_")
+    return bool(
+        underscore
+        and f" {family} " in _PROTECTED_FAMILIES
+        and not name.endswith(_CREDENTIAL_ENDS)
+        and f" {name} " not in _HARMLESS
+    )
 
 
 def clean(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ Folders are listed here; files are read only once `resolve` knows which of them 
 from posix import listdir
 
 from shim.errors import Breach, Unreadable
-from shim.secret import env_key, fold_keys, is_skipped, shown_path
+from shim.secret import env_key, fold_keys, is_protected, is_skipped, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,17 +18,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
 
-# A file in a secrets root must not change what the service loads and runs (ld.so(8), bash(1), python(1), node, perl,
-# ruby, java, glibc's iconv); nor may an implicit KEY_FILE. The schema can list one of them and mean it.
-_PROTECTED = (
-    " BASH_ENV BASH_FUNC CLASSPATH CDPATH ENV GCONV_PATH GETCONF_DIR GIO_MODULE_DIR GLIBC_TUNABLES GLOBIGNORE HOME "
-    "HOSTALIASES IFS JAVA_OPTS JAVA_TOOL_OPTIONS JDK_JAVA_OPTIONS LOCALDOMAIN LOCPATH LOGNAME LUA_CPATH LUA_INIT "
-    "LUA_PATH MALLOC_TRACE NIS_PATH NLSPATH NODE_OPTIONS NODE_PATH OPENSSL_CONF OPENSSL_ENGINES OPENSSL_MODULES PATH "
-    "PERL5DB PERL5LIB PERL5OPT PERLLIB PHPRC PHP_INI_SCAN_DIR PROMPT_COMMAND PS4 RESOLV_HOST_CONF RES_OPTIONS RUBYLIB "
-    "RUBYOPT RUBYPATH SHELL SHELLOPTS BASHOPTS TERMINFO TERMINFO_DIRS TERMCAP TMPDIR TZDIR USER _JAVA_OPTIONS "
-    "ZDOTDIR "
-)
-_PROTECTED_PREFIXES = ("LD_", "PYTHON", "DYLD_", "GEM_", "SHIM_", "_PYI_", "PYINSTALLER_", "NPM_CONFIG_", "BASH_FUNC_")
 # Variables that programs read as paths, whatever the path is.
 _PATH_VARIABLES = (
     " AWS_CONFIG_FILE AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE "
@@ -244,11 +233,6 @@ def _is_folder(path: bytes) -> bool:
         return stat(path).st_mode & 0o170000 == 0o040000
     except OSError:
         return False  # what it is gets said when it is read
-
-
-def is_protected(key: str) -> bool:
-    """Return whether *key* decides what programs load and run, so that no file may set it unasked."""
-    return f" {key} " in _PROTECTED or key.startswith(_PROTECTED_PREFIXES)
 
 
 def is_path_variable(variable: str) -> bool:

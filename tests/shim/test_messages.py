@@ -199,6 +199,7 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     "this is neither a comment nor KEY=",
     "…: names that begin with SHIM_ are the shim's own",
     "… stands here a second time",
+    "… changes what programs load, run and trust: no schema gives it a value",
     "…: the quote is not closed",
     "@… is true or false here",
     "@rotate wants a number and a unit",
@@ -248,6 +249,8 @@ J=
 
 # @composed="${H|rot13}"
 K=
+
+LD_PRELOAD=/opt/hook.so
 
 L="open
 """

@@ -182,6 +182,9 @@ def test_services_choose_keys() -> None:
         ("A=1\nB=\nA=2", 3, "a second time"),
         ("A='x", 1, "quote is not closed"),
         ("SHIM_X=", 1, "the shim's own"),
+        ("BASH_ENV=/srv/x", 1, "changes what programs load"),
+        ("A=\n\nhttps_proxy=http://proxy", 3, "changes what programs load"),
+        ('\n# @composed="${A}"\nJAVA_OPTS=', 3, "changes what programs load"),
     ],
 )
 def test_a_mistake_names_its_line(text: str, line: int, words: str) -> None:
