@@ -6,10 +6,12 @@ password = get_secret("DB_PASSWORD", required=True)
 
 import os
 
-from shim.errors import Breach, Missing, Refused, Unreadable
+from shim.breaches import Missing, Unreadable
+from shim.errors import Breach, Refused
+from shim.resolution import Sources
 from shim.secret import fingerprint as fingerprint
 from shim.secret import read_secret, shown_path
-from shim.sources import DEFAULT_ROOTS, Sources, gather
+from shim.sources import DEFAULT_ROOTS, gather
 
 
 class SecretNotFound(KeyError):

@@ -11,7 +11,7 @@ from shim.watch import Watch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shim.main import Plan
+    from shim.plan import Plan
 
 _QUICK_SECONDS = 10.0  # a restarted service that ends sooner has failed
 _MOST_QUICK_FAILURES = 3
@@ -40,10 +40,10 @@ class ChangingInit(Init):
         if action == "signal":
             if self._delivered is not None:
                 from shim.deliver import renew
-                from shim.main import report_refusal
+                from shim.stderr import report_refusal
 
                 try:
-                    renew(self._delivered, plan)
+                    renew(self._delivered, plan.resolution, plan.rendered, plan.target)
                 except Refused as refusal:
                     report_refusal(refusal)
                     return
@@ -99,6 +99,6 @@ class ChangingInit(Init):
         try:
             self._start_service()
         except Refused as refusal:
-            from shim.main import report_refusal
+            from shim.stderr import report_refusal
 
             self._code = report_refusal(refusal)

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shim.schema import KeySpec, Type
+    from shim.schema_text import Type
 
 _DIGITS = frozenset(b"0123456789")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
@@ -24,18 +24,16 @@ _PLACEHOLDERS = frozenset(
 )
 
 
-def check_value(spec: "KeySpec", value: bytes) -> str:
-    """Return what is wrong with *value* by the type of *spec*, as words that follow the key; "" when it is right.
+def check_value(value: bytes, kind: "Type | None", is_required: bool, is_sensitive: bool) -> str:
+    """Return what is wrong with *value*, as words that follow the key; "" when it is right.
 
     An empty value of a key that is not required is right: nothing was given.
     """
     if not value:
-        return "is required, and is empty" if spec.is_required else ""
-    if spec.is_sensitive and is_placeholder(value):
+        return "is required, and is empty" if is_required else ""
+    if is_sensitive and is_placeholder(value):
         return "still holds a placeholder"
-    if spec.type is None:
-        return ""
-    return _CHECKS[spec.type.name](value, spec.type)
+    return "" if kind is None else _CHECKS[kind.name](value, kind)
 
 
 def is_placeholder(value: bytes) -> bool:

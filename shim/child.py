@@ -6,15 +6,15 @@ Everything stays blocked between fork and exec, so that a signal sent in between
 import posix
 
 from shim import kernel
-from shim.errors import WORLD, Breach, Refused
-from shim.launch import candidates, execute
+from shim.errors import WORLD, Refused
+from shim.launch import candidates, execute, restrict
 from shim.signals import CHLD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from shim.main import Plan
+    from shim.plan import Plan
 
     class Extra(Protocol):
         """What only some children need; the init calls these in this order."""
@@ -94,9 +94,10 @@ def spawn(
             return pid
         pid = posix.fork()
     except OSError as error:
-        breach = Breach("", f"cannot start a process: {error.strerror}", "raise the container's pids or memory limit")
-        breach.code = WORLD
-        raise Refused([breach]) from None
+        from shim.breaches import Retryable
+
+        message = f"cannot start a process: {error.strerror}"
+        raise Refused([Retryable("", message, "raise the container's pids or memory limit")]) from None
     if pid == 0:
         _become(argv, environment, birth, terminal, parent, extras)
     try:
@@ -127,8 +128,6 @@ def _become(
     extras: "list[Extra]",
 ) -> None:
     """Turn this new process into *argv*, or end it with the code that says why not."""
-    from shim import main
-
     code = WORLD
     try:
         if not any(extra.makes_session for extra in extras):
@@ -139,19 +138,20 @@ def _become(
             give(terminal, posix.getpid())
         for extra in extras:
             extra.arrange()
-        main.restrict(birth.plan.options, birth.plan.target)
+        restrict(birth.plan.options, birth.plan.target)
         if birth.parent_death:
             kernel.prctl(_PR_SET_PDEATHSIG, birth.parent_death)  # after the change of user, which would clear it
         if birth.ignores_children:
             kernel.set_disposition(CHLD, 1)
         environment = with_pid(environment, parent, posix.getpid())
         kernel.restore_signals()
-        code = main.report_refusal(Refused([execute(argv, environment)]))
-    except Refused as refusal:
-        code = main.report_refusal(refusal)
+        raise Refused([execute(argv, environment)])
     except BaseException as error:  # noqa: BLE001  (this process must not return into the init's loop)
-        code = main.report_bug(error)
-    posix._exit(code)
+        from shim import stderr
+
+        code = stderr.report(error)
+    finally:
+        posix._exit(code)
 
 
 def with_pid(environment: list[bytes], before: int, now: int) -> list[bytes]:

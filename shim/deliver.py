@@ -6,14 +6,14 @@ Loaded only when asked for. Everything is checked before anything is written; a 
 import posix
 
 from shim import kernel
-from shim.errors import WORLD, Breach, Missing, Refused, Unreadable, Unusable
+from shim.breaches import Missing, Retryable, Unreadable, Unusable
+from shim.errors import Breach, Refused
 from shim.secret import MAX_SECRET_BYTES, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shim.main import Plan
     from shim.options import Options
-    from shim.resolve import Resolution
+    from shim.resolution import Resolution
     from shim.user import Target
 
 _TMPFS, _RAMFS = 0x01021994, 0x858458F6  # statfs(2)
@@ -210,31 +210,29 @@ def hand_over(
     return delivered
 
 
-def renew(delivered: Delivered, plan: "Plan") -> None:
+def renew(delivered: Delivered, resolution: "Resolution", rendered: list[Rendered], target: "Target | None") -> None:
     """Put new values into the files that a running service has, each in one step; a memory file is sealed and stays.
 
     Raises:
         Refused: naming the place; the other files hold what they held.
     """
     try:
-        for key, resolved in plan.resolution.secrets.items():
+        for key, resolved in resolution.secrets.items():
             path = delivered.folder + b"/" + key.encode("utf-8", "surrogateescape")
             if path in delivered.files:
-                _replace(Rendered(path, resolved.secret.reveal()), plan.target)
-        for file in plan.rendered:
-            _replace(file, plan.target)
+                _replace(Rendered(path, resolved.secret.reveal()), target)
+        for file in rendered:
+            _replace(file, target)
     except OSError as error:
         raise _cannot_write(error) from None
 
 
 def _cannot_write(error: OSError) -> Refused:
     place = _shown(error.filename) if isinstance(error.filename, bytes) else "a memory file"
-    breach = Breach(
-        "", f"{place} cannot be written: {error.strerror}", "look at the mount and its owner; nothing was left behind"
-    )
-    if error.errno in (12, 23, 24, 28, 122, 5):  # ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT, EIO
-        breach.code = WORLD
-    return Refused([breach])
+    message = f"{place} cannot be written: {error.strerror}"
+    hint = "look at the mount and its owner; nothing was left behind"
+    is_short = error.errno in (12, 23, 24, 28, 122, 5)  # ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT, EIO
+    return Refused([Retryable("", message, hint) if is_short else Breach("", message, hint)])
 
 
 def _new_folder() -> bytes:

@@ -3,7 +3,7 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.options import Options
-    from shim.resolve import Resolution
+    from shim.resolution import Resolution
 
 # What --clear-env keeps besides the keys that are listed.
 _BASICS = ("PATH", "HOME", "TERM", "LANG", "TZ", "HOSTNAME")

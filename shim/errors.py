@@ -1,7 +1,8 @@
 """Exit codes, and the exceptions that carry them.
 
 A `Breach` is one thing that is wrong with one key (or option); `Refused` carries all of them, so that nobody has to
-restart once per mistake. No exception ever holds a value.
+restart once per mistake. No exception ever holds a value. The kinds of breach are in breaches.py: to make a class
+takes as long as a hundred calls, and a start that goes well needs none of them.
 """
 
 CHANGE = 100  # you must change something: usage, a breach, a conflict
@@ -21,24 +22,6 @@ class Breach(Exception):
         self.key = key
         self.message = message
         self.hint = hint
-
-
-class Missing(Breach):
-    """Nothing is there."""
-
-
-class Directory(Breach):
-    """A directory stands where a file belongs; Compose makes one for a missing bind mount."""
-
-
-class Unusable(Breach):
-    """It is there and can be read, but no service could use it."""
-
-
-class Unreadable(Breach):
-    """It is there, but cannot be read. Never reported as missing."""
-
-    code = WORLD
 
 
 class Refused(Exception):

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from shim.child import Extra
     from shim.deliver import Delivered
     from shim.events import Events, Signal
-    from shim.main import Plan
     from shim.outputs import Outputs
+    from shim.plan import Plan
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _STOPPING = (INT, QUIT, TERM)
@@ -28,32 +28,6 @@ _READER_SECONDS = 1.0
 # A service that is still there by then is likely to stay, and what only its start needed is given back: once, and for
 # nothing when it is over before.
 _SETTLED_SECONDS = 0.2
-
-
-def start(plan: "Plan", environ: list[bytes]) -> int:
-    """Run the service to its end; return the exit code to end with.
-
-    Raises:
-        Refused: the service was not started; nothing is left behind.
-    """
-    if plan.options.on_change:
-        from shim.change import ChangingInit
-
-        init: Init = ChangingInit(plan, environ)
-    else:
-        init = Init(plan, environ)
-    try:
-        return init.run()
-    finally:
-        init.leave()
-
-
-def run_before(plan: "Plan", environment: list[bytes]) -> int:
-    """Run the `--pre` commands of a start that will not stay; return 0, or the code of what failed."""
-    init = Init(plan, [])
-    code = init.run_before(environment)
-    init.hand_back()
-    return code
 
 
 class Init:
@@ -171,7 +145,7 @@ class Init:
     # --- starting ------------------------------------------------------------------------------------------------
 
     def _child_environment(self) -> list[bytes]:
-        from shim.main import child_of
+        from shim.plan import child_of
 
         environment, self._delivered = child_of(self._plan, self._environ, False, self._delivered)
         return environment

@@ -1,15 +1,31 @@
-"""The last step: find the program on the service's PATH and become it. No shell, ever; argv passes untouched."""
+"""The last step: give up what the service must not have, find the program on its PATH and become it. No shell, ever."""
 
 from shim import kernel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.not_started import CannotStart
+    from shim.options import Options
+    from shim.user import Target
 
 # What execvp(3) and the engines assume when an image sets no PATH.
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _ENOENT, _EACCES, _ENOTDIR = 2, 13, 20
+_RLIMIT_CORE = 4
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def restrict(options: "Options", target: "Target | None") -> None:
+    """Give up what the service must not have: core files, other users' rights, new privileges."""
+    if options.no_core:
+        kernel.setrlimit(_RLIMIT_CORE, 0, 0)
+    if target is not None:
+        from shim.user import become
+
+        become(target)
+    if options.no_new_privs:
+        kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def candidates(program: bytes, environment: list[bytes]) -> list[bytes]:
@@ -46,4 +62,8 @@ def execute(argv: list[bytes], environment: list[bytes]) -> "CannotStart":
                 return not_started.failed(argv[0], path, error)
     from shim import not_started
 
-    return not_started.denied(argv[0], denied) if denied else not_started.absent(argv[0], paths, environment)
+    return (
+        not_started.denied(argv[0], denied)
+        if denied
+        else not_started.absent(argv[0], paths, search_path(environment), environment)
+    )

@@ -6,15 +6,15 @@ in base64 wherever it stands in what was encoded.
 
 from binascii import b2a_base64
 
-from shim.resolve import COMPOSED, FILE, ROOT
+from shim.resolution import COMPOSED, FILE, ROOT
 from shim.template import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shim.main import Plan
-    from shim.resolve import Resolution, Resolved
+    from shim.plan import Plan
+    from shim.resolution import Resolution, Resolved
 
 # Shorter forms than these would hit unrelated text; the value itself is looked for however short it is.
 _MIN_LINE_BYTES = 8

@@ -2,7 +2,6 @@
 
 from shim import kernel
 from shim.errors import CHANGE, NOT_EXECUTABLE, NOT_FOUND, WORLD, Breach
-from shim.launch import search_path
 
 _LONG = 6  # a shorter value is part of many a word by chance
 _E2BIG, _ENOEXEC, _ENOMEM, _ETXTBSY, _EAGAIN = 7, 8, 12, 26, 11
@@ -16,7 +15,7 @@ class CannotStart(Breach):
         self.code = code
 
 
-def absent(program: bytes, paths: list[bytes], environment: list[bytes]) -> CannotStart:
+def absent(program: bytes, paths: list[bytes], search_path: bytes, environment: list[bytes]) -> CannotStart:
     """Return why *program* is at none of the *paths* that were tried: it is not there, or its interpreter is not."""
     if is_secret(program, environment):
         message = "the command begins with a secret's value, and there is no such command"
@@ -27,7 +26,7 @@ def absent(program: bytes, paths: list[bytes], environment: list[bytes]) -> Cann
     if b"/" in program:
         hint = "there is no such file in the image"
     else:
-        folders = _shown(search_path(environment))
+        folders = _shown(search_path)
         hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word an item"
     return CannotStart(NOT_FOUND, f"{_shown(program)}: command not found", hint)
 

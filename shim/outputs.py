@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shim.events import Events
-    from shim.main import Plan
+    from shim.plan import Plan
 
 _CHARACTER = 0o020000
 _NULL_DEVICE = 0x103  # makedev(1, 3)

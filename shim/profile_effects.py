@@ -1,4 +1,4 @@
-"""What a profile changes in front of its image: sources that it settles, breaches and warnings of its own, in words."""
+"""What a profile says in front of its image: breaches and warnings of its own, and what it changes, in words."""
 
 from shim.errors import Breach
 from shim.profiles import DOUBLE, ENTRYPOINT, LEADING, Profile, started
@@ -8,8 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from shim.options import Options
-    from shim.resolve import Resolution
-    from shim.sources import Sources
+    from shim.resolution import Resolution, Sources
 
 
 def pointers(profile: Profile, env: dict[str, bytes], found: list[str]) -> list[str]:

@@ -10,8 +10,8 @@ import sys
 from typing import NamedTuple
 
 from shim import kernel
-from shim.main import load_schema
 from shim.options import Options
+from shim.plan import load_schema
 from shim.sources import gather
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

@@ -5,56 +5,19 @@ default value. Only the winner's file is read.
 """
 
 from shim import kernel
-from shim.errors import Breach, Directory, Missing, Unusable
+from shim.errors import Breach
+from shim.resolution import COMPOSED, DEFAULT, ENVIRONMENT, FILE, ROOT, Resolution, Resolved, Sources
 from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, read_secret, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.options import Options
     from shim.schema import KeySpec, Schema
-    from shim.sources import Sources
 
-FILE = "file"  # the file that KEY_FILE names
-ROOT = "root"  # a file in a secrets root
-ENVIRONMENT = "environment"
-DEFAULT = "default"
-COMPOSED = "composed"
 _MAX_STEPS = 100  # from a composed value to its parts, and theirs
 
 
-class Resolved:
-    """One key with its value, and where that came from."""
-
-    __slots__ = ("deliver", "key", "origin", "path", "secret")
-
-    def __init__(self, key: str, secret: Secret, origin: str, path: bytes = b"", deliver: str = "env") -> None:
-        self.key = key
-        self.secret = secret
-        self.origin = origin
-        self.path = path
-        self.deliver = deliver
-
-
-class Resolution:
-    """The outcome: the secrets by key, in the schema's order, and all that is wrong."""
-
-    def __init__(self, sources: "Sources", schema: "Schema | None") -> None:
-        self.sources = sources
-        self.schema = schema
-        self.secrets: dict[str, Resolved] = {}
-        self.breaches: list[Breach] = []
-
-    def value_of(self, key: str) -> bytes:
-        """Return the value of *key* for a template: a resolved secret, else a variable of the environment.
-
-        Raises:
-            KeyError: nothing gives it a value.
-        """
-        resolved = self.secrets.get(key)
-        return self.sources.env[key] if resolved is None else resolved.secret.reveal()
-
-
-def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> Resolution:
+def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Resolution:
     """Return the `Resolution` of *sources*: at most one value a key, all breaches at once in the schema's order."""
     resolution = Resolution(sources, schema)
     specs = schema.keys if schema is not None else {}
@@ -103,7 +66,7 @@ def resolve(sources: "Sources", options: "Options", schema: "Schema | None") -> 
     return resolution
 
 
-def _resolved(key: str, spec: "KeySpec | None", sources: "Sources", options: "Options") -> Resolved | None:
+def _resolved(key: str, spec: "KeySpec | None", sources: Sources, options: "Options") -> Resolved | None:
     pointer = sources.pointers.get(key)
     given = sources.env.get(key, b"")
     raw_bytes = 0 if spec is None else spec.raw_bytes
@@ -124,19 +87,27 @@ def _resolved(key: str, spec: "KeySpec | None", sources: "Sources", options: "Op
         path, root = place
         try:
             secret = read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file)
-        except Directory:
-            if key in sources.asked:
+        except Breach as breach:
+            reason = _why_left_alone(breach, key in sources.asked, bool(given))
+            if not reason:
                 raise
-            sources.left_alone.append((path.decode("utf-8", "surrogateescape"), "it is a directory"))
-        except Missing:
-            if key in sources.asked and not given:
-                raise  # it was listed a moment ago: a link to nothing
-            sources.left_alone.append((path.decode("utf-8", "surrogateescape"), "it vanished, or links to nothing"))
+            sources.left_alone.append((path.decode("utf-8", "surrogateescape"), reason))
         else:
             return Resolved(key, secret, ROOT, path)
     if given and key in sources.asked:
         return Resolved(key, Secret(given), ENVIRONMENT)
     return None
+
+
+def _why_left_alone(breach: Breach, is_asked: bool, is_given: bool) -> str:
+    """Return why what is wrong with a file of a root stops nothing; "" when it does."""
+    from shim.breaches import Directory, Missing
+
+    if isinstance(breach, Directory):
+        return "" if is_asked else "it is a directory"
+    if isinstance(breach, Missing):  # it was listed a moment ago: a link to nothing
+        return "" if is_asked and not is_given else "it vanished, or links to nothing"
+    return ""
 
 
 def _from_schema(
@@ -173,6 +144,8 @@ def _from_schema(
         try:
             value = template.fill(parts, resolution.value_of)
         except template.NotEncodable as error:
+            from shim.breaches import Unusable
+
             wrong[key] = [
                 Unusable(key, f"{key} cannot be composed: {error}", "use |url or |base64, which take any byte")
             ]
@@ -193,6 +166,8 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
             return None
         if spec is not None and spec.composed is not None:
             return _uncomposed(key, spec.composed, resolution)
+        from shim.breaches import Missing
+
         if key in sources.env:
             return Missing(key, f"{key} is required, and is empty (from the environment)", "give it a value")
         return Missing(key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options))
@@ -200,6 +175,8 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
     if not value:
         if not is_required:
             return None
+        from shim.breaches import Unusable
+
         return Unusable(key, f"{key} is required, and is empty{_where(resolved)}", "give it a value")
     if spec is None:
         return None
@@ -209,11 +186,14 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
     if not mistake and sources.examples and spec.is_sensitive:
         mistake = _example(resolved, sources)
     if mistake:
+        from shim.breaches import Unusable
+
         return Unusable(key, f"{key} {mistake}{_where(resolved)}", _advice(spec))
     return None
 
 
 def _uncomposed(key: str, composed: str, resolution: Resolution) -> Breach:
+    from shim.breaches import Missing
     from shim.schema import references
 
     absent = ", ".join(name for name in references(composed) if not _is_there(name, resolution))
@@ -242,7 +222,7 @@ def _advice(spec: "KeySpec") -> str:
     return f"{what}: {spec.description[0]}" if spec.description else what
 
 
-def _example(resolved: Resolved, sources: "Sources") -> str:
+def _example(resolved: Resolved, sources: Sources) -> str:
     example = sources.examples.get(resolved.key)
     if example is None:
         return ""
@@ -257,6 +237,8 @@ def _deliverable(key: str, resolved: Resolved) -> Breach | None:
     """Return why no environment can carry the value, if so."""
     if resolved.origin == ENVIRONMENT:
         return None
+    from shim.breaches import Unusable
+
     value = resolved.secret.reveal()
     if b"\0" in value:
         return Unusable(
@@ -273,7 +255,7 @@ def _deliverable(key: str, resolved: Resolved) -> Breach | None:
     return None
 
 
-def _looked_at(key: str, sources: "Sources", options: "Options") -> str:
+def _looked_at(key: str, sources: Sources, options: "Options") -> str:
     places = [key, f"{key}_FILE"]
     places += [(root + b"/").decode("utf-8", "surrogateescape") + key.lower() for root in sources.looked_at]
     hint = "looked at " + ", ".join(places)

@@ -4,7 +4,10 @@ The file is in the published @env-spec comment style, so editors colour it and e
 mistakes are reported at once, each with its line. Shared by the container and the host.
 """
 
+from shim import schema_text
 from shim.errors import Breach, Refused
+from shim.schema_text import TYPES as TYPES
+from shim.schema_text import Type
 from shim.secret import is_key, is_protected
 
 # Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
@@ -15,29 +18,6 @@ _FOREIGN = (
 )
 _OURS = "composed deliver generate only optional public required rotate rotate-with sensitive services type"
 DELIVERIES = ("env", "file", "memfd", "none")
-TYPES = {
-    "string": ("minLength", "maxLength", "startsWith", "endsWith", "matches"),
-    "number": ("min", "max"),
-    "boolean": (),
-    "port": ("min", "max"),
-    "url": (),
-    "email": (),
-    "enum": None,
-    "bytes": None,
-    "json": (),
-    "jwt": ("signedBy", "role"),
-    "pem": (),
-}
-
-
-class Type:
-    """A type as written: its name and what stands between its parentheses."""
-
-    def __init__(self, text: str, name: str, arguments: tuple[str, ...], options: dict[str, str]) -> None:
-        self.text = text
-        self.name = name
-        self.arguments = arguments
-        self.options = options
 
 
 class KeySpec:
@@ -113,7 +93,7 @@ def check_value(spec: KeySpec, value: bytes) -> str:
         return ""
     from shim import checks
 
-    return checks.check_value(spec, value)
+    return checks.check_value(value, spec.type, spec.is_required, spec.is_sensitive)
 
 
 class _Reading:
@@ -173,9 +153,9 @@ class _Reading:
             name = comment[1:end]
             value = ""
             if comment[end : end + 1] == "=":
-                value, end = _value_end(comment, end + 1)
+                value, end = schema_text.value_end(comment, end + 1)
             elif comment[end : end + 1] == "(":
-                value, end = _value_end(comment, end)
+                value, end = schema_text.value_end(comment, end)
             if end < 0:
                 self.wrong(line, f"@{name}: a quote or a parenthesis is not closed", "close it on the same line")
                 break
@@ -238,7 +218,7 @@ class _Reading:
         quote = value[0]
         if quote in "'\"`":
             start = number
-            while (end := _closing_quote(value)) < 0 and number < len(lines):
+            while (end := schema_text.closing_quote(value)) < 0 and number < len(lines):
                 value += "\n" + lines[number]
                 number += 1
             if end < 0:
@@ -246,7 +226,7 @@ class _Reading:
                 return start
             text, rest = value[1:end], value[end + 1 :].strip()
             if quote == '"':
-                text = _unescaped(text)
+                text = schema_text.unescaped(text)
         elif quote == "#":
             text, rest = "", value
         else:
@@ -283,7 +263,7 @@ class _Reading:
         elif name == "composed":
             self.compose(spec, value, line)
         elif name == "rotate":
-            if not (_is_count(value[:-1]) and value[-1] in "hdwmy"):
+            if not (schema_text.is_count(value[:-1]) and value[-1] in "hdwmy"):
                 self.wrong(line, "@rotate wants a number and a unit", "h, d, w, m or y, as in @rotate=90d")
             spec.rotate = value
         elif name in ("rotate-with", "rotateWith"):
@@ -308,144 +288,16 @@ class _Reading:
             self.wrong(line, f"{spec.key}: @composed: {error}", "write ${KEY} or ${KEY|url}, and $$ for a dollar")
 
     def type(self, text: str, line: int) -> Type | None:
-        name, _, inner = text.partition("(")
-        if name not in TYPES or (inner and not inner.endswith(")")):
+        name = text.partition("(")[0]
+        made = schema_text.read_type(text)
+        if made is None:
             self.wrong(line, f"there is no type {name}", "the types are " + ", ".join(TYPES))
             return None
-        arguments: list[str] = []
-        options: dict[str, str] = {}
-        for part in _split(inner[:-1]):
-            option, equals, value = part.partition("=")
-            if equals and option.isalnum() and name not in ("enum", "bytes"):
-                options[option] = _unquoted(value.strip())
-            else:
-                arguments.append(_unquoted(part))
-        made = Type(text, name, tuple(arguments), options)
-        mistake = _type_mistake(made)
+        mistake = schema_text.type_mistake(made)
         if mistake:
             self.wrong(line, f"@type={name}: {mistake}")
         self.types[text] = made
         return made
-
-
-def _type_mistake(made: Type) -> str:
-    allowed = TYPES[made.name]
-    if made.name == "bytes":
-        if not made.arguments or not _is_count(made.arguments[0]):
-            return "say how many, as in bytes(32, hex)"
-        if made.arguments[1:] not in ((), ("hex",), ("base64",), ("raw",)):
-            return "the encoding is hex, base64 or raw"
-        return ""
-    if made.name == "enum":
-        return "" if made.arguments else "list the values, as in enum(dev, prod)"
-    if made.arguments:
-        return "its options have names, as in string(minLength=16)"
-    for option, value in made.options.items():
-        if option not in (allowed or ()):
-            return f"there is no option {option}" + (f"; there are {', '.join(allowed)}" if allowed else "")
-        if option in ("minLength", "maxLength") and not _is_count(value):
-            return f"{option} is a number of characters"
-        if option in ("min", "max") and not _is_number(value):
-            return f"{option} is a number"
-        if option == "matches":
-            import re
-
-            try:
-                re.compile(value.encode("utf-8", "surrogateescape"))
-            except (re.error, OverflowError, RecursionError) as error:
-                return f"matches is no regular expression: {error}"
-    return ""
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _value_end(text: str, start: int) -> tuple[str, int]:
-    """Return the decorator's value that begins at *start*, without its quotes, and where it ends; -1 if it does not."""
-    if text[start : start + 1] in ("'", '"', "`"):
-        end = _closing_quote(text[start:])
-        if end < 0:
-            return "", -1
-        inner = text[start + 1 : start + end]
-        return (_unescaped(inner) if text[start] == '"' else inner), start + end + 1
-    depth = 0
-    at = start
-    while at < len(text):
-        character = text[at]
-        if character in " \t" and not depth:
-            break
-        if character == "(":
-            depth += 1
-        elif character == ")":
-            depth -= 1
-        elif character in "'\"`" and depth:
-            end = _closing_quote(text[at:])
-            if end < 0:
-                return "", -1
-            at += end
-        at += 1
-    return (text[start:at], at) if depth <= 0 else ("", -1)
-
-
-def _closing_quote(text: str) -> int:
-    """Return where the quote that opens *text* closes, or -1; a backslash protects one character in double quotes."""
-    quote = text[0]
-    at = text.find(quote, 1)
-    while at > 0 and quote == '"' and (at - len(text[:at].rstrip("\\"))) % 2:
-        at = text.find(quote, at + 1)
-    return at
-
-
-def _unescaped(text: str) -> str:
-    if "\\" not in text:
-        return text
-    done = ""
-    at = 0
-    while at < len(text):
-        character = text[at]
-        if character == "\\" and at + 1 < len(text):
-            at += 1
-            character = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}.get(text[at], "\\" + text[at])
-        done += character
-        at += 1
-    return done
-
-
-def _unquoted(text: str) -> str:
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
-        return text[1:-1]
-    return text
-
-
-def _split(text: str) -> list[str]:
-    """Return the parts between commas; commas within quotes do not count."""
-    if "'" not in text and '"' not in text and "`" not in text:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    parts: list[str] = []
-    part = ""
-    quote = ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "'\"`":
-            quote = character
-        elif character == ",":
-            parts.append(part.strip())
-            part = ""
-            continue
-        part += character
-    parts.append(part.strip())
-    return [part for part in parts if part]
 
 
 def references(text: str) -> list[str]:

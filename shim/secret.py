@@ -4,7 +4,7 @@ Shared by the container and the host. Values leave custody by one door, `Secret.
 lists every place that could leak.
 """
 
-from shim.errors import Breach, Directory, Missing, Unreadable, Unusable
+from shim.errors import Breach
 
 # One string of an environment, key and "=" included (MAX_ARG_STRLEN less its NUL, execve(2)).
 MAX_ENV_BYTES = 131_071
@@ -261,6 +261,8 @@ def read_secret(
     if kind != 0o100000:
         raise _not_a_file(path, key, kind)
     if len(data) > max_bytes:
+        from shim.breaches import Unusable
+
         raise Unusable(
             key,
             f"{key}: {shown_path(path)} is larger than {max_bytes} bytes",
@@ -276,8 +278,12 @@ def _read_link(path: bytes, key: str, root: bytes, max_bytes: int, raw_bytes: in
     for _ in range(8):
         try:
             return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
-        except Missing:
-            continue  # Kubernetes removes the old folder once `..data` names the new one, and we may be in between
+        except Breach as breach:
+            from shim.breaches import Missing
+
+            # Kubernetes removes the old folder once `..data` names the new one, and we may be in between.
+            if not isinstance(breach, Missing):
+                raise
     return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
 
 
@@ -310,6 +316,8 @@ def _inside(root: bytes, path: bytes, key: str) -> bytes:
             continue
         links += 1
         if links > 40:  # the kernel's own limit, path_resolution(7)
+            from shim.breaches import Unusable
+
             raise Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it by the file")
         if target.startswith(b"/"):
             if not target.startswith(root + b"/"):
@@ -321,6 +329,8 @@ def _inside(root: bytes, path: bytes, key: str) -> bytes:
 
 
 def _escape(path: bytes, key: str, root: bytes) -> Breach:
+    from shim.breaches import Unusable
+
     return Unusable(
         key,
         f"{key}: {shown_path(path)} is a link that leaves its secrets root {shown_path(root)}",
@@ -329,6 +339,8 @@ def _escape(path: bytes, key: str, root: bytes) -> Breach:
 
 
 def _not_a_file(path: bytes, key: str, kind: int) -> Breach:
+    from shim.breaches import Directory, Unusable
+
     if kind == 0o040000:
         return Directory(
             key,
@@ -344,6 +356,8 @@ def _not_a_file(path: bytes, key: str, kind: int) -> Breach:
 
 
 def _unreadable(path: bytes, key: str, error: OSError) -> Breach:
+    from shim.breaches import Missing, Unreadable, Unusable
+
     if error.errno in (2, 20):  # ENOENT, ENOTDIR
         return Missing(
             key,

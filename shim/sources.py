@@ -5,15 +5,14 @@ Folders are listed here; files are read only once `resolve` knows which of them 
 
 from posix import listdir
 
-from shim.errors import Breach, Unreadable
+from shim.errors import Breach
+from shim.resolution import Sources
 from shim.secret import env_key, fold_keys, is_protected, is_skipped, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from shim.options import Options
-    from shim.profiles import Chosen, Profile
+    from shim.profiles import Profile
     from shim.schema import Schema
 
 DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
@@ -27,34 +26,6 @@ _PATH_VARIABLES = (
     "RABBITMQ_CONF_ENV_FILE RABBITMQ_ENABLED_PLUGINS_FILE RABBITMQ_PID_FILE REQUESTS_CA_FILE SSL_CERT_FILE "
     "TF_CLI_CONFIG_FILE VAULT_TOKEN_FILE "
 )
-
-
-class Sources:
-    """What could give each key a value, and what was left alone and why."""
-
-    chosen: "Chosen | None" = None  # the profile in force
-    is_one_off = False  # another command than the server of the image that the profile knows
-    waived: "Collection[str]" = ()  # keys that are not missed, whoever requires them
-
-    def __init__(self) -> None:
-        self.env: dict[str, bytes] = {}  # the first of duplicates, as getenv(3) takes
-        self.pointers: dict[str, tuple[bytes, bytes]] = {}  # key -> path of KEY_FILE, and its root or b""
-        self.roots: dict[str, tuple[bytes, bytes]] = {}  # key -> path in a secrets root, and that root
-        self.left_alone: list[tuple[str, str]] = []  # variable or path, and the reason
-        self.examples: dict[str, bytes] = {}  # key -> path of its *.example file in a root
-        self.looked_at: list[bytes] = []  # the roots
-        self.breaches: list[Breach] = []
-        self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order
-        self.spelled: dict[str, str] = {}  # key -> the variable that points to its file, where that is not KEY_FILE
-        self.withheld: list[str] = []  # variables that the image in front of us could not start with
-
-    def pointer_of(self, key: str) -> str:
-        """Return the name of the variable that points to the file of *key*."""
-        return self.spelled.get(key) or key + "_FILE"
-
-    def variable_of(self, key: str) -> str:
-        """Return the name under which the service looks for the path of a file that holds *key*."""
-        return key + "_FILE" if self.chosen is None else self.chosen.profile.variable_of(key)
 
 
 def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cwd: bytes = b"") -> Sources:
@@ -137,6 +108,19 @@ def _from_environment(
             from shim import profile_effects
 
             pointers = profile_effects.pointers(profile, env, pointers)
+    # What a variable that ends in _FILE is; the first line that fits decides.
+    #
+    #   the profile spells KEY so, and KEY changes what programs load    left alone
+    #   the profile spells KEY so, and --only or @only leaves KEY out    left alone
+    #   the profile spells KEY so                                        the file of KEY, wherever it is
+    #   something asks for KEY, and --only leaves it out                 left alone
+    #   schema, --require or --file-key ask for KEY                      the file of KEY, wherever it is
+    #   it leads below no secrets root                                   a path: left alone
+    #   programs are known to read it as a path                          a path: left alone
+    #   KEY changes what programs load                                   left alone
+    #   it is spelt KEY__FILE                                            left alone: the image reads it itself
+    #   --only or @only leaves KEY out                                   left alone
+    #   anything else                                                    the file of KEY
     for variable in pointers:
         key = variable[:-5]
         path, root = _below_root(env[variable], sources.looked_at, cwd)
@@ -184,6 +168,8 @@ def _from_root(
                 (root.decode("utf-8", "surrogateescape"), "the working directory is closed to us")
             )
         elif error.errno not in (2, 20):  # ENOENT, ENOTDIR
+            from shim.breaches import Unreadable
+
             sources.breaches.append(
                 Unreadable(
                     "",

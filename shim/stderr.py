@@ -5,7 +5,7 @@ stdout belongs to the service. A stderr that is closed or full must not keep a s
 
 from posix import write
 
-from shim.errors import Breach
+from shim.errors import Breach, Refused
 
 _is_json = False
 
@@ -39,6 +39,37 @@ def warning(message: str, hint: str = "") -> None:
 def note(message: str) -> None:
     """Write what was done; asked for with -v."""
     _line(_object("info", message) if _is_json else f"shim: {message}")
+
+
+def report(failure: BaseException) -> int:
+    """Write why nothing was started, whatever it is; return the exit code."""
+    if isinstance(failure, MemoryError):
+        from shim.breaches import Retryable
+
+        failure = Refused([Retryable("", "out of memory", "raise the container's memory limit")])
+    return report_refusal(failure) if isinstance(failure, Refused) else report_bug(failure)
+
+
+def report_refusal(refusal: Refused) -> int:
+    """Write every breach; return the exit code."""
+    for breach in refusal.breaches:
+        error(breach)
+    return refusal.code
+
+
+def report_bug(failure: BaseException) -> int:
+    """Write where it happened, and no word of the exception: it may hold a value."""
+    from shim.breaches import Retryable
+
+    frames = []
+    trace = failure.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno} {code.co_name}")
+        trace = trace.tb_next
+    message = f"internal error: {type(failure).__name__} at " + " < ".join(reversed(frames))
+    hint = "this is a bug of the shim; please report this line, it holds no value"
+    return report_refusal(Refused([Retryable("", message, hint)]))
 
 
 def _object(level: str, message: str, hint: str = "", key: str = "", code: int = 0) -> str:

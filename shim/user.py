@@ -1,7 +1,7 @@
 """Become another user. `/etc/passwd` and `/etc/group` are read as they are: NSS would load foreign libraries."""
 
 from shim import kernel
-from shim.errors import WORLD, Breach, Refused
+from shim.errors import Breach, Refused
 
 _MAX_FILE_BYTES = 4_194_304
 _MAX_ID = 4_294_967_294  # (uid_t) -1 means "leave it" to setresuid(2)
@@ -86,14 +86,14 @@ def become(target: Target) -> None:
         posix.setresgid(target.gid, target.gid, target.gid)
         posix.setresuid(target.uid, target.uid, target.uid)
     except OSError as error:
-        breach = Breach(
-            "",
-            f"cannot become user {target.name or target.uid}: {error.strerror}",
+        message = f"cannot become user {target.name or target.uid}: {error.strerror}"
+        hint = (
             "only root can, with the capabilities SETUID and SETGID: start the container as root, without --user there "
-            "and with cap_add: [SETUID, SETGID] when all capabilities are dropped",
+            "and with cap_add: [SETUID, SETGID] when all capabilities are dropped"
         )
-        if error.errno != 1:
-            breach.code = WORLD
+        from shim.breaches import Retryable
+
+        breach = Breach("", message, hint) if error.errno == 1 else Retryable("", message, hint)
         raise Refused([breach]) from None
 
 

@@ -8,14 +8,14 @@ everything is resolved again and compared.
 import posix
 
 from shim import kernel
-from shim.errors import WORLD, Breach, Refused
+from shim.errors import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shim.events import Events
-    from shim.main import Plan
+    from shim.plan import Plan
 
 # inotify(7): modify, attrib, close after write, moved from and to, create, delete, delete self, move self
 _CHANGES = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800
@@ -67,12 +67,13 @@ class Watch:
             self._descriptor = above_standard(kernel.inotify_open())
             self._watch(plan)
         except OSError as error:
-            breach = Breach(
+            from shim.breaches import Retryable
+
+            breach = Retryable(
                 "",
                 f"--on-change: cannot watch the secrets: {error.strerror}",
                 "raise fs.inotify.max_user_instances and max_user_watches on the host",
             )
-            breach.code = WORLD
             raise Refused([breach]) from None
         events.listen(self._descriptor, 1, self._readable)
         events.after(_QUIET_SECONDS, "change seen", self._compare)  # what changed before the watches were there
@@ -132,7 +133,7 @@ class Watch:
 
     def _compare(self) -> None:
         """Resolve again; tell when a value that is used is another one, and all are valid."""
-        from shim.main import prepare
+        from shim.plan import prepare
 
         self._half_written.clear()  # who keeps it open for ever has written all that it is going to
         try:

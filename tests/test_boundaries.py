@@ -2,6 +2,7 @@
 
 import ast
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -46,6 +47,43 @@ def test_the_host_shares_four_modules(path: Path) -> None:
     assert {name for name in imports(path) if name.split(".")[0] == "shim"} <= SHARED | {"shim"}
 
 
+def circles(needs: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that import one another, in however many steps."""
+
+    def reached(name: str) -> set[str]:
+        found: set[str] = set()
+        todo = list(needs[name])
+        while todo:
+            found.add(to := todo.pop())
+            todo += needs[to] - found
+        return found
+
+    behind = {name: reached(name) for name in needs}
+    groups = {frozenset(to for to in behind[name] if name in behind[to]) for name in needs}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def needs_of(folder: Path) -> dict[str, set[str]]:
+    """Return for each module of a package those of the same package that it imports anywhere in its file."""
+    paths = [path for path in folder.glob("*.py") if path.stem != "__init__"]
+    modules = {f"{folder.name}.{path.stem}": set(imports(path)) for path in paths}
+    return {name: wanted & modules.keys() for name, wanted in modules.items()}
+
+
+def test_no_module_of_the_container_side_is_in_a_circle(tmp_path: Path) -> None:
+    """Deferred imports count, and those for the type checker alone; one import back up is found, so this can fail."""
+    needs = needs_of(REPOSITORY / "shim")
+
+    assert len(needs) == len(CONTAINER) - 1
+    assert needs["shim.main"] >= {"shim.plan", "shim.stay", "shim.stderr", "shim.launch"}
+    assert circles(needs) == []
+
+    shutil.copytree(REPOSITORY / "shim", tmp_path / "shim", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "shim" / "environment.py").open("a") as module:
+        module.write("\n\ndef late() -> None:\n    from shim import plan\n")
+    assert circles(needs_of(tmp_path / "shim")) == [["shim.environment", "shim.plan"]]
+
+
 def test_one_room_knows_docker_and_one_knows_dotenv() -> None:
     """And the docker one has a closet: how the SDK gets through ssh."""
     assert {path.name for path in HOST if "docker" in roots(path)} == {"connection.py", "ssh.py"}
@@ -69,7 +107,7 @@ def test_no_script_hides_a_library() -> None:
 
 
 # What is loaded between exec and exec. One `import signal` would cost as much as the whole shim.
-ROOMS = "errors kernel options main sources secret resolve environment launch"
+ROOMS = "errors kernel options read_options main plan sources secret resolve resolution environment launch"
 
 
 def test_nothing_slow_is_loaded_on_the_way_to_exec(tmp_path: Path) -> None:

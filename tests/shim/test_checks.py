@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.checks import check_value, is_placeholder
-from shim.schema import TYPES, KeySpec, parse
+from shim.checks import is_placeholder
+from shim.schema import TYPES, KeySpec, check_value, parse
 
 PEM = "-----BEGIN KEY-----\nYWJj\n-----END KEY-----"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"

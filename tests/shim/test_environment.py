@@ -5,9 +5,8 @@ from hypothesis import strategies as st
 
 from shim.environment import child_environment
 from shim.options import Options
-from shim.resolve import ENVIRONMENT, ROOT, Resolution, Resolved
+from shim.resolution import ENVIRONMENT, ROOT, Resolution, Resolved, Sources
 from shim.secret import Secret
-from shim.sources import Sources
 
 ENTRIES = st.lists(st.binary(max_size=12).map(lambda entry: entry.replace(b"\0", b"")))
 

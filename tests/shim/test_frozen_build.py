@@ -516,9 +516,9 @@ def test_code_that_lies_ready_does_what_code_does(tmp_path: Path) -> None:
     ("module", "line", "said"),
     [
         ("options", "import json", "shim.options, line 1: imports json on the way to exec"),
-        ("main", "from shim import report", "shim.main, line 1: imports shim.report on the way to exec"),
+        ("main", "from shim import explain", "shim.main, line 1: imports shim.explain on the way to exec"),
         ("sources", "import _signal", "shim.sources, line 1: imports _signal on the way to exec"),
-        ("report", "import ssl", "not importable with the built-in C modules alone: "),
+        ("explain", "import ssl", "not importable with the built-in C modules alone: "),
         ("errors", "def late(): import ctypes", "not importable with the built-in C modules alone: "),
     ],
 )

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from shim.environment import child_environment
 from shim.errors import Breach, Refused
-from shim.options import Options, read_options
+from shim.options import Options
+from shim.read_options import read_options
 from shim.resolve import resolve
 from shim.schema import Schema, parse
 from shim.secret import read_secret

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from shim.errors import Refused
-from shim.options import FLAG, KINDS, LIST, VALUE, Options, read_options
+from shim.options import FLAG, KINDS, LIST, VALUE, Options
+from shim.read_options import read_options
 from tests.support.forms import Shim
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.errors import Directory, Missing, Unusable
+from shim.breaches import Directory, Missing, Unusable
 from shim.secret import Secret, clean, env_key, fold_keys, is_key, is_skipped, printable, read_secret, shown_path
 
 CANARY = b"c4n4ry-of-secret"

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from shim.options import Options
+from shim.resolution import Sources
 from shim.schema import parse
 from shim.secret import is_protected
-from shim.sources import Sources, gather, is_path_variable
+from shim.sources import gather, is_path_variable
 from tests.support.forms import Shim
 
 

@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shim import stderr
-from shim.errors import CHANGE, WORLD, Breach, Missing, Refused, Unreadable
+from shim.breaches import Missing, Unreadable
+from shim.errors import CHANGE, WORLD, Breach, Refused
 
 TEXT = st.text(alphabet=st.characters(), max_size=30)
 

@@ -25,7 +25,7 @@ PLACES = {
     "NotEncodable": 0,
     "wrong": 1,
     "warning": 0,
-    "_world": 0,
+    "Retryable": 1,
     "Malformed": 1,
     "InvalidReference": 0,
     "Refused": 0,

@@ -1,0 +1,159 @@
+"""`check`, `explain` and -v: what a start would do, and where each value comes from. No value leaves here."""
+
+import json
+import os
+
+from shim import profile_effects, stdout
+from shim.environment import child_environment
+from shim.errors import CHANGE, Breach, Refused
+from shim.options import Options
+from shim.plan import Plan, load_schema, prepare, warn
+from shim.resolution import Resolution
+from shim.resolve import resolve
+from shim.secret import fingerprint, printable
+from shim.sources import gather
+from shim.stderr import report_refusal
+
+# What execve(2) takes at the most, whatever the stack limit is, and what each string costs besides its bytes.
+_MOST_ARGUMENT_BYTES = 6 << 20
+_POINTER_BYTES = 8
+
+
+def run(options: Options, environ: list[bytes]) -> int:
+    """Do the command that *options* name, "check" or "explain"; return its exit code."""
+    return _check(options, environ) if options.action == "check" else _explain(options, environ)
+
+
+def _check(options: Options, environ: list[bytes]) -> int:
+    breaches: list[Breach] = []
+    try:
+        plan = prepare(options, environ)
+    except Refused as refusal:
+        breaches = refusal.breaches
+    else:
+        breaches = _over_the_limit(child_environment(environ, plan.resolution, options))
+        warn(plan)
+        if options.verbose:
+            say_what_was_done(plan)
+    if options.json:
+        stdout.write(
+            json.dumps({"ok": not breaches, "breaches": [_breach(breach) for breach in breaches]}, indent=2) + "\n"
+        )
+    elif breaches:
+        report_refusal(Refused(breaches))
+    # It could look, and found something: a retry of the service may help with that, but not of this question.
+    return CHANGE if breaches else 0
+
+
+def _over_the_limit(environment: list[bytes]) -> list[Breach]:
+    """Return why no command at all could be started with *environment*: execve(2) counts strings and their pointers."""
+    most = min(os.sysconf("SC_ARG_MAX"), _MOST_ARGUMENT_BYTES)
+    if sum(len(entry) + 1 + _POINTER_BYTES for entry in environment) <= most:
+        return []
+    return [
+        Breach(
+            "",
+            f"the environment alone is over the kernel's limit of {most} bytes for it and the arguments",
+            "hand large values over as files (@deliver=file), export fewer keys (--only), or raise the stack limit",
+        )
+    ]
+
+
+def _breach(breach: Breach) -> dict[str, object]:
+    return {"key": breach.key or None, "message": breach.message, "hint": breach.hint or None, "code": breach.code}
+
+
+def _explain(options: Options, environ: list[bytes]) -> int:
+    schema = load_schema(options)
+    resolution = resolve(gather(environ, options, schema), options, schema)
+    breaches = list(resolution.breaches)
+    try:
+        prepare(options, environ)
+    except Refused as refusal:
+        breaches = refusal.breaches
+    rows = _rows(resolution, options)
+    left_alone = [{"name": name, "reason": reason} for name, reason in resolution.sources.left_alone]
+    chosen = resolution.sources.chosen
+    known = list(profile_effects.changes(chosen.profile)) if chosen is not None else []
+    if options.json:
+        profile = chosen and {"name": chosen.profile.name, "why": chosen.why, "changes": known}
+        document = {"keys": rows, "left_alone": left_alone, "breaches": [_breach(breach) for breach in breaches]}
+        stdout.write(json.dumps({**document, "profile": profile}, indent=2) + "\n")
+    else:
+        text = _table(rows) + "".join(f"{printable(row['name'])}  left alone: {row['reason']}\n" for row in left_alone)
+        if chosen is not None:
+            text += f"profile {chosen.profile.name}  {chosen.profile.title}: {printable(chosen.why)}\n"
+            text += "".join(f"profile {chosen.profile.name}  {words}\n" for words in known)
+        elif options.profile == "auto":
+            text += "profile auto  recognises no image that is known by its variables\n"
+        stdout.write(text)
+        if breaches:
+            report_refusal(Refused(breaches))
+    return Refused(breaches).code if breaches else 0
+
+
+def _rows(resolution: Resolution, options: Options) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    salt = options.salt.encode("utf-8", "surrogateescape")
+    specs = resolution.schema.keys if resolution.schema is not None else {}
+    for key in {**resolution.sources.asked, **resolution.secrets}:
+        resolved = resolution.secrets.get(key)
+        spec = specs.get(key)
+        row: dict[str, object] = {"key": key, "origin": None, "path": None, "length": None, "fingerprint": None}
+        if resolved is not None:
+            value = resolved.secret.reveal()
+            row["origin"] = resolved.origin
+            row["path"] = resolved.path.decode("utf-8", "surrogateescape") or None
+            row["length"] = len(value)
+            row["fingerprint"] = fingerprint(value, key, salt)
+            row["deliver"] = resolved.deliver
+            row["overrides_environment"] = _overrides(resolution, key)
+        row["required"] = key in options.require or (spec is not None and spec.is_required)
+        row["sensitive"] = spec.is_sensitive if spec is not None else None
+        rows.append(row)
+    return rows
+
+
+def _overrides(resolution: Resolution, key: str) -> bool:
+    resolved = resolution.secrets[key]
+    given = resolution.sources.env.get(key, b"")
+    return resolved.origin in ("file", "root") and bool(given) and given != resolved.secret.reveal()
+
+
+def _table(rows: list[dict[str, object]]) -> str:
+    lines: list[tuple[str, ...]] = []
+    for row in rows:
+        if row["origin"] is None:
+            lines.append((printable(str(row["key"])), "absent", "", "", "required" if row["required"] else "optional"))
+            continue
+        words = [str(row["deliver"])] if row["deliver"] != "env" else []
+        if row["overrides_environment"]:
+            words.append("wins over the environment")
+        length = f"{row['length']} bytes"
+        path = printable(str(row["path"] or ""))
+        lines.append((printable(str(row["key"])), str(row["origin"]), str(row["fingerprint"]), length, path, *words))
+    widths = [max((len(line[column]) for line in lines), default=0) for column in range(4)]
+    return "".join(
+        "  ".join([*(word.ljust(width) for word, width in zip(line, widths, strict=False)), *line[4:]]).rstrip() + "\n"
+        for line in lines
+    )
+
+
+def say_what_was_done(plan: Plan) -> None:
+    """Write one line a key to stderr: where its value came from."""
+    from shim import stderr
+
+    chosen = plan.resolution.sources.chosen
+    if chosen is not None:
+        stderr.note(f"profile {chosen.profile.name}: {chosen.why}")
+    for key, resolved in plan.resolution.secrets.items():
+        source = resolved.path.decode("utf-8", "surrogateescape") or resolved.origin
+        how = "" if resolved.deliver == "env" else f", delivered as {resolved.deliver}"
+        over = ", in place of the environment's value" if _overrides(plan.resolution, key) else ""
+        stderr.note(f"{key} from {source} ({resolved.origin}){over}{how}")
+    for name, reason in plan.resolution.sources.left_alone:
+        stderr.note(f"{name} left alone: {reason}")
+    for file in plan.rendered:
+        stderr.note(f"rendered {file.path.decode('utf-8', 'backslashreplace')}")
+    if plan.target is not None:
+        stderr.note(f"becoming {plan.target.name or plan.target.uid}, group {plan.target.gid}")

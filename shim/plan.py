@@ -1,0 +1,148 @@
+"""What was decided, before anything is done: options, sources and schema become a `Plan`, a plan the environment."""
+
+from shim import kernel
+from shim.environment import child_environment
+from shim.errors import Breach, Refused
+from shim.resolve import resolve
+from shim.sources import gather, is_searchable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.deliver import Delivered, Rendered
+    from shim.options import Options
+    from shim.resolution import Resolution
+    from shim.schema import Schema
+    from shim.user import Target
+
+SCHEMA_PLACES = (b"/etc/shim/env.schema", b"./.env.schema")
+_MAX_SCHEMA_BYTES = 1_048_576
+
+
+class Plan:
+    """Everything that was decided, and nothing done yet."""
+
+    __slots__ = ("options", "rendered", "resolution", "target")
+
+    def __init__(
+        self, options: "Options", resolution: "Resolution", target: "Target | None", rendered: "list[Rendered]"
+    ) -> None:
+        self.options = options
+        self.resolution = resolution
+        self.target = target
+        self.rendered = rendered
+
+    def forget(self) -> None:
+        """Drop the values, once the service has them."""
+        del self.resolution, self.rendered
+
+
+def prepare(options: "Options", environ: list[bytes]) -> Plan:
+    """Return the `Plan` of a start; nothing has been changed yet.
+
+    Raises:
+        Refused: every breach of options, schema, sources, values, templates and user at once.
+    """
+    schema = load_schema(options)
+    resolution = resolve(gather(environ, options, schema), options, schema)
+    breaches = resolution.breaches
+    rendered: list[Rendered] = []
+    renders = bool(options.render) and options.action != "exec" and not resolution.sources.is_one_off
+    if renders or _delivers_files(resolution):
+        from shim import deliver
+
+        if renders:
+            rendered = deliver.render(options, resolution, breaches)
+            deliver.check_private_folder(resolution, breaches)
+    target = None
+    if options.user:
+        from shim.user import find_user
+
+        try:
+            target = find_user(options.user)
+        except Refused as refusal:
+            breaches = breaches + refusal.breaches
+    if breaches:
+        raise Refused(breaches)
+    return Plan(options, resolution, target, rendered)
+
+
+def _delivers_files(resolution: "Resolution") -> bool:
+    schema = resolution.schema
+    return schema is not None and any(spec.deliver in ("file", "memfd") for spec in schema.keys.values())
+
+
+def load_schema(options: "Options") -> "Schema | None":
+    """Return the service's schema from --schema, /etc/shim/env.schema or ./.env.schema; None when there is none.
+
+    Raises:
+        Refused: --schema names no file, the file cannot be read, or it has mistakes.
+    """
+    places = (options.schema.encode("utf-8", "surrogateescape"),) if options.schema else SCHEMA_PLACES
+    for path in places:
+        try:
+            mode, _, text = kernel.read_file(path, _MAX_SCHEMA_BYTES, True)
+        except OSError as error:
+            if not options.schema and (error.errno in (2, 20) or _is_closed(path, error)):
+                continue
+            raise Refused([_unreadable_schema(path, error)]) from None
+        shown = path.decode("utf-8", "surrogateescape")
+        if mode & 0o170000 != 0o100000 or len(text) > _MAX_SCHEMA_BYTES:
+            message = f"the schema {shown} is no file of at most {_MAX_SCHEMA_BYTES} bytes"
+            raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
+        from shim.schema import parse
+
+        schema = parse(text, shown)
+        return schema.for_service(options.service) if options.service else schema
+    return None
+
+
+def _is_closed(path: bytes, error: OSError) -> bool:
+    """Return whether nobody can have meant the schema at *path* for us: we may not search the working directory."""
+    if error.errno != 13 or path[:1] != b".":
+        return False
+    return not is_searchable()
+
+
+def _unreadable_schema(path: bytes, error: OSError) -> Breach:
+    from shim.breaches import Unreadable
+
+    message = f"the schema {path.decode('utf-8', 'surrogateescape')} cannot be read: {error.strerror}"
+    if error.errno in (2, 20):
+        return Breach("", message, "check --schema (SHIM_SCHEMA), or COPY the file into the image")
+    if error.errno in (1, 13):  # EPERM, EACCES
+        return Unreadable("", message, "make it world-readable; it holds no secret")
+    return Unreadable("", message, "a retry may help; else look at the limits of memory and open files")
+
+
+def warn(plan: Plan) -> None:
+    """Say what is likely to surprise in front of the image that the profile knows."""
+    chosen = plan.resolution.sources.chosen
+    if chosen is not None:
+        from shim import profile_effects, stderr
+
+        for message, hint in profile_effects.warnings(chosen.profile, plan.resolution, plan.options):
+            stderr.warning(message, hint)
+
+
+def child_of(
+    plan: Plan, environ: list[bytes], leaves_no_file: bool, delivered: "Delivered | None" = None
+) -> "tuple[list[bytes], Delivered | None]":
+    """Return the service's environment, and what was delivered as files for it, if anything.
+
+    Args:
+        plan: what was decided.
+        environ: the raw environment.
+        leaves_no_file: deliver in memory what would be a file.
+        delivered: what was delivered for the same plan before, to be used again.
+
+    Raises:
+        Refused: a file cannot be written; nothing is left behind.
+    """
+    if delivered is None and (plan.rendered or _delivers_files(plan.resolution)):
+        from shim import deliver
+
+        delivered = deliver.hand_over(plan.resolution, plan.rendered, plan.target, leaves_no_file)
+    extra = {} if delivered is None else delivered.variables
+    if plan.target is not None:
+        extra = {**extra, "HOME": plan.target.home}
+    return child_environment(environ, plan.resolution, plan.options, extra), delivered

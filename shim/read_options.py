@@ -1,0 +1,191 @@
+"""argv up to `--` and the SHIM_* variables become `Options`; all mistakes are found at once. Nothing is looked up here.
+
+Every option has a variable (`--secrets-dir`, `SHIM_SECRETS_DIR`), so that an image can set it with ENV; a flag wins.
+"""
+
+from shim.errors import Breach, Refused
+from shim.options import FLAG, KINDS, LINES, LIST, PATHS, STAYING, VALUE, Options
+
+SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
+
+_SEPARATORS = {LIST: ",", PATHS: ":", LINES: "\n"}
+_OF_KEYS = ("file-key", "only", "require")
+_CHOICES = {"prefer": ("file", "env"), "log": ("text", "json")}
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("", "0", "false", "no", "off")
+
+
+def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
+    """Return the `Options` that *argv* (without the program's own name) and the SHIM_* variables ask for.
+
+    Raises:
+        Refused: every mistake in one go; `Options` are complete only without any.
+    """
+    options = Options()
+    wrong: list[Breach] = []
+    variables = [entry for entry in environ if entry.startswith(b"SHIM_")]
+    if variables:
+        _from_variables(options, variables, wrong)
+    rest = _from_flags(options, argv, wrong)
+    if rest and options.action == "start":
+        if rest[0] in SUBCOMMANDS and argv[len(argv) - len(rest) - 1 : len(argv) - len(rest)] != [b"--"]:
+            options.action = rest[0].decode()
+            rest = _from_flags(options, rest[1:], wrong)
+        elif rest[0] == b"":
+            wrong.append(
+                Breach("", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?")
+            )
+    options.argv = rest
+    if options.json and options.action not in ("explain", "ps", "check", "help", "version"):
+        wrong.append(Breach("", "--json belongs to explain, check and ps", "for messages in JSON set SHIM_LOG=json"))
+    if not rest and options.action in ("start", "exec"):
+        wrong.append(
+            Breach(
+                "",
+                "there is no command to start",
+                'a new ENTRYPOINT erases the image\'s CMD: write the CMD again (CMD ["postgres"]); see shim --help',
+            )
+        )
+    if options.action == "install" and len(rest) != 1:
+        wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
+    if options.action in ("check", "explain", "ps") and rest:
+        wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
+    asks_to_stay = _asks_to_stay(options)
+    if options.init or options.pre or asks_to_stay:
+        _read_staying(options, asks_to_stay, wrong)
+    if wrong:
+        if options.log:
+            from shim import stderr
+
+            stderr.use_json(options.log == "json")
+        raise Refused(wrong)
+    return options
+
+
+def _read_staying(options: Options, asks_to_stay: bool, wrong: list[Breach]) -> None:
+    """Add how to stay; the words of options that nobody gave need no reading."""
+    if options.pre or asks_to_stay:
+        from shim.staying_options import read_staying
+
+        options.staying = read_staying(options, wrong)
+    else:
+        from shim.staying import Staying
+
+        options.staying = Staying()
+    options.init = options.init or asks_to_stay
+
+
+def _asks_to_stay(options: Options) -> bool:
+    return any(getattr(options, _field(name)) for name in STAYING)
+
+
+def _from_variables(options: Options, variables: list[bytes], wrong: list[Breach]) -> None:
+    seen: set[str] = set()
+    for entry in variables:
+        variable, equals, value = entry.partition(b"=")
+        shown = variable.decode("utf-8", "surrogateescape")
+        name = shown[5:].lower().replace("_", "-")
+        if not equals or shown in seen:
+            continue
+        if name not in KINDS or shown != "SHIM_" + _field(name).upper():
+            options.unknown = [*options.unknown, shown]
+            continue
+        seen.add(shown)
+        text = value.decode("utf-8", "surrogateescape")
+        kind = KINDS[name]
+        if kind is FLAG:
+            if text.lower() not in _TRUE and text.lower() not in _FALSE:
+                wrong.append(Breach("", f"{shown} is neither on nor off", "set it to 1 or 0"))
+            setattr(options, _field(name), text.lower() in _TRUE)
+        elif text:
+            _store(options, name, text, shown, wrong)
+
+
+def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> list[bytes]:
+    """Take the options in front of *argv*; return what is left, without the `--`."""
+    given: set[str] = set()
+    at = 0
+    while at < len(argv):
+        word = argv[at]
+        if not word.startswith(b"-") or word == b"-":
+            break
+        at += 1
+        if word == b"--":
+            break
+        text = word.decode("utf-8", "surrogateescape")
+        if text in ("-h", "--help"):
+            options.action = "help"
+            continue
+        if text in ("-V", "--version"):
+            options.action = "version"
+            continue
+        if text == "-v":
+            text = "--verbose"
+        name, equals, value = text[2:].partition("=")
+        kind = KINDS.get(name) if text.startswith("--") else None
+        if kind is None:
+            wrong.append(Breach("", f"there is no option {_flag_shown(text)}", _nearest(name)))
+            continue
+        if kind is FLAG:
+            if equals and value.lower() not in _TRUE + _FALSE:
+                wrong.append(Breach("", f"--{name} is neither on nor off", f"write --{name}"))
+            setattr(options, _field(name), not equals or value.lower() in _TRUE)
+            continue
+        if not equals:
+            if at == len(argv) or argv[at] == b"--":
+                wrong.append(Breach("", f"--{name} needs a value", f"write --{name} VALUE"))
+                continue
+            value = argv[at].decode("utf-8", "surrogateescape")
+            at += 1
+        if name not in given and kind is not VALUE:
+            setattr(options, _field(name), [])  # the flag replaces what the variable said
+        given.add(name)
+        _store(options, name, value, "--" + name, wrong)
+    return argv[at:]
+
+
+def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breach]) -> None:
+    kind = KINDS[name]
+    if name in _CHOICES and text not in _CHOICES[name]:
+        choices = " or ".join(_CHOICES[name])
+        wrong.append(Breach("", f"{shown} takes {choices}", f"set it to {choices}"))
+    elif kind is VALUE:
+        setattr(options, _field(name), text)
+    else:
+        parts = [part.strip() if kind is LIST else part for part in text.split(_SEPARATORS[kind])]
+        given = getattr(options, _field(name))
+        setattr(options, _field(name), [*given, *(part for part in parts if part)])
+        if name in _OF_KEYS:
+            from shim.secret import is_key
+
+            if not all(is_key(part) for part in parts if part):
+                # What stands there may be a value: it is not repeated.
+                wrong.append(Breach("", f"{shown} takes names of variables", "write KEY,KEY: A-Z, 0-9 and _ alone"))
+
+
+def _flag_shown(text: str) -> str:
+    # What stands behind "=", or behind one letter, may be a value that ended up in the wrong place.
+    return text.partition("=")[0][:40] if text.startswith("--") else text[:2]
+
+
+def warn_of_unknown(options: Options) -> None:
+    """Say which SHIM_* variables look like a misspelt option; others may be somebody else's (a service link's)."""
+    from difflib import get_close_matches
+
+    from shim import stderr
+
+    for shown in options.unknown:
+        near = get_close_matches(shown.upper(), ["SHIM_" + _field(name).upper() for name in KINDS], 1, 0.85)
+        if near:
+            stderr.warning(f"there is no option {shown}", f"did you mean {near[0]}?")
+
+
+def _nearest(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, [*KINDS, "help", "version"], 1, 0.6)
+    return f"did you mean --{near[0]}?" if near else "see shim --help; a command that starts with - goes behind --"
+
+
+def _field(name: str) -> str:
+    return name.replace("-", "_")

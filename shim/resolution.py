@@ -1,0 +1,76 @@
+"""What was found, and what became of it: `Sources` and their `Resolution`. Nothing is decided here."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from shim.errors import Breach
+    from shim.profiles import Chosen
+    from shim.schema import Schema
+    from shim.secret import Secret
+
+FILE = "file"  # the file that KEY_FILE names
+ROOT = "root"  # a file in a secrets root
+ENVIRONMENT = "environment"
+DEFAULT = "default"
+COMPOSED = "composed"
+
+
+class Sources:
+    """What could give each key a value, and what was left alone and why."""
+
+    chosen: "Chosen | None" = None  # the profile in force
+    is_one_off = False  # another command than the server of the image that the profile knows
+    waived: "Collection[str]" = ()  # keys that are not missed, whoever requires them
+
+    def __init__(self) -> None:
+        self.env: dict[str, bytes] = {}  # the first of duplicates, as getenv(3) takes
+        self.pointers: dict[str, tuple[bytes, bytes]] = {}  # key -> path of KEY_FILE, and its root or b""
+        self.roots: dict[str, tuple[bytes, bytes]] = {}  # key -> path in a secrets root, and that root
+        self.left_alone: list[tuple[str, str]] = []  # variable or path, and the reason
+        self.examples: dict[str, bytes] = {}  # key -> path of its *.example file in a root
+        self.looked_at: list[bytes] = []  # the roots
+        self.breaches: list[Breach] = []
+        self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order
+        self.spelled: dict[str, str] = {}  # key -> the variable that points to its file, where that is not KEY_FILE
+        self.withheld: list[str] = []  # variables that the image in front of us could not start with
+
+    def pointer_of(self, key: str) -> str:
+        """Return the name of the variable that points to the file of *key*."""
+        return self.spelled.get(key) or key + "_FILE"
+
+    def variable_of(self, key: str) -> str:
+        """Return the name under which the service looks for the path of a file that holds *key*."""
+        return key + "_FILE" if self.chosen is None else self.chosen.profile.variable_of(key)
+
+
+class Resolved:
+    """One key with its value, and where that came from."""
+
+    __slots__ = ("deliver", "key", "origin", "path", "secret")
+
+    def __init__(self, key: str, secret: "Secret", origin: str, path: bytes = b"", deliver: str = "env") -> None:
+        self.key = key
+        self.secret = secret
+        self.origin = origin
+        self.path = path
+        self.deliver = deliver
+
+
+class Resolution:
+    """The outcome: the secrets by key, in the schema's order, and all that is wrong."""
+
+    def __init__(self, sources: Sources, schema: "Schema | None") -> None:
+        self.sources = sources
+        self.schema = schema
+        self.secrets: dict[str, Resolved] = {}
+        self.breaches: list[Breach] = []
+
+    def value_of(self, key: str) -> bytes:
+        """Return the value of *key* for a template: a resolved secret, else a variable of the environment.
+
+        Raises:
+            KeyError: nothing gives it a value.
+        """
+        resolved = self.secrets.get(key)
+        return self.sources.env[key] if resolved is None else resolved.secret.reveal()

@@ -1,0 +1,164 @@
+"""The small pieces of a schema's text: quotes, parentheses, and a type as it is written. schema.py reads the lines."""
+
+TYPES = {
+    "string": ("minLength", "maxLength", "startsWith", "endsWith", "matches"),
+    "number": ("min", "max"),
+    "boolean": (),
+    "port": ("min", "max"),
+    "url": (),
+    "email": (),
+    "enum": None,
+    "bytes": None,
+    "json": (),
+    "jwt": ("signedBy", "role"),
+    "pem": (),
+}
+
+
+class Type:
+    """A type as written: its name and what stands between its parentheses."""
+
+    def __init__(self, text: str, name: str, arguments: tuple[str, ...], options: dict[str, str]) -> None:
+        self.text = text
+        self.name = name
+        self.arguments = arguments
+        self.options = options
+
+
+def read_type(text: str) -> Type | None:
+    """Return the type that *text* names, with what stands between its parentheses; None when there is none."""
+    name, _, inner = text.partition("(")
+    if name not in TYPES or (inner and not inner.endswith(")")):
+        return None
+    arguments: list[str] = []
+    options: dict[str, str] = {}
+    for part in _split(inner[:-1]):
+        option, equals, value = part.partition("=")
+        if equals and option.isalnum() and name not in ("enum", "bytes"):
+            options[option] = _unquoted(value.strip())
+        else:
+            arguments.append(_unquoted(part))
+    return Type(text, name, tuple(arguments), options)
+
+
+def type_mistake(made: Type) -> str:
+    """Return what is wrong with a type as it is written, in words; "" when it is right."""
+    allowed = TYPES[made.name]
+    if made.name == "bytes":
+        if not made.arguments or not is_count(made.arguments[0]):
+            return "say how many, as in bytes(32, hex)"
+        if made.arguments[1:] not in ((), ("hex",), ("base64",), ("raw",)):
+            return "the encoding is hex, base64 or raw"
+        return ""
+    if made.name == "enum":
+        return "" if made.arguments else "list the values, as in enum(dev, prod)"
+    if made.arguments:
+        return "its options have names, as in string(minLength=16)"
+    for option, value in made.options.items():
+        if option not in (allowed or ()):
+            return f"there is no option {option}" + (f"; there are {', '.join(allowed)}" if allowed else "")
+        if option in ("minLength", "maxLength") and not is_count(value):
+            return f"{option} is a number of characters"
+        if option in ("min", "max") and not _is_number(value):
+            return f"{option} is a number"
+        if option == "matches":
+            import re
+
+            try:
+                re.compile(value.encode("utf-8", "surrogateescape"))
+            except (re.error, OverflowError, RecursionError) as error:
+                return f"matches is no regular expression: {error}"
+    return ""
+
+
+def is_count(text: str) -> bool:
+    """Return whether *text* is a number of things."""
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def value_end(text: str, start: int) -> tuple[str, int]:
+    """Return the decorator's value that begins at *start*, without its quotes, and where it ends; -1 if it does not."""
+    if text[start : start + 1] in ("'", '"', "`"):
+        end = closing_quote(text[start:])
+        if end < 0:
+            return "", -1
+        inner = text[start + 1 : start + end]
+        return (unescaped(inner) if text[start] == '"' else inner), start + end + 1
+    depth = 0
+    at = start
+    while at < len(text):
+        character = text[at]
+        if character in " \t" and not depth:
+            break
+        if character == "(":
+            depth += 1
+        elif character == ")":
+            depth -= 1
+        elif character in "'\"`" and depth:
+            end = closing_quote(text[at:])
+            if end < 0:
+                return "", -1
+            at += end
+        at += 1
+    return (text[start:at], at) if depth <= 0 else ("", -1)
+
+
+def closing_quote(text: str) -> int:
+    """Return where the quote that opens *text* closes, or -1; a backslash protects one character in double quotes."""
+    quote = text[0]
+    at = text.find(quote, 1)
+    while at > 0 and quote == '"' and (at - len(text[:at].rstrip("\\"))) % 2:
+        at = text.find(quote, at + 1)
+    return at
+
+
+def unescaped(text: str) -> str:
+    """Return what stands between double quotes, with its backslashes resolved."""
+    if "\\" not in text:
+        return text
+    done = ""
+    at = 0
+    while at < len(text):
+        character = text[at]
+        if character == "\\" and at + 1 < len(text):
+            at += 1
+            character = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}.get(text[at], "\\" + text[at])
+        done += character
+        at += 1
+    return done
+
+
+def _unquoted(text: str) -> str:
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
+        return text[1:-1]
+    return text
+
+
+def _split(text: str) -> list[str]:
+    """Return the parts between commas; commas within quotes do not count."""
+    if "'" not in text and '"' not in text and "`" not in text:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    parts: list[str] = []
+    part = ""
+    quote = ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"`":
+            quote = character
+        elif character == ",":
+            parts.append(part.strip())
+            part = ""
+            continue
+        part += character
+    parts.append(part.strip())
+    return [part for part in parts if part]
