@@ -213,7 +213,7 @@ def test_prune_interrupted_at_every_call_is_completed_by_the_next_run(
         make_versions(swarm, 4)
         meddler = Meddler(swarm, lambda number, fatal=fatal: fate if number >= fatal else "pass")  # type: ignore[misc]
         meddler.victim = subprocess.Popen(
-            [sys.executable, SCRIPT, "prune", "--yes"],
+            [sys.executable, SCRIPT, "prune", "--yes", "--keep", "1"],
             cwd=manage.folder,
             env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "DOCKER_HOST": meddler.host},
             stdout=subprocess.DEVNULL,
@@ -226,7 +226,7 @@ def test_prune_interrupted_at_every_call_is_completed_by_the_next_run(
         else:
             assert ended == (-9 if fate == "kill" else 111)
         assert "a.v4" in names(swarm)
-        assert manage("prune", "--yes").code == 0
+        assert manage("prune", "--yes", "--keep", "1").code == 0
         assert names(swarm) == ["a.v4"]
 
 
@@ -242,7 +242,7 @@ def names(swarm: PrivateSwarm) -> list[str]:
 
 ENGINE_COMMANDS = {
     "create-swarm": "create-swarm",
-    "prune": "prune --yes",
+    "prune": "prune --yes --keep 1",
     "export": "export --from-swarm --image busybox --output backup.age --recipient",
 }
 TROUBLES: dict[str, tuple[Callable[[int], str], str]] = {

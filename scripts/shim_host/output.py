@@ -48,10 +48,29 @@ def explain(ended: Ended) -> None:
         say(f"hint: {hint}")
 
 
+_gathered: list[Any] | None = None
+
+
+@contextmanager
+def gathered(name: str) -> Iterator[None]:
+    """Print the documents that are given meanwhile as one, with the list of them under *name*."""
+    global _gathered
+    _gathered = []
+    try:
+        yield
+    finally:
+        documents, _gathered = _gathered, None
+        if documents:
+            give_json({name: documents})
+
+
 def give_json(document: Any) -> None:
     """Print *document* on stdout."""
     import json
 
+    if _gathered is not None:
+        _gathered.append(document)
+        return
     print(json.dumps(document, indent=2, ensure_ascii=True), flush=True)  # noqa: T201
 
 

@@ -471,6 +471,8 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "a duration is wanted, such as 90s, 5m or 1h",
     "--resume goes on with what was begun: it takes neither keys nor values",
     "name the keys to rotate, or give --due or --resume",
+    "--due finds the keys, and makes their values: it takes neither",
+    "--everywhere goes with --due, and with neither --stack nor --compose",
     "--how is auto, recreate, signal=NAME or none",
     "… is no file; --compose without one stands behind the keys",
     "there is no secret file of …",
@@ -523,6 +525,8 @@ NAME=
     lines = (
         "rotate A --timeout soon",
         "rotate A --resume",
+        "rotate A --due",
+        "rotate A --everywhere",
         "rotate",
         "rotate A --compose --how dance --generate",
         "rotate A --compose gone.yaml --generate",

@@ -95,6 +95,19 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup_swarm.py::test_values_do_not_travel_in_the_clear",
         "unencrypted",
     ),
+    # Stacks and projects.
+    "due in other stacks, and not rotated: …": (
+        "host/swarm/test_stacks.py::test_a_command_is_about_one_stack_and_says_so",
+        "due in other stacks, and not rotated: ",
+    ),
+    "… belongs to another user, and is left alone": (
+        "host/swarm/test_stacks.py::test_what_is_due_in_compose_projects",
+        "belongs to another user",
+    ),
+    "cannot look into …: …": (
+        "host/swarm/test_stacks.py::test_what_is_due_in_compose_projects",
+        "cannot look into ",
+    ),
     # The Swarm, and what talks to an engine.
     "cannot …: this engine is no Swarm manager, or its Swarm is locked": (
         "test_trouble.py::test_an_engine_in_trouble_ends_with_111",

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from shim_host import output
+from shim_host.commands import due as due_of
 from shim_host.commands import options, rotate_compose
 from shim_host.commands.rotate_compose import Wish
 from shim_host.errors import Refused
 from shim_host.rotate import swarm_run
 from shim_host.rotate.swarm import SwarmWork
-from shim_host.rotate.swarm_plan import Plan
 from shim_host.rotate.swarm_run import Settings
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, versions_file
@@ -50,10 +50,9 @@ def _how(function: Any) -> Any:
         click.option(
             "--lock-file",
             type=click.Path(path_type=Path),
-            default=versions_file.DEFAULT,
-            show_default=True,
             metavar="FILE",
-            help="Where the versions in use are written for `docker stack deploy`, if FILE is there or a stack moves.",
+            help="Where the versions in use are written for `docker stack deploy`, if FILE is there or a stack moves."
+            f"  [default: {versions_file.DEFAULT}, with --stack {versions_file.default_of('NAME')}]",
         ),
         click.option(
             "--timeout",
@@ -77,6 +76,9 @@ def _how(function: Any) -> Any:
 @click.option("--value-file", metavar="FILE", help="The new value is what FILE holds; - is stdin.")
 @click.option("--generate", is_flag=True, help="Make the new value as the schema says, or at random.")
 @click.option("--due", is_flag=True, help="Every key that is older than its @rotate; made for cron.")
+@click.option(
+    "--everywhere", is_flag=True, help="With --due: in every stack, and every Compose project that runs here."
+)
 @click.option("--resume", is_flag=True, help="Finish, or take back, a rotation whose run has ended.")
 @click.option("--keep", type=click.IntRange(min=1), default=1, show_default=True, help="Versions to keep for rollback.")
 @_how
@@ -85,12 +87,13 @@ def rotate_command(
     value_file: str | None,
     generate: bool,
     due: bool,
+    everywhere: bool,
     resume: bool,
     keep: int,
     stack: str,
     parallel: int,
     timeout: float,
-    lock_file: Path,
+    lock_file: Path | None,
     force: bool,
     secrets_dir: Path,
     schema_path: Path | None,
@@ -117,6 +120,7 @@ def rotate_command(
       manage-secrets rotate DB_PASSWORD --generate --dry-run
       pass show db | manage-secrets rotate DB_PASSWORD --value-file -
       manage-secrets rotate --due --stack shop
+      manage-secrets rotate --due --everywhere
       manage-secrets rotate --resume
       manage-secrets rotate API_KEY --generate --compose --how signal=HUP
 
@@ -129,30 +133,26 @@ def rotate_command(
     """
     if resume and (keys or value_file is not None or generate or due):
         raise click.UsageError("--resume goes on with what was begun: it takes neither keys nor values")
+    if everywhere and (not due or stack or compose_files):
+        raise click.UsageError("--everywhere goes with --due, and with neither --stack nor --compose")
+    if due and (keys or value_file is not None):
+        raise click.UsageError("--due finds the keys, and makes their values: it takes neither")
     if not (keys or resume or due):
         raise click.UsageError("name the keys to rotate, or give --due or --resume")
     schema = options.read_schema(schema_path)
     wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
-    if (keys or resume) and not stack and not due and rotate_compose.is_meant(wish, keys):
+    if not (stack or due) and rotate_compose.is_meant(wish, keys):
         if resume:
             return rotate_compose.resume(wish)
         return rotate_compose.rotate(keys, value_file, generate, wish)
     settings = Settings(salt, timeout, parallel, keep)
-    work = SwarmWork(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
+    if due:
+        asked = due_of.Due(wish, settings, lock_file)
+        return due_of.everywhere(asked) if everywhere else due_of.run(stack, asked)
+    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json)
     if resume:
         return work.resume(force)
-    left: list[str] = []
-    if due:
-        keys, left = work.due_keys()
-        generate = True
-        if left:
-            hint = f"manage-secrets rotate {left[0]} asks for it"
-            output.warn(f"due, and nothing says how to make a value: {', '.join(left)}", hint)
-        if not keys:
-            work.give(Plan("", stack, ()), "nothing to do")
-            return int(bool(left))
-    code = work.rotate(keys, value_file, generate, force, dry_run)
-    return code or int(bool(left))
+    return work.rotate(keys, value_file, generate, force, dry_run)
 
 
 @click.command("rollback")
@@ -163,7 +163,7 @@ def rollback_command(
     stack: str,
     parallel: int,
     timeout: float,
-    lock_file: Path,
+    lock_file: Path | None,
     force: bool,
     secrets_dir: Path,
     schema_path: Path | None,
@@ -191,7 +191,7 @@ def rollback_command(
     if not stack and rotate_compose.is_meant(wish, keys):
         return rotate_compose.rollback(keys, wish)
     settings = Settings(salt, timeout, parallel)
-    work = SwarmWork(stack, settings, lock_file, Vault(secrets_dir), schema, is_json)
+    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json)
     return work.rollback(keys, force, dry_run, yes)
 
 

@@ -21,6 +21,7 @@ from shim_host.rotate.compose_run import AUTO, NONE, NOT_RUNNING, RECREATE, SIGN
 from shim_host.rotate.swarm_run import InsideChange
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection
+from shim_host.swarm.connection import NoSwarm, Unclear
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WORDS = {NOT_RUNNING: "not running", NONE: "left alone", "watches": "watches the folder", "overlap": "in turn"}
@@ -81,7 +82,9 @@ def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
     except Refused:
         return False
     except Failed as failed:
-        # No manager, or no engine at all: what there is to say of that is said where it is needed.
+        if isinstance(failed, Unclear) and not isinstance(failed, NoSwarm):
+            raise  # a Swarm that cannot be asked may have the keys
+        # No Swarm, or no engine at all: what there is to say of that is said where it is needed.
         output.detail(failed.message)
         in_swarm = set()
     return not in_swarm & set(keys) and set(keys) <= set(_values(store, wish.schema))
@@ -130,9 +133,14 @@ def resume(wish: Wish) -> int:
     result = compose_run.resume(_settings(wish))
     if result is None:
         output.say("no rotation is unfinished")
-        _give(Result(), "nothing to do", {}, is_json=wish.is_json)
+        give_nothing(wish)
         return 0
     return _conclude(result, {}, is_json=wish.is_json)
+
+
+def give_nothing(wish: Wish) -> None:
+    """Print that nothing was to be done."""
+    _give(Result(), "nothing to do", {}, is_json=wish.is_json)
 
 
 def _settings(wish: Wish) -> Settings:

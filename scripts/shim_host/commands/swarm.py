@@ -11,10 +11,13 @@ from shim_host.commands import env, options
 from shim_host.errors import Ended, Refused
 from shim_host.store import filing
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, model
+from shim_host.swarm import connection, model, stacks
 from shim_host.swarm import versions as deployment
 from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import CHANGED, CREATED, UNCHANGED, Step, Wanted
+
+# The newest, and the one before it, which `rotate` keeps for `rollback`.
+_KEPT = 2
 
 
 @click.command("create-swarm")
@@ -56,7 +59,7 @@ def create_swarm(
     if stack and not names.is_swarm_name(stack):
         raise Refused(f"{stack} cannot be the name of a stack", "letters, digits and _ . - are taken")
     if env_file is None:
-        values = values_of_vault(Vault(secrets_dir), schema_path)
+        values = values_of_vault(Vault.of_stack(secrets_dir, stack), schema_path)
     else:
         values = values_of_env_file(env_file, dialect, use, takes_all, schema_path)
     wrong = deployment.refusals(values)
@@ -160,8 +163,14 @@ def give(steps: list[Step], made: list[Step], is_json: bool) -> None:
 
 
 @click.command("prune")
-@click.option("--keep", type=click.IntRange(min=1), default=1, show_default=True, help="Newest versions to keep.")
-@click.option("--stack", default="", metavar="NAME", help="Only this stack's secrets.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=_KEPT,
+    show_default=True,
+    help="Newest versions to keep; the default leaves what rotate keeps for rollback.",
+)
+@click.option("--stack", default="", metavar="NAME", help="This stack's secrets; without it those of no stack.")
 @options.as_json
 @options.dry_run
 @options.yes
@@ -181,7 +190,9 @@ def prune(keep: int, stack: str, is_json: bool, dry_run: bool, yes: bool) -> int
     """
     engine = connection.connect(os.environ)
     named = engine.named_ids()
-    idle = removable(engine.secrets(), named, keep, stack)
+    secrets = engine.secrets()
+    stacks.say_others(secrets, stack)
+    idle = removable(secrets, named, keep, stack)
     output.say(f"{len(idle)} {'would be' if dry_run else 'to be'} removed")
     removed: list[SwarmSecret] = []
     trouble: Ended | None = None
@@ -209,11 +220,10 @@ def prune(keep: int, stack: str, is_json: bool, dry_run: bool, yes: bool) -> int
 
 
 def removable(secrets: list[SwarmSecret], named: set[str], keep: int, stack: str) -> list[SwarmSecret]:
-    """Return the versions that nobody names and that are not among the *keep* newest of their key."""
-    versions: dict[tuple[str, str], list[SwarmSecret]] = {}
-    for secret in secrets:
-        if secret.key and (not stack or secret.stack == stack):
-            versions.setdefault((secret.stack, secret.key), []).append(secret)
+    """Return the versions of *stack* that nobody names and that are not among the *keep* newest of their key."""
+    versions: dict[str, list[SwarmSecret]] = {}
+    for secret in stacks.of_stack(secrets, stack):
+        versions.setdefault(secret.key, []).append(secret)
     idle: list[SwarmSecret] = []
     for of_key in versions.values():
         of_key.sort(key=lambda secret: -secret.version)

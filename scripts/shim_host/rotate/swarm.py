@@ -27,11 +27,11 @@ class SwarmWork:
     """What the commands share: the engine as it was found, and where a new value is written besides."""
 
     def __init__(
-        self, stack: str, settings: Settings, lock_file: Path, store: Vault, schema: Schema | None, is_json: bool
+        self, stack: str, settings: Settings, lock_file: Path | None, store: Vault, schema: Schema | None, is_json: bool
     ) -> None:
         self.stack = stack
         self.settings = settings
-        self.lock_file = lock_file
+        self.lock_file = lock_file or versions_file.default_of(stack)
         self.store = store
         self.schema = schema
         self.is_json = is_json

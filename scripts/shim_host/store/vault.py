@@ -39,14 +39,27 @@ class Vault:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @classmethod
+    def of_stack(cls, path: Path, stack: str) -> "Vault":
+        """Return the folder of *stack* in the one at *path* where there is one, else that itself.
+
+        Two stacks that are deployed from one checkout have other values for equal keys: `./secrets/prod/db_password`.
+        """
+        own = path / stack if stack else path
+        return cls(own if stack and _has_files(own) else path)
+
     def shown(self, name: str) -> str:
         """Return the path of the file *name* for a message."""
         return str(self.path / name)
 
     def names(self) -> list[str]:
-        """Return the names of what is a secret here: no dot file, example or README."""
+        """Return the names of what is a secret here: no dot file, example or README, and no folder of a stack.
+
+        An empty folder is none of these: Compose makes one for a file that is missing.
+        """
         try:
-            return sorted(name for name in os.listdir(self.path) if not is_skipped(name))
+            found = sorted(name for name in os.listdir(self.path) if not is_skipped(name))
+            return [name for name in found if not _has_files(self.path / name)]
         except FileNotFoundError:
             return []
         except NotADirectoryError:
@@ -115,6 +128,14 @@ class Vault:
             writer.remove_unfinished()
             yield writer
             writer.settle()
+
+
+def _has_files(path: Path) -> bool:
+    """Return whether *path* is a folder with something in it, and no link to one."""
+    try:
+        return not path.is_symlink() and path.is_dir() and any(True for _ in os.scandir(path))
+    except OSError:
+        return False  # what is wrong with it shows when it is read
 
 
 @contextmanager

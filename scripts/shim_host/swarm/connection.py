@@ -24,6 +24,7 @@ from shim_host.swarm.model import (
     SALT,
     STACK,
     VERSION,
+    ComposeFolder,
     RunningContainer,
     SwarmSecret,
     SwarmService,
@@ -284,6 +285,18 @@ class Swarm:
                 name = (container.get("Names") or [container["Id"][:12]])[0].lstrip("/")
                 found.append(RunningContainer(container["Id"], name, service or name))
         return found
+
+    def compose_folders(self) -> list[ComposeFolder]:
+        """Return the Compose projects that have containers on this engine, by name."""
+        label = "com.docker.compose.project"
+        found = self._call("list containers", lambda: self._api.containers(all=True, filters={"label": label}))
+        projects = {}
+        for container in found:
+            labels = container.get("Labels") or {}
+            folder, files = labels.get(f"{label}.working_dir") or "", labels.get(f"{label}.config_files") or ""
+            if folder:
+                projects[labels[label]] = ComposeFolder(labels[label], folder, tuple(filter(None, files.split(","))))
+        return [projects[name] for name in sorted(projects)]
 
     def explained(self, container: RunningContainer) -> str | None:
         """Return what `shim explain --json` prints inside *container*: keys and fingerprints; None without a shim."""

@@ -88,6 +88,14 @@ class SwarmService:
     mounts: Mapping[str, str] = field(default_factory=dict)
 
 
+class ComposeFolder(NamedTuple):
+    """A Compose project that has containers here, and where it was started from."""
+
+    name: str
+    folder: str
+    files: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class RunningContainer:
     """A container on this node that has secrets mounted."""

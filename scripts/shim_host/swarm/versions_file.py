@@ -15,8 +15,13 @@ from shim_host.errors import failed_file
 DEFAULT = "secrets.lock.env"
 _HEADER = """\
 # Which version of each secret is in use. Written by manage-secrets; commit it.
-# Deploy with: set -a; . ./secrets.lock.env; set +a; docker stack deploy --compose-file docker-compose.swarm.yml NAME
+# Deploy with: set -a; . ./{name}; set +a; docker stack deploy --compose-file docker-compose.swarm.yml {stack}
 """
+
+
+def default_of(stack: str) -> Path:
+    """Return the file of *stack*: two stacks that are deployed from one folder run different versions of equal keys."""
+    return Path(f"secrets.{stack}.lock.env" if stack else DEFAULT)
 
 
 def variable(key: str) -> str:
@@ -47,7 +52,10 @@ def write(path: Path, versions: Mapping[str, int]) -> None:
         Failed: it cannot be written.
     """
     kept = {**read(path), **{variable(key): version for key, version in versions.items()}}
-    text = _HEADER + "".join(f"{name}={version}\n" for name, version in sorted(kept.items()))
+    stack = path.name.removeprefix("secrets.").removesuffix("lock.env").rstrip(".") or "NAME"
+    text = _HEADER.format(name=path.name, stack=stack) + "".join(
+        f"{name}={version}\n" for name, version in sorted(kept.items())
+    )
     try:
         opened, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:

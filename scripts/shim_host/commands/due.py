@@ -1,0 +1,174 @@
+"""`rotate --due`, made for cron: every key that is older than its `@rotate`, of one stack, of a Compose project, or
+everywhere.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import shim_host
+from shim.schema import Schema
+from shim_host import inventory, output
+from shim_host.commands import rotate_compose
+from shim_host.commands.rotate_compose import Wish
+from shim_host.errors import CLEAN, REFUSED, Ended, Refused
+from shim_host.rotate import swarm_plan, swarm_run
+from shim_host.rotate.swarm import SwarmWork
+from shim_host.rotate.swarm_plan import Plan
+from shim_host.rotate.swarm_run import Settings
+from shim_host.store.vault import Vault
+from shim_host.swarm import connection, model, stacks
+from shim_host.swarm.connection import NoSwarm
+from shim_host.swarm.model import ComposeFolder, SwarmSecret
+
+_SECONDS_A_DAY = 86400
+_SCHEMA = ".env.schema"
+
+
+class Due(NamedTuple):
+    """What was asked for besides: a `Wish` for Compose, and how the Swarm's services move."""
+
+    wish: Wish
+    settings: Settings
+    lock_file: Path | None
+
+
+def run(stack: str, due: Due) -> int:
+    """Rotate what is due in *stack*, or in the Compose project of this folder where that has the keys."""
+    if not stack and _is_of_compose(due.wish):
+        return _of_project(due.wish)
+    code, secrets = _of_stack(stack, due)
+    late = _late_elsewhere(stack, secrets, due.wish.schema)
+    if late and not stack:
+        words = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in late.items())
+        hint = f"manage-secrets rotate --due --stack {next(iter(late))}, or --everywhere for all at once"
+        output.warn(f"due in other stacks, and not rotated: {words}", hint)
+    return code or (REFUSED if late and not stack else CLEAN)
+
+
+def everywhere(due: Due) -> int:
+    """Rotate what is due in every stack and in every Compose project that runs here; the worst exit code is returned.
+
+    One that fails keeps no other from its turn.
+    """
+    codes = []
+    with output.gathered("runs"):
+        engine = connection.connect(os.environ)
+        try:
+            found = engine.secrets()
+        except NoSwarm as none:
+            output.detail(none.message)
+            found = []
+        for stack in sorted({secret.stack for secret in found if secret.key}):
+            output.say(f"the stack {stack}:" if stack else "keys of no stack:")
+            codes.append(_tried(stack, due))
+        for project in engine.compose_folders():
+            codes.append(_in_folder(project, due.wish))
+    return max(codes, default=CLEAN)
+
+
+def _tried(stack: str, due: Due) -> int:
+    try:
+        return _of_stack(stack, due)[0]
+    except Ended as ended:
+        output.explain(ended)
+        return ended.code
+
+
+def _of_stack(stack: str, due: Due) -> tuple[int, list[SwarmSecret]]:
+    wish = due.wish
+    store = Vault.of_stack(wish.secrets_dir, stack)
+    work = SwarmWork(stack, due.settings, due.lock_file, store, wish.schema, wish.is_json)
+    keys, left = work.due_keys()
+    _say_left(left, stack)
+    if not keys:
+        work.give(Plan("", stack, ()), "nothing to do")
+        return (REFUSED if left else CLEAN), work.secrets
+    code = work.rotate(keys, None, generate=True, force=wish.force, dry_run=wish.dry_run)
+    return code or (REFUSED if left else CLEAN), work.secrets
+
+
+def _say_left(left: list[str], stack: str = "") -> None:
+    if left:
+        hint = f"manage-secrets rotate {left[0]}{stacks.option(stack)} asks for it"
+        output.warn(f"due, and nothing says how to make a value: {', '.join(left)}", hint)
+
+
+def _late_elsewhere(stack: str, secrets: list[SwarmSecret], schema: Schema | None) -> dict[str, list[str]]:
+    """Return the keys that are due in other stacks, by stack."""
+    now = swarm_run.today()
+    late = {}
+    for other in stacks.other_stacks(secrets, stack):
+        ages = {k: inventory.age_days(s.created, now) for k, s in model.newest(secrets, other).items()}
+        makeable, others = swarm_plan.due(schema, ages) if schema is not None else ([], [])
+        if makeable or others:
+            late[other] = [*makeable, *others]
+    return late
+
+
+def _is_of_compose(wish: Wish) -> bool:
+    if wish.is_said:
+        return True
+    specs = wish.schema.keys if wish.schema is not None else {}
+    there = inventory.files_by_key(Vault(wish.secrets_dir), specs)
+    keys = [key for key, spec in specs.items() if spec.rotate is not None and key in there]
+    return bool(keys) and rotate_compose.is_meant(wish, keys)
+
+
+def _of_project(wish: Wish) -> int:
+    """Rotate the files that are older than their keys' `@rotate`; a file is as old as its last change."""
+    if wish.schema is None:
+        raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
+    store = Vault(wish.secrets_dir)
+    now = datetime.now(UTC).timestamp()
+    ages = {
+        key: (now - (store.path / entry.name).stat().st_mtime) / _SECONDS_A_DAY
+        for key, entry in inventory.files_by_key(store, wish.schema.keys).items()
+    }
+    keys, left = swarm_plan.due(wish.schema, ages)
+    _say_left(left)
+    if not keys:
+        rotate_compose.give_nothing(wish)
+        return REFUSED if left else CLEAN
+    code = rotate_compose.rotate(keys, None, is_made=True, wish=wish)
+    return code or (REFUSED if left else CLEAN)
+
+
+def _in_folder(project: ComposeFolder, wish: Wish) -> int:
+    """Run the same for the Compose project in another folder, as if it had been called there; without a schema nothing.
+
+    A folder of somebody else is left alone, since its schema may name programs.
+    """
+    try:
+        owner = os.stat(project.folder).st_uid
+        if _SCHEMA not in os.listdir(project.folder):
+            return CLEAN
+    except OSError as error:
+        output.warn(f"cannot look into {project.folder}: {error.strerror}")
+        return REFUSED
+    if hasattr(os, "geteuid") and owner not in (os.geteuid(), 0):
+        hint = "what its schema says would run as you; let its owner's cron do it"
+        output.warn(f"{project.folder} belongs to another user, and is left alone", hint)
+        return REFUSED
+    output.say(f"the Compose project {project.name} in {project.folder}:")
+    program = Path(shim_host.__file__).parent.parent / "manage_secrets.py"
+    command = [sys.executable, str(program), "rotate", "--due", "--compose", *project.files[:1]]
+    for file in project.files[1:]:
+        command += ["--compose", file]
+    command += ["--json"] if wish.is_json else []
+    command += ["--dry-run"] if wish.dry_run else []
+    command += ["--force"] if wish.force else []
+    environ = {name: value for name, value in os.environ.items() if name not in ("COMPOSE_FILE", "SHIM_SCHEMA")}
+    environ["COMPOSE_PROJECT_NAME"] = project.name
+    done = subprocess.run(command, cwd=project.folder, env=environ, stdout=subprocess.PIPE, check=False)
+    said = done.stdout.decode("utf-8", "replace")
+    if wish.is_json and said:
+        output.give_json({"project": project.name, "folder": project.folder, **json.loads(said)})
+    elif said:
+        for line in said.splitlines():
+            output.give_line(line)
+    return done.returncode

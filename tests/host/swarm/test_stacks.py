@@ -1,0 +1,124 @@
+"""The stack, and the Compose project, as a dimension of every command: what is meant, and what is left alone."""
+
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.support.forms import Custody
+from tests.support.host import Canary, Manage, PrivateSwarm, compose_program, manage, private_swarm, swarm
+
+__all__ = ["manage", "private_swarm", "swarm"]
+
+pytestmark = pytest.mark.engine
+
+SCHEMA = "# @required @sensitive @type=string(minLength=8) @generate @rotate=1d\nDB_PASSWORD=\n"
+
+
+def names(swarm: PrivateSwarm) -> list[str]:
+    return sorted(swarm.docker("secret", "ls", "--format", "{{.Name}}").split())
+
+
+def make(swarm: PrivateSwarm, stack: str, version: int, value: str, days: int = 0) -> None:
+    """Make a version as the tool does, *days* ago."""
+    created = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+    labels = {"key": "DB_PASSWORD", "version": version, "created": created, "stack": stack}
+    base = f"{stack}_db_password" if stack else "db_password"
+    swarm.docker(
+        *("secret", "create"),
+        *(word for name, text in labels.items() if text for word in ("--label", f"docker-secrets-shim.{name}={text}")),
+        *(f"{base}.v{version}", "-"),
+        stdin=value.encode(),
+    )
+
+
+def test_a_command_is_about_one_stack_and_says_so(
+    swarm: PrivateSwarm, manage: Manage, canary: Canary, custody: Custody
+) -> None:
+    """prune, rotate --due, list and the versions file: those of the stack that was named, or of none."""
+    manage.write(".env.schema", SCHEMA)
+    for version in (1, 2, 3):
+        make(swarm, "shop", version, canary(), days=3)
+        make(swarm, "", version, canary())
+
+    end = manage("prune", "--yes")
+    assert end.code == 0
+    assert "shop (1): --stack shop" in end.stderr
+    assert names(swarm) == ["db_password.v2", "db_password.v3", *(f"shop_db_password.v{n}" for n in (1, 2, 3))]
+
+    due = manage("rotate", "--due")
+    assert due.code == 1
+    assert "due in other stacks, and not rotated: shop: DB_PASSWORD" in due.stderr
+    assert "--stack shop" in due.stderr
+    assert "shop_db_password.v4" not in names(swarm)
+    assert manage("rotate", "--due", "--everywhere", "--dry-run").code == 0
+    document = manage.json("rotate", "--due", "--everywhere")
+    assert [run["state"] for run in document["runs"]] == ["nothing to do", "rotated"]
+    assert "shop_db_password.v4" in names(swarm)
+    assert "db_password.v4" not in names(swarm)
+    assert manage("rotate", "--due").code == 0
+
+    (manage.folder / "secrets.shop.lock.env").write_text("")
+    manage.json("rotate", "DB_PASSWORD", "--generate", "--stack", "shop")
+    assert "DB_PASSWORD_VERSION=5" in (manage.folder / "secrets.shop.lock.env").read_text()
+    assert not (manage.folder / "secrets.lock.env").exists()
+
+
+def test_each_stack_has_its_values(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    """./secrets/prod is the folder of the stack prod, where it is there; ./secrets that of all others."""
+    values = {"staging": canary(), "prod": canary()}
+    manage.write("secrets/db_password", values["staging"])
+    manage.write("secrets/prod/db_password", values["prod"])
+    for stack in values:
+        assert manage("create-swarm", "--stack", stack).code == 0
+
+    for stack, value in values.items():
+        service = ("--name", stack, "--secret", f"source={stack}_db_password.v1,target=db_password")
+        swarm.serve(*service, swarm.image(), "/busybox", "sleep", "1d")
+        container = swarm.docker("ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={stack}")
+        assert swarm.docker("exec", container, "/busybox", "cat", "/run/secrets/db_password") == value
+    assert manage("create-swarm", "--stack", "prod", "--dry-run").code == 0
+    assert manage.json("list")["keys"][0]["file"] == "db_password"
+
+
+def test_what_is_due_in_compose_projects(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    """With --compose a Swarm is not asked; --everywhere finds the projects that run here, each in its own folder."""
+    image = swarm.image()
+    manage.write("blog/.env.schema", SCHEMA)
+    manage.write(
+        "blog/compose.yaml",
+        f"services: {{api: {{image: {image}, network_mode: none, command: [/busybox, sleep, 1d], stop_grace_period: 1s,"
+        " secrets: [db_password]}}\nsecrets: {db_password: {file: ./secrets/db_password}}\n",
+    )
+    secret = manage.write("blog/secrets/db_password", first := canary())
+    old = datetime.now(UTC).timestamp() - 3 * 86400
+    os.utime(secret, (old, old))
+    swarm.compose(manage.folder / "blog", "up", "--detach")
+    plugins = manage.folder / "config" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "docker-compose").symlink_to(compose_program())
+    manage.env["DOCKER_CONFIG"] = str(plugins.parent)
+    inside = Manage(manage.folder / "blog", manage.custody)
+    inside.env = {**manage.env}
+
+    planned = inside("rotate", "--due", "--compose", "--dry-run")
+    assert planned.code == 0, planned.stderr
+    assert "DB_PASSWORD: 1 file(s) would get a new value" in planned.stderr
+    document = manage.json("rotate", "--due", "--everywhere")
+    assert [(run["project"], run["state"]) for run in document["runs"]] == [("blog", "rotated")]
+    manage.custody.canaries.append(second := secret.read_text())
+    assert second != first
+    assert inside("rotate", "--due").code == 0  # nothing any more
+    assert secret.read_text() == second
+    if sys.platform != "win32":
+        os.chown(manage.folder / "blog", 12345, -1)
+        other = manage("rotate", "--due", "--everywhere")
+        assert other.code == 1
+        assert "belongs to another user" in other.stderr
+    (manage.folder / "blog").rename(manage.folder / "gone")
+    (manage.folder / "blog").symlink_to("nowhere")
+    gone = manage("rotate", "--due", "--everywhere")
+    assert gone.code == 1
+    assert "cannot look into " in gone.stderr
+    swarm.compose(manage.folder / "gone", "--project-name", "blog", "down", "--timeout", "1")
