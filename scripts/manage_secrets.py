@@ -18,7 +18,7 @@ except ModuleNotFoundError:
     )
 
 from shim_host import output
-from shim_host.errors import FAILED, INTERRUPTED, Ended
+from shim_host.errors import FAILED, INTERRUPTED, Ended, UsageError
 
 from shim import __version__
 
@@ -110,6 +110,9 @@ def main() -> None:
         end(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as error:
         end(error.exit_code)
+    except UsageError as error:
+        click.UsageError(error.message).show()
+        end(error.code)
     except click.ClickException as error:
         error.show()
         end(error.exit_code)

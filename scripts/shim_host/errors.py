@@ -22,6 +22,12 @@ class Refused(Ended):
     """You must change or confirm something; nothing was done that is not listed."""
 
 
+class UsageError(Ended):
+    """What was typed makes no sense together; said as click says it."""
+
+    code = USAGE
+
+
 class Failed(Ended):
     """The world failed: no engine, no space, no permission."""
 

@@ -3,17 +3,17 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import names, output
+from shim_host.ages import age_days, days_of
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Ended, Refused
-from shim_host.rotate.swarm_plan import days_of
 from shim_host.store.vault import Entry, Vault
 
 if TYPE_CHECKING:
@@ -57,15 +57,6 @@ class Inventory:
         if spec is None or not spec.rotate or version is None:
             return None
         return days_of(spec.rotate) - age_days(version.created, now)
-
-
-def age_days(created: str, now: datetime) -> float:
-    """Return how many days ago *created* (ISO 8601) was; 0 when it says nothing."""
-    try:
-        then = datetime.fromisoformat(created)
-    except ValueError:
-        return 0
-    return max(0.0, (now - then.replace(tzinfo=then.tzinfo or UTC)).total_seconds() / 86400)
 
 
 def known_keys(schema: Schema | None, env_file: Path) -> list[str]:

@@ -13,6 +13,9 @@ from collections.abc import Iterable, Iterator
 
 from shim.secret import env_key, fold_keys, is_skipped
 
+SHIM_FOLDER = "/opt/shim"  # in every image
+SHIM_PROGRAM = SHIM_FOLDER + "/shim"
+
 # The Swarm takes 64 characters (swarmkit's name rules); a version of up to five digits must fit behind the name.
 MAX_SWARM_NAME = 64
 MAX_VERSIONED_BASE = MAX_SWARM_NAME - len(".v99999")

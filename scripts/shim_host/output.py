@@ -3,11 +3,20 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from shim_host.errors import Ended, Refused
 
 PROGRAM = "manage-secrets"
+
+
+class Warned(NamedTuple):
+    """Something that is likely to surprise; *key* is empty when it concerns the whole line."""
+
+    line: int
+    key: str
+    message: str
+    hint: str = ""
 
 
 def shown(text: str) -> str:
@@ -145,7 +154,13 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Refused(f"this asks first: {question}", "add --yes to answer it, or --dry-run to see what would be done")
-    import click
-
-    if not click.confirm(f"{PROGRAM}: {shown(question)}", err=True):
-        raise Refused("nothing was changed")
+    while True:
+        print(f"{PROGRAM}: {shown(question)} [y/N]: ", end="", file=sys.stderr, flush=True)  # noqa: T201
+        answer = sys.stdin.readline()
+        if not answer:
+            raise KeyboardInterrupt  # the terminal was closed, or Ctrl-D: nobody answered
+        if answer.strip().lower() in ("y", "yes"):
+            return
+        if answer.strip().lower() in ("", "n", "no"):
+            raise Refused("nothing was changed")
+        print("Error: invalid input", file=sys.stderr)  # noqa: T201

@@ -3,7 +3,6 @@
 Variables, arguments, labels and histories are looked through here, and only what was recognised in them leaves.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from shim_host.audit.model import (
 )
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
+from shim_host.explained import fingerprints_in
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
 from shim_host.swarm.model import RunningContainer, SwarmSecret
 from shim_host.swarm.read_back import READER
@@ -312,12 +312,6 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
 
 def _container(found: Mapping[str, Any], explained: str | None, mark_of: Callable[[bytes], str]) -> Container:
     salt = dict(_pairs(found["Config"].get("Env"))).get("SHIM_SALT", "")
-    prints: dict[str, str] | None = None
-    try:
-        rows = json.loads(explained or "")["keys"]
-        # A value that the environment brought is a finding of its own, and no version of a secret.
-        prints = {row["key"]: row["fingerprint"] for row in rows if row.get("fingerprint")}
-    except (ValueError, KeyError, TypeError):
-        prints = None
+    prints = fingerprints_in(explained)
     mark = mark_of(salt.encode("utf-8", "surrogateescape")) if prints else ""
     return Container(found["Name"].lstrip("/"), _service_name(found)[0], prints, mark)

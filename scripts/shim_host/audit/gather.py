@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import inventory, machine, names, output
+from shim_host.ages import days_of
 from shim_host.audit.model import ARGUMENTS, ENVIRONMENT, HEALTH_CHECK, LABEL, Facts, File, Key, Mount, Service, Trace
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
-from shim_host.rotate.swarm_plan import days_of
 from shim_host.store.vault import Entry, Vault
 from shim_host.swarm import versions
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from shim import __version__
+from shim_host import ages
 from shim_host.audit import rules
 from shim_host.audit.model import (
     ERROR,
@@ -276,7 +277,7 @@ def _due(row: Row) -> str:
     if left is None:
         return "<span class='soft'>–</span>"
     if left < 0:
-        return f"<span class='error'>late by {-left:.0f} d</span>"
+        return f"<span class='error'>{ages.due(left)}</span>"
     return f"in {left:.0f} d"
 
 

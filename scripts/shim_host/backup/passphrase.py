@@ -3,29 +3,14 @@
 import os
 import stat
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
 
 from shim.secret import Secret, clean
-from shim_host import output
+from shim_host import inputs, output
 from shim_host.errors import Refused, failed_file
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 STDIN = "-"
 _MAX_BYTES = 4096
-
-
-def asked_for(function: F) -> F:
-    """Add `--passphrase-file` and `--passphrase`."""
-    from_file = click.option(
-        "--passphrase-file", metavar="FILE", help="The passphrase is the line in FILE; - is stdin."
-    )
-    typed = click.option("--passphrase", "asks", is_flag=True, help="Ask for a passphrase at the terminal.")
-    return from_file(typed(function))
 
 
 def read(source: str) -> Secret:
@@ -63,8 +48,7 @@ def ask(*, twice: bool) -> Secret:
     """
     if not can_ask():
         raise Refused("a passphrase is wanted, and there is no terminal to ask at", "give it with --passphrase-file")
-    typed = click.prompt(f"{output.PROGRAM}: passphrase", hide_input=True, confirmation_prompt=twice, err=True)
-    return Secret(typed.encode("utf-8", "surrogateescape"))
+    return inputs.typed("passphrase", twice=twice)
 
 
 def can_ask() -> bool:

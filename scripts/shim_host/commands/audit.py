@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim_host import output
+from shim_host import ages, inputs, output
 from shim_host.commands import options
 from shim_host.errors import CLEAN, FAILED, REFUSED
 
@@ -98,7 +98,7 @@ def audit_command(
     from shim_host.store.vault import Vault
 
     facts = gather.gather(
-        options.read_schema(schema_path),
+        inputs.read_schema(schema_path),
         Vault(secrets_dir),
         env_file,
         compose_file,
@@ -188,7 +188,7 @@ def _give(judged: Audit) -> None:
 def _due(row: Row) -> str:
     if row.rotate_in_days is None:
         return "-"
-    return f"{row.rotate_in_days:.0f} d" if row.rotate_in_days >= 0 else f"late by {-row.rotate_in_days:.0f} d"
+    return ages.due(row.rotate_in_days)
 
 
 def _user(name: str, states: tuple[str, ...]) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import shim_host
 from shim.schema import Schema
-from shim_host import inventory, output
+from shim_host import ages, inventory, output
 from shim_host.commands import rotate_compose
 from shim_host.commands.rotate_compose import Wish
 from shim_host.errors import CLEAN, REFUSED, Ended, Refused
@@ -103,8 +103,8 @@ def _late_elsewhere(stack: str, secrets: list[SwarmSecret], schema: Schema | Non
     now = swarm_run.today()
     late = {}
     for other in stacks.other_stacks(secrets, stack):
-        ages = {k: inventory.age_days(s.created, now) for k, s in model.newest(secrets, other).items()}
-        makeable, others = swarm_plan.due(schema, ages) if schema is not None else ([], [])
+        ages_days = {k: ages.age_days(s.created, now) for k, s in model.newest(secrets, other).items()}
+        makeable, others = swarm_plan.due(schema, ages_days) if schema is not None else ([], [])
         if makeable or others:
             late[other] = [*makeable, *others]
     return late
@@ -125,11 +125,11 @@ def _of_project(wish: Wish) -> int:
         raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
     store = Vault(wish.secrets_dir)
     now = datetime.now(UTC).timestamp()
-    ages = {
+    ages_days = {
         key: (now - (store.path / entry.name).stat().st_mtime) / _SECONDS_A_DAY
         for key, entry in inventory.files_by_key(store, wish.schema.keys).items()
     }
-    keys, left = swarm_plan.due(wish.schema, ages)
+    keys, left = swarm_plan.due(wish.schema, ages_days)
     _say_left(left)
     if not keys:
         rotate_compose.give_nothing(wish)

@@ -9,7 +9,7 @@ import click
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import output
+from shim_host import inputs, output
 from shim_host.commands import options
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
@@ -61,7 +61,7 @@ def create_from_env(
     With --json: {"secrets": [{"key", "file", "state": "created|unchanged|kept|replaced"}],
       "warnings": [{"line", "key", "message", "hint"}]}
     """
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     read = read_env_file(env_file, dialect, use)
     chosen, left = choose(read.values, schema, takes_all)
     settle_use(env_file, read, chosen)
@@ -88,7 +88,7 @@ def read_env_file(path: Path, dialect: str, use: str | None) -> envfile.EnvFile:
         Refused: it has a mistake; the message names the line.
     """
     try:
-        return envfile.read(options.read_file(path), os.environ, dialect, use or "")
+        return envfile.read(inputs.read_file(path), os.environ, dialect, use or "")
     except Malformed as error:
         hints = [error.hint] if error.hint else []
         raise Refused(f"{path}:{error.line}: {error.message}", *hints, "nothing was changed") from None

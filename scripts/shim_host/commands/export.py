@@ -10,6 +10,7 @@ import click
 
 from shim import __version__
 from shim.secret import Secret
+from shim_host import inputs
 from shim_host import output as report
 from shim_host.backup import collect, document, passphrase, sealed_file
 from shim_host.backup.document import Backup, Item
@@ -28,7 +29,7 @@ ENCRYPTIONS = ("gpg", "age")
 @click.option(
     "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY a line."
 )
-@passphrase.asked_for
+@options.passphrase
 @click.option(
     "--encryption",
     type=click.Choice(ENCRYPTIONS),
@@ -91,7 +92,7 @@ def export_command(
     _check_export(output, keys, passphrase_file, asks, is_json=is_json, armor=armor, dry_run=dry_run)
     if output != sealed_file.STDIO:
         sealed_file.check_place(output, secrets_dir, force=force or dry_run)
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     items = _of_folder(secrets_dir, schema.keys if schema else ())
     if not no_swarm:
         items = _with_swarm(items, from_swarm=from_swarm and not dry_run, image=image, salt=salt)
@@ -151,7 +152,7 @@ def _encryption(asked: str | None, keys: list[str], output: str) -> str:
 
 
 def _listed(files: Iterable[Path]) -> list[str]:
-    lines = [line.strip() for file in files for line in options.read_file(file).decode("utf-8", "replace").splitlines()]
+    lines = [line.strip() for file in files for line in inputs.read_file(file).decode("utf-8", "replace").splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 

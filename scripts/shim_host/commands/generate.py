@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from shim.schema import Schema
-from shim_host import names, output
+from shim_host import inputs, names, output
 from shim_host.commands import options
 from shim_host.errors import Refused
 from shim_host.generate import is_signed, new_value, signer_of
@@ -44,9 +44,9 @@ def generate(
     \b
     With --json: as create-from-env prints it.
     """
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     if schema is None:
-        raise Refused("there is no schema to say how values are made", f"write {options.SCHEMA}")
+        raise Refused("there is no schema to say how values are made", f"write {inputs.SCHEMA}")
     unknown = [key for key in keys if key not in schema.keys]
     if unknown:
         raise Refused(f"not in the schema: {', '.join(unknown)}", f"the keys stand in {schema.source}")

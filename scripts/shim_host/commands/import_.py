@@ -24,7 +24,7 @@ from shim_host.store.vault import Vault
     "--identity", "-i", "identities", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
     help="A secret key of age, or an SSH private key; may be repeated.",
 )  # fmt: skip
-@passphrase.asked_for
+@options.passphrase
 @click.option("--force", is_flag=True, help="Replace files that hold another value.")
 @options.secrets_dir
 @options.as_json

@@ -1,6 +1,5 @@
 """`list` and `diff`: what is where, and whether it is the same everywhere. No value is shown, only fingerprints."""
 
-import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 import click
 
-from shim_host import inventory, output
+from shim_host import ages, inputs, inventory, output
 from shim_host.commands import options
 from shim_host.errors import Ended
+from shim_host.explained import fingerprints_in
 from shim_host.inventory import Inventory
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, model, versions
@@ -71,7 +71,7 @@ def take_stock(
     stack: str, compose_file: Path | None, env_file: Path, secrets_dir: Path, schema_path: Path | None
 ) -> Inventory:
     """Return where every key stands."""
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     found = Inventory(schema, inventory.env_values(env_file, os.environ))
     known = [*(schema.keys if schema else ()), *found.env]
     found.files = inventory.files_by_key(Vault(secrets_dir), known)
@@ -106,7 +106,7 @@ def described(found: Inventory, key: str, now: datetime) -> dict[str, Any]:
             "name": version.name,
             "version": version.version,
             "created": version.created,
-            "age_days": round(inventory.age_days(version.created, now), 2),
+            "age_days": round(ages.age_days(version.created, now), 2),
             "rotate_in_days": None if due is None else round(due, 2),
         },
         "services": sorted(found.users.get(key, ())),
@@ -124,7 +124,7 @@ def cells(row: dict[str, Any]) -> list[str]:
         row["file"] or "-",
         f"v{version['version']}" if version else "-",
         f"{version['age_days']:.0f} d" if version else "-",
-        "-" if due is None else (f"{due:.0f} d" if due >= 0 else f"late by {-due:.0f} d"),
+        "-" if due is None else ages.due(due),
         ", ".join(row["services"]) or "-",
     ]
 
@@ -172,7 +172,7 @@ def diff(
     With --json: {"places": [], "keys": [{"key", "state": "same|different|only in ...",
       "fingerprints": {place: fingerprint}}]}
     """
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     env = inventory.env_values(env_file, os.environ)
     known = [*(schema.keys if schema else ()), *env]
     files = {key: entry.value for key, entry in inventory.files_by_key(Vault(secrets_dir), known).items()}
@@ -219,15 +219,6 @@ def containers_by_name(known: set[str]) -> dict[str, dict[str, str]]:
         return question(connection.connect(os.environ))
     except Ended:
         return {}  # the Swarm was asked before, and that it does not answer is said
-
-
-def fingerprints_in(document: str | None, known: set[str]) -> dict[str, str] | None:
-    """Return the fingerprints of *known* keys in what `shim explain --json` printed; None if it is no such thing."""
-    try:
-        rows = json.loads(document or "")["keys"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return {row["key"]: row["fingerprint"] for row in rows if row.get("fingerprint") and row.get("key") in known}
 
 
 def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:

@@ -9,20 +9,21 @@ from typing import Any
 
 import click
 
-from shim_host import output
+from shim_host import inputs, output
 from shim_host.commands import options
 from shim_host.compose import images
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.project import Project
 from shim_host.env import envfile
-from shim_host.env.compose_rules import Malformed, Warned
+from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Failed, Refused, failed_file
 from shim_host.migrate import check
 from shim_host.migrate.model import NewFile, Plan, ShimSource, Wishes, compose_path, image_of
 from shim_host.migrate.new_files import new_files
 from shim_host.migrate.plan import make_plan
 from shim_host.migrate.write import REPLACED, UNCHANGED, Written, named_files, outputs, secrets_to_write, verify, write
+from shim_host.output import Warned
 from shim_host.store.vault import Vault
 
 _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -177,8 +178,8 @@ def plan_for(
     image_config: Path | None,
 ) -> Plan:
     """Return the plan, with what the engine or *image_config* says of the images."""
-    place = project.folder / options.SCHEMA
-    schema = options.read_schema(schema_path or (place if place.exists() else None))
+    place = project.folder / inputs.SCHEMA
+    schema = inputs.read_schema(schema_path or (place if place.exists() else None))
     wishes = Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
     known: dict[str, ImageConfig] = {}
     wanted = {image_of(service, project) for service in project.services.values()}

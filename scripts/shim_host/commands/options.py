@@ -1,20 +1,17 @@
-"""What the commands have in common: options, and reading the schema they name."""
+"""The options that commands have in common."""
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from shim.schema import Schema, parse
-from shim_host.errors import Refused, failed_file
+from shim_host.inputs import SCHEMA
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 SECRETS_DIR = "./secrets"
-SCHEMA = ".env.schema"
 
 
 def secrets_dir(function: F) -> F:
@@ -96,40 +93,10 @@ def salt(function: F) -> F:
     )(function)
 
 
-def read_schema(path: Path | None) -> Schema | None:
-    """Return the schema at *path*, or the one at the default place if there is one.
-
-    Raises:
-        Refused: it is not there, or has mistakes; all of them are named.
-    """
-    from shim.errors import Refused as SchemaRefused
-
-    place = path or Path(SCHEMA)
-    try:
-        return parse(place.read_bytes(), str(place))
-    except FileNotFoundError:
-        if path is None:
-            return None
-        raise Refused(f"there is no schema {path}") from None
-    except OSError as error:
-        raise failed_file("read", str(place), error) from None
-    except SchemaRefused as refused:
-        lines = [text for breach in refused.breaches for text in (breach.message, breach.hint) if text]
-        raise Refused(lines[0], *lines[1:]) from None
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of *path*; `-` is stdin.
-
-    Raises:
-        Refused, Failed: it is not there, or cannot be read.
-    """
-    if str(path) == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError) as error:
-        problem = "is a folder" if isinstance(error, IsADirectoryError) else "does not exist"
-        raise click.UsageError(f"{path} {problem}") from None
-    except OSError as error:
-        raise failed_file("read", str(path), error) from None
+def passphrase(function: F) -> F:
+    """Add `--passphrase-file` and `--passphrase`."""
+    from_file = click.option(
+        "--passphrase-file", metavar="FILE", help="The passphrase is the line in FILE; - is stdin."
+    )
+    typed = click.option("--passphrase", "asks", is_flag=True, help="Ask for a passphrase at the terminal.")
+    return from_file(typed(function))

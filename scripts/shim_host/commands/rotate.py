@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from shim_host import output
+from shim_host import inputs, output
 from shim_host.commands import due as due_of
 from shim_host.commands import options, rotate_compose
 from shim_host.commands.rotate_compose import Wish
@@ -139,7 +139,7 @@ def rotate_command(
         raise click.UsageError("--due finds the keys, and makes their values: it takes neither")
     if not (keys or resume or due):
         raise click.UsageError("name the keys to rotate, or give --due or --resume")
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
     if not (stack or due) and rotate_compose.is_meant(wish, keys):
         if resume:
@@ -186,7 +186,7 @@ def rollback_command(
     \b
     With --json: as rotate prints it.
     """
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
     if not stack and rotate_compose.is_meant(wish, keys):
         return rotate_compose.rollback(keys, wish)

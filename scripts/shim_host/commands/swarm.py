@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from shim.secret import Secret
-from shim_host import inventory, names, output
+from shim_host import inputs, inventory, names, output
 from shim_host.commands import env, options
 from shim_host.errors import Ended, Refused
 from shim_host.store import filing
@@ -92,7 +92,7 @@ def values_of_vault(store: Vault, schema_path: Path | None) -> dict[str, tuple[s
     Raises:
         Refused: a file's name belongs to no key, or there are no files.
     """
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     found = inventory.files_by_key(store, inventory.known_keys(schema, Path(".env")))
     if not found:
         raise Refused(f"there are no secrets in {store.path}", "make them with create-from-env or generate")
@@ -103,7 +103,7 @@ def values_of_env_file(
     path: Path, dialect: str, use: str | None, takes_all: bool, schema_path: Path | None
 ) -> dict[str, tuple[str, Secret]]:
     """Return key, file name and value of what *path* sets and the schema calls sensitive."""
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     read = env.read_env_file(path, dialect, use)
     chosen, left = env.choose(read.values, schema, takes_all)
     env.settle_use(path, read, chosen)

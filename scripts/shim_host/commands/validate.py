@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from shim_host import inventory, output, validation
+from shim_host import inputs, inventory, output, validation
 from shim_host.commands import options
 from shim_host.errors import Ended
 from shim_host.store.vault import Vault
-from shim_host.swarm import versions_file
+from shim_host.swarm import model, versions_file
 from shim_host.validation import Finding, Subject
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def validate(
       not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
       drift, stale, lock, left-out (a file with mistakes, which the warning names)
     """
-    schema = options.read_schema(schema_path)
+    schema = inputs.read_schema(schema_path)
     store = Vault(secrets_dir)
     gaps: list[str] = []
     project = inventory.compose_project(compose_file, gaps)
@@ -92,7 +92,7 @@ def validate(
 
 def with_swarm(subject: Subject, stack: str, salt: bytes) -> tuple[list[Finding], Ended | None]:
     """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
-    from shim_host.swarm import connection, model
+    from shim_host.swarm import connection
 
     try:
         engine = connection.connect(os.environ)

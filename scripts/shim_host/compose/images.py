@@ -1,12 +1,12 @@
 """What an image says of itself: entrypoint, command, user, health check. Asked of the engine, or read from a file."""
 
 import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from shim_host.docker_cli import run_docker
 from shim_host.errors import Failed, Refused, failed_file
 
 _SHELL = ("/bin/sh", "-c")
@@ -110,31 +110,3 @@ def ask_engine(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, Im
                 "start the engine or set DOCKER_HOST; without one, give --image-config FILE",
             )
     return found
-
-
-def run_docker(arguments: list[str], environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run the Docker client.
-
-    Raises:
-        Failed: there is none, or it does not end.
-    """
-    from shim_host.swarm.connection import request_seconds
-
-    seconds = request_seconds(environ)
-    try:
-        return subprocess.run(
-            ["docker", *arguments],
-            env=dict(environ),
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",
-            stdin=subprocess.DEVNULL,
-            timeout=seconds,
-            check=False,
-        )
-    except FileNotFoundError:
-        hint = "install the Docker client; without one, give --image-config FILE"
-        raise Failed("there is no docker program", hint) from None
-    except subprocess.TimeoutExpired:
-        hint = "is the engine it talks to alive? DOCKER_CLIENT_TIMEOUT gives it more time"
-        raise Failed(f"the Docker client does not answer within {seconds} s", hint) from None

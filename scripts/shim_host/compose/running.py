@@ -5,23 +5,20 @@ passed on as one masked line.
 """
 
 import json
-import os
-import signal
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from shim_host import docker_cli
 from shim_host.errors import Ended, Failed, Refused
+from shim_host.names import SHIM_PROGRAM
 from shim_host.sensitive import masked_line
 
-SHIM_PROGRAM = "/opt/shim/shim"
 QUESTION_SECONDS = 60
 STOP_SECONDS = 120
-END_SECONDS = 10
 # Without a health check a container counts as up from its first moment; most that cannot work have ended by then.
 WATCH_SECONDS = 3
 
@@ -179,41 +176,9 @@ class RunningProject:
 
     def _run(self, command: Sequence[str], seconds: int) -> "subprocess.CompletedProcess[str]":
         try:
-            process = subprocess.Popen(
-                command,
-                env=dict(self.environ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="surrogateescape",
-                start_new_session=True,  # so that Compose, a child of the client, can be ended together with it
-            )
+            return docker_cli.run(command, self.environ, seconds)
         except FileNotFoundError:
             raise Failed("there is no docker program", "install the Docker client") from None
-        with process:
-            try:
-                out, err = process.communicate(timeout=seconds)
-            except subprocess.TimeoutExpired:
-                _end(process)
-                return subprocess.CompletedProcess(command, 124, "", f"it took longer than {seconds} s")
-            except BaseException:
-                _end(process)
-                raise
-        return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """End *process* and what it started: by SIGTERM, which lets Compose finish a step, then by force."""
-    if not hasattr(os, "killpg"):
-        process.kill()
-        return
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=END_SECONDS)
-            return
 
 
 def _service(name: str, service: Mapping[str, Any], definitions: Mapping[str, Any]) -> ComposeService:

@@ -9,6 +9,8 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
+from shim_host.output import Warned
+
 # What Go's unicode.IsSpace calls space; Python's str.isspace() has the separators 0x1c-0x1f besides.
 SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _BLANK = "\t\v\f\r \x85\xa0"  # what Compose skips inside a line
@@ -34,15 +36,6 @@ class Malformed(Exception):
         self.line = line
         self.message = message
         self.hint = hint
-
-
-class Warned(NamedTuple):
-    """Something that is likely to surprise; *key* is empty when it concerns the whole line."""
-
-    line: int
-    key: str
-    message: str
-    hint: str = ""
 
 
 class Assignment(NamedTuple):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from shim.secret import Secret, clean, is_key
-from shim_host.env.compose_rules import SPACE, Assignment, Lookup, Malformed, Reading, Warned
+from shim_host.env.compose_rules import SPACE, Assignment, Lookup, Malformed, Reading
+from shim_host.output import Warned
 
 DIALECTS = ("compose", "raw", "python-dotenv")
 USES = ("project", "env-file")

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shim_host.compose import images, project
+from shim_host import docker_cli
+from shim_host.compose import project
 from shim_host.compose.project import Project, SecretUse, Service
 from shim_host.errors import Failed, Refused
-from shim_host.migrate.compose_files import SHIM_PATH
 from shim_host.migrate.model import IMAGE, SHIM, Moved, Plan
+from shim_host.names import SHIM_PROGRAM
 
 
 def composed(
@@ -26,11 +27,11 @@ def composed(
     if env_file is not None:
         arguments += ["--env-file", str(env_file)]
     try:
-        if images.run_docker(["compose", "version"], environ).returncode:
+        if docker_cli.run_docker(["compose", "version"], environ).returncode:
             return None
     except Failed:
         return None
-    answer = images.run_docker(["compose", *arguments, "--profile", "*", "config", "--format", "json"], environ)
+    answer = docker_cli.run_docker(["compose", *arguments, "--profile", "*", "config", "--format", "json"], environ)
     if answer.returncode:
         # Compose's words may quote the file, and the file may hold a value.
         shown = " ".join(str(file) for file in files) or "the project"
@@ -91,12 +92,12 @@ def _differing_start(moved: Moved | None, old: Service, new: Service) -> str:
         front, starts = _parted(new.entrypoint or [])
         entrypoint = moved.image.entrypoint if old.entrypoint is None else old.entrypoint
         command = moved.image.command if old.command is None and not old.entrypoint else old.command
-        if front != [SHIM_PATH, *moved.options] or starts != entrypoint or (new.command or []) != (command or []):
+        if front != [SHIM_PROGRAM, *moved.options] or starts != entrypoint or (new.command or []) != (command or []):
             return "entrypoint or command"
         if new.user != ("0:0" if moved.user else old.user):
             return "user"
     if moved is not None and (moved.wraps_healthcheck or moved.healthcheck is not None):
-        is_right = _parted(new.healthcheck)[0] == ["CMD", SHIM_PATH, "exec", *moved.options]
+        is_right = _parted(new.healthcheck)[0] == ["CMD", SHIM_PROGRAM, "exec", *moved.options]
     else:
         is_right = new.healthcheck == old.healthcheck
     return "" if is_right else "healthcheck"

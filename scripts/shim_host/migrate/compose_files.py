@@ -12,9 +12,8 @@ from shim_host.compose.nodes import Document, child, elements, is_null, item, it
 from shim_host.compose.places import Place, own_node, places_of
 from shim_host.compose.project import SECRETS_ROOT, names_in
 from shim_host.migrate.model import IMAGE, SHIM, Finding, Moved, NewFile, Plan, ShimSource
+from shim_host.names import SHIM_FOLDER, SHIM_PROGRAM
 
-SHIM_FOLDER = "/opt/shim"
-SHIM_PATH = SHIM_FOLDER + "/shim"
 _VOLUME_PLACE = "/opt/shim-volume"
 
 
@@ -133,7 +132,7 @@ class ComposeFiles:
         self._add_to_list(name, "secrets", new)
         if moved.mounts_shim:
             if self.shim.program:
-                mount: Value = {"type": "bind", "source": self.shim.program, "target": SHIM_PATH, "read_only": True}
+                mount: Value = {"type": "bind", "source": self.shim.program, "target": SHIM_PROGRAM, "read_only": True}
                 self._add_to_list(name, "volumes", [mount])
             else:
                 self._add_to_list(name, "volumes", [f"{self._volume_name()}:{SHIM_FOLDER}:ro"])
@@ -153,7 +152,7 @@ class ComposeFiles:
 
     def _set_entrypoint(self, moved: Moved) -> None:
         name = moved.service.name
-        front = [SHIM_PATH, *self._words(moved), "--"]
+        front = [SHIM_PROGRAM, *self._words(moved), "--"]
         document, node = own_node(self.project, name, "entrypoint")
         editor = self._editor(document)
         if moved.entrypoint is not None:
@@ -204,7 +203,7 @@ class ComposeFiles:
             self.plan.findings.append(Finding(moved.service.name, "", message, "the service itself has none of them"))
 
     def _set_healthcheck(self, moved: Moved) -> None:
-        front = ["CMD", SHIM_PATH, "exec", *self._words(moved), "--"]
+        front = ["CMD", SHIM_PROGRAM, "exec", *self._words(moved), "--"]
         if moved.healthcheck is not None:
             test = (*front, *map(_literal, moved.healthcheck))
         elif moved.wraps_healthcheck:
@@ -343,7 +342,7 @@ class ComposeFiles:
             volume = self._volume_name()
             installer: dict[str, Value] = {
                 "image": self.shim.image,
-                "entrypoint": (SHIM_PATH, "install", _VOLUME_PLACE),
+                "entrypoint": (SHIM_PROGRAM, "install", _VOLUME_PLACE),
                 "network_mode": "none",
                 "volumes": [f"{volume}:{_VOLUME_PLACE}"],
             }

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from shim.secret import Secret
 from shim_host import output
-from shim_host.commands.list import fingerprints_in
 from shim_host.compose.running import ComposeService, Container, NotDone, RunningProject
 from shim_host.errors import Ended, Failed, Refused
+from shim_host.explained import fingerprints_in
 from shim_host.rotate.compose_journal import BACK, FOLDER, Desk, Journal, Moving, desk, is_under_way
-from shim_host.rotate.swarm_run import InsideChange
+from shim_host.rotate.inside import InsideChange
 from shim_host.store.vault import Vault
 from shim_host.swarm.versions import fingerprint_of
 

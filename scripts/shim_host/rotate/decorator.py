@@ -8,45 +8,20 @@
 @rotate-with=command(./change-it)
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
 from shim.schema import KeySpec, Schema
 from shim.secret import Secret
 from shim_host.errors import Refused
+from shim_host.rotate.inside import How, InsideChange, ValueOf, Values
 
-if TYPE_CHECKING:
-    from shim_host.rotate.swarm_run import InsideChange
-
-ValueOf = Callable[[str], Secret | None]
 _OPTIONS = {
     "postgres": ("user", "users", "userKey", "service", "admin", "database"),
     "mariadb": ("user", "users", "userKey", "host", "service", "admin", "adminKey"),
     "redis": ("user", "service", "admin", "adminKey"),
     "command": (),
 }
-
-
-class How(NamedTuple):
-    """What `@rotate-with` says, taken apart; `command` has words instead of options."""
-
-    system: str
-    options: Mapping[str, str]
-    words: tuple[str, ...] = ()
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Return the two roles that take turns; none where there is only one."""
-        return tuple(self.options["users"].split("|")) if "users" in self.options else ()
-
-
-class Values(NamedTuple):
-    """The value before and after; None where nobody here knows it."""
-
-    old: Secret | None
-    new: Secret | None
-    of: ValueOf  # another key's present value
-    new_of: ValueOf  # another key's new value
 
 
 class Mistake(NamedTuple):
@@ -170,7 +145,7 @@ def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
 
 def inside_change(
     spec: KeySpec, values: Values, environ: Mapping[str, str], command_seconds: float = 300
-) -> "InsideChange | None":
+) -> InsideChange | None:
     """Return how the value of *spec* is changed inside its system; None when it lives in none."""
     from shim_host.rotate import systems as rotate_systems
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from shim.schema import KeySpec, Schema
 from shim.secret import Secret
-from shim_host import inventory, names, output
+from shim_host import ages, inventory, names, output
 from shim_host.errors import Ended, Refused
 from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate import values as rotation_values
+from shim_host.rotate.inside import InsideChange, Values
 from shim_host.rotate.swarm_plan import BACK, Change, Finding, Plan
-from shim_host.rotate.swarm_run import InsideChange, Rotation, Settings
+from shim_host.rotate.swarm_run import Rotation, Settings
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, model, versions_file
 from shim_host.swarm.model import Service, SwarmSecret
@@ -45,8 +46,8 @@ class SwarmWork:
             raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
         now = swarm_run.today()
         newest = model.newest(self.secrets, self.stack)
-        ages = {key: inventory.age_days(secret.created, now) for key, secret in newest.items()}
-        makeable, others = swarm_plan.due(self.schema, ages)
+        ages_days = {key: ages.age_days(secret.created, now) for key, secret in newest.items()}
+        makeable, others = swarm_plan.due(self.schema, ages_days)
         return tuple(makeable), others
 
     def rotate(self, keys: Sequence[str], value_file: str | None, generate: bool, force: bool, dry_run: bool) -> int:
@@ -198,7 +199,7 @@ class SwarmWork:
         for change in plan.changes:
             spec = self._spec(change.key)
             if spec.rotate_with is not None:
-                known = decorator.Values(self._value_before(change), values.get(change.key), self._value_of, values.get)
+                known = Values(self._value_before(change), values.get(change.key), self._value_of, values.get)
                 found.append(decorator.inside_change(spec, known, os.environ, self.settings.timeout_seconds))
         return [change for change in found if change is not None]
 

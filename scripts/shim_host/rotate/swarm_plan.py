@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from shim.schema import Schema
 from shim_host import names
+from shim_host.ages import days_of
 from shim_host.generate import can_be_made, signer_of
 from shim_host.swarm.model import START_FIRST, Mount, Service, SwarmSecret, newest
 
 FORWARD, BACK = "forward", "back"
 _UNDER_WAY = frozenset(["updating", "rollback_started"])
 _STUCK = frozenset(["paused", "rollback_paused"])
-_UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "m": 30.0, "y": 365.0}  # days, as `list` counts them
 
 
 class Finding(NamedTuple):
@@ -266,11 +266,6 @@ def due(schema: Schema, ages_days: Mapping[str, float]) -> tuple[list[str], list
     ]
     makeable = [spec.key for spec in late if can_be_made(spec)]
     return makeable, [spec.key for spec in late if spec.key not in makeable]
-
-
-def days_of(age: str) -> float:
-    """Return the days of an age as `@rotate` writes it (90d, 12h, 1y)."""
-    return int(age[:-1]) * _UNITS[age[-1]]
 
 
 def superfluous(

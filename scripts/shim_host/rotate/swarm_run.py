@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from threading import Semaphore
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from shim.secret import Secret, clean
 from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
+from shim_host.explained import fingerprints_in
 from shim_host.rotate import swarm_plan
+from shim_host.rotate.inside import InsideChange
 from shim_host.rotate.swarm_plan import BACK, FORWARD, Change, Plan
 from shim_host.swarm import connection, model, owner, versions
 from shim_host.swarm.connection import Unclear
@@ -30,26 +32,6 @@ _ENDING_PER_TURN = 5  # one service that moves, and those whose old tasks end me
 # The way back waits at least so long, however soon one gave the new version up: what ends there may take the default
 # grace period (10 s) for each of two tasks, and a service that is left half way is worse than one that is waited for.
 _BACK_SECONDS = 30
-
-
-class InsideChange(Protocol):
-    """A value that lives inside a system too, and changes there as part of the rotation; each step may be repeated."""
-
-    @property
-    def keeps_both(self) -> bool:
-        """Return whether the old value goes on working until `finish`."""
-
-    def check(self) -> list[str]:
-        """Return what would fail, changing nothing."""
-
-    def begin(self) -> None:
-        """Make the new value work; the old one goes on working wherever the system can do that."""
-
-    def finish(self) -> None:
-        """Every service has the new value: end the old one where the system holds two."""
-
-    def undo(self) -> None:
-        """Make the old value work, and the new one not."""
 
 
 class Settings(NamedTuple):
@@ -236,7 +218,7 @@ class Rotation:
         }
         for container in arrival.containers:
             said = self.engine.explained(RunningContainer(container, service.name, service.name))
-            found = _fingerprints(said)
+            found = fingerprints_in(said) or {}
             wrong = [key for key, print_ in wanted.items() if key in found and found[key] != print_]
             if wrong:
                 raise NotMoved(
@@ -378,14 +360,6 @@ def past(secret: SwarmSecret) -> list[list[object]]:
 def today() -> datetime:
     """Return now."""
     return datetime.now(UTC)
-
-
-def _fingerprints(document: str | None) -> dict[str, str]:
-    try:
-        rows = json.loads(document or "")["keys"]
-    except (ValueError, KeyError, TypeError):
-        return {}  # it holds no shim, or one that cannot answer
-    return {row["key"]: row["fingerprint"] for row in rows if row.get("fingerprint")}
 
 
 def cleaned(value: Secret) -> bytes:

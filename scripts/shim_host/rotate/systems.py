@@ -12,16 +12,13 @@ import stringprep
 import subprocess
 import unicodedata
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from shim.secret import Secret, clean
 from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
+from shim_host.rotate.inside import How, Values
 from shim_host.swarm import connection
 from shim_host.swarm.run_inside import Door
-
-if TYPE_CHECKING:
-    from shim_host.rotate.decorator import How, Values
 
 _SCRAM_ITERATIONS = 4096  # PostgreSQL's own default
 
@@ -31,7 +28,7 @@ class _System:
 
     program = ""
 
-    def __init__(self, key: str, how: "How", values: "Values", environ: Mapping[str, str]) -> None:
+    def __init__(self, key: str, how: How, values: Values, environ: Mapping[str, str]) -> None:
         self.key = key
         self.how = how
         self.values = values
@@ -281,7 +278,7 @@ class Command:
 
     keeps_both = False
 
-    def __init__(self, key: str, how: "How", values: "Values", seconds: float) -> None:
+    def __init__(self, key: str, how: How, values: Values, seconds: float) -> None:
         self.seconds = seconds  # for one step
         self.key = key
         self.how = how

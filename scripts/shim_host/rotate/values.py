@@ -4,13 +4,10 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import click
-
 from shim.schema import KeySpec, Schema, check_value
 from shim.secret import MAX_ENV_BYTES, Secret, clean
-from shim_host import output
-from shim_host.commands import options
-from shim_host.errors import Refused
+from shim_host import inputs
+from shim_host.errors import Refused, UsageError
 from shim_host.generate import new_value
 from shim_host.rotate import swarm_plan
 
@@ -38,7 +35,7 @@ def new_values(
         Refused: nobody says what the value is, or the schema does not take it.
     """
     if source is not None and len(keys) != 1:
-        raise click.UsageError("--value-file gives one value, to one key")
+        raise UsageError("--value-file gives one value, to one key")
     values: dict[str, Secret] = {}
     wanted = with_signed(keys, schema, there if present is None else present)
     for key in wanted:
@@ -69,16 +66,14 @@ def _value(
     if source is not None:
         if source != "-" and not Path(source).exists():
             # Not named: it may be the value itself.
-            raise click.UsageError("--value-file names a file that does not exist; - is stdin")
-        return Secret(clean(options.read_file(Path(source))))
+            raise UsageError("--value-file names a file that does not exist; - is stdin")
+        return Secret(clean(inputs.read_file(Path(source))))
     if not sys.stdin.isatty():
         raise Refused(
             f"nothing gives {key} a new value",
             "add --generate, or pipe the value: --value-file -",
         )
-    prompt = f"{output.PROGRAM}: new value of {key}"
-    typed = click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)
-    return Secret(typed.encode("utf-8", "surrogateescape"))
+    return inputs.typed(f"new value of {key}", twice=True)
 
 
 def _spec(key: str, schema: Schema | None) -> KeySpec:

@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import names, output
-from shim_host.commands import options
-from shim_host.env.compose_rules import Warned
+from shim_host import inputs, names, output
 from shim_host.errors import Refused
+from shim_host.output import Warned
 from shim_host.store.vault import Entry, Vault
 
 CREATED, UNCHANGED, KEPT, REPLACED = "created", "unchanged", "kept", "replaced"
@@ -55,7 +54,7 @@ def make_missing(plan: Iterable[Planned], store: Vault, schema: Schema | None) -
     from shim_host.generate import can_be_made, is_signed, new_value
 
     if schema is None:
-        raise Refused("--generate-missing needs a schema", f"write {options.SCHEMA}, with @generate above the keys")
+        raise Refused("--generate-missing needs a schema", f"write {inputs.SCHEMA}, with @generate above the keys")
     file_names = names.file_names([*schema.keys, *(item.key for item in plan)])
     values = {item.key: item.value for item in plan if item.state != KEPT}
     for key in schema.keys:

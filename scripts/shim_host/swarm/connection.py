@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim.secret import Secret
 from shim_host import output as report
-from shim_host.errors import Ended, Failed, Refused
+from shim_host.docker_cli import request_seconds
+from shim_host.errors import Ended, Failed
+from shim_host.names import SHIM_PROGRAM
 from shim_host.swarm.model import (
     BY,
     CREATED,
@@ -36,9 +38,7 @@ if TYPE_CHECKING:
     from docker.errors import APIError
     from requests import HTTPError
 
-REQUEST_SECONDS = 60
 PARALLEL_CALLS = 8
-SHIM_PROGRAM = "/opt/shim/shim"
 _CLIENT_REFUSED = "it refuses this client's certificate"
 _CLOSED = "it ends the TLS connection, as with a client whose certificate it does not take"
 # An alert comes from the other side: what it thinks of the certificate that it was shown, or was not.
@@ -139,16 +139,6 @@ def _why(error: BaseException) -> str:
         if not isinstance(found, BaseException):
             break
     return type(error).__name__
-
-
-def request_seconds(environ: Mapping[str, str]) -> int:
-    """Return how long one answer may take; DOCKER_CLIENT_TIMEOUT says it for slow engines, as for other tools."""
-    text = environ.get("DOCKER_CLIENT_TIMEOUT", "")
-    if not text:
-        return REQUEST_SECONDS
-    if not text.isdecimal() or not int(text):
-        raise Refused("DOCKER_CLIENT_TIMEOUT is no number of seconds", f"set it to {REQUEST_SECONDS}, or unset it")
-    return int(text)
 
 
 def _context(environ: Mapping[str, str]) -> dict[str, Any]:

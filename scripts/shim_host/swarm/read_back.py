@@ -16,9 +16,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shim.secret import Secret
+from shim_host.docker_cli import REQUEST_SECONDS
 from shim_host.errors import Failed, Refused
 from shim_host.swarm import owner
-from shim_host.swarm.connection import PARALLEL_CALLS, REQUEST_SECONDS, Swarm
+from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
 from shim_host.swarm.model import LABEL, SwarmSecret
 
 READER = LABEL + "reader"

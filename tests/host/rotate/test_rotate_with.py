@@ -10,8 +10,7 @@ import psycopg
 import pytest
 from shim_host.errors import Refused
 from shim_host.rotate import decorator, systems
-from shim_host.rotate.decorator import Values
-from shim_host.rotate.swarm_run import InsideChange
+from shim_host.rotate.inside import InsideChange, Values
 
 from shim.schema import KeySpec
 from shim.secret import Secret

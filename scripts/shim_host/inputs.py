@@ -1,0 +1,62 @@
+"""What a person hands in: files that are named, the schema, and what is typed unseen."""
+
+import getpass
+import sys
+from pathlib import Path
+
+from shim.schema import Schema, parse
+from shim.secret import Secret
+from shim_host import output
+from shim_host.errors import Refused, UsageError, failed_file
+
+SCHEMA = ".env.schema"
+
+
+def read_schema(path: Path | None) -> Schema | None:
+    """Return the schema at *path*, or the one at the default place if there is one.
+
+    Raises:
+        Refused: it is not there, or has mistakes; all of them are named.
+    """
+    from shim.errors import Refused as SchemaRefused
+
+    place = path or Path(SCHEMA)
+    try:
+        return parse(place.read_bytes(), str(place))
+    except FileNotFoundError:
+        if path is None:
+            return None
+        raise Refused(f"there is no schema {path}") from None
+    except OSError as error:
+        raise failed_file("read", str(place), error) from None
+    except SchemaRefused as refused:
+        lines = [text for breach in refused.breaches for text in (breach.message, breach.hint) if text]
+        raise Refused(lines[0], *lines[1:]) from None
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of *path*; `-` is stdin.
+
+    Raises:
+        Refused, Failed: it is not there, or cannot be read.
+    """
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        problem = "is a folder" if isinstance(error, IsADirectoryError) else "does not exist"
+        raise UsageError(f"{path} {problem}") from None
+    except OSError as error:
+        raise failed_file("read", str(path), error) from None
+
+
+def typed(what: str, *, twice: bool) -> Secret:
+    """Return what the person at the terminal types unseen, asked for as *what*; *twice*: until both are the same."""
+    while True:
+        first = getpass.getpass(f"{output.PROGRAM}: {what}: ", stream=sys.stderr)
+        if not first:
+            continue
+        if not twice or getpass.getpass("Repeat for confirmation: ", stream=sys.stderr) == first:
+            return Secret(first.encode("utf-8", "surrogateescape"))
+        print("Error: The two entered values do not match.", file=sys.stderr)  # noqa: T201  (talk at a prompt)
