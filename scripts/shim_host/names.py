@@ -107,6 +107,12 @@ def swarm_base(name: str, stack: str = "") -> str:
     return f"{start}.{digest}" if start else digest
 
 
+def swarm_base_apart(name: str, stack: str) -> str:
+    """Return another base for the file *name* of *stack*, where another stack's key has the plain one."""
+    digest = hashlib.sha256(f"{stack}\0{name}".encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{swarm_base(name, stack)[: MAX_VERSIONED_BASE - len(digest) - 1].rstrip('_.-')}.{digest}"
+
+
 def is_swarm_name(name: str) -> bool:
     """Return whether the Swarm takes *name*."""
     return len(name) <= MAX_SWARM_NAME and _PORTABLE_NAME.fullmatch(name) is not None

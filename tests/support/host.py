@@ -119,8 +119,9 @@ class Manage:
         return path
 
     def secrets(self) -> dict[str, bytes]:
-        """Return every secret file with its bytes."""
-        return {path.name: path.read_bytes() for path in sorted((self.folder / "secrets").iterdir())}
+        """Return every secret file of ./secrets itself with its bytes."""
+        files = filter(Path.is_file, (self.folder / "secrets").iterdir())
+        return {path.name: path.read_bytes() for path in sorted(files)}
 
 
 @pytest.fixture

@@ -95,6 +95,11 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup_swarm.py::test_values_do_not_travel_in_the_clear",
         "unencrypted",
     ),
+    "the backup has nothing of the stack …": (
+        "host/backup/test_backup.py::test_one_key_comes_back_alone",
+        "nothing of the stack shop",
+    ),
+    "the backup has no …": ("host/backup/test_backup.py::test_one_key_comes_back_alone", "the backup has no NO_SUCH"),
     # Stacks and projects.
     "due in other stacks, and not rotated: …": (
         "host/swarm/test_stacks.py::test_a_command_is_about_one_stack_and_says_so",

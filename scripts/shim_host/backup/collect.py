@@ -1,6 +1,6 @@
 """What there is to save: the files of ./secrets and the secrets of the Swarm become the items of a backup. No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from shim.secret import Secret, clean
@@ -28,52 +28,79 @@ class SwarmKey(NamedTuple):
 
 
 def swarm_keys(secrets: Iterable[SwarmSecret]) -> list[SwarmKey]:
-    """Return the keys that *secrets* are versions of; one that this tool did not make is a key of its own."""
+    """Return the keys that *secrets* are versions of; one that this tool did not make is a key of its own.
+
+    Ansible's rolling versions are versions of one: each says in a label which it is.
+    """
     grouped: dict[tuple[str, str, str], list[SwarmSecret]] = {}
     for secret in secrets:
-        grouped.setdefault((secret.key, secret.stack, "" if secret.key else secret.name), []).append(secret)
+        own = "" if secret.key else secret.base if secret.version else secret.name
+        grouped.setdefault((secret.key, secret.stack, own), []).append(secret)
+    found = []
+    for (key, stack, _), versions in sorted(grouped.items()):
+        versions.sort(key=lambda secret: -secret.version)
+        found.append(SwarmKey(key or names.key_of(versions[0].base), stack, tuple(versions)))
+    return found
+
+
+def of_folder(entries: Mapping[str, Entry], known: Iterable[str], stack: str = "") -> list[Item]:
+    """Return the items of the files in ./secrets, or in the folder of *stack*; *known* are the keys of the schema."""
+    keys = names.keys_of(entries, known)
     return [
-        SwarmKey(key or names.key_of(name), stack, tuple(sorted(versions, key=lambda secret: -secret.version)))
-        for (key, stack, name), versions in sorted(grouped.items())
+        Item(keys[name], name, entry.value, document.FOLDER, entry.mode, stack=stack) for name, entry in entries.items()
     ]
 
 
-def of_folder(entries: Mapping[str, Entry], known: Iterable[str]) -> list[Item]:
-    """Return the items of the files in ./secrets; *known* are the keys that the schema names."""
-    keys = names.keys_of(entries, known)
-    return [Item(keys[name], name, entry.value, document.FOLDER, entry.mode) for name, entry in entries.items()]
-
-
-def with_swarm(items: Iterable[Item], swarm: Iterable[SwarmKey], values: Mapping[str, Secret]) -> list[Item]:
+def with_swarm(
+    items: Iterable[Item],
+    swarm: Iterable[SwarmKey],
+    values: Mapping[str, Secret],
+    holds: Callable[[SwarmSecret, Secret], bool],
+) -> list[Item]:
     """Return *items* together with what is in the Swarm.
 
-    A key of no stack is the file of that key. Its value is the file's, or else the one that was read from the Swarm.
+    A key is the file of that key in the folder of its stack. Its value is the file's, or else the one that was read
+    from the Swarm. Where a stack has no folder of its own, and a file of ./secrets has the very value, it is that file.
 
     Args:
-        items: what the folder holds.
+        items: what the folders hold.
         swarm: what the Swarm holds.
         values: what was read back from it, by the name of the version.
+        holds: whether a version is known to hold a value, by its fingerprint.
     """
-    merged = {item.file: item for item in items}
-    taken = {name.casefold() for name in merged}
+    merged = {(item.stack, item.file): item for item in items}
+    taken = {(stack, file.casefold()) for stack, file in merged}
     for found in swarm:
         about = tuple(_about(version) for version in found.versions)
-        file = _plain_name(found)
-        if file in merged and not merged[file].swarm:
-            merged[file] = merged[file]._replace(swarm=about)
+        value = values.get(found.newest.name)
+        at, flat = (found.stack, _plain_name(found)), ("", _plain_name(found))
+        if at in merged and not merged[at].swarm:
+            merged[at] = merged[at]._replace(swarm=about)
+            continue
+        if found.stack and flat in merged and _is_same(merged[flat].value, value, found.newest, holds):
+            merged[flat] = merged[flat]._replace(swarm=(*merged[flat].swarm, *about))
             continue
         file = _free_name(found, taken)
-        taken.add(file.casefold())
-        value = values.get(found.newest.name)
+        taken.add((found.stack, file.casefold()))
         absent = "" if value is not None else ONLY_IN_SWARM
-        merged[file] = Item(found.key, file, value, document.SWARM, swarm=about, absent=absent)
+        item = Item(found.key, file, value, document.SWARM, swarm=about, absent=absent, stack=found.stack)
+        merged[found.stack, file] = item
     return list(merged.values())
+
+
+def _is_same(
+    in_file: Secret | None, read: Secret | None, version: SwarmSecret, holds: Callable[[SwarmSecret, Secret], bool]
+) -> bool:
+    """Return whether a file is known to have what *version* has: by what was *read* back, else by the fingerprint."""
+    if in_file is None:
+        return False
+    return clean(read.reveal()) == clean(in_file.reveal()) if read is not None else holds(version, in_file)
 
 
 def differing(items: Iterable[Item], values: Mapping[str, Secret]) -> list[str]:
     """Return the files whose value is not what the newest version in the Swarm has, as a service would see the two."""
     return [
-        item.file
+        item.shown
         for item in items
         if item.value is not None
         and item.swarm
@@ -97,17 +124,17 @@ def misread(swarm: Iterable[SwarmKey], values: Mapping[str, Secret], salt: bytes
 
 
 def _plain_name(found: SwarmKey) -> str:
-    if found.stack or not found.key:
+    if not found.key:
         return ""
-    return names.file_name(found.key) if found.newest.key else found.newest.name
+    return names.file_name(found.key) if found.newest.key else found.newest.base
 
 
-def _free_name(found: SwarmKey, taken: set[str]) -> str:
-    """Return a file name that no other item has, not even when case is ignored; names in the Swarm are unique."""
+def _free_name(found: SwarmKey, taken: set[tuple[str, str]]) -> str:
+    """Return a file name that no other item of the stack has, not even when case is ignored."""
     own = names.file_name(found.key) if found.key else ""
     base, _ = names.split_version(found.newest.name)
     for name in (_plain_name(found), own, base, found.newest.name):
-        if name and document.is_file_name(name) and name.casefold() not in taken:
+        if name and document.is_file_name(name) and (found.stack, name.casefold()) not in taken:
             return name
     return names.encoded(found.newest.name)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped
+from shim_host import names
 from shim_host.errors import Refused
 
 FORMAT = "docker-secrets-shim backup"
@@ -24,7 +25,7 @@ _FILE_NAME = re.compile(r"[^\x00-\x1f/\\\x7f]{1,255}")
 
 
 class Item(NamedTuple):
-    """One secret: where its value came from, and what else is known of it."""
+    """One secret: where its value came from, and what else is known of it. `file` is unique in its stack."""
 
     key: str
     file: str
@@ -33,6 +34,16 @@ class Item(NamedTuple):
     mode: int = 0o600
     swarm: tuple[dict[str, Any], ...] = ()  # its versions in the Swarm: name, version, created, labels
     absent: str = ""  # why there is no value
+    stack: str = ""  # whose folder the file is in; empty for ./secrets itself
+
+    @property
+    def shown(self) -> str:
+        """Return where the file is below ./secrets."""
+        return f"{self.stack}/{self.file}" if self.stack else self.file
+
+    def is_of(self, stack: str) -> bool:
+        """Return whether the value is one of *stack*: kept for it alone, or what its version in the Swarm holds too."""
+        return self.stack == stack or (not self.stack and any(version.get("stack") == stack for version in self.swarm))
 
 
 class Backup(NamedTuple):
@@ -52,10 +63,11 @@ class Step(NamedTuple):
 
 def encode(backup: Backup) -> bytes:
     """Return *backup* as the document that is sealed."""
+    files = _unique_files(backup.items)
     body = {
         "created": backup.created,
         "tool": backup.tool,
-        "secrets": [_document(item) for item in backup.items],
+        "secrets": [_document(item, file) for item, file in zip(backup.items, files, strict=True)],
     }
     document = {"format": FORMAT, "version": VERSION, "checksum": _checksum(_canonical(body)), "body": body}
     return json.dumps(document, ensure_ascii=True).encode("ascii")
@@ -90,9 +102,9 @@ def decode(plain: bytes) -> Backup:
     return Backup(_text(body, "created"), _text(body, "tool"), items)
 
 
-def plan(backup: Backup, have: Mapping[str, Secret], *, force: bool) -> list[Step]:
-    """Return what an import of *backup* does to a folder that holds *have* (values by file name)."""
-    return [Step(item, _state(item, have.get(item.file), force)) for item in backup.items]
+def plan(items: Iterable[Item], have: Mapping[tuple[str, str], Secret], *, force: bool) -> list[Step]:
+    """Return what an import of *items* does to folders that hold *have* (values by stack and file name)."""
+    return [Step(item, _state(item, have.get((item.stack, item.file)), force)) for item in items]
 
 
 def _state(item: Item, there: Secret | None, force: bool) -> str:
@@ -105,8 +117,28 @@ def _state(item: Item, there: Secret | None, force: bool) -> str:
     return "replaced" if force else "kept"
 
 
-def _document(item: Item) -> dict[str, Any]:
-    document: dict[str, Any] = {"key": item.key, "file": item.file, "swarm": list(item.swarm)}
+def _unique_files(items: Iterable[Item]) -> list[str]:
+    """Return a name for each of *items* that no other has: releases that know of no stack put all into one folder."""
+    items = list(items)
+    taken = {item.file.casefold() for item in items if not item.stack}
+    files = []
+    for item in items:
+        file = item.file
+        while item.stack and file.casefold() in taken:
+            file = f"{item.stack}_{file}"
+        taken.add(file.casefold())
+        files.append(file)
+    return files
+
+
+def _document(item: Item, file: str) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "key": item.key,
+        "file": file,
+        "stack": item.stack,
+        "name": item.file,
+        "swarm": list(item.swarm),
+    }
     if item.value is None:
         return {**document, "value": None, "absent": item.absent}
     data = item.value.reveal()
@@ -134,9 +166,12 @@ def _item(number: int, found: object) -> Item:
     swarm = found.get("swarm", [])
     if not isinstance(swarm, list) or not all(isinstance(version, dict) for version in swarm):
         raise _damaged(f"{file}: its versions in the Swarm are malformed")
+    stack, name = _stack(found, key, file, swarm)
+    if not is_file_name(name) or (stack and not is_file_name(stack)):
+        raise _damaged(f"secret {number} has a file name that no secret can have")
     encoded = found.get("value")
     if encoded is None:
-        return Item(key, file, None, swarm=tuple(swarm), absent=_text(found, "absent"))
+        return Item(key, name, None, swarm=tuple(swarm), absent=_text(found, "absent"), stack=stack)
     try:
         data = base64.b64decode(encoded, validate=True)
         mode = int(_text(found, "mode"), 8)
@@ -146,7 +181,15 @@ def _item(number: int, found: object) -> Item:
         raise _damaged(f"{file}: the checksum of its value does not match")
     if len(data) > MAX_SECRET_BYTES:
         raise _damaged(f"{file}: its value is larger than {MAX_SECRET_BYTES} bytes")
-    return Item(key, file, Secret(data), _text(found, "origin"), mode, tuple(swarm))
+    return Item(key, name, Secret(data), _text(found, "origin"), mode, tuple(swarm), stack=stack)
+
+
+def _stack(found: Mapping[str, Any], key: str, file: str, swarm: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return the stack of an item, and its file's name there; older releases left both to be read from the Swarm's."""
+    if "stack" in found:
+        return _text(found, "stack"), _text(found, "name")
+    stack = swarm[0].get("stack") if swarm and found.get("origin", SWARM) == SWARM else None
+    return (stack, names.file_name(key) if key else file) if isinstance(stack, str) and stack else ("", file)
 
 
 def is_file_name(name: str) -> bool:
@@ -155,11 +198,12 @@ def is_file_name(name: str) -> bool:
 
 
 def _refuse_duplicates(items: Iterable[Item]) -> None:
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for item in items:
-        if item.file.casefold() in seen:
+        at = item.stack, item.file.casefold()
+        if at in seen:
             raise _damaged(f"{item.file} is in it twice")
-        seen.add(item.file.casefold())
+        seen.add(at)
 
 
 def _damaged(what: str) -> Refused:

@@ -17,6 +17,8 @@ from shim_host.backup.document import Backup, Item
 from shim_host.commands import options
 from shim_host.errors import Failed, Refused
 from shim_host.store.vault import Vault
+from shim_host.swarm.model import SwarmSecret
+from shim_host.swarm.versions import fingerprint_of, salt_mark
 
 ENCRYPTIONS = ("gpg", "age")
 
@@ -82,7 +84,7 @@ def export_command(
       manage-secrets export --passphrase-file pass.txt --encryption age > document.age
 
     \b
-    With --json: {"output", "encryption", "recipients": [], "secrets": [{"key", "file", "included",
+    With --json: {"output", "encryption", "recipients": [], "secrets": [{"key", "stack", "file", "included",
       "origin": null | "folder|swarm", "reason"}]}
     """
     if no_swarm and (from_swarm or image):
@@ -157,16 +159,20 @@ def _listed(files: Iterable[Path]) -> list[str]:
 
 
 def _of_folder(secrets_dir: Path, known: Iterable[str]) -> list[Item]:
-    """Return the items of ./secrets.
+    """Return the items of ./secrets, and of the folders of stacks in it.
 
     Raises:
         Refused: a file has a name that an import would refuse.
     """
-    entries = Vault(secrets_dir).entries()
-    unfit = [name for name in entries if not document.is_file_name(name)]
-    if unfit:
-        raise Refused(f"no backup takes a file of this name: {', '.join(map(repr, unfit))}", "rename it")
-    return collect.of_folder(entries, known)
+    known = list(known)
+    items = []
+    for stack in ("", *Vault(secrets_dir).stacks()):
+        entries = Vault(secrets_dir / stack).entries()
+        unfit = [name for name in entries if not document.is_file_name(name)]
+        if unfit:
+            raise Refused(f"no backup takes a file of this name: {', '.join(map(repr, unfit))}", "rename it")
+        items += collect.of_folder(entries, known, stack)
+    return items
 
 
 def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes) -> list[Item]:
@@ -194,7 +200,12 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes)
         if misread := collect.misread(found, values, salt):
             hint = "try another --image; nothing was written"
             raise Failed(f"what was read back is not what the Swarm was given: {', '.join(misread)}", hint)
-    merged = collect.with_swarm(items, found, values)
+    mark = salt_mark(salt)
+
+    def holds(version: SwarmSecret, value: Secret) -> bool:
+        return version.salt == mark and fingerprint_of(version.key, value, salt) == version.fingerprint
+
+    merged = collect.with_swarm(items, found, values, holds)
     differing = collect.differing(merged, values)
     if differing:
         hint = "diff shows more; the backup has the value of the folder"
@@ -207,7 +218,7 @@ def _announce_export(items: list[Item], output: str, encryption: str, keys: list
     whom = f"for {', '.join(keys)}" if keys else "with a passphrase"
     included = sum(item.value is not None for item in items)
     report.say(f"{included} value(s) {'would go' if dry_run else 'go'} to {place}, encrypted by {encryption} {whom}")
-    absent = [item.file for item in items if item.value is None]
+    absent = [item.shown for item in items if item.value is None]
     if absent:
         hint = "--from-swarm reads them"
         report.warn(f"without a value, because they are in the Swarm only: {', '.join(absent)}", hint)
@@ -218,6 +229,7 @@ def _give_export(items: list[Item], output: str, encryption: str, keys: list[str
         listed = [
             {
                 "key": item.key,
+                "stack": item.stack or None,
                 "file": item.file,
                 "included": item.value is not None,
                 "origin": item.origin if item.value is not None else None,
@@ -228,7 +240,7 @@ def _give_export(items: list[Item], output: str, encryption: str, keys: list[str
         report.give_json({"output": output, "encryption": encryption, "recipients": keys, "secrets": listed})
         return
     rows = [
-        (item.key, item.file, item.origin if item.value is not None else f"no value: {item.absent}") for item in items
+        (item.key, item.shown, item.origin if item.value is not None else f"no value: {item.absent}") for item in items
     ]
     report.give_table(["KEY", "FILE", "VALUE FROM"], rows)
 

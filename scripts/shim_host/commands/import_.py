@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 from shim.secret import Secret
 from shim_host import output
 from shim_host.backup import document, passphrase, sealed_file
-from shim_host.backup.document import Backup, Step
+from shim_host.backup.document import Backup, Item, Step
 from shim_host.commands import options
 from shim_host.errors import Refused
 from shim_host.store import vault
@@ -20,11 +21,13 @@ from shim_host.store.vault import Vault
 
 @click.command("import")
 @click.argument("file")
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option(
     "--identity", "-i", "identities", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
     help="A secret key of age, or an SSH private key; may be repeated.",
 )  # fmt: skip
 @options.passphrase
+@click.option("--stack", default="", metavar="NAME", help="Only the values of this stack.")
 @click.option("--force", is_flag=True, help="Replace files that hold another value.")
 @options.secrets_dir
 @options.as_json
@@ -32,41 +35,87 @@ from shim_host.store.vault import Vault
 @options.yes
 def import_command(
     file: str,
+    keys: tuple[str, ...],
     identities: tuple[Path, ...],
     passphrase_file: str | None,
     asks: bool,
+    stack: str,
     force: bool,
     secrets_dir: Path,
     is_json: bool,
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Put the secrets of a backup back into ./secrets.
+    """Put the secrets of a backup back into ./secrets: all of them, or those of each KEY.
 
     FILE is what export wrote; - is stdin. All of it is verified before anything is written. A file that is there and
     holds another value is kept, unless --force is given.
 
-    \b
-    Examples:
-      manage-secrets import document.gpg --dry-run
-      manage-secrets import document.age --identity ~/keys.txt
-      manage-secrets import document.gpg --passphrase-file pass.txt --force
+    Values of a stack go into a folder of that name, ./secrets/NAME, from which create-swarm --stack NAME takes them;
+    with --stack, where there is no such folder yet, into ./secrets itself.
 
     \b
-    With --json: {"secrets": [{"key", "file", "state": "created|replaced|unchanged|kept|absent"}]}
+    Examples:
+      manage-secrets import backup.gpg --dry-run
+      manage-secrets import backup.age --identity ~/keys.txt
+      manage-secrets import backup.age DB_PASSWORD --identity ~/keys.txt --force
+      manage-secrets import backup.gpg --passphrase-file pass.txt --stack shop
+
+    \b
+    With --json: {"secrets": [{"key", "stack", "file", "state": "created|replaced|unchanged|kept|absent"}]}
     """
     if file == passphrase_file == sealed_file.STDIO:
         raise click.UsageError("the backup and the passphrase cannot both come from stdin")
     if passphrase_file is not None and asks:
         raise click.UsageError("--passphrase and --passphrase-file exclude each other")
     found = _opened(file, list(identities), passphrase_file, asks=asks)
-    store = Vault(secrets_dir)
-    have = _present(found, store)
-    steps = document.plan(found, have, force=force)
+    folders = _Folders(secrets_dir, stack)
+    items = _chosen(found, keys, stack)
+    have = folders.present(items)
+    steps = document.plan(items, have, force=force)
     _announce_import(found, steps, dry_run=dry_run)
     if not dry_run:
-        _write(steps, store, lambda: _present(found, store) == have, yes=yes or not sys.stdin.isatty())
-    _give_import(steps, secrets_dir, is_json=is_json)
+        _write(steps, folders, lambda: folders.present(items) == have, yes=yes or not sys.stdin.isatty())
+    _give_import(steps, folders, is_json=is_json)
+
+
+class _Folders:
+    """Where the values go: each stack's into a folder of its own, unless one stack was chosen and has none."""
+
+    def __init__(self, secrets_dir: Path, stack: str) -> None:
+        self.secrets_dir = secrets_dir
+        self.chosen = stack
+
+    def of(self, item: Item) -> Vault:
+        """Return the folder of *item*."""
+        if self.chosen:
+            return Vault.of_stack(self.secrets_dir, self.chosen)
+        return Vault(self.secrets_dir / item.stack if item.stack else self.secrets_dir)
+
+    def present(self, items: Iterable[Item]) -> dict[tuple[str, str], Secret]:
+        """Return what the folders hold of the files that *items* have values for, by stack and name."""
+        entries = {(item.stack, item.file): self.of(item).read(item.file) for item in items if item.value is not None}
+        return {at: entry.value for at, entry in entries.items() if entry is not None}
+
+
+def _chosen(found: Backup, keys: Sequence[str], stack: str) -> list[Item]:
+    """Return the items that were asked for.
+
+    Raises:
+        Refused: the backup has none of a stack, or of a key.
+    """
+    items = [item for item in found.items if not stack or item.is_of(stack)]
+    if stack and not items:
+        stacks = sorted({item.stack for item in found.items if item.stack})
+        known = f"it has values of {', '.join(stacks)}" if stacks else "it has values of no stack: leave --stack out"
+        raise Refused(f"the backup has nothing of the stack {stack}", known)
+    missing = [key for key in keys if key not in {item.key for item in items}]
+    if missing:
+        raise Refused(f"the backup has no {', '.join(missing)}", "--dry-run without a key lists what it has")
+    # A stack's own value goes before one that it shares with others.
+    items.sort(key=lambda item: item.stack != stack)
+    own = {item.key: item for item in reversed(items)}
+    return [item for item in items if (not keys or item.key in keys) and (not stack or own[item.key] is item)]
 
 
 def _opened(file: str, identities: list[Path], passphrase_file: str | None, *, asks: bool) -> Backup:
@@ -101,12 +150,6 @@ def _unsealed(kind: str, sealed: bytes, identities: list[Path], secret: Secret |
     return gpg.unseal(sealed, secret)
 
 
-def _present(found: Backup, store: Vault) -> dict[str, Secret]:
-    """Return what the folder holds of the files that the backup has values for, by name."""
-    entries = {item.file: store.read(item.file) for item in found.items if item.value is not None}
-    return {name: entry.value for name, entry in entries.items() if entry is not None}
-
-
 def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None:
     counts = {state: sum(step.state == state for step in steps) for state in ("created", "replaced", "unchanged")}
     will = "would be" if dry_run else "to be"
@@ -114,49 +157,55 @@ def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None
     output.say(
         f"{counts['created']} {will} created, {counts['replaced']} {will} replaced, {counts['unchanged']} unchanged"
     )
-    kept = [step.item.file for step in steps if step.state == "kept"]
+    kept = [step.item.shown for step in steps if step.state == "kept"]
     if kept:
         output.warn(f"kept, although the backup says otherwise: {', '.join(kept)}", "replace them with --force")
-    absent = [step.item.file for step in steps if step.state == "absent"]
+    absent = [step.item.shown for step in steps if step.state == "absent"]
     if absent:
         hint = "export --from-swarm saves the values too"
         output.warn(f"the backup has no value of {', '.join(absent)}: they were in the Swarm only", hint)
 
 
-def _write(steps: list[Step], store: Vault, is_as_planned: Callable[[], bool], *, yes: bool) -> None:
+def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], bool], *, yes: bool) -> None:
     """Write what is new or changed, as it was announced.
 
     Raises:
         Refused: somebody changed the folder in the meantime.
     """
-    todo = {step.item.file: step.item.value for step in steps if step.state in ("created", "replaced")}
+    todo = [step.item for step in steps if step.state in ("created", "replaced")]
     if not todo:
         return
-    replaced = [step.item.file for step in steps if step.state == "replaced"]
+    replaced = [step.item.shown for step in steps if step.state == "replaced"]
     if replaced:
         output.confirm(f"replace {len(replaced)} value(s): {', '.join(replaced)}?", yes=yes)
-    if ignored := vault.missing_gitignore_lines(Path(), store.path, None):
+    if ignored := vault.missing_gitignore_lines(Path(), folders.secrets_dir, None):
         output.say(f".gitignore gets {' '.join(ignored)}")
         vault.add_gitignore_lines(Path(), ignored)  # first, so that git shows no value at any moment
-    with store.writing() as writer, output.progress("writing", len(todo)) as advance:
+    places = list(dict.fromkeys(folders.of(item).path for item in todo))
+    with ExitStack() as stack, output.progress("writing", len(todo)) as advance:
+        if folders.secrets_dir not in places:
+            stack.enter_context(Vault(folders.secrets_dir).writing())  # private itself, before anything is in it
+        writers = {place: stack.enter_context(Vault(place).writing()) for place in places}
         if not is_as_planned():
-            raise Refused(f"{store.path} changed in the meantime", "look at it, and run this again")
-        for name, value in todo.items():
-            if value is not None:
-                writer.write(name, value.reveal())
+            raise Refused(f"{folders.secrets_dir} changed in the meantime", "look at it, and run this again")
+        for item in todo:
+            if item.value is not None:
+                writers[folders.of(item).path].write(item.file, item.value.reveal())
             advance()
 
 
-def _give_import(steps: list[Step], secrets_dir: Path, *, is_json: bool) -> None:
+def _give_import(steps: list[Step], folders: _Folders, *, is_json: bool) -> None:
     if not is_json:
-        rows = [(step.item.key, str(secrets_dir / step.item.file), step.state) for step in steps]
+        rows = [(step.item.key, folders.of(step.item).shown(step.item.file), step.state) for step in steps]
         output.give_table(["KEY", "FILE", "STATE"], rows)
         return
-    folder = os.path.abspath(secrets_dir)
     listed: list[dict[str, Any]] = [
         {
             "key": step.item.key,
-            "file": os.path.join(folder, step.item.file) if step.item.value is not None else None,
+            "stack": step.item.stack or None,
+            "file": os.path.join(os.path.abspath(folders.of(step.item).path), step.item.file)
+            if step.item.value is not None
+            else None,
             "state": step.state,
         }
         for step in steps

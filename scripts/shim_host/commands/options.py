@@ -61,6 +61,19 @@ def reading(function: F) -> F:
     return dialect(use(function))
 
 
+def lock_file(function: F) -> F:
+    """Add `--lock-file`; the command gets a path, or None for that of its stack."""
+    from shim_host.swarm import versions_file
+
+    return click.option(
+        "--lock-file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Which versions are in use, for `docker stack deploy`."
+        f"  [default: {versions_file.DEFAULT}, with --stack {versions_file.default_of('NAME')}]",
+    )(function)
+
+
 def as_json(function: F) -> F:
     """Add `--json`."""
     return click.option("--json", "is_json", is_flag=True, help="Print JSON for another program.")(function)

@@ -16,7 +16,7 @@ from shim_host.rotate import swarm_run
 from shim_host.rotate.swarm import SwarmWork
 from shim_host.rotate.swarm_run import Settings
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, versions_file
+from shim_host.swarm import connection
 
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}
@@ -47,13 +47,7 @@ def _how(function: Any) -> Any:
         options.schema,
         options.secrets_dir,
         click.option("--force", is_flag=True, help="Go on although something is likely to fail."),
-        click.option(
-            "--lock-file",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="Where the versions in use are written for `docker stack deploy`, if FILE is there or a stack moves."
-            f"  [default: {versions_file.DEFAULT}, with --stack {versions_file.default_of('NAME')}]",
-        ),
+        options.lock_file,
         click.option(
             "--timeout",
             "timeout",

@@ -11,7 +11,7 @@ from shim_host.commands import env, options
 from shim_host.errors import Ended, Refused
 from shim_host.store import filing
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, model, stacks
+from shim_host.swarm import connection, model, stacks, versions_file
 from shim_host.swarm import versions as deployment
 from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import CHANGED, CREATED, UNCHANGED, Step, Wanted
@@ -25,6 +25,7 @@ _KEPT = 2
 @click.option("--all", "takes_all", is_flag=True, help="With --from-env: every key, not only the sensitive ones.")
 @options.reading
 @click.option("--stack", default="", metavar="NAME", help="Keep these apart from equal keys of other stacks.")
+@options.lock_file
 @options.secrets_dir
 @options.schema
 @options.salt
@@ -37,6 +38,7 @@ def create_swarm(
     dialect: str,
     use: str | None,
     stack: str,
+    lock_file: Path | None,
     secrets_dir: Path,
     schema_path: Path | None,
     salt: bytes,
@@ -45,8 +47,9 @@ def create_swarm(
 ) -> int:
     """Make Docker secrets in the Swarm from ./secrets.
 
-    Each key becomes a version: DB_PASSWORD is db_password.v1. What is there with the same value is left alone; if a
-    value has changed, nothing is made, because a secret cannot be changed: `rotate` moves services to a new version.
+    Each key becomes a version: DB_PASSWORD is db_password.v1, or of the number that secrets.lock.env names, so that
+    stack files find it in a Swarm that is made again. What is there with the same value is left alone; if a value has
+    changed, nothing is made, because a secret cannot be changed: `rotate` moves services to a new version.
 
     \b
     Examples:
@@ -71,7 +74,8 @@ def create_swarm(
     # Only what is there must be compared before anything is made.
     found = deployment.fingerprints({key: value for key, (_, value) in values.items() if key in newest}, salt)
     wanted = [Wanted(key, file_name, value, found.get(key, "")) for key, (file_name, value) in values.items()]
-    steps = deployment.plan(wanted, newest, stack)
+    versions = versions_file.read(lock_file or versions_file.default_of(stack))
+    steps = deployment.plan(wanted, existing, stack, lambda key: versions.get(versions_file.variable(key), 1) or 1)
     refuse_what_cannot_be(steps, existing, stack, salt)
     announce(steps, dry_run)
     made = [step for step in steps if step.state == CREATED]

@@ -11,7 +11,7 @@ from shim_host import inputs, inventory, output, validation
 from shim_host.commands import options
 from shim_host.errors import Ended
 from shim_host.store.vault import Vault
-from shim_host.swarm import model, versions_file
+from shim_host.swarm import model, stacks, versions_file
 from shim_host.validation import Finding, Subject
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def with_swarm(subject: Subject, stack: str, salt: bytes) -> tuple[list[Finding]
         return validation.findings(subject), ended
     newest = model.newest(secrets, stack)
     found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
-    locked = not_locked(versions_file.read(Path(versions_file.DEFAULT)), secrets, services)
+    locked = not_locked(versions_file.default_of(stack), stacks.of_stack(secrets, stack), services)
     return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest), *locked], None
 
 
@@ -139,23 +139,22 @@ def stale(
     return found
 
 
-def not_locked(
-    versions: Mapping[str, int], secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]"
-) -> list[Finding]:
+def not_locked(file: Path, secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]") -> list[Finding]:
     """Return the versions that a stack runs and the lock file does not name: the next deployment would go back.
 
     Args:
-        versions: what the lock file says, by variable; without one, stack files name version 1.
-        secrets: what the Swarm holds.
+        file: the versions file; without one, stack files name version 1.
+        secrets: what the Swarm holds of its stack.
         services: what runs there.
     """
+    versions = versions_file.read(file)
     by_id = {secret.id: secret for secret in secrets if secret.key}
     mounted = [by_id[mount] for service in services if service.stack for mount in service.mounts if mount in by_id]
     return [
         Finding(
             "lock",
             secret.key,
-            versions_file.DEFAULT,
+            str(file),
             f"names version {versions.get(versions_file.variable(secret.key), 1)}, and {secret.name} runs",
             f"write {versions_file.variable(secret.key)}={secret.version} there, or the next stack deploy goes back",
         )

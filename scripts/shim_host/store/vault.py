@@ -67,6 +67,14 @@ class Vault:
         except OSError as error:
             raise failed_file("list", str(self.path), error) from None
 
+    def stacks(self) -> list[str]:
+        """Return the names of the folders in this one: those of stacks."""
+        try:
+            found = sorted(name for name in os.listdir(self.path) if not is_skipped(name))
+        except OSError:
+            return []  # `names` says what is wrong with it
+        return [name for name in found if _has_files(self.path / name)]
+
     def read(self, name: str) -> Entry | None:
         """Return the file *name* with its exact bytes, or None when there is none.
 

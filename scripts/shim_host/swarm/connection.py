@@ -18,11 +18,13 @@ from shim_host.docker_cli import request_seconds
 from shim_host.errors import Ended, Failed
 from shim_host.names import SHIM_PROGRAM
 from shim_host.swarm.model import (
+    ANSIBLE_VERSION,
     BY,
     CREATED,
     FINGERPRINT,
     HISTORY,
     KEY,
+    NAMESPACE,
     SALT,
     STACK,
     VERSION,
@@ -373,11 +375,14 @@ def _no_manager(what: str, said: str) -> "Unclear":
 def _secret(found: Mapping[str, Any]) -> SwarmSecret:
     spec = found.get("Spec") or {}
     labels = spec.get("Labels") or {}
+    name = spec.get("Name") or ""
+    if not labels.get(KEY):
+        return _foreign(found, name, labels)
     version = labels.get(VERSION, "")
     return SwarmSecret(
         id=found["ID"],
-        name=spec.get("Name") or "",
-        key=labels.get(KEY, ""),
+        name=name,
+        key=labels[KEY],
         version=int(version) if version.isdecimal() else 0,
         created=labels.get(CREATED) or found.get("CreatedAt") or "",
         fingerprint=labels.get(FINGERPRINT, ""),
@@ -388,10 +393,21 @@ def _secret(found: Mapping[str, Any]) -> SwarmSecret:
     )
 
 
+def _foreign(found: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> SwarmSecret:
+    """Return a secret that somebody else made: `docker secret create`, a stack's `file:`, Ansible, Portainer."""
+    stack, version = labels.get(NAMESPACE) or "", labels.get(ANSIBLE_VERSION) or ""
+    base = name.removeprefix(f"{stack}_") if stack else name
+    number = int(version) if version.isdecimal() and base.endswith(f"_v{version}") else 0
+    if number:
+        base = base.removesuffix(f"_v{version}")
+    created = found.get("CreatedAt") or ""
+    return SwarmSecret(found["ID"], name, "", number, created, "", "", stack, base=base)
+
+
 def _service(found: Mapping[str, Any]) -> SwarmService:
     spec = found.get("Spec") or {}
     labels = spec.get("Labels") or {}
-    stack = labels.get("com.docker.stack.namespace", "")
+    stack = labels.get(NAMESPACE, "")
     return SwarmService(found["ID"], spec.get("Name") or "", stack, _mounts(spec.get("TaskTemplate")))
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 LABEL = "docker-secrets-shim."
+NAMESPACE = "com.docker.stack.namespace"
+# Of Ansible's docker_secret with rolling_versions, whose names end in _v1, _v2 …
+ANSIBLE_VERSION = "ansible_version"
 KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY = (
     LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history")
 )
@@ -76,6 +79,7 @@ class SwarmSecret:
     stack: str
     by: str = ""
     history: str = ""  # JSON of the versions before: number, when, by whom
+    base: str = ""  # of a secret that somebody else made: its name without their stack's and their number
 
 
 @dataclass(frozen=True)

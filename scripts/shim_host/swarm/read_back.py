@@ -31,6 +31,8 @@ _LOST_AFTER = timedelta(seconds=LIFETIME_SECONDS + START_SECONDS)
 _SMALL_IMAGES = ("busybox", "alpine", "debian", "ubuntu")
 _CAT = ("/bin/cat", "/usr/bin/cat")
 _ROOT_MODE = 0o400
+_BATCH = 50  # values that one process reads: at most 25 MB at a time
+_MARK = "SHIM_READER_MARK"
 
 
 class ValueReader(Swarm):
@@ -53,14 +55,18 @@ class ValueReader(Swarm):
         image = image or self._image_with_cat({secret.id for secret in secrets})
         with self._reader(image, secrets) as container:
 
-            def one(number_and_secret: tuple[int, SwarmSecret]) -> tuple[str, Secret]:
-                number, secret = number_and_secret
-                value = self._cat(container, number, secret.name)
-                advance()
-                return secret.name, value
+            def some(batch: Sequence[tuple[int, SwarmSecret]]) -> dict[str, Secret]:
+                values = self._cat_several(container, [number for number, _ in batch])
+                if values is None:
+                    values = [self._cat(container, number, secret.name) for number, secret in batch]
+                for _ in batch:
+                    advance()
+                return {secret.name: value for (_, secret), value in zip(batch, values, strict=True)}
 
+            numbered = list(enumerate(secrets))
             with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-                return dict(pool.map(one, enumerate(secrets)))
+                batches = (numbered[at : at + _BATCH] for at in range(0, len(numbered), _BATCH))
+                return {name: value for found in pool.map(some, batches) for name, value in found.items()}
 
     def remove_lost_readers(self) -> None:
         """Remove the helper tasks of runs that were killed before they could: at once where that is known."""
@@ -161,6 +167,32 @@ class ValueReader(Swarm):
     def _networks(self, container: str) -> list[str]:
         state = self._call("look at the helper task", lambda: self._api.inspect_container(container))
         return list(state["NetworkSettings"]["Networks"])
+
+    def _cat_several(self, container: str, numbers: Sequence[int]) -> list[Secret] | None:
+        """Return the values with these *numbers*, read by one process; None where they cannot be told apart.
+
+        A process costs a tenth of a second. `cat` writes its own environment between each two of them: that holds a
+        random word, and is the same each time, so that what stands before and behind the word shows in the first two.
+        """
+        mark = uuid.uuid4().hex.encode()
+        itself = "/proc/self/environ"
+        words = [itself, *(word for number in numbers for word in (itself, _path(number))), itself]
+
+        def ask() -> tuple[bytes, bytes, int]:
+            job = self._api.exec_create(container, ["cat", *words], environment={_MARK: mark.decode()})["Id"]
+            out, err = self._api.exec_start(job, demux=True)
+            return out or b"", err or b"", self._api.exec_inspect(job)["ExitCode"]
+
+        out, err, code = self._call("read the values", ask)
+        before, found, rest = out.partition(mark)
+        between = rest.partition(mark)[0]  # what stands behind the word, and again what stands before it
+        if code or err or not found or not between.endswith(before):
+            return None
+        separator = before + mark + between[: len(between) - len(before)]
+        pieces = out.split(separator)
+        if pieces[:2] != [b"", b""] or pieces[-1] or len(pieces) != len(numbers) + 3:
+            return None
+        return [Secret(piece) for piece in pieces[2:-1]]
 
     def _cat(self, container: str, number: int, name: str) -> Secret:
         def ask() -> tuple[bytes, bytes, int]:

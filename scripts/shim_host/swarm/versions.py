@@ -3,7 +3,7 @@
 A run that ends early leaves whole versions with whole labels, so the next run finds them and goes on from there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from functools import cache
@@ -70,14 +70,31 @@ def refusals(values: Mapping[str, tuple[str, Secret]]) -> list[str]:
     ]
 
 
-def plan(wanted: Iterable[Wanted], newest: Mapping[str, SwarmSecret], stack: str) -> list[Step]:
-    """Return the steps to *wanted*; those that have a version among the *newest* need their fingerprint."""
+def plan(
+    wanted: Iterable[Wanted],
+    existing: Sequence[SwarmSecret],
+    stack: str,
+    numbers: Callable[[str], int] = lambda _key: 1,
+) -> list[Step]:
+    """Return the steps to *wanted*; those that have a version in *stack* need their fingerprint.
+
+    Args:
+        wanted: what is to be there.
+        existing: all that is there.
+        stack: whose versions these are.
+        numbers: the number of a key that has no version; what stack files name, where a Swarm is made again.
+    """
     steps = []
+    newest = model.newest(existing, stack)
     for item in wanted:
         base = names.swarm_base(item.file_name, stack)
         found = newest.get(item.key)
         if found is None:
-            steps.append(Step(item, names.versioned(base, 1), 1, CREATED))
+            number = numbers(item.key)
+            others = {secret.name.casefold() for secret in existing if secret.key}
+            if names.versioned(base, number).casefold() in others:  # as of shop and EU_DB, and of shop_eu and DB
+                base = names.swarm_base_apart(item.file_name, stack)
+            steps.append(Step(item, names.versioned(base, number), number, CREATED))
         elif found.fingerprint == item.fingerprint:
             steps.append(Step(item, found.name, found.version, UNCHANGED))
         else:

@@ -186,6 +186,48 @@ def test_different_values_are_kept_unless_forced(filled: Manage, keys: Keys, can
     assert filled.secrets() == before
 
 
+def test_one_key_comes_back_alone(filled: Manage, keys: Keys, canary: Canary) -> None:
+    """Named keys are all that an import is about, --force or not."""
+    whole = filled.secrets()
+    filled("export", "--output", "backup.gpg", "--recipient", MAIL)
+    changed = {name: canary().encode() for name in whole}
+    for name, value in changed.items():
+        (filled.folder / "secrets" / name).write_bytes(value)
+    one = sorted(whole)[0]
+    key = filled.json("export", "--dry-run", "--recipient", MAIL)["secrets"][sorted(whole).index(one)]["key"]
+
+    (row,) = filled.json("import", "backup.gpg", key, "--force", "--yes")["secrets"]
+
+    assert (row["key"], row["state"]) == (key, "replaced")
+    assert filled.secrets() == {**changed, one: whole[one]}
+    for words, said in ((["NO_SUCH"], "the backup has no NO_SUCH"), (["--stack", "shop"], "nothing of the stack shop")):
+        end = filled("import", "backup.gpg", *words)
+        assert end.code == 1
+        assert said in end.stderr
+
+
+def test_the_folders_of_stacks_are_saved_and_come_back(filled: Manage, keys: Keys, canary: Canary) -> None:
+    """Each into its folder; or one stack alone, which then is what ./secrets is for."""
+    values = {stack: canary() for stack in ("staging", "prod")}
+    for stack, value in values.items():
+        filled.write(f"secrets/{stack}/token", value)
+    whole = filled.secrets()
+    assert filled("export", "--output", "backup.gpg", "--recipient", MAIL).code == 0
+    shutil.rmtree(filled.folder / "secrets")
+
+    assert filled("import", "backup.gpg").code == 0
+    assert filled.secrets() == whole
+    for stack, value in values.items():
+        token = filled.folder / "secrets" / stack / "token"
+        assert token.read_text() == value
+        assert token.stat().st_mode & 0o777 == 0o600
+        assert token.parent.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(filled.folder / "secrets")
+    document = filled.json("import", "backup.gpg", "--stack", "prod")
+    assert [(row["key"], row["stack"]) for row in document["secrets"]] == [("TOKEN", "prod")]
+    assert filled.secrets() == {"token": values["prod"].encode()}
+
+
 @pytest.mark.parametrize("encryption", ENCRYPTIONS)
 def test_a_damaged_or_truncated_backup_changes_nothing(filled: Manage, keys: Keys, encryption: str) -> None:
     """Wherever the damage is: in the header, in the middle, at the end, or at the end missing."""
@@ -278,6 +320,7 @@ ITEMS = st.builds(
     mode=st.integers(0, 0o777),
     swarm=st.lists(st.dictionaries(st.text(), st.text() | st.integers(-9, 9), max_size=3), max_size=2).map(tuple),
     absent=st.text(max_size=9),
+    stack=st.sampled_from(["", "shop", "shop_eu"]),
 )
 
 
@@ -288,7 +331,7 @@ def _as_kept(item: Item) -> Item:
     return item._replace(absent="")
 
 
-@given(st.lists(ITEMS, max_size=4, unique_by=lambda item: item.file.casefold()))
+@given(st.lists(ITEMS, max_size=4, unique_by=lambda item: (item.stack, item.file.casefold())))
 def test_what_is_encoded_is_decoded(items: list[Item]) -> None:
     made = Backup("2026-01-01T00:00:00Z", "test", tuple(map(_as_kept, items)))
 

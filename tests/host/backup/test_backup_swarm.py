@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -153,8 +154,46 @@ def test_equal_keys_of_stacks_stay_apart(
     assert manage("export", "--from-swarm", *seal).code == 0
     assert manage("import", "backup.age", "--identity", "key.txt").code == 0
 
-    assert sorted(manage.secrets().values()) == sorted(value.encode() for value in values.values())
-    assert manage.secrets()["a"] == values[""].encode()
+    for stack, value in values.items():
+        assert (manage.folder / "secrets" / stack / "a").read_bytes() == value.encode()
+    assert set(manage.secrets()) == {"a"}
+
+
+def test_a_swarm_is_made_again_by_stack(
+    swarm: PrivateSwarm, manage: Manage, busybox: str, seal: list[str], canary: Canary
+) -> None:
+    """After a disaster: the backup's values, the committed numbers, and a name for each stack file that it knows.
+
+    What Ansible keeps as rolling versions is one value, and one that a folder and a stack share is saved once.
+    """
+    values = {stack: canary() for stack in ("shop", "blog")}
+    manage.write("secrets/db_password", values["blog"])
+    assert manage("create-swarm", "--stack", "blog").code == 0
+    assert [item["stack"] for item in manage.json("export", "--from-swarm", *seal)["secrets"]] == [None]
+    manage.write("secrets/db_password", values["shop"])
+    assert manage("create-swarm", "--stack", "shop").code == 0
+    old, new = canary(), canary()
+    for number, value in enumerate((old, new), 1):
+        labels = ("--label", "ansible_key=x", "--label", f"ansible_version={number}")
+        swarm.docker("secret", "create", *labels, f"api_key_v{number}", "-", stdin=value.encode())
+    shutil.rmtree(manage.folder / "secrets")
+    assert manage("export", "--from-swarm", "--force", *seal).code == 0
+    swarm.empty()
+
+    assert manage("import", "backup.age", "--identity", "key.txt").code == 0
+    assert manage.secrets() == {"api_key": new.encode()}
+    manage.write("secrets.shop.lock.env", "DB_PASSWORD_VERSION=3\n")
+    for stack in values:
+        assert manage("create-swarm", "--stack", stack).code == 0
+    assert sorted(swarm.docker("secret", "ls", "--format", "{{.Name}}").split()) == [
+        "blog_db_password.v1",
+        "shop_db_password.v3",
+    ]
+    assert manage("validate", "--swarm", "--stack", "shop").code == 0
+    for item in manage.json("export", "--from-swarm", "--force", *seal)["secrets"]:
+        assert item["included"]
+    saved = {item["stack"]: base64.b64decode(str(item["value"])).decode() for item in opened(manage).values()}
+    assert saved == {**values, "": new}
 
 
 def test_a_value_that_differs_from_the_folders_is_said(

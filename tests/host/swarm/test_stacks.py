@@ -1,5 +1,6 @@
 """The stack, and the Compose project, as a dimension of every command: what is meant, and what is left alone."""
 
+import json
 import os
 import sys
 from datetime import UTC, datetime, timedelta
@@ -79,7 +80,13 @@ def test_each_stack_has_its_values(swarm: PrivateSwarm, manage: Manage, canary: 
         container = swarm.docker("ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={stack}")
         assert swarm.docker("exec", container, "/busybox", "cat", "/run/secrets/db_password") == value
     assert manage("create-swarm", "--stack", "prod", "--dry-run").code == 0
-    assert manage.json("list")["keys"][0]["file"] == "db_password"
+    manage.write("secrets/eu_db", canary())
+    manage.write("secrets/db", canary())
+    for stack in ("shop", "shop_eu"):  # two keys that would have one name
+        assert manage("create-swarm", "--stack", stack).code == 0
+    made = [json.loads(swarm.docker("secret", "inspect", name))[0]["Spec"]["Labels"] for name in names(swarm)]
+    kept = {(labels["docker-secrets-shim.stack"], labels["docker-secrets-shim.key"]) for labels in made}
+    assert {("shop", "EU_DB"), ("shop_eu", "DB")} <= kept
 
 
 def test_what_is_due_in_compose_projects(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
