@@ -5,14 +5,13 @@ Importing the package loads nothing: the way to exec must stay short, so the fun
 
 __version__ = "0.1.0"
 
-_FOR_APPLICATIONS = ("fingerprint", "get_secret", "read_secret_or_env")
+_FOR_APPLICATIONS = ("get_secret", "read_secret_or_env")
 
-__all__ = ["__version__", "fingerprint", "get_secret", "read_secret_or_env"]
+__all__ = ["__version__", "get_secret", "read_secret_or_env"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.application import get_secret, read_secret_or_env
-    from shim.secret import fingerprint
 
 
 def __getattr__(name: str) -> object:

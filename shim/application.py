@@ -9,7 +9,6 @@ import os
 from shim.breaches import Missing, Unreadable
 from shim.errors import Breach, Refused
 from shim.resolution import Sources
-from shim.secret import fingerprint as fingerprint
 from shim.secret import read_secret, shown_path
 from shim.sources import DEFAULT_ROOTS, gather
 
@@ -89,4 +88,4 @@ def _first(name: str, sources: Sources) -> bytes | None:
     return value
 
 
-__all__ = ["DEFAULT_ROOTS", "SecretNotFound", "fingerprint", "get_secret", "read_secret_or_env"]
+__all__ = ["DEFAULT_ROOTS", "SecretNotFound", "get_secret", "read_secret_or_env"]

@@ -10,13 +10,18 @@ from shim.options import Options
 from shim.plan import Plan, load_schema, prepare, warn
 from shim.resolution import Resolution
 from shim.resolve import resolve
-from shim.secret import fingerprint, printable
+from shim.secret import fingerprint, keyed, printable
 from shim.sources import gather
 from shim.stderr import report_refusal
 
 # What execve(2) takes at the most, whatever the stack limit is, and what each string costs besides its bytes.
 _MOST_ARGUMENT_BYTES = 6 << 20
 _POINTER_BYTES = 8
+_KEY_DIGITS = 64
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def run(options: Options, environ: list[bytes]) -> int:
@@ -77,7 +82,12 @@ def _explain(options: Options, environ: list[bytes]) -> int:
     known = list(profile_effects.changes(chosen.profile)) if chosen is not None else []
     if options.json:
         profile = chosen and {"name": chosen.profile.name, "why": chosen.why, "changes": known}
-        document = {"keys": rows, "left_alone": left_alone, "breaches": [_breach(breach) for breach in breaches]}
+        document = {
+            "fingerprints": "key" if options.fingerprint_key_stdin else "salt" if options.salt else None,
+            "keys": rows,
+            "left_alone": left_alone,
+            "breaches": [_breach(breach) for breach in breaches],
+        }
         stdout.write(json.dumps({**document, "profile": profile}, indent=2) + "\n")
     else:
         text = _table(rows) + "".join(f"{printable(row['name'])}  left alone: {row['reason']}\n" for row in left_alone)
@@ -94,7 +104,7 @@ def _explain(options: Options, environ: list[bytes]) -> int:
 
 def _rows(resolution: Resolution, options: Options) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    salt = options.salt.encode("utf-8", "surrogateescape")
+    fingerprint_of = _fingerprints(options)
     specs = resolution.schema.keys if resolution.schema is not None else {}
     for key in {**resolution.sources.asked, **resolution.secrets}:
         resolved = resolution.secrets.get(key)
@@ -105,13 +115,43 @@ def _rows(resolution: Resolution, options: Options) -> list[dict[str, object]]:
             row["origin"] = resolved.origin
             row["path"] = resolved.path.decode("utf-8", "surrogateescape") or None
             row["length"] = len(value)
-            row["fingerprint"] = fingerprint(value, key, salt)
+            row["fingerprint"] = fingerprint_of(value, key)
             row["deliver"] = resolved.deliver
             row["overrides_environment"] = _overrides(resolution, key)
         row["required"] = key in options.require or (spec is not None and spec.is_required)
         row["sensitive"] = spec.is_sensitive if spec is not None else None
         rows.append(row)
     return rows
+
+
+def _fingerprints(options: Options) -> "Callable[[bytes, str], str | None]":
+    """Return what makes the fingerprints: under the key on stdin, else with the salt, else none at all.
+
+    One without key and salt would help whoever sees it to guess a weak value.
+
+    Raises:
+        Refused: stdin holds no key.
+    """
+    if options.fingerprint_key_stdin:
+        deployment_key = _key_on_stdin()
+        return lambda value, key: keyed(fingerprint(value, key), deployment_key)
+    if options.salt:
+        salt = options.salt.encode("utf-8", "surrogateescape")
+        return lambda value, key: fingerprint(value, key, salt)
+    return lambda _value, _key: None
+
+
+def _key_on_stdin() -> bytes:
+    text = b""
+    try:
+        while len(text) < _KEY_DIGITS and (block := os.read(0, _KEY_DIGITS - len(text))):
+            text += block
+        if len(text) == _KEY_DIGITS:
+            return bytes.fromhex(text.decode("ascii"))
+    except (OSError, ValueError):
+        pass  # closed, or something else: said below, without what it was
+    hint = f"write {_KEY_DIGITS} hexadecimal digits to it, as manage-secrets does"
+    raise Refused([Breach("", "stdin holds no fingerprint key", hint)])
 
 
 def _overrides(resolution: Resolution, key: str) -> bool:
@@ -131,7 +171,8 @@ def _table(rows: list[dict[str, object]]) -> str:
             words.append("wins over the environment")
         length = f"{row['length']} bytes"
         path = printable(str(row["path"] or ""))
-        lines.append((printable(str(row["key"])), str(row["origin"]), str(row["fingerprint"]), length, path, *words))
+        its_print = str(row["fingerprint"] or "-")
+        lines.append((printable(str(row["key"])), str(row["origin"]), its_print, length, path, *words))
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(4)]
     return "".join(
         "  ".join([*(word.ljust(width) for word, width in zip(line, widths, strict=False)), *line[4:]]).rstrip() + "\n"

@@ -52,7 +52,8 @@ staying as PID 1
 talking
   -v, --verbose            say what was done
   --log text|json          how messages are written to stderr
-  --salt TEXT              salt of the fingerprints, to compare them with the host's
+  --fingerprint-key-stdin  explain: make fingerprints under the deployment's key, 64 hexadecimal digits on stdin
+  --salt TEXT              explain: make them with this salt, to compare deployments by hand; they can be guessed
   --json                   explain, check and ps: JSON
 
 exit codes

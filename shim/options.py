@@ -18,6 +18,7 @@ KINDS = {
     "clear-env": FLAG,
     "exit-as": LIST,
     "file-key": LIST,
+    "fingerprint-key-stdin": FLAG,
     "grace": VALUE,
     "group": FLAG,
     "init": FLAG,
@@ -72,6 +73,7 @@ class Options:
     clear_env = False
     exit_as: "Sequence[str]" = ()
     file_key: "Sequence[str]" = ()
+    fingerprint_key_stdin = False
     grace = ""
     group = False
     init = False

@@ -1,6 +1,6 @@
 """The walls of the host side: who may know whom. Every import counts, deferred and type-only ones too.
 
-commands -> audit, rotate, migrate, backup, doctor, inventory, validation -> compose, swarm, store, env -> the ground
+commands -> topics (audit, rotate, …), inventory, validation, deployment_key -> compose, swarm, store, env -> the ground
 """
 
 import ast
@@ -14,7 +14,7 @@ from tests.support.forms import REPOSITORY
 HOST = REPOSITORY / "scripts" / "shim_host"
 TOPICS = {"audit", "rotate", "migrate", "backup", "doctor"}
 PLACES = {"compose", "swarm", "store", "env"}
-ACROSS = {"inventory", "validation"}
+ACROSS = {"inventory", "validation", "deployment_key"}
 # What each place knows of the others, besides the ground.
 NEIGHBOURS: dict[str, set[str]] = {"swarm": set(), "store": set(), "env": {"store"}, "compose": {"store", "env"}}
 # What decides takes facts and gives a decision; it asks nobody.

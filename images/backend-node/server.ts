@@ -1,12 +1,11 @@
 /**
  * The backend: what a browser talks to.
  *
- * GET /health       which secrets reached it, as fingerprints; never what they are
+ * GET /health       names of the secrets that reached it; nothing that is made of a value
  * GET /config       where Supabase is
  * GET /predictions  what prediction-service says, for a bearer of ANON_KEY or SERVICE_ROLE_KEY
  * POST /seal        the body, sealed with ENCRYPTION_KEY, for a bearer of SERVICE_ROLE_KEY; POST /unseal opens it again
  */
-import { pbkdf2Sync } from "node:crypto";
 import { IncomingMessage, ServerResponse, createServer, get } from "node:http";
 import { seal, unseal } from "./lib/sealing";
 import { getSecret } from "./lib/secrets";
@@ -17,7 +16,6 @@ const PREDICTIONS_URL = process.env["PREDICTIONS_URL"] ?? "http://prediction-ser
 const DRAIN_MILLISECONDS = Number(process.env["DRAIN_SECONDS"] ?? 3) * 1000;
 const ASKING_MILLISECONDS = 5000;
 const MAX_BODY_BYTES = 65536;
-const FINGERPRINT_ROUNDS = 8192;
 const KEYS = [
   "SUPABASE_URL",
   "SUPABASE_ANON_KEY",
@@ -49,7 +47,7 @@ class Refusal extends Error {
 const supabaseUrl = getSecret("SUPABASE_URL", true); // of no use without it: end now, not at the first request
 const jwtSecret = getSecret("JWT_SECRET");
 const encryptionKey = getSecret("ENCRYPTION_KEY");
-const health = { service: "backend", status: "ok", pid: process.pid, secrets: fingerprints() };
+const health = { service: "backend", status: "ok", pid: process.pid, secrets: KEYS.filter((key) => getSecret(key)) };
 
 async function answer(request: IncomingMessage): Promise<unknown> {
   switch (`${request.method} ${request.url}`) {
@@ -115,21 +113,6 @@ async function body(message: IncomingMessage): Promise<string> {
     parts.push(part);
   }
   return Buffer.concat(parts).toString("utf8");
-}
-
-/** The same short, salted and slow fingerprint that the shim and the host's tool show. */
-function fingerprint(value: string, key: string): string {
-  const text = pbkdf2Sync(value, `docker-secrets-shim\0${key}\0`, FINGERPRINT_ROUNDS, 6, "sha256").toString("hex");
-  return `${text.slice(0, 4)}-${text.slice(4, 8)}-${text.slice(8)}`;
-}
-
-function fingerprints(): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const key of KEYS) {
-    const value = getSecret(key);
-    if (value) found[key] = fingerprint(value, key);
-  }
-  return found;
 }
 
 function send(response: ServerResponse, status: number, page: unknown): void {

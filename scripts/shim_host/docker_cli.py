@@ -23,8 +23,12 @@ def request_seconds(environ: Mapping[str, str]) -> int:
     return int(text)
 
 
-def run(command: Sequence[str], environ: Mapping[str, str], seconds: int) -> "subprocess.CompletedProcess[str]":
+def run(
+    command: Sequence[str], environ: Mapping[str, str], seconds: int, said: str = ""
+) -> "subprocess.CompletedProcess[str]":
     """Run *command*, a Docker client, and return what it said; after *seconds* it ends, and its code is `TIMED_OUT`.
+
+    What it reads on stdin is *said*.
 
     Raises:
         FileNotFoundError: there is no such program.
@@ -32,7 +36,7 @@ def run(command: Sequence[str], environ: Mapping[str, str], seconds: int) -> "su
     with subprocess.Popen(
         command,
         env=dict(environ),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if said else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -40,7 +44,7 @@ def run(command: Sequence[str], environ: Mapping[str, str], seconds: int) -> "su
         start_new_session=True,  # so that Compose, a child of the client, can be ended together with it
     ) as process:
         try:
-            out, err = process.communicate(timeout=seconds)
+            out, err = process.communicate(said or None, timeout=seconds)
         except subprocess.TimeoutExpired:
             _end(process)
             return subprocess.CompletedProcess(command, TIMED_OUT, "", f"it took longer than {seconds} s")

@@ -1,17 +1,46 @@
-"""What the shim inside a container says of its keys: `shim explain --json`, read back."""
+"""What a container's shim answers to `explain --json`. A stranger's words: bounded, and checked before they count."""
 
 import json
-from collections.abc import Collection
+import re
+from typing import NamedTuple
+
+from shim_host.names import SHIM_PROGRAM
+
+MOST_BYTES = 1 << 20  # a thousand keys with long paths are less than half of it
+SECONDS = 20
+_FINGERPRINT = re.compile(r"[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}")
+_MOST_KEY_CHARACTERS = 256
 
 
-def fingerprints_in(document: str | None, known: Collection[str] | None = None) -> dict[str, str] | None:
-    """Return the fingerprint of each key (of the *known* ones) in what `shim explain --json` printed, or None.
+class Explained(NamedTuple):
+    """The fingerprints of what a container runs with, by key, and what they are made with: "key", "salt" or ""."""
 
-    A value that the environment brought has none: it is no version of a secret.
-    """
-    try:
-        rows = json.loads(document or "")["keys"]
-        found = {row["key"]: row["fingerprint"] for row in rows if row.get("fingerprint")}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    made_with: str
+    fingerprints: dict[str, str]
+
+
+def command(question: bytes) -> list[str]:
+    """Return what asks the shim, which reads *question* on stdin if there is one."""
+    return [SHIM_PROGRAM, "explain", "--json", *(["--fingerprint-key-stdin"] if question else [])]
+
+
+def read(document: str | None) -> Explained | None:
+    """Return what *document* says; None when it is no such answer, or there is none."""
+    if document is None or len(document) > MOST_BYTES:
         return None
-    return found if known is None else {key: print_ for key, print_ in found.items() if key in known}
+    try:
+        found = json.loads(document)
+        rows = [(row["key"], row["fingerprint"]) for row in found["keys"]]
+        made_with = found.get("fingerprints") or ""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if made_with not in ("key", "salt", "") or not all(map(_is_key, (key for key, _ in rows))):
+        return None
+    fingerprints = {key: its for key, its in rows if its is not None}
+    if not all(isinstance(its, str) and _FINGERPRINT.fullmatch(its) for its in fingerprints.values()):
+        return None
+    return Explained(made_with, fingerprints)
+
+
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and len(key) <= _MOST_KEY_CHARACTERS

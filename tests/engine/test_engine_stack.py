@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shim.secret import fingerprint
-from tests.support.engine import SHIM, UGLY, Engine, assert_kept_nothing
+from tests.support.engine import SHIM, UGLY, Engine, assert_kept_nothing, fingerprint_of
 from tests.support.stack import IMAGES, NAMES, PYTHON_SERVICES, SECRETS_OF, Stack, canaries, remove_images, values
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
@@ -74,11 +73,12 @@ def test_a_service_finds_its_own_secrets_and_no_other(engine: Engine, stack: Sta
         if service in PYTHON_SERVICES:
             page = json.loads(stack.ask(service, "http://127.0.0.1:8090/health")[1])
             assert (page["service"], page["status"], page["pid"], page["user"]) == (service, "ok", 1, "app")
-            # Names that came from a file, and the fingerprint that the host computes of the same value.
-            from_files = {key: shown for key, shown in page["secrets"].items() if shown["origin"] == "root"}
+            # Names that came from a file, nothing that is made of a value, and what the host made is what they have.
+            from_files = {key for key, shown in page["secrets"].items() if shown == {"origin": "root"}}
             assert {key.lower() for key in from_files} == SECRETS_OF[service] - {"db_user"}  # is no secret
-            for key, shown in from_files.items():
-                assert shown["fingerprint"] == fingerprint(stack.secrets[key.lower()].encode(), key)
+            has = engine.fingerprints(container)
+            for key in from_files:
+                assert has[key] == fingerprint_of(stack.secrets[key.lower()], key)
 
 
 def test_data_flows_from_the_feed_to_the_browser(stack: Stack) -> None:
@@ -142,9 +142,8 @@ def test_the_next_login_works_beside_the_one_before(engine: Engine, stack: Stack
     assert len(stack.get(stack.backend_port, "/predictions", anonymous)) == 4
 
     stack("up", "--no-build", "--detach", "--wait", "--no-deps", "--force-recreate", "prediction-service", timeout=180)
-    page = json.loads(stack.ask("prediction-service", "http://127.0.0.1:8090/health")[1])
-    told = page["secrets"]["DB_PASSWORD"]["fingerprint"]
-    assert told == fingerprint(new["db_password"].encode(), "DB_PASSWORD")
+    has = engine.fingerprints(stack.containers()["prediction-service"])
+    assert has["DB_PASSWORD"] == fingerprint_of(new["db_password"], "DB_PASSWORD")
     assert len(stack.get(stack.backend_port, "/predictions", anonymous)) == 4
     # What one login made, the other can change: it belongs to neither.
     owners = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
@@ -216,8 +215,9 @@ def test_the_optional_keys_come_as_files_too(engine: Engine, tmp_path: Path) -> 
         stack.up("backend", files=("docker-compose.yml", "docker-compose.optional.yml"))
         shown = stack.get(stack.backend_port, "/health")["secrets"]
         container = stack.containers()["backend"]
+        has = engine.fingerprints(container)
         assert_kept_nothing(engine, container, [*canaries(stack.secrets), UGLY])
     finally:
         stack.down()
     assert len(shown) == 15
-    assert shown == {key: fingerprint(stack.secrets[key.lower()].encode(), key) for key in shown}
+    assert {key: has[key] for key in shown} == {key: fingerprint_of(stack.secrets[key.lower()], key) for key in shown}

@@ -152,7 +152,7 @@ def test_what_the_doctor_says_of_an_engine() -> str:
     "the Swarm's secret … was not made by manage-secrets",
     "every user in the containers of … can read their secrets (mode 0444)",
     "no shim could be asked in …",
-    "another salt is set in … than the secrets were made with",
+    "another key or salt is used in … than the secrets were made with",
 )
 def test_what_an_audit_says() -> str:
     """Facts of a stack in which everything is wrong that can be; test_audit_swarm.py has real ones."""

@@ -789,7 +789,9 @@ def test_decorators_that_no_system_understands(say: Say, manage: Manage) -> str:
     "the Swarm holds another value for …; nothing was made",
     "this asks first: …",
     "cannot …: …",
-    "made with another salt: …",
+    "made with another key or salt: …",
+    "… holds no key",
+    "the config … holds no key",
     "there is no schema to say how old a value may be",
     "due, and nothing says how to make a value: …",
     "… holds another value than the Swarm",
@@ -823,6 +825,10 @@ def test_a_swarm_that_holds_something_else(say: Say, swarm: PrivateSwarm, manage
         say("export --from-swarm --image localhost:1/none:1 -o b.age -r", seal, **engine),
     ]
     meddler.close()
+    swarm.docker("config", "rm", "docker-secrets-shim.fingerprint-key")
+    swarm.docker("config", "create", "docker-secrets-shim.fingerprint-key", "-", stdin=b"short")
+    manage.write("secrets/.fingerprint-key", "short")
+    said += [say("create-swarm", **engine), say("audit --no-engine")]
     return "".join(said)
 
 

@@ -5,6 +5,7 @@ as text (`root`) or hexadecimal (`hex`); `files` and `folders` and `links` besid
 `value` (null when there is none), or `refused`. `{root}` and `{folder}` stand for the paths of this run.
 """
 
+import hmac
 import json
 import os
 import subprocess
@@ -15,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from shim import fingerprint, get_secret, read_secret_or_env
+from shim import get_secret, read_secret_or_env
 from shim.application import SecretNotFound
+from shim.secret import fingerprint, keyed
 from tests.support.forms import TESTS, Shim
 
 Case = dict[str, Any]
@@ -71,7 +73,7 @@ def test_the_names_are_those_of_the_package() -> None:
     """`from shim import get_secret`, and importing shim alone loads nothing slow."""
     script = (
         "import sys; before = set(sys.modules); import shim; print(sorted(set(sys.modules) - before));"
-        "from shim import get_secret, read_secret_or_env, fingerprint; print(shim.__version__)"
+        "from shim import get_secret, read_secret_or_env; print(shim.__version__)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
@@ -154,6 +156,13 @@ def test_fingerprints_are_salted_and_the_same_everywhere() -> None:
         fingerprint(b"Value", "KEY"),
     }
     assert len(different) == 4
+
+
+def test_a_fingerprint_under_a_key_is_an_hmac_that_only_the_key_makes() -> None:
+    plain = fingerprint(b"4711", "PIN")
+    for key in (bytes(32), b"k" * 32, b"k" * 100):
+        text = hmac.digest(key, plain.encode(), "sha256")[:6].hex()
+        assert keyed(plain, key) == f"{text[:4]}-{text[4:8]}-{text[8:]}" != plain
 
 
 def test_an_interpreter_without_openssl_makes_the_same_fingerprint() -> None:

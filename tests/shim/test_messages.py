@@ -265,6 +265,11 @@ def test_a_schema_that_is_no_file(shim: Shim) -> str:
     return "".join(end.stderr for end in ends)
 
 
+@provokes("stdin holds no fingerprint key")
+def test_a_question_without_its_key(shim: Shim) -> str:
+    return shim("explain", "--fingerprint-key-stdin", a="v").stderr
+
+
 @provokes(
     "--json belongs to explain, check and ps",
     "there is no command to start",

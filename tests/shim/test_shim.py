@@ -175,7 +175,7 @@ def test_explain_says_one_line_a_key(shim: Shim, tmp_path: Path) -> None:
         "OTHER": "root",
         "SSL_CERT_FILE": "left",
     }
-    assert re.search(r" [0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4} +5 bytes ", lines["ROOT_KEY"])
+    assert re.search(r" root +- +5 bytes ", lines["ROOT_KEY"])  # no key, no fingerprint
     assert "wins over the environment" in lines["ROOT_KEY"]
     assert "left alone: " in lines["SSL_CERT_FILE"]
     document = json.loads(shim("explain", "--json", "--schema", "s", env=env).stdout)
@@ -184,14 +184,34 @@ def test_explain_says_one_line_a_key(shim: Shim, tmp_path: Path) -> None:
     assert document["left_alone"][0]["name"] == "SSL_CERT_FILE"
 
 
-def test_fingerprints_are_salted_and_the_same_in_every_form(shim: Shim) -> None:
-    from shim import fingerprint
+def test_fingerprints_need_a_key_or_a_salt_and_are_the_same_in_every_form(shim: Shim) -> None:
+    """Without either there is none: whoever sees one could find a weak value by trying."""
+    from shim.secret import fingerprint, keyed
 
-    plain = json.loads(shim("explain", "--json", a="value").stdout)["keys"][0]["fingerprint"]
-    salted = json.loads(shim("explain", "--json", "--salt", "s").stdout)["keys"][0]["fingerprint"]
+    def told(*options: str, before: tuple[str, ...] = ()) -> tuple[str | None, str | None]:
+        document = json.loads(shim("explain", "--json", *options, before=before, a="4711").stdout)
+        return document["fingerprints"], document["keys"][0]["fingerprint"]
 
-    assert plain == fingerprint(b"value", "A")
-    assert salted == fingerprint(b"value", "A", b"s") != plain
+    key = bytes(range(32))
+    on_stdin = ("sh", "-c", f'printf %s {key.hex()} | "$@"', "sh")
+
+    assert told() == (None, None)
+    assert told("--salt", "s") == ("salt", fingerprint(b"4711", "A", b"s"))
+    for salt in ((), ("--salt", "s")):  # the key counts
+        made = told("--fingerprint-key-stdin", *salt, before=on_stdin)
+        assert made == ("key", keyed(fingerprint(b"4711", "A"), key))
+    text = shim("explain", "--fingerprint-key-stdin", before=on_stdin).stdout
+    assert keyed(fingerprint(b"4711", "A"), key) in text
+
+
+@pytest.mark.parametrize("said", ["", "zz" * 32, "ab" * 31])
+def test_what_is_no_fingerprint_key_is_refused_and_not_repeated(frozen: Shim, said: str) -> None:
+    end = frozen("explain", "--fingerprint-key-stdin", before=("sh", "-c", f'printf %s "{said}" | "$@"', "sh"), a="v")
+
+    assert end.code == 100
+    assert "stdin holds no fingerprint key" in end.stderr
+    assert not said or said not in end.stderr
+    assert frozen("explain", "--fingerprint-key-stdin", before=("sh", "-c", '"$@" <&-', "sh")).code == 100
 
 
 def test_explain_tells_breaches_too(shim: Shim) -> None:

@@ -22,9 +22,12 @@ from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
+from shim.secret import fingerprint, keyed
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 IS_CI = bool(os.environ.get("CI"))
 SHIM = "/opt/shim/shim"
+FINGERPRINT_KEY = bytes(range(32))
 # All that a shell, a URL, a configuration file or a terminal could trip over.
 UGLY = "c4n4ry \"double\" 'single' $HOME ${X} $$ back\\slash 50% &;|<>` #hash =equals größe€ end"
 
@@ -161,6 +164,12 @@ class Engine:
         done = self.docker("exec", container, SHIM, "exec", "--", *argv, check=False)
         return End(done.returncode, done.stdout, done.stderr)
 
+    def fingerprints(self, container: str) -> dict[str, str]:
+        """Return what the shim in *container* says of its values, under `FINGERPRINT_KEY`."""
+        command = ("exec", "--interactive", container, SHIM, "explain", "--json", "--fingerprint-key-stdin")
+        document = json.loads(self.docker(*command, input=FINGERPRINT_KEY.hex()).stdout)
+        return {row["key"]: row["fingerprint"] for row in document["keys"] if row["fingerprint"]}
+
     def published(self, container: str, port: int) -> tuple[str, int]:
         """Return the address on this machine of a container's port."""
         host, _, number = self.docker("port", container, str(port)).stdout.splitlines()[0].rpartition(":")
@@ -220,6 +229,11 @@ def exports_in(text: str) -> dict[str, str]:
 
 
 @cache
+def fingerprint_of(value: str, key: str) -> str:
+    """Return what `Engine.fingerprints` is to say of *key* when the service has *value*."""
+    return keyed(fingerprint(value.encode(), key), FINGERPRINT_KEY)
+
+
 def _base_image(engine: Engine, name: str) -> str:
     made = subprocess.run(
         [ROOT / "scripts/base-images", name],

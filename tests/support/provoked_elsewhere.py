@@ -135,9 +135,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/swarm/test_swarm.py::test_an_empty_value_reaches_a_service_as_empty",
         "empty, which the Swarm does not take: ",
     ),
-    "these were made with another salt, so that they cannot be compared: …": (
+    "these were made with another key or salt, so that they cannot be compared: …": (
         "host/swarm/test_swarm.py::test_another_salt_is_not_taken_for_another_value",
-        "another salt",
+        "another key or salt",
     ),
     "the Swarm has secrets of these names that are not ours: …; nothing was made": (
         "host/swarm/test_swarm.py::test_a_foreign_secret_of_that_name_is_left_alone",

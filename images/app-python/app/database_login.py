@@ -4,7 +4,7 @@ A login owns nothing: what it makes belongs to a role that nobody can log in as.
 one before can, and both work while services move from one to the other: a rotation of DB_USER and DB_PASSWORD together
 fails no statement. The newest logins are kept, for a rollback; older ones that nobody uses are dropped.
 
-GET /health   names, origins and fingerprints of its secrets, and whether the login works
+GET /health   names and origins of its secrets, and whether the login works
 """
 
 import os
@@ -97,7 +97,7 @@ class Login:
         self._secrets = secrets_report(SERVICE)
 
     def health(self, _request: Request) -> Answer:
-        """Return names, origins and fingerprints; 503 when the login does not work."""
+        """Return names and origins; 503 when the login does not work."""
         page = health_page(SERVICE, self._secrets)
         try:
             return Answer(HTTPStatus.OK, {"status": "ok", "store": self._database.version(), **page})

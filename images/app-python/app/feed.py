@@ -2,7 +2,7 @@
 
 GET /v4/sports/basketball_nba/odds?apiKey=KEY   prices of two bookmakers, which drift (THE_ODDS_API_KEY)
 GET /games                                      the next games, with the header x-apisports-key (API_BASKETBALL_KEY)
-GET /health                                     names, origins and fingerprints of its secrets
+GET /health                                     names and origins of its secrets
 """
 
 import hmac
@@ -48,7 +48,7 @@ class Feed:
         return Answer(HTTPStatus.OK, {"response": [_game(number) for number in range(len(TEAMS))]})
 
     def health(self, _request: Request) -> Answer:
-        """Return names, origins and fingerprints."""
+        """Return names and origins."""
         return Answer(HTTPStatus.OK, {"status": "ok", **health_page(SERVICE, self._secrets)})
 
 

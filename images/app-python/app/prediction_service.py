@@ -1,7 +1,7 @@
 """prediction-service: who is likely to win, from the prices and how they move.
 
 GET /predictions   one line a game that is to come: the chance of either side, and where the prices drift
-GET /health        names, origins and fingerprints of its secrets, and whether the database answers
+GET /health        names and origins of its secrets, and whether the database answers
 """
 
 import sys
@@ -48,7 +48,7 @@ class Predictions:
         )
 
     def health(self, _request: Request) -> Answer:
-        """Return names, origins and fingerprints; 503 when the database does not answer."""
+        """Return names and origins; 503 when the database does not answer."""
         page = health_page(SERVICE, self._secrets)
         try:
             return Answer(HTTPStatus.OK, {"status": "ok", "store": self._database.version(), **page})

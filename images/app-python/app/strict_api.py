@@ -1,6 +1,6 @@
 """strict-api: a small HTTP service that does not start without its secrets, and shows that it has them.
 
-GET /health    names, origins and fingerprints of its secrets, and whether the database answers (503 when it does not)
+GET /health    names and origins of its secrets, and whether the database answers (503 when it does not)
 GET /events    the newest events
 POST /events   {"kind": ..., "note": ...} keeps one
 
@@ -29,7 +29,7 @@ class StrictApi:
         self._secrets = secrets_report(SERVICE)
 
     def health(self, _request: Request) -> Answer:
-        """Return names, origins and fingerprints; 503 when the store does not answer."""
+        """Return names and origins; 503 when the store does not answer."""
         page = health_page(SERVICE, self._secrets)
         try:
             return Answer(HTTPStatus.OK, {"status": "ok", "store": self._store.version(), **page})

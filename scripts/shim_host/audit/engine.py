@@ -27,7 +27,9 @@ from shim_host.audit.model import (
 )
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
-from shim_host.explained import fingerprints_in
+from shim_host.explained import Explained
+from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
+from shim_host.swarm import labels as swarm_labels
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
 from shim_host.swarm.model import RunningContainer, SwarmSecret
 from shim_host.swarm.read_back import READER
@@ -39,6 +41,9 @@ _OWN_LABELS = ("com.docker.", "org.opencontainers.", "docker-secrets-shim.", "de
 _WIDE_FOLDERS = ("/", "/var", "/var/run", "/run", "/var/lib", "/var/lib/docker", "/proc", "/etc", "/root")
 _WIDE_CAPABILITIES = ("ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH")
 _SECRETS = "/run/secrets"
+_WITHOUT_SALT = "none"  # no mark is called so
+# What makes the fingerprints, given the key that the Swarm has.
+PrintsUnder = Callable[[bytes | None], Fingerprints]
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Seen:
     """What one engine said."""
 
     place: str
+    prints: Fingerprints = WITHOUT_KEY
     versions: tuple[Version, ...] = ()
     services: tuple[Service, ...] = ()
     containers: tuple[Container, ...] = ()
@@ -58,14 +64,14 @@ class Auditor(Swarm):
     """A connection that looks at everything which could show a secret."""
 
     def look(
-        self, recogniser: Recogniser, known: Iterable[str], mark_of: Callable[[bytes], str], *, asks_containers: bool
+        self, recogniser: Recogniser, known: Iterable[str], prints_under: PrintsUnder, *, asks_containers: bool
     ) -> Seen:
         """Return what this engine knows.
 
         Args:
             recogniser: finds values in plain.
             known: the keys of the schema, for secrets that somebody else made.
-            mark_of: what tells a salt from another without showing it.
+            prints_under: what makes the fingerprints, given the key that the Swarm has.
             asks_containers: whether the shim in running containers is asked for its fingerprints.
 
         Raises:
@@ -78,6 +84,7 @@ class Auditor(Swarm):
         with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
             listing = pool.submit(self._call, "list containers", self._api.containers)
             secrets: list[SwarmSecret] = []
+            its_key: bytes | None = None
             found_services: list[Any] = []
             nodes: list[Any] = []
             if swarm.get("ControlAvailable"):
@@ -88,12 +95,15 @@ class Auditor(Swarm):
                 ]
                 try:
                     secrets, found_services, nodes = (job.result() for job in asked)
+                    its_key = swarm_labels.fingerprint_key(self)
                 except Ended as ended:
                     gaps.append(f"the Swarm: {ended.message}")
             elif swarm.get("LocalNodeState") == "active":
                 gaps.append("the Swarm: this node is no manager")
             if len(nodes) > 1:
                 gaps.append(f"containers of the {len(nodes) - 1} other nodes: run audit there too")
+            prints = prints_under(its_key)
+            secrets = swarm_labels.taken_over(secrets, prints)
             listed = listing.result()
             inspected = list(pool.map(self._inspected, listed))
             own = [found for found in found_services if READER not in ((found["Spec"].get("Labels")) or {})]
@@ -103,9 +113,9 @@ class Auditor(Swarm):
             }
             image_jobs = {name: pool.submit(self._image, name, recogniser) for name in sorted(image_names) if name}
             holders = [found for found in inspected if found is not None and _holds_secrets(found)]
-            explained: list[str | None] = [None] * len(holders)
+            explained: list[Explained | None] = [None] * len(holders)
             if asks_containers:
-                explained = list(pool.map(lambda found: self.explained(_running(found)), holders))
+                explained = list(pool.map(lambda found: self.explained(_running(found), prints.question), holders))
             images = {name: job.result() for name, job in image_jobs.items()}
         if listed and not asks_containers:
             gaps.append(NOT_ASKED)
@@ -118,9 +128,10 @@ class Auditor(Swarm):
         ]
         return Seen(
             place=self.place,
+            prints=prints,
             versions=tuple(_versions(secrets, list(known))),
             services=tuple(services),
-            containers=tuple(_container(*pair, mark_of) for pair in zip(holders, explained, strict=True)),
+            containers=tuple(_container(*pair, prints) for pair in zip(holders, explained, strict=True)),
             images=tuple(Image(_short(name), traces) for name, (traces, _) in images.items() if traces),
             managers=tuple(
                 (node.get("Description") or {}).get("Hostname") or node["ID"]
@@ -310,8 +321,13 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
     )
 
 
-def _container(found: Mapping[str, Any], explained: str | None, mark_of: Callable[[bytes], str]) -> Container:
-    salt = dict(_pairs(found["Config"].get("Env"))).get("SHIM_SALT", "")
-    prints = fingerprints_in(explained)
-    mark = mark_of(salt.encode("utf-8", "surrogateescape")) if prints else ""
-    return Container(found["Name"].lstrip("/"), _service_name(found)[0], prints, mark)
+def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fingerprints) -> Container:
+    name, service = found["Name"].lstrip("/"), _service_name(found)[0]
+    if explained is None:
+        return Container(name, service, None)
+    mark = prints.mark if explained.made_with == "key" else ""
+    if explained.made_with == "salt":
+        salt = dict(_pairs(found["Config"].get("Env"))).get("SHIM_SALT", "")
+        mark = Fingerprints(salt=salt.encode("utf-8", "surrogateescape")).mark
+    # A value that the environment brought is a finding of its own, and no version of a secret.
+    return Container(name, service, explained.fingerprints, mark or _WITHOUT_SALT)

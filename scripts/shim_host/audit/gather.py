@@ -2,22 +2,23 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import inventory, machine, names, output
+from shim_host import deployment_key, inventory, machine, names, output
 from shim_host.ages import days_of
 from shim_host.audit.model import ARGUMENTS, ENVIRONMENT, HEALTH_CHECK, LABEL, Facts, File, Key, Mount, Service, Trace
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
+from shim_host.fingerprints import Fingerprints
 from shim_host.store.vault import Entry, Vault
-from shim_host.swarm import versions
 
 if TYPE_CHECKING:
     from shim_host.audit.engine import Seen
@@ -44,11 +45,12 @@ def gather(
     known = [*(schema.keys if schema else ()), *env]
     entries = inventory.files_by_key(store, known)
     recogniser = Recogniser(_values(schema, env, entries), schema)
-    mark = versions.salt_mark(salt)
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
     project = inventory.compose_project(compose_file, gaps)
     services = list(_compose_services(project, recogniser, gaps)) if project is not None else []
-    seen = _ask_engine(recogniser, [*known, *entries], asks_containers, gaps) if asks_engine else None
+    prints_under = partial(deployment_key.looking, salt, store)
+    seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers, gaps) if asks_engine else None
+    prints = seen.prints if seen is not None else prints_under(None)
     if not asks_engine:
         gaps.append("the engine: it was not asked")
     if seen is not None:
@@ -56,7 +58,7 @@ def gather(
         services = _joined(services, seen.services, project.name if project is not None else "", store)
     services = _with_keys(services, [*known, *entries])
     secret_entries = {key: entry for key, entry in entries.items() if key not in public}
-    prints = versions.fingerprints({key: entry.value for key, entry in secret_entries.items()}, salt)
+    of_files = prints.of_all({key: entry.value for key, entry in secret_entries.items()})
     group, users = _engine_users(seen.place) if seen is not None else ("", ())
     return Facts(
         now=datetime.now(UTC),
@@ -64,8 +66,8 @@ def gather(
         keys=tuple(_keys(schema)),
         public_keys=public,
         versions=tuple(version for version in (seen.versions if seen else ()) if version.key not in public),
-        files=tuple(_file(store, key, entry, prints[key]) for key, entry in secret_entries.items()),
-        files_salt_mark=mark,
+        files=tuple(_file(store, key, entry, of_files[key]) for key, entry in secret_entries.items()),
+        files_salt_mark=prints.mark,
         services=tuple(services),
         containers=seen.containers if seen else (),
         images=seen.images if seen else (),
@@ -137,13 +139,19 @@ def _engine_users(place: str) -> tuple[str, tuple[str, ...]]:
     return found.group, tuple(sorted({*group.gr_mem, *primary} - {"root"}))
 
 
-def _ask_engine(recogniser: Recogniser, known: list[str], asks_containers: bool, gaps: list[str]) -> "Seen | None":
+def _ask_engine(
+    recogniser: Recogniser,
+    known: list[str],
+    prints_under: Callable[[bytes | None], Fingerprints],
+    asks_containers: bool,
+    gaps: list[str],
+) -> "Seen | None":
     from shim_host.audit.engine import Auditor
     from shim_host.swarm.connection import connect_as
 
     try:
         engine = connect_as(Auditor, os.environ)
-        return engine.look(recogniser, known, versions.salt_mark, asks_containers=asks_containers)
+        return engine.look(recogniser, known, prints_under, asks_containers=asks_containers)
     except Ended as ended:
         output.warn(f"{ended.message}; the engine is left out", *ended.hints[:1])
         gaps.append(f"the engine: {ended.message}")

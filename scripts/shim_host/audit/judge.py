@@ -305,7 +305,11 @@ def _of_containers(facts: Facts, rows: list[Row]) -> Iterator[Finding]:
         message = f"no shim could be asked in {some(silent)}"
         yield Finding("container-without-shim", NOTE, message, RULES["container-without-shim"].help)
     marks = {version.salt_mark for version in facts.versions if version.is_ours} | {facts.files_salt_mark}
-    other = [item.name for item in facts.containers if item.fingerprints and item.salt_mark not in marks]
+    other = [
+        item.name
+        for item in facts.containers
+        if item.fingerprints is not None and item.salt_mark and item.salt_mark not in marks
+    ]
     if other:
-        message = f"another salt is set in {some(other)} than the secrets were made with"
+        message = f"another key or salt is used in {some(other)} than the secrets were made with"
         yield Finding("container-other-salt", NOTE, message, RULES["container-other-salt"].help)

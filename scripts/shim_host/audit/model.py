@@ -64,7 +64,7 @@ class Container:
     name: str
     service: str
     fingerprints: Mapping[str, str] | None
-    salt_mark: str = ""  # tells which salt they were made with
+    salt_mark: str = ""  # tells which key or salt they were made with
 
 
 class Image(NamedTuple):

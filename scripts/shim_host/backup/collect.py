@@ -7,9 +7,9 @@ from shim.secret import Secret, clean
 from shim_host import names
 from shim_host.backup import document
 from shim_host.backup.document import Item
+from shim_host.fingerprints import Fingerprints
 from shim_host.store.vault import Entry
 from shim_host.swarm.model import SwarmSecret
-from shim_host.swarm.versions import fingerprint_of, salt_mark
 
 ONLY_IN_SWARM = "it is in the Swarm only, which never gives a value back"
 
@@ -109,18 +109,13 @@ def differing(items: Iterable[Item], values: Mapping[str, Secret]) -> list[str]:
     ]
 
 
-def misread(swarm: Iterable[SwarmKey], values: Mapping[str, Secret], salt: bytes) -> list[str]:
+def misread(swarm: Iterable[SwarmKey], values: Mapping[str, Secret], prints: Fingerprints) -> list[str]:
     """Return the versions whose value, as it was read back, has not the fingerprint that it had when it was made.
 
-    Versions without a fingerprint, or with one of another salt, cannot be checked and do not count.
+    Versions without a fingerprint, or with one of another key or salt, cannot be checked and do not count.
     """
-    mark = salt_mark(salt)
-    newest = [found.newest for found in swarm if found.newest.fingerprint and found.newest.salt == mark]
-    return [
-        version.name
-        for version in newest
-        if fingerprint_of(version.key, values[version.name], salt) != version.fingerprint
-    ]
+    newest = [found.newest for found in swarm if found.newest.fingerprint and found.newest.salt == prints.mark]
+    return [version.name for version in newest if prints.of(version.key, values[version.name]) != version.fingerprint]
 
 
 def _plain_name(found: SwarmKey) -> str:

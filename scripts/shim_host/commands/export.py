@@ -18,7 +18,6 @@ from shim_host.commands import options
 from shim_host.errors import Failed, Refused
 from shim_host.store.vault import Vault
 from shim_host.swarm.model import SwarmSecret
-from shim_host.swarm.versions import fingerprint_of, salt_mark
 
 ENCRYPTIONS = ("gpg", "age")
 
@@ -97,7 +96,9 @@ def export_command(
     schema = inputs.read_schema(schema_path)
     items = _of_folder(secrets_dir, schema.keys if schema else ())
     if not no_swarm:
-        items = _with_swarm(items, from_swarm=from_swarm and not dry_run, image=image, salt=salt)
+        items = _with_swarm(
+            items, from_swarm=from_swarm and not dry_run, image=image, salt=salt, store=Vault(secrets_dir)
+        )
     if not items:
         raise Refused(f"there is nothing to save: {secrets_dir} holds no secret", "create-from-env makes them")
     _announce_export(items, output, encryption, keys, dry_run=dry_run)
@@ -175,18 +176,20 @@ def _of_folder(secrets_dir: Path, known: Iterable[str]) -> list[Item]:
     return items
 
 
-def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes) -> list[Item]:
+def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes, store: Vault) -> list[Item]:
     """Return *items* with what the Swarm has; without a Swarm only those, unless its values were asked for.
 
     Raises:
         Failed: the values were asked for, and cannot be read.
     """
-    from shim_host.swarm import connection
+    from shim_host import deployment_key
+    from shim_host.swarm import connection, labels
     from shim_host.swarm.read_back import ValueReader
 
     try:
         engine = connection.connect_as(ValueReader, os.environ)
-        found = collect.swarm_keys(engine.secrets())
+        prints = deployment_key.of_swarm(salt, store, engine)
+        found = collect.swarm_keys(labels.taken_over(engine.secrets(), prints))
     except Failed as failed:
         if from_swarm:
             raise
@@ -197,13 +200,12 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes)
         report.say(f"reading {len(found)} value(s) from the Swarm through a helper task")
         with report.progress("reading", len(found)) as advance:
             values = engine.read([key.newest for key in found], image, advance)
-        if misread := collect.misread(found, values, salt):
+        if misread := collect.misread(found, values, prints):
             hint = "try another --image; nothing was written"
             raise Failed(f"what was read back is not what the Swarm was given: {', '.join(misread)}", hint)
-    mark = salt_mark(salt)
 
     def holds(version: SwarmSecret, value: Secret) -> bool:
-        return version.salt == mark and fingerprint_of(version.key, value, salt) == version.fingerprint
+        return version.salt == prints.mark and prints.of(version.key, value) == version.fingerprint
 
     merged = collect.with_swarm(items, found, values, holds)
     differing = collect.differing(merged, values)

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from shim_host import ages, inputs, inventory, output
+from shim_host import ages, deployment_key, inputs, inventory, output
 from shim_host.commands import options
 from shim_host.errors import Ended
-from shim_host.explained import fingerprints_in
+from shim_host.fingerprints import Fingerprints
 from shim_host.inventory import Inventory
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, model, versions
+from shim_host.swarm import connection, labels, model
 from shim_host.swarm.connection import Swarm
 
 _COMPOSE_FILE = click.option(
@@ -158,10 +158,11 @@ def diff(
     salt: bytes,
     is_json: bool,
 ) -> int:
-    """Compare .env, ./secrets, the Swarm and running containers by salted fingerprint.
+    """Compare .env, ./secrets, the Swarm and running containers by fingerprint.
 
-    Ends with 1 when any two places hold different values. Containers are asked through the shim in them, so their
-    SHIM_SALT must be the same as here.
+    Ends with 1 when any two places hold different values. Containers are asked through the shim in them. Fingerprints
+    are made under the deployment's key (./secrets/.fingerprint-key, or a config of the Swarm); with --salt they can be
+    compared with another deployment's, but guessed, too, and SHIM_SALT in containers must be the same as here.
 
     \b
     Examples:
@@ -178,18 +179,25 @@ def diff(
     files = {key: entry.value for key, entry in inventory.files_by_key(Vault(secrets_dir), known).items()}
     if schema is not None:
         env = {key: value for key, value in env.items() if key in files or is_secret(schema, key)}
+    store = Vault(secrets_dir)
+    in_swarm, its_key = inventory.ask_swarm(lambda engine: (engine.secrets(), labels.fingerprint_key(engine))) or (
+        None,
+        None,
+    )
+    prints = deployment_key.looking(salt, store, its_key) if its_key else deployment_key.of_folder(salt, store)
     places: dict[str, dict[str, str]] = {
-        str(env_file): versions.fingerprints(env, salt),
-        str(secrets_dir): versions.fingerprints(files, salt),
+        str(env_file): prints.of_all(env),
+        str(secrets_dir): prints.of_all(files),
     }
-    mark = versions.salt_mark(salt)
-    in_swarm = inventory.ask_swarm(lambda engine: model.newest(engine.secrets(), stack))
     if in_swarm is not None:
-        places["swarm"] = {key: item.fingerprint for key, item in in_swarm.items() if item.salt == mark}
-        salted = [key for key, item in in_swarm.items() if item.salt != mark]
+        newest = model.newest(labels.taken_over(in_swarm, prints), stack)
+        places["swarm"] = {key: item.fingerprint for key, item in newest.items() if item.salt == prints.mark}
+        salted = [key for key, item in newest.items() if item.salt != prints.mark]
         if salted:
-            output.warn(f"made with another salt: {', '.join(sorted(salted))}", "give it with --salt or SHIM_SALT")
-    places.update(containers_by_name({*known, *files}))
+            output.warn(
+                f"made with another key or salt: {', '.join(sorted(salted))}", "give the salt with --salt or SHIM_SALT"
+            )
+    places.update(containers_by_name({*known, *files}, prints))
     rows = compared(places)
     differing = [row for row in rows if row["state"] == "different"]
     give_diff([row for row in rows if shows_all or row["state"] != "same"], list(places), is_json)
@@ -202,17 +210,18 @@ def is_secret(schema: Any, key: str) -> bool:
     return key in schema.keys and bool(schema.keys[key].is_sensitive)
 
 
-def containers_by_name(known: set[str]) -> dict[str, dict[str, str]]:
+def containers_by_name(known: set[str], prints: Fingerprints) -> dict[str, dict[str, str]]:
     """Return what each running container with secrets says its values' fingerprints are."""
 
     def question(engine: Swarm) -> dict[str, dict[str, str]]:
         found = {}
         for container in engine.running_containers():
-            explained = fingerprints_in(engine.explained(container), known)
+            explained = engine.explained(container, prints.question)
             if explained is None:
                 output.say(f"{container.name} holds no shim that could be asked")
             else:
-                found[container.name] = explained
+                said = explained.fingerprints
+                found[container.name] = {key: said[key] for key in said if key in known}
         return found
 
     try:

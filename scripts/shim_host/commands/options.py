@@ -102,7 +102,7 @@ def salt(function: F) -> F:
         default="",
         metavar="TEXT",
         callback=lambda _ctx, _option, value: os.fsencode(value),
-        help="The deployment's salt for fingerprints, as the services have it in SHIM_SALT.",
+        help="Make fingerprints with this salt, as services have it in SHIM_SALT; who knows it can guess from them.",
     )(function)
 
 

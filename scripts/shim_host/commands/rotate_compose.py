@@ -10,7 +10,7 @@ import click
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import inventory, names, output
+from shim_host import deployment_key, inventory, names, output
 from shim_host.compose import project as compose
 from shim_host.compose.running import RunningProject
 from shim_host.errors import Failed, Refused
@@ -152,7 +152,9 @@ def _settings(wish: Wish) -> Settings:
     if missing:
         raise click.UsageError(f"{missing[0]} is no file; --compose without one stands behind the keys")
     project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
-    return Settings(Vault(wish.secrets_dir), project, how, wish.salt, wish.force, _inside_of(wish))
+    store = Vault(wish.secrets_dir)
+    prints = (deployment_key.looking if wish.dry_run else deployment_key.of_folder)(wish.salt, store)
+    return Settings(store, project, how, prints, wish.force, _inside_of(wish))
 
 
 def _inside_of(wish: Wish) -> InsideOf:

@@ -6,12 +6,12 @@ from pathlib import Path
 import click
 
 from shim.secret import Secret
-from shim_host import inputs, inventory, names, output
+from shim_host import deployment_key, inputs, inventory, names, output
 from shim_host.commands import env, options
 from shim_host.errors import Ended, Refused
 from shim_host.store import filing
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, model, stacks, versions_file
+from shim_host.swarm import connection, labels, model, stacks, versions_file
 from shim_host.swarm import versions as deployment
 from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import CHANGED, CREATED, UNCHANGED, Step, Wanted
@@ -69,20 +69,23 @@ def create_swarm(
     if wrong:
         raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was made")
     engine = connection.connect(os.environ)
-    existing = engine.secrets()
+    prints = deployment_key.of_swarm(salt, Vault(secrets_dir), engine)
+    if not dry_run:
+        prints = deployment_key.kept_in_swarm(prints, engine)
+    existing = labels.taken_over(engine.secrets(), prints)
     newest = model.newest(existing, stack)
     # Only what is there must be compared before anything is made.
-    found = deployment.fingerprints({key: value for key, (_, value) in values.items() if key in newest}, salt)
+    found = prints.of_all({key: value for key, (_, value) in values.items() if key in newest})
     wanted = [Wanted(key, file_name, value, found.get(key, "")) for key, (file_name, value) in values.items()]
     versions = versions_file.read(lock_file or versions_file.default_of(stack))
     steps = deployment.plan(wanted, existing, stack, lambda key: versions.get(versions_file.variable(key), 1) or 1)
-    refuse_what_cannot_be(steps, existing, stack, salt)
+    refuse_what_cannot_be(steps, existing, stack, prints.mark)
     announce(steps, dry_run)
     made = [step for step in steps if step.state == CREATED]
     trouble: Ended | None = None
     if not dry_run:
         with output.progress("creating", len(made)) as advance:
-            made, trouble = deployment.apply(engine, steps, stack, salt, advance)
+            made, trouble = deployment.apply(engine, steps, stack, prints, advance)
     give(steps, made, is_json)
     if trouble is not None:
         output.say(f"{len(made)} made before it ended; run it again to go on from there")
@@ -116,16 +119,13 @@ def values_of_env_file(
     return {key: (file_names[key], value) for key, value in chosen.items()}
 
 
-def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack: str, salt: bytes) -> None:
+def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack: str, mark: str) -> None:
     """Refuse the whole run, before anything is made, when a part of it cannot be done."""
     newest = model.newest(existing, stack)
-    mark = deployment.salt_mark(salt)
     salted = [step.wanted.key for step in steps if step.state == CHANGED and newest[step.wanted.key].salt != mark]
     if salted:
-        raise Refused(
-            f"these were made with another salt, so that they cannot be compared: {', '.join(salted)}",
-            "give the deployment's salt with --salt or SHIM_SALT",
-        )
+        hint = f"or begin anew under the deployment's key: manage-secrets rotate --force {' '.join(salted)}"
+        raise deployment.refusal_of_other_marks(salted, hint)
     changed = [step.wanted.key for step in steps if step.state == CHANGED]
     if changed:
         raise Refused(

@@ -16,6 +16,7 @@ from shim_host.validation import Finding, Subject
 
 if TYPE_CHECKING:
     from shim_host.compose.project import Project
+    from shim_host.fingerprints import Fingerprints
     from shim_host.swarm.model import SwarmSecret, SwarmService
 
 
@@ -76,7 +77,9 @@ def validate(
     subject = validation.subject_of(store, schema, env_file, env, project, users)
     hint = "mend it; the warning says where"
     found = [Finding("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
-    in_swarm, unanswered = with_swarm(subject, stack, salt) if asks_swarm else (validation.findings(subject), None)
+    in_swarm, unanswered = (
+        with_swarm(subject, stack, salt, store) if asks_swarm else (validation.findings(subject), None)
+    )
     found += in_swarm
     fixed, trouble = repaired(store, found, dry_run) if fix else ([], None)
     give(found, fixed, is_json)
@@ -90,32 +93,31 @@ def validate(
     return 1 if left or (dry_run and found) else 0
 
 
-def with_swarm(subject: Subject, stack: str, salt: bytes) -> tuple[list[Finding], Ended | None]:
+def with_swarm(subject: Subject, stack: str, salt: bytes, store: Vault) -> tuple[list[Finding], Ended | None]:
     """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
-    from shim_host.swarm import connection
+    from shim_host import deployment_key
+    from shim_host.swarm import connection, labels
 
     try:
         engine = connection.connect(os.environ)
-        secrets, services = engine.secrets(), engine.services()
+        prints = deployment_key.of_swarm(salt, store, engine)
+        secrets, services = labels.taken_over(engine.secrets(), prints), engine.services()
     except Ended as ended:
         return validation.findings(subject), ended
     newest = model.newest(secrets, stack)
     found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
     locked = not_locked(versions_file.default_of(stack), stacks.of_stack(secrets, stack), services)
-    return [*found, *drift(subject, newest, salt), *stale(secrets, services, newest), *locked], None
+    return [*found, *drift(subject, newest, prints), *stale(secrets, services, newest), *locked], None
 
 
-def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", salt: bytes) -> list[Finding]:
+def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", prints: "Fingerprints") -> list[Finding]:
     """Return the keys of which the Swarm's newest version is not what the files hold."""
-    from shim_host.swarm import versions as deployment
-
-    mark = deployment.salt_mark(salt)
     values = {
         key: entry.value
         for key, entry in validation.entries_by_key(subject).items()
-        if key in newest and newest[key].salt == mark
+        if key in newest and newest[key].salt == prints.mark
     }
-    found = deployment.fingerprints(values, salt)
+    found = prints.of_all(values)
     return [
         Finding("drift", key, newest[key].name, "holds another value than the file", f"manage-secrets rotate {key}")
         for key in values

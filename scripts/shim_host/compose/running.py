@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shim_host import docker_cli
+from shim_host import docker_cli, explained
 from shim_host.errors import Ended, Failed, Refused
-from shim_host.names import SHIM_PROGRAM
+from shim_host.explained import Explained
 from shim_host.sensitive import masked_line
 
 QUESTION_SECONDS = 60
@@ -152,11 +152,16 @@ class RunningProject:
         """Send the signal *name* to the containers of *service*."""
         self._ask(self._compose("kill", "--signal", name, service), f"signal {service}")
 
-    def explained(self, container: Container) -> str | None:
-        """Return what `shim explain --json` prints in *container*; None without a shim that could be asked."""
-        command = ["docker", "exec", container.id, SHIM_PROGRAM, "explain", "--json"]
-        answer = self._run(command, QUESTION_SECONDS)
-        return answer.stdout if answer.returncode == 0 else None
+    def explained(self, container: Container, question: bytes) -> Explained | None:
+        """Return what the shim in *container* says of its values; None without a shim that could be asked.
+
+        Args:
+            container: the one that is asked.
+            question: what its shim reads on stdin: the key of the fingerprints, which no command line may hold.
+        """
+        command = ["docker", "exec", *(["--interactive"] if question else []), container.id]
+        answer = self._run([*command, *explained.command(question)], explained.SECONDS, question.decode("ascii"))
+        return explained.read(answer.stdout) if answer.returncode == 0 else None
 
     def _compose(self, *words: str) -> list[str]:
         return ["docker", "compose", *(word for file in self.files for word in ("--file", str(file))), *words]
@@ -174,9 +179,9 @@ class RunningProject:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         return NotDone(f"cannot {what}: {masked_line((lines or ['docker says nothing'])[-1])}")
 
-    def _run(self, command: Sequence[str], seconds: int) -> "subprocess.CompletedProcess[str]":
+    def _run(self, command: Sequence[str], seconds: int, said: str = "") -> "subprocess.CompletedProcess[str]":
         try:
-            return docker_cli.run(command, self.environ, seconds)
+            return docker_cli.run(command, self.environ, seconds, said)
         except FileNotFoundError:
             raise Failed("there is no docker program", "install the Docker client") from None
 

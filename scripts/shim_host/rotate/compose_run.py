@@ -15,11 +15,10 @@ from shim.secret import Secret
 from shim_host import output
 from shim_host.compose.running import ComposeService, Container, NotDone, RunningProject
 from shim_host.errors import Ended, Failed, Refused
-from shim_host.explained import fingerprints_in
+from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.rotate.compose_journal import BACK, FOLDER, Desk, Journal, Moving, desk, is_under_way
 from shim_host.rotate.inside import InsideChange
 from shim_host.store.vault import Vault
-from shim_host.swarm.versions import fingerprint_of
 
 AUTO, RECREATE, OVERLAP, WATCHES, NONE, SIGNAL = "auto", "recreate", "overlap", "watches", "none", "signal="
 NOT_RUNNING = "not running"
@@ -36,7 +35,7 @@ class Settings:
     store: Vault
     project: RunningProject
     how: str = AUTO
-    salt: bytes = b""
+    prints: Fingerprints = WITHOUT_KEY
     force: bool = False
     inside: InsideOf = lambda _key, _new, _old: None
 
@@ -187,14 +186,24 @@ def findings(use: Use, how: str) -> list[str]:
 
 def stale(containers: Iterable[Container], old: Mapping[str, Secret], settings: Settings) -> list[str]:
     """Return which containers have another value than the file before it changes: later nothing could be proven."""
-    expected = {key: fingerprint_of(key, value, settings.salt) for key, value in old.items()}
+    expected = {key: settings.prints.of(key, value) for key, value in old.items()}
     return [
         f"{container.name} has another {key} than the file already: restart it, or give its SHIM_SALT as --salt"
         for container in containers
         if container.is_running
-        for key, its in (fingerprints_in(settings.project.explained(container), set(expected)) or {}).items()
+        for key, its in _said(container, settings, expected).items()
         if its != expected[key]
     ]
+
+
+def _said(container: Container, settings: Settings, keys: Iterable[str]) -> dict[str, str]:
+    """Return the fingerprints that the shim in *container* says of *keys*; none where it cannot be asked."""
+    said = settings.project.explained(container, settings.prints.question)
+    if said is None:
+        return {}
+    if settings.prints.salt and said.made_with != "salt":
+        return dict.fromkeys(keys, "")  # without the salt it can make none that would be the same
+    return {key: said.fingerprints[key] for key in keys if key in said.fingerprints}
 
 
 def shown(project: RunningProject) -> str:
@@ -356,13 +365,13 @@ def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settin
     Raises:
         NotDone: one does not run, or its shim says that it has another value.
     """
-    expected = {key: fingerprint_of(key, value, settings.salt) for key, value in values.items()}
+    expected = {key: settings.prints.of(key, value) for key, value in values.items()}
     asked = 0
     for container in containers:
         if not container.is_running or container.health == "unhealthy":
             raise NotDone(f"{container.name} does not run as it should with the new value")
-        found = fingerprints_in(settings.project.explained(container), set(expected))
-        if found is None:
+        found = _said(container, settings, expected)
+        if not found:
             continue
         asked += 1
         other = [key for key, its in found.items() if its != expected[key]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shim.schema import KeySpec, Schema
 from shim.secret import Secret
-from shim_host import ages, inventory, names, output
+from shim_host import ages, deployment_key, inventory, names, output
 from shim_host.errors import Ended, Refused
 from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate import values as rotation_values
@@ -15,10 +15,10 @@ from shim_host.rotate.inside import InsideChange, Values
 from shim_host.rotate.swarm_plan import BACK, Change, Finding, Plan
 from shim_host.rotate.swarm_run import Rotation, Settings
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, model, versions_file
+from shim_host.swarm import connection, labels, model, versions_file
 from shim_host.swarm.model import Service, SwarmSecret
 from shim_host.swarm.services import NotMoved, ServiceMover
-from shim_host.swarm.versions import fingerprint_of, refusals, salt_mark
+from shim_host.swarm.versions import refusal_of_other_marks, refusals
 
 # A new value before every service has it; dot files are secrets to nobody.
 _WAITING = ".{}.next"
@@ -31,13 +31,13 @@ class SwarmWork:
         self, stack: str, settings: Settings, lock_file: Path | None, store: Vault, schema: Schema | None, is_json: bool
     ) -> None:
         self.stack = stack
-        self.settings = settings
         self.lock_file = lock_file or versions_file.default_of(stack)
         self.store = store
         self.schema = schema
         self.is_json = is_json
         self.engine = connection.connect_as(ServiceMover, os.environ)
-        self.secrets: list[SwarmSecret] = self.engine.secrets()
+        self.settings = settings._replace(prints=deployment_key.of_swarm(settings.salt, store, self.engine))
+        self.secrets: list[SwarmSecret] = labels.taken_over(self.engine.secrets(), self.settings.prints)
         self.services: list[Service] = self.engine.movable()
 
     def due_keys(self) -> tuple[tuple[str, ...], list[str]]:
@@ -59,6 +59,7 @@ class SwarmWork:
             elsewhere = sorted({s.stack for s in self.secrets if s.key in missing and s.stack != self.stack})
             hint = f"give its stack: --stack {elsewhere[0]}" if elsewhere else "manage-secrets create-swarm makes them"
             raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
+        self._refuse_other_marks(keys, force)
         values: dict[str, Secret] = {}
         if dry_run:
             ordered = rotation_values.with_signed(keys, self.schema, newest)
@@ -78,6 +79,7 @@ class SwarmWork:
         if dry_run or not ordered:
             self.give(plan, "planned" if dry_run else "nothing to do")
             return 0
+        self._keep_key()
         run = swarm_run.begin(self.engine, plan, self.services, self.settings, inside)
         try:
             self._stage(plan, values)
@@ -102,6 +104,7 @@ class SwarmWork:
         if missing:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
         keys = self._with_names_of_roles(keys)
+        self._refuse_other_marks(keys, force)
         plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, self.services)
         if lacking:
             hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
@@ -114,12 +117,14 @@ class SwarmWork:
             return 0
         left = [s.name for s in self.secrets if any(s.id in change.old_ids for change in plan.changes)]
         output.confirm(f"go back, and remove {', '.join(left)}?", yes=yes)
+        self._keep_key()
         run = swarm_run.begin(self.engine, plan, self.services, self.settings, inside)
         self._forward(run, values)
         return 0
 
     def resume(self, force: bool) -> int:
         """Finish what a run that has ended left, or take it back; return the exit code."""
+        self._keep_key()
         run = swarm_run.taken_over(self.engine, self.stack, self.settings, force=force)
         if run is None:
             output.say("no rotation is unfinished")
@@ -143,9 +148,28 @@ class SwarmWork:
         if held is not None:
             raise swarm_run.busy(held)
 
+    def _keep_key(self) -> None:
+        """Keep the key of the fingerprints, now that something is going to change."""
+        prints = deployment_key.kept_in_swarm(self.settings.prints, self.engine)
+        self.settings = self.settings._replace(prints=prints)
+        self.secrets = labels.taken_over(self.engine.secrets(), prints)
+
+    def _refuse_other_marks(self, keys: Sequence[str], force: bool) -> None:
+        """Refuse what was labelled with another key or salt: containers would seem to have another value."""
+        newest = model.newest(self.secrets, self.stack)
+        mark = self.settings.prints.mark
+        other = [key for key in keys if newest[key].fingerprint and newest[key].salt != mark]
+        if not other:
+            return
+        hint = "--force goes on: the new versions are labelled under the deployment's key"
+        refusal = refusal_of_other_marks(other, hint)
+        if not force:
+            raise refusal
+        output.warn(refusal.message)
+
     def _is_same(self, key: str, value: Secret, newest: SwarmSecret) -> bool:
-        salt = self.settings.salt
-        return newest.salt == salt_mark(salt) and newest.fingerprint == fingerprint_of(key, value, salt)
+        prints = self.settings.prints
+        return newest.salt == prints.mark and newest.fingerprint == prints.of(key, value)
 
     def _spec(self, key: str) -> KeySpec:
         return self.schema.keys.get(key, KeySpec(key)) if self.schema else KeySpec(key)

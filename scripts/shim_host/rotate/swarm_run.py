@@ -16,7 +16,7 @@ from typing import NamedTuple
 from shim.secret import Secret, clean
 from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
-from shim_host.explained import fingerprints_in
+from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.inside import InsideChange
 from shim_host.rotate.swarm_plan import BACK, FORWARD, Change, Plan
@@ -41,6 +41,7 @@ class Settings(NamedTuple):
     timeout_seconds: float = 300
     parallel: int = 4
     keep: int = 1
+    prints: Fingerprints = WITHOUT_KEY  # under the key that the Swarm has, or with the salt
 
 
 class Rotation:
@@ -73,7 +74,7 @@ class Rotation:
         """
         present = model.newest(secrets, self.plan.stack)
         for change in self.plan.changes:
-            kept = labels(change, values[change.key], present[change.key], self.plan.stack, self.settings.salt)
+            kept = labels(change, values[change.key], present[change.key], self.plan.stack, self.settings.prints)
             value = values[change.key]
             present_or_empty = value if len(value) else versions.EMPTY_IN_SWARM
             self.engine.patiently(partial(self.engine.create, change.name, present_or_empty, kept))
@@ -117,7 +118,7 @@ class Rotation:
             Failed: the engine does not answer, or a service does not come up with its old version either.
         """
         with _resumable():
-            lock = self.engine.relabel(self.lock, self.lock.owner, goes_back=True)
+            lock = self.engine.change_lock(self.lock, self.lock.owner, goes_back=True)
             if lock is None:
                 raise Refused("another run has taken this rotation over", "`manage-secrets history` says who")
             self.lock = lock
@@ -210,15 +211,16 @@ class Rotation:
         Raises:
             NotMoved: one has another value.
         """
-        mark = versions.salt_mark(self.settings.salt)
         wanted = {
             secret.key: secret.fingerprint
             for secret in self._new_versions()
-            if secret.salt == mark and any(m.secret_id == secret.id for m in self._mounts_now(service))
+            if secret.salt == self.settings.prints.mark
+            and any(m.secret_id == secret.id for m in self._mounts_now(service))
         }
         for container in arrival.containers:
-            said = self.engine.explained(RunningContainer(container, service.name, service.name))
-            found = fingerprints_in(said) or {}
+            running = RunningContainer(container, service.name, service.name)
+            said = self.engine.explained(running, self.settings.prints.question)
+            found = said.fingerprints if said is not None else {}
             wrong = [key for key, print_ in wanted.items() if key in found and found[key] != print_]
             if wrong:
                 raise NotMoved(
@@ -321,7 +323,7 @@ def taken_over(engine: ServiceMover, stack: str, settings: Settings, *, force: b
         )
     me = owner.this_run() or connection.made_by()
     towards = swarm_plan.direction(plan, held.goes_back)
-    lock = engine.relabel(held, me, goes_back=towards == BACK)
+    lock = engine.change_lock(held, me, goes_back=towards == BACK)
     if lock is None:
         raise Refused("another run has just taken this rotation over", "wait for it")
     return Rotation(engine, plan, lock, engine.movable(), settings)
@@ -340,10 +342,10 @@ def plan_of(lock: Lock) -> Plan:
         raise Refused("another release of manage-secrets began a rotation here", hint) from None
 
 
-def labels(change: Change, value: Secret, before: SwarmSecret, stack: str, salt: bytes) -> dict[str, str]:
+def labels(change: Change, value: Secret, before: SwarmSecret, stack: str, prints: Fingerprints) -> dict[str, str]:
     """Return what is kept with a new version: as for a first one, and who made those before."""
     step = versions.Step(versions.Wanted(change.key, "", value), change.name, change.version, versions.CREATED)
-    kept = versions.labels(step, versions.fingerprint_of(change.key, value, salt), stack, salt)
+    kept = versions.labels(step, prints.of(change.key, value), stack, prints.mark)
     kept[model.HISTORY] = json.dumps([*past(before), [before.version, before.created, before.by]][-_HISTORY_LENGTH:])
     return kept
 

@@ -1,5 +1,6 @@
 """The engine and its Swarm; the only room that knows the Docker SDK. Its dictionaries do not leave here."""
 
+import base64
 import errno
 import hashlib
 import json
@@ -13,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim.secret import Secret
+from shim_host import explained
 from shim_host import output as report
 from shim_host.docker_cli import request_seconds
 from shim_host.errors import Ended, Failed
-from shim_host.names import SHIM_PROGRAM
+from shim_host.explained import Explained
+from shim_host.swarm import inside
 from shim_host.swarm.model import (
     ANSIBLE_VERSION,
     BY,
@@ -264,6 +267,31 @@ class Swarm:
         self._call(f"remove {secret.name}", call)
         report.detail(f"removed {secret.name}")
 
+    def label_secret(self, secret_id: str, labels: Mapping[str, str]) -> None:
+        """Change these labels of a secret; the others stay, and so does its value, which cannot be changed."""
+
+        def call() -> None:
+            client: Any = self._api
+            there = client.inspect_secret(secret_id)
+            spec = {"Name": there["Spec"]["Name"], "Labels": {**(there["Spec"].get("Labels") or {}), **labels}}
+            url = f"{client.base_url}/v{client.api_version}/secrets/{secret_id}/update"
+            version = {"version": there["Version"]["Index"]}
+            client.post(url, json=spec, params=version, timeout=client.timeout).raise_for_status()
+
+        self._call("label a secret", call)
+
+    def config(self, name: str) -> bytes | None:
+        """Return what the config *name* holds; None when there is none."""
+        client: Any = self._api
+        found = self._call(f"look for {name}", lambda: client.configs(filters={"name": name}))
+        spec = next((config["Spec"] for config in found if config["Spec"]["Name"] == name), None)
+        return None if spec is None else base64.b64decode(spec.get("Data") or "")
+
+    def make_config(self, name: str, data: bytes, labels: Mapping[str, str]) -> None:
+        """Make the config *name*."""
+        client: Any = self._api
+        self._call(f"make {name}", lambda: client.create_config(name, data, labels=dict(labels)))
+
     def running_containers(self) -> list[RunningContainer]:
         """Return the containers of this node that run and have something mounted below /run/secrets."""
         found = []
@@ -290,21 +318,24 @@ class Swarm:
                 projects[labels[label]] = ComposeFolder(labels[label], folder, tuple(filter(None, files.split(","))))
         return [projects[name] for name in sorted(projects)]
 
-    def explained(self, container: RunningContainer) -> str | None:
-        """Return what `shim explain --json` prints inside *container*: keys and fingerprints; None without a shim."""
-        import requests
-        from docker.errors import APIError
-        from docker.types import CancellableStream
+    def explained(self, container: RunningContainer, question: bytes) -> Explained | None:
+        """Return what the shim inside *container* says of its values; None without a shim that could be asked.
 
+        Args:
+            container: the one that is asked.
+            question: what its shim reads on stdin: the key of the fingerprints, which no command line may hold.
+        """
+        import requests
+        from docker.errors import DockerException
+
+        seconds, most = explained.SECONDS, explained.MOST_BYTES
         try:
-            command = [SHIM_PROGRAM, "explain", "--json"]
-            job = self._api.exec_create(container.id, command, stdout=True, stderr=False)
-            output = self._api.exec_start(job["Id"], demux=False)
-            if isinstance(output, CancellableStream) or self._api.exec_inspect(job["Id"])["ExitCode"] != 0:
-                return None
-        except (APIError, requests.RequestException):
-            return None  # it ended meanwhile, or has no such program
-        return bytes(output).decode("utf-8", "replace")
+            code, out, _ = inside.run(self._api, container.id, explained.command(question), question, seconds, most)
+        except (DockerException, requests.RequestException, OSError) as error:
+            # It ended meanwhile, has no such program, or does not behave: that is no reason to end here.
+            report.detail(f"{container.name} does not answer: {type(error).__name__}")
+            return None
+        return explained.read(out.decode("utf-8", "replace")) if code == 0 else None
 
     def _unless_gone(self, what: str, call: Any) -> Any:
         """Return what *call* does; None where the engine has no such thing, or no more."""

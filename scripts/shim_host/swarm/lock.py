@@ -56,7 +56,7 @@ class LockKeeper(ValueReader):
         name = lock_name(stack)
         return next((_lock(config) for config in self._configs("name", name) if config["Spec"]["Name"] == name), None)
 
-    def relabel(self, lock: Lock, owner: str, *, goes_back: bool) -> Lock | None:
+    def change_lock(self, lock: Lock, owner: str, *, goes_back: bool) -> Lock | None:
         """Write who holds the lock, and where it goes; return None when somebody else changed it meanwhile."""
         labels = {LOCK: "lock", OWNER: owner, **({GOES_BACK: "yes"} if goes_back else {})}
         spec = {"Name": lock.name, "Labels": labels, "Data": base64.b64encode(lock.data).decode()}

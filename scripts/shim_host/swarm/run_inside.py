@@ -1,13 +1,13 @@
 """A command inside a running container, its input on stdin: how a value that lives in a system is changed there."""
 
-import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from shim_host.errors import Refused
+from shim_host.swarm import inside
 from shim_host.swarm.connection import Swarm
 
 _SECONDS = 60
+_MOST_BYTES = 1 << 20
 
 
 class Door(Swarm):
@@ -45,18 +45,7 @@ class Door(Swarm):
         """
 
         def call() -> tuple[int, bytes, bytes]:
-            client: Any = self._api
-            job = client.exec_create(container, list(argv), stdin=True)["Id"]
-            connection = client.exec_start(job, socket=True)
-            raw = getattr(connection, "_sock", connection)
-            raw.settimeout(_SECONDS)
-            raw.sendall(data)
-            outputs = {1: b"", 2: b""}
-            while header := _exactly(raw, 8):
-                stream, length = struct.unpack(">BxxxL", header)
-                outputs[stream] = outputs.get(stream, b"") + _exactly(raw, length)
-            connection.close()
-            return int(client.exec_inspect(job)["ExitCode"] or 0), outputs[1], outputs[2]
+            return inside.run(self._api, container, argv, data, _SECONDS, _MOST_BYTES)
 
         code, out, err = self._call(f"run {argv[0]} in a container", call)
         return code, out, err
@@ -68,13 +57,3 @@ def _names(labels: Mapping[str, str]) -> tuple[str, str]:
         return swarm_name, swarm_name.removeprefix(labels.get("com.docker.stack.namespace", "") + "_")
     short = labels.get("com.docker.compose.service", "")
     return f"{labels.get('com.docker.compose.project', '')}_{short}".removeprefix("_"), short
-
-
-def _exactly(connection: Any, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        block = connection.recv(count - len(data))
-        if not block:
-            return b""
-        data += block
-    return data

@@ -6,12 +6,12 @@ A run that ends early leaves whole versions with whole labels, so the next run f
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
-from functools import cache
 from typing import NamedTuple
 
-from shim.secret import Secret, clean, fingerprint
+from shim.secret import Secret
 from shim_host import names
-from shim_host.errors import Ended
+from shim_host.errors import Ended, Refused
+from shim_host.fingerprints import Fingerprints
 from shim_host.swarm import connection, model
 from shim_host.swarm.connection import Swarm
 from shim_host.swarm.model import SwarmSecret
@@ -39,26 +39,13 @@ class Step(NamedTuple):
     state: str
 
 
-def fingerprint_of(key: str, value: Secret, salt: bytes) -> str:
-    """Return the fingerprint of *value* as a service sees it, so that it can be compared with what the shim says."""
-    return fingerprint(clean(value.reveal()), key, salt)
-
-
-def fingerprints(values: Mapping[str, Secret], salt: bytes) -> dict[str, str]:
-    """Return the fingerprint of each key's value; all cores share the work."""
-
-    def one(item: tuple[str, Secret]) -> tuple[str, str]:
-        key, value = item
-        return key, fingerprint_of(key, value, salt)
-
-    with ThreadPoolExecutor() as pool:
-        return dict(pool.map(one, values.items()))
-
-
-@cache  # as slow as a fingerprint, and asked for with every version
-def salt_mark(salt: bytes) -> str:
-    """Return what tells two salts apart without showing either."""
-    return fingerprint(b"", "salt", salt)
+def refusal_of_other_marks(keys: Iterable[str], hint: str) -> Refused:
+    """Return the refusal of versions that were labelled under another key, or with another salt."""
+    return Refused(
+        f"these were made with another key or salt, so that they cannot be compared: {', '.join(keys)}",
+        "give the deployment's salt with --salt or SHIM_SALT",
+        hint,
+    )
 
 
 def refusals(values: Mapping[str, tuple[str, Secret]]) -> list[str]:
@@ -108,7 +95,7 @@ def foreign(steps: Iterable[Step], existing: Iterable[SwarmSecret]) -> list[str]
     return [step.name for step in steps if step.state == CREATED and step.name.casefold() in taken]
 
 
-def labels(step: Step, its_fingerprint: str, stack: str, salt: bytes) -> dict[str, str]:
+def labels(step: Step, its_fingerprint: str, stack: str, mark: str) -> dict[str, str]:
     """Return what is kept with a version: all that anybody can know of it later, and no part of its value."""
     kept = {
         model.KEY: step.wanted.key,
@@ -116,7 +103,7 @@ def labels(step: Step, its_fingerprint: str, stack: str, salt: bytes) -> dict[st
         model.CREATED: datetime.now(UTC).isoformat(timespec="seconds"),
         model.BY: connection.made_by(),
         model.FINGERPRINT: its_fingerprint,
-        model.SALT: salt_mark(salt),
+        model.SALT: mark,
     }
     if stack:
         kept[model.STACK] = stack
@@ -124,7 +111,7 @@ def labels(step: Step, its_fingerprint: str, stack: str, salt: bytes) -> dict[st
 
 
 def apply(
-    engine: Swarm, steps: Iterable[Step], stack: str, salt: bytes, advance: Callable[[], None]
+    engine: Swarm, steps: Iterable[Step], stack: str, prints: Fingerprints, advance: Callable[[], None]
 ) -> tuple[list[Step], Ended | None]:
     """Make the versions of *steps*; return what was made, and what stopped it if something did."""
     todo = [step for step in steps if step.state == CREATED]
@@ -133,7 +120,7 @@ def apply(
 
     def one(step: Step) -> None:
         key, value = step.wanted.key, step.wanted.value
-        kept = labels(step, fingerprint_of(key, value, salt), stack, salt)
+        kept = labels(step, prints.of(key, value), stack, prints.mark)
         engine.create(step.name, value if len(value) else EMPTY_IN_SWARM, kept)
 
     with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:

@@ -1,5 +1,6 @@
 """Rotation in a real Swarm: a new version everywhere, verified, or everything as it was."""
 
+import base64
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shim.secret import fingerprint
+from shim.secret import fingerprint, keyed
 from tests.support.forms import Custody
 from tests.support.host import Canary, Manage, PrivateSwarm, manage, private_swarm, swarm
 
@@ -106,8 +107,10 @@ def test_a_service_moves_to_the_new_value(
     assert [swarm.environment(container)["DB_PASSWORD"] for container in running] == [value.encode()] * 2
     assert project.secrets()["db_password"] == value.encode()
     labels = json.loads(swarm.docker("secret", "inspect", "db_password.v2"))[0]["Spec"]["Labels"]
-    assert labels["docker-secrets-shim.fingerprint"] == fingerprint(value.encode(), "DB_PASSWORD")
-    assert swarm.docker("config", "ls", "-q") == ""
+    (config,) = json.loads(swarm.docker("config", "inspect", *swarm.docker("config", "ls", "-q").split()))
+    assert config["Spec"]["Name"] == "docker-secrets-shim.fingerprint-key"  # and no lock
+    key = base64.b64decode(config["Spec"]["Data"])
+    assert labels["docker-secrets-shim.fingerprint"] == keyed(fingerprint(value.encode(), "DB_PASSWORD"), key)
     custody.said += [swarm.docker("service", "inspect", "app"), json.dumps(labels)]
 
 

@@ -1,5 +1,6 @@
 """Secrets in a real Swarm: made once, never half, and never removed while anything needs them."""
 
+import base64
 import json
 import os
 import signal
@@ -11,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from shim.secret import fingerprint
+from shim.secret import fingerprint, keyed
 from tests.support.forms import Custody, cannot_run
 from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, seconds_of, swarm
 
 __all__ = ["manage", "private_swarm", "swarm"]
 
 pytestmark = pytest.mark.engine
+
+KEY_CONFIG = "docker-secrets-shim.fingerprint-key"
 
 
 def names(swarm: PrivateSwarm) -> list[str]:
@@ -48,7 +51,9 @@ def test_files_become_versions_and_the_second_run_changes_nothing(
     assert state_of(manage.json("create-swarm")) == {"APIKEY": "unchanged", "DB_PASSWORD": "unchanged"}
 
     kept = labels(swarm, "db_password.v1")
-    assert kept["docker-secrets-shim.fingerprint"] == fingerprint(password.encode(), "DB_PASSWORD")
+    key = base64.b64decode(json.loads(swarm.docker("config", "inspect", KEY_CONFIG))[0]["Spec"]["Data"])
+    assert len(key) == 32
+    assert kept["docker-secrets-shim.fingerprint"] == keyed(fingerprint(password.encode(), "DB_PASSWORD"), key)
     assert kept["docker-secrets-shim.key"] == "DB_PASSWORD"
     custody.said.append(swarm.docker("secret", "inspect", *names(swarm)))
 
@@ -70,8 +75,53 @@ def test_another_salt_is_not_taken_for_another_value(swarm: PrivateSwarm, manage
     manage.write("secrets/a", canary())
     manage("create-swarm", "--salt", "one")
 
-    assert "another salt" in manage("create-swarm").stderr
+    assert "another key or salt" in manage("create-swarm").stderr
+    assert "another key or salt" in manage("rotate", "A", "--generate").stderr
+    assert names(swarm) == ["a.v1"]
     assert state_of(manage.json("create-swarm", env={"SHIM_SALT": "one"})) == {"A": "unchanged"}
+
+
+def test_labels_of_the_time_before_the_key_are_taken_over_without_a_rotation(
+    swarm: PrivateSwarm, manage: Manage, canary: Canary
+) -> None:
+    """A first release labelled with what anybody could make of a value; the next run leaves none of that."""
+    value = canary()
+    manage.write("secrets/a", value)
+    guessable = {"fingerprint": fingerprint(value.encode(), "A"), "salt": fingerprint(b"", "salt")}
+    about = {"key": "A", "version": "1", "created": "2026-01-01T00:00:00+00:00", **guessable}
+    marks = [word for name, its in about.items() for word in ("--label", f"docker-secrets-shim.{name}={its}")]
+    for version in ("a.v1", "gone.v1"):  # the value of one is here, that of the other is not
+        swarm.docker("secret", "create", *marks, version, "-", stdin=value.encode())
+        marks = [mark.replace("=A", "=GONE") for mark in marks]
+
+    assert state_of(manage.json("create-swarm", "--dry-run")) == {"A": "unchanged"}
+    assert labels(swarm, "a.v1")["docker-secrets-shim.salt"] == guessable["salt"]
+    assert state_of(manage.json("create-swarm")) == {"A": "unchanged"}
+
+    assert names(swarm) == ["a.v1", "gone.v1"]
+    for version in names(swarm):
+        kept = labels(swarm, version)
+        assert not {kept["docker-secrets-shim.fingerprint"], kept["docker-secrets-shim.salt"]} & {*guessable.values()}
+        assert kept["docker-secrets-shim.created"] == about["created"]
+    assert manage("diff", "--all").code == 0
+
+
+def test_operators_share_the_key_and_two_swarms_do_not(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    """Who has another ./secrets finds the key in the Swarm; the key of a folder becomes that of a Swarm without one."""
+    value = canary()
+    manage.write("secrets/a", value)
+    manage("diff")
+    key = bytes.fromhex((manage.folder / "secrets/.fingerprint-key").read_text())
+    manage("create-swarm")
+    assert labels(swarm, "a.v1")["docker-secrets-shim.fingerprint"] == keyed(fingerprint(value.encode(), "A"), key)
+
+    manage.write("theirs/a", value)
+    assert state_of(manage.json("create-swarm", "--secrets-dir", "theirs")) == {"A": "unchanged"}
+    swarm.empty()
+    (manage.folder / "secrets/.fingerprint-key").unlink()
+    manage("create-swarm")
+    assert labels(swarm, "a.v1")["docker-secrets-shim.fingerprint"] != keyed(fingerprint(value.encode(), "A"), key)
+    assert not (manage.folder / "theirs/.fingerprint-key").exists()
 
 
 def test_an_empty_value_reaches_a_service_as_empty(swarm: PrivateSwarm, manage: Manage) -> None:
@@ -131,7 +181,7 @@ def test_interrupted_at_every_call_the_next_run_goes_on(
     """From some call on the engine answers no more, or badly; then it does again."""
     for number in range(4):
         manage.write(f"secrets/key{number}", canary())
-    for first_bad in range(1, 6):
+    for first_bad in range(1, 7):  # the first call keeps the key of the fingerprints
         swarm.empty()
         meddler = Meddler(swarm, lambda number, first=first_bad: fate if number >= first else "pass")  # type: ignore[misc]
         end = manage("create-swarm", env={"DOCKER_HOST": meddler.host})
@@ -140,8 +190,8 @@ def test_interrupted_at_every_call_the_next_run_goes_on(
             # The engine did what it was asked, so that each key is found when it is looked for.
             assert end.code == 0, end.stderr
         else:
-            assert end.code == (111 if first_bad < 5 else 0), end.stderr
-            assert len(names(swarm)) == first_bad - 1
+            assert end.code == (111 if first_bad < 6 else 0), end.stderr
+            assert len(names(swarm)) == max(0, first_bad - 2)
         assert manage("create-swarm").code == 0
         assert names(swarm) == [f"key{number}.v1" for number in range(4)]
 

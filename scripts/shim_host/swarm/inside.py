@@ -1,0 +1,50 @@
+"""A command in a container of this engine: what it reads is written to it, what it says is read up to a limit."""
+
+import struct
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+
+def run(
+    client: Any, container: str, argv: Sequence[str], data: bytes, seconds: float, most_bytes: int
+) -> tuple[int, bytes, bytes]:
+    """Run *argv* in *container* with *data* on its stdin, which must tell it to end; return code, stdout, stderr.
+
+    Raises:
+        OSError, DockerException, RequestException: the engine does not do it, it takes longer than *seconds*, or says
+            more than *most_bytes*.
+    """
+    deadline = time.monotonic() + seconds
+    job = client.exec_create(container, list(argv), stdin=bool(data))["Id"]
+    connection = client.exec_start(job, socket=True)
+    raw = getattr(connection, "_sock", connection)
+    outputs = {1: b"", 2: b""}
+    with closing(connection):
+        raw.settimeout(seconds)
+        if data:
+            raw.sendall(data)
+        while header := _exactly(raw, 8, deadline):
+            stream, length = struct.unpack(">BxxxL", header)
+            if length + sum(map(len, outputs.values())) > most_bytes:
+                raise OSError(f"it says more than {most_bytes} bytes")
+            outputs[stream] = outputs.get(stream, b"") + _exactly(raw, length, deadline)
+    return int(client.exec_inspect(job)["ExitCode"] or 0), outputs[1], outputs[2]
+
+
+def _exactly(connection: Any, count: int, deadline: float) -> bytes:
+    """Return *count* bytes; none when the other end has closed before."""
+    blocks: list[bytes] = []
+    missing = count
+    while missing:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it takes too long")
+        connection.settimeout(left)
+        block = connection.recv(min(missing, 65536))
+        if not block:
+            return b""
+        blocks.append(block)
+        missing -= len(block)
+    return b"".join(blocks)

@@ -1,0 +1,56 @@
+"""Which key the labels of versions are made under, and how those of the time before there was one get theirs."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from shim_host.errors import Failed
+from shim_host.fingerprints import KEY_BYTES, Fingerprints
+from shim_host.swarm.connection import Swarm
+from shim_host.swarm.model import FINGERPRINT, LABEL, SALT, SwarmSecret
+
+KEY_CONFIG = LABEL + "fingerprint-key"
+
+
+def fingerprint_key(engine: Swarm) -> bytes | None:
+    """Return the key under which the fingerprints in this Swarm's labels are made; None when it has none yet.
+
+    Raises:
+        Failed: the engine does not answer, or what it keeps in that place is no key.
+    """
+    key = engine.config(KEY_CONFIG)
+    if key is not None and len(key) != KEY_BYTES:
+        hint = f"see who made it: docker config inspect {KEY_CONFIG}; when it is removed a new one is made"
+        raise Failed(f"the config {KEY_CONFIG} holds no key", hint)
+    return key
+
+
+def keep_fingerprint_key(engine: Swarm, key: bytes) -> bytes:
+    """Keep *key* in the Swarm, unless it has one already; return the one that it has."""
+    there = fingerprint_key(engine)
+    if there is not None:
+        return there
+    labels = {LABEL + "kind": "fingerprint-key"}
+    try:
+        engine.make_config(KEY_CONFIG, key, labels)
+    except Failed:
+        # It may have been done, or another operator was first; so what is there is read before it is tried again.
+        if fingerprint_key(engine) is None:
+            engine.make_config(KEY_CONFIG, key, labels)
+    return fingerprint_key(engine) or key
+
+
+def taken_over(secrets: Iterable[SwarmSecret], prints: Fingerprints) -> list[SwarmSecret]:
+    """Return *secrets* as *prints* labels them now: those from before there was a key count as if made under it."""
+    found = []
+    for secret in secrets:
+        mark, its_fingerprint = prints.taken_over(secret.salt, secret.fingerprint)
+        found.append(replace(secret, salt=mark, fingerprint=its_fingerprint) if secret.key else secret)
+    return found
+
+
+def take_over(engine: Swarm, prints: Fingerprints) -> None:
+    """Write that into the labels of the versions that it concerns."""
+    there = engine.secrets()
+    for before, now in zip(there, taken_over(there, prints), strict=True):
+        if before != now:
+            engine.label_secret(now.id, {FINGERPRINT: now.fingerprint, SALT: now.salt})
