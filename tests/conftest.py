@@ -1,3 +1,9 @@
 """The fixtures that every test can ask for by name."""
 
-pytest_plugins = ["tests.support.forms", "tests.support.engine"]
+pytest_plugins = [
+    "tests.support.forms",
+    "tests.support.engine",
+    "tests.support.host",
+    "tests.support.backup",
+    "tests.support.cluster",
+]

@@ -18,7 +18,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import kubernetes_validate
 import pytest
@@ -27,41 +27,17 @@ from ruamel.yaml import YAML
 from tests.support import messages
 from tests.support.engine import Engine
 from tests.support.forms import REPOSITORY, Custody
-from tests.support.host import PrivateSwarm, private_swarm
-
-__all__ = ["private_swarm"]
+from tests.support.host import PrivateSwarm
+from tests.support.pages import TROUBLE, Block, blocks, shown_messages
 
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *DOCS]
-TROUBLE = REPOSITORY / "docs/TROUBLESHOOTING.md"
 # Pages whose commands change a Swarm: they get one of their own.
 SWARM_PAGES = ("SWARM.md", "ROTATION.md")
 # An old release that is still met, and the newest one that is known here.
 KUBERNETES = ("1.27", kubernetes_validate.latest_version())
 # The official images, and what stands for them where no registry is.
 BASES = {"postgres": "postgres", "mariadb": "mariadb", "redis": "redis", "python": "python", "node": "node"}
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    @property
-    def place(self) -> str:
-        """Return where it stands, for a test's name."""
-        return f"{self.page.name}:{self.line}"
-
-
-def blocks(page: Path, *languages: str) -> list[Block]:
-    """Return the blocks of *page* in one of *languages*."""
-    text = page.read_text(encoding="utf-8")
-    found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    every = (Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]) for match in found)
-    return [block for block in every if block.language in languages]
 
 
 def every_block(*languages: str) -> list[Block]:
@@ -278,11 +254,6 @@ def test_the_guide_names_no_command_that_there_is_not() -> None:
 def find(name: str) -> Path:
     """Return the page called *name*."""
     return next(page for page in PAGES if page.name == name)
-
-
-def shown_messages() -> list[str]:
-    """Return the messages of the page, one a line of its blocks."""
-    return [line for block in blocks(TROUBLE, "text") for line in block.text.splitlines()]
 
 
 def test_every_message_stands_in_the_troubleshooting() -> None:

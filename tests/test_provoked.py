@@ -6,24 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.host import (
-    test_messages_facts,  # noqa: F401
-    test_messages_host,  # noqa: F401
-)
-from tests.shim import (
-    test_messages,  # noqa: F401  (its tests say what they provoke)
-    test_messages_kernel,  # noqa: F401
-)
 from tests.support.messages import DYNAMIC
-from tests.support.provoked import BY_DECORATOR
+from tests.support.pages import shown_messages
+from tests.support.provoked import by_decorator
 from tests.support.provoked_elsewhere import ELSEWHERE
-from tests.test_docs import shown_messages
 
 TESTS = Path(__file__).parent
 
 
 def test_every_message_is_provoked() -> None:
-    accounted = {*BY_DECORATOR, *ELSEWHERE}
+    accounted = {*by_decorator(), *ELSEWHERE}
 
     lacking = [line for line in shown_messages() if line not in accounted]
 
@@ -36,7 +28,7 @@ def test_every_message_is_provoked() -> None:
 def test_no_account_is_of_the_past() -> None:
     shown = set(shown_messages())
 
-    assert not [line for line in (*BY_DECORATOR, *ELSEWHERE) if line not in shown]
+    assert not [line for line in (*by_decorator(), *ELSEWHERE) if line not in shown]
 
 
 @cache

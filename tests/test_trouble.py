@@ -14,11 +14,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from tests.host.backup.test_backup_swarm import busybox
 from tests.support.forms import cannot_run
-from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["busybox", "manage", "private_swarm", "swarm"]
+from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm
 
 SCHEMA = """\
 # @sensitive

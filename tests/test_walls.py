@@ -141,3 +141,12 @@ def test_no_dictionary_of_the_sdk_leaves_the_swarm() -> None:
     users = {module for module, path in known.items() if "docker" in map(room, imports(path, known))}
 
     assert users == {"shim_host.swarm.connection", "shim_host.swarm.ssh"}
+
+
+def test_no_test_imports_another() -> None:
+    """What two tests need is in `tests/support`."""
+    paths = sorted((REPOSITORY / "tests").rglob("*.py"))
+    found = [f"{path.name} imports {name}" for path in paths for name in imports(path, {}) if ".test_" in f".{name}"]
+
+    assert len(paths) > 80
+    assert found == []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.test_application import CASES, laid_out
+from tests.support.application import CASES, laid_out
 from tests.support.engine import ROOT, Engine
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]

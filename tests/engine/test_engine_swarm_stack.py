@@ -6,11 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.engine import UGLY, Engine
-from tests.support.host import PrivateSwarm, private_swarm
+from tests.support.host import PrivateSwarm
 from tests.support.stack import NAMES, PYTHON_SERVICES, SECRETS_OF, canaries, remove_images, values
 from tests.support.stack_swarm import SwarmStack
-
-__all__ = ["private_swarm"]
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen, pytest.mark.slow]
 

@@ -9,12 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.cluster import Cluster, whole_cluster
+from tests.support.cluster import Cluster
 from tests.support.engine import Engine
 from tests.support.stack import NAMES, PYTHON_SERVICES, SECRETS_OF, canaries, remove_images, values
 from tests.support.stack_swarm import SwarmStack
-
-__all__ = ["whole_cluster"]
 
 __test__ = bool(os.environ.get("ROTATE_FULL"))
 pytestmark = [

@@ -11,9 +11,7 @@ import pexpect
 import pytest
 
 from tests.support.forms import Custody, cannot_run
-from tests.support.host import SCRIPT, Canary, Manage, manage
-
-__all__ = ["manage"]
+from tests.support.host import SCRIPT, Canary, Manage
 
 LONG = "POSTGRES_SUPERUSER_PASSWORD_FOR_EVERYTHING"
 COLUMNS = 60

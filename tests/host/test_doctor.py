@@ -13,34 +13,14 @@ from typing import Any
 import pytest
 from shim_host import machine
 from shim_host.doctor import judge
-from shim_host.doctor.engine import EngineFacts, Node
+from shim_host.doctor.engine import Node
 from shim_host.doctor.judge import FAILURE, NOTE, OK, WARNING
 from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
 
-from tests.support.host import Canary, Manage, PrivateSwarm, manage, private_swarm, swarm
+from tests.support.doctor_examples import FACTS, NOW, managers
+from tests.support.host import Canary, Manage, PrivateSwarm
 
-__all__ = ["manage", "private_swarm", "swarm"]
-
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 GB = 1_000_000_000
-FACTS = EngineFacts(
-    place="unix:///var/run/docker.sock",
-    version="28.5.2",
-    api_version="1.51",
-    operating_system="Debian",
-    root_folder="/var/lib/docker",
-    is_rootless=False,
-    maps_users=False,
-    clock_ahead=timedelta(),
-    swarm_state="active",
-    swarm_error="",
-    is_manager=True,
-    nodes=(Node("one", True, True, True, "28.5.2"),),
-)
-
-
-def managers(*reachable: bool) -> list[Node]:
-    return [Node(f"m{number}", True, is_reachable, True, "28") for number, is_reachable in enumerate(reachable)]
 
 
 @pytest.mark.parametrize(

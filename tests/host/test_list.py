@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.host import Canary, Manage, PrivateSwarm, manage, private_swarm, seconds_of, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Canary, Manage, PrivateSwarm, seconds_of
 
 SCHEMA = """\
 # @required @sensitive @rotate=90d @services=db

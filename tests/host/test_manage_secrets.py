@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.forms import Custody, cannot_run
-from tests.support.host import SCRIPT, Canary, Manage, manage
-
-__all__ = ["manage"]
+from tests.support.host import SCRIPT, Canary, Manage
 
 SCHEMA = """\
 # @required @sensitive @type=string(minLength=8)

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.forms import Shim
-from tests.support.host import Manage, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Manage, PrivateSwarm
 
 # What burnt people most, and what a shell, a terminal, YAML or a URL could trip over.
 VALUES = r"""

@@ -13,9 +13,9 @@ from shim_host.rotate import swarm_plan
 from shim_host.swarm import model
 from shim_host.swarm.model import Service
 
-from tests.host.test_doctor import FACTS, NOW, managers
 from tests.support import audit_examples
 from tests.support.audit_examples import file, mounted, service, version
+from tests.support.doctor_examples import FACTS, NOW, managers
 from tests.support.provoked import provokes
 
 GB = 10**9

@@ -19,12 +19,10 @@ from shim_host.backup import document
 from shim_host.backup.document import Backup, Item
 
 from shim.secret import MAX_SECRET_BYTES, Secret
-from tests.host.rotate.test_rotate_compose import plug_in_compose
 from tests.support.engine import Engine
-from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
+from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm
 from tests.support.provoked import provokes
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.rotation_compose import plug_in_compose
 
 Say = Callable[..., str]
 PLAN = {"files": {"A": "a"}, "services": [], "compose_files": [], "direction": "forward", "why": ""}

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.host import Canary, Manage, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Canary, Manage, PrivateSwarm
 
 SCHEMA = """\
 # @required @sensitive @type=string(minLength=16)

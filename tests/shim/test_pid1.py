@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.support.forms import cannot_run, command_of
-from tests.support.pid1 import OURS, Init
+from tests.support.pid1 import Init, ours
 from tests.support.pid1_behaviours import BEHAVIOURS, Behaviour
 
 FORMS = ("module", "frozen")
@@ -26,18 +24,6 @@ def service(children: Path) -> str:
 def init(request: pytest.FixtureRequest, tmp_path: Path) -> Init:
     """Return our init in each form."""
     return ours(request.param, request, tmp_path)
-
-
-def ours(form: str, request: pytest.FixtureRequest, folder: Path) -> Init:
-    """Return our init; secrets and schema of the machine do not count."""
-    for program in ("unshare", "setpriv", "strace"):
-        if shutil.which(program) is None:
-            cannot_run(f"there is no {program} here")
-    for parent in (folder, *folder.parents):
-        if str(parent).startswith("/tmp/") and parent.stat().st_uid == 0:
-            parent.chmod(0o755)
-    (folder / "root").mkdir(exist_ok=True)
-    return Init(form, (*command_of(form, request), "--init", "--secrets-dir", str(folder / "root")), OURS)
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.test.__name__)

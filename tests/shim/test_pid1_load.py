@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.test_pid1 import ours
 from tests.support.engine import Engine
-from tests.support.pid1 import OTHERS, Init, children_of, is_armed, is_installed, running, status_of, until
+from tests.support.pid1 import OTHERS, Init, children_of, is_armed, is_installed, ours, running, status_of, until
 from tests.support.pid1_figures import forwarding_microseconds, start_milliseconds
 
 FULL = bool(os.environ.get("PID1_FULL"))

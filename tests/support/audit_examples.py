@@ -1,7 +1,10 @@
 """Made-up facts for audits: a small stack, a large one, and one in which nothing is wrong."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from shim_host.audit.model import Container, Facts, File, Image, Key, Mount, Service, Trace, Version
 
@@ -114,3 +117,17 @@ def large(secrets: int = 60, services: int = 40) -> Facts:
 def hash_of(text: str, number: int) -> int:
     """Return a number that is the same in every run."""
     return sum(text.encode()) + 31 * number
+
+
+def holds_to_schema(*files: Path) -> str:
+    """Return what a validator says against *files*."""
+    check = Path(sys.executable).parent / "check-jsonschema"
+    schema = Path(__file__).parents[2] / "cases" / "sarif-2.1.0-rtm.5.json"
+    done = subprocess.run(
+        [check, "--regex-variant", "python", "--schemafile", schema, *files],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return "" if done.returncode == 0 else done.stdout + done.stderr

@@ -1,6 +1,9 @@
 """The host tool as a person runs it: another process, in a folder of its own, watched by the canaries' `custody`."""
 
+from __future__ import annotations
+
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -9,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -457,3 +461,30 @@ def seconds_of(function: Callable[[], object]) -> float:
     begin = time.monotonic()
     function()
     return time.monotonic() - begin
+
+
+def image(swarm: PrivateSwarm, name: str, cat: bytes = b"") -> str:
+    """Return an image of busybox, with *cat* in the place of its own if there is one."""
+    program = shutil.which("busybox")
+    if program is None:
+        cannot_run("busybox-static is not installed")
+    if not swarm.docker("images", "-q", name):
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(str(program), "bin/busybox")
+            for applet in ("cat", "sleep", "sh"):
+                file = tarfile.TarInfo(f"bin/{applet}")
+                if applet == "cat" and cat:
+                    file.mode, file.size = 0o755, len(cat)
+                    tar.addfile(file, io.BytesIO(cat))
+                else:
+                    file.type, file.linkname = tarfile.SYMTYPE, "busybox"
+                    tar.addfile(file)
+        swarm.docker("import", "-", name, stdin=packed.getvalue())
+    return name
+
+
+@pytest.fixture
+def busybox(private_swarm: PrivateSwarm) -> str:
+    """Return an image that has cat, and that is taken unasked."""
+    return image(private_swarm, "busybox:latest")

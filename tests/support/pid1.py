@@ -16,6 +16,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
+from tests.support.forms import cannot_run, command_of
+
 DEADLINE_SECONDS = 10.0
 # Over the kernel's largest pid: what has ended already. Never 0 or -1, which stand for many.
 NOBODY = (1 << 22) + 1
@@ -231,3 +235,15 @@ def is_armed(pid: int) -> bool:
     bit = 1 << (signal.SIGTERM - 1)
     # While it sleeps in sigwait(3), /proc shows nothing as blocked; but then it has started the service.
     return any(int(status.get(name, "0"), 16) & bit for name in ("SigBlk", "SigCgt")) or bool(children_of(pid))
+
+
+def ours(form: str, request: pytest.FixtureRequest, folder: Path) -> Init:
+    """Return our init; secrets and schema of the machine do not count."""
+    for program in ("unshare", "setpriv", "strace"):
+        if shutil.which(program) is None:
+            cannot_run(f"there is no {program} here")
+    for parent in (folder, *folder.parents):
+        if str(parent).startswith("/tmp/") and parent.stat().st_uid == 0:
+            parent.chmod(0o755)
+    (folder / "root").mkdir(exist_ok=True)
+    return Init(form, (*command_of(form, request), "--init", "--secrets-dir", str(folder / "root")), OURS)

@@ -4,15 +4,32 @@ A message is provoked by a test that says so with `@provokes`, and that fails wh
 that stands in `provoked_elsewhere.py`.
 """
 
+import ast
 import functools
 import re
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tests.support.messages import DYNAMIC
 
-# Filled by `@provokes`, when the modules of the tests are imported: message -> test.
-BY_DECORATOR: dict[str, str] = {}
+TESTS = Path(__file__).parent.parent
+
+
+@cache
+def by_decorator() -> dict[str, str]:
+    """Return which test says with `@provokes` that it provokes a message, read out of the tests: message -> test."""
+    found = {}
+    for path in TESTS.rglob("test_*.py"):
+        for node in ast.parse(path.read_bytes()).body:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            for decorator in node.decorator_list:
+                if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "provokes":
+                    test = f"{path.relative_to(TESTS)}::{node.name}"
+                    found.update({ast.literal_eval(argument): test for argument in decorator.args})
+    return found
 
 
 def pattern(template: str) -> re.Pattern[str]:
@@ -29,9 +46,6 @@ def provokes(*templates: str) -> Callable[[Callable[..., str]], Callable[..., No
     """Decorate a test that returns what a program said: each of *templates* must be in it."""
 
     def mark(test: Callable[..., str]) -> Callable[..., None]:
-        name = f"{test.__module__}.py::{test.__name__}"
-        BY_DECORATOR.update(dict.fromkeys(templates, name))
-
         @functools.wraps(test)
         def run(*arguments: Any, **named: Any) -> None:
             said = test(*arguments, **named)

@@ -1,8 +1,6 @@
 """What is said of facts that are made up: every kind of finding, who could read, and SARIF. No engine."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +13,9 @@ from shim_host.audit.traces import Recogniser
 
 from shim.schema import parse
 from shim.secret import Secret
-from tests.support.audit_examples import NOW, clean, file, large, service, small, version
+from tests.support.audit_examples import NOW, clean, file, holds_to_schema, large, service, small, version
 from tests.support.forms import Custody
-from tests.support.host import Canary, Manage, manage
-
-__all__ = ["manage"]
+from tests.support.host import Canary, Manage
 
 
 def ids(facts: Facts, **options: int) -> list[str]:
@@ -206,20 +202,6 @@ def test_sarif_holds_to_its_published_schema(tmp_path: Path) -> None:
 
     assert holds_to_schema(tmp_path / "a", tmp_path / "b") == ""
     assert "'fatal' is not one of" in holds_to_schema(tmp_path / "wrong")
-
-
-def holds_to_schema(*files: Path) -> str:
-    """Return what a validator says against *files*."""
-    check = Path(sys.executable).parent / "check-jsonschema"
-    schema = Path(__file__).parents[2] / "cases" / "sarif-2.1.0-rtm.5.json"
-    done = subprocess.run(
-        [check, "--regex-variant", "python", "--schemafile", schema, *files],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
 def test_names_that_look_like_html_stay_names() -> None:

@@ -9,10 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.host.audit.test_audit import holds_to_schema
-from tests.support.host import Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.audit_examples import holds_to_schema
+from tests.support.host import Canary, Manage, Meddler, PrivateSwarm
 
 pytestmark = pytest.mark.engine
 

@@ -23,9 +23,7 @@ from shim_host.errors import Refused
 
 from shim.secret import Secret
 from tests.support.forms import Custody, cannot_run
-from tests.support.host import SCRIPT, Canary, Manage, manage
-
-__all__ = ["manage"]
+from tests.support.host import SCRIPT, Canary, Manage
 
 MAIL = "ops@example.org"
 ENCRYPTIONS = ("gpg to a key", "gpg with a passphrase", "age to a key", "age to an SSH key", "age with a passphrase")

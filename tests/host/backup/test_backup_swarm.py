@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pyrage
@@ -19,48 +17,11 @@ from shim_host.errors import Refused
 from shim_host.swarm.connection import connect_as
 from shim_host.swarm.read_back import ValueReader
 
-from tests.support.forms import Custody, cannot_run
-from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.forms import Custody
+from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, image
 
 pytestmark = pytest.mark.engine
 LIAR = b"#!/bin/sh\necho something else\n"
-
-
-def image(swarm: PrivateSwarm, name: str, cat: bytes = b"") -> str:
-    """Return an image of busybox, with *cat* in the place of its own if there is one."""
-    program = shutil.which("busybox")
-    if program is None:
-        cannot_run("busybox-static is not installed")
-    if not swarm.docker("images", "-q", name):
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as tar:
-            tar.add(str(program), "bin/busybox")
-            for applet in ("cat", "sleep", "sh"):
-                file = tarfile.TarInfo(f"bin/{applet}")
-                if applet == "cat" and cat:
-                    file.mode, file.size = 0o755, len(cat)
-                    tar.addfile(file, io.BytesIO(cat))
-                else:
-                    file.type, file.linkname = tarfile.SYMTYPE, "busybox"
-                    tar.addfile(file)
-        swarm.docker("import", "-", name, stdin=packed.getvalue())
-    return name
-
-
-@pytest.fixture
-def busybox(private_swarm: PrivateSwarm) -> str:
-    """Return an image that has cat, and that is taken unasked."""
-    return image(private_swarm, "busybox:latest")
-
-
-@pytest.fixture
-def seal(manage: Manage) -> list[str]:
-    """Return the options of a backup to a key that opens in this test."""
-    identity = pyrage.x25519.Identity.generate()
-    manage.write("key.txt", str(identity)).chmod(0o600)
-    return ["--output", "backup.age", "--recipient", str(identity.to_public())]
 
 
 def opened(manage: Manage) -> dict[str, dict[str, object]]:

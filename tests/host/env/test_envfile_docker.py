@@ -8,9 +8,7 @@ import pytest
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 
-from tests.support.host import PrivateSwarm, private_swarm
-
-__all__ = ["private_swarm"]
+from tests.support.host import PrivateSwarm
 
 pytestmark = pytest.mark.engine
 

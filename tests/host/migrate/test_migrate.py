@@ -17,9 +17,7 @@ from shim_host.sensitive import masked_line, why_secret
 
 from tests.support.engine import Engine
 from tests.support.forms import Custody
-from tests.support.host import Canary, Manage, manage
-
-__all__ = ["manage"]
+from tests.support.host import Canary, Manage
 
 # What "docker image inspect" would say; no engine is needed with it.
 IMAGES = {

@@ -15,12 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.rotate.test_rotate import serve
-from tests.host.rotate.test_rotate_compose import Running, plug_in_compose, running
 from tests.support.forms import Custody, End
-from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "running", "swarm"]
+from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm
+from tests.support.rotation import serve
+from tests.support.rotation_compose import Running, plug_in_compose
 
 LEVELS = [("-v",), ("--json",), ("-v", "--json"), ()]
 FULL = bool(os.environ.get("ROTATE_FULL"))

@@ -7,11 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.cluster import cluster, whole_cluster
-from tests.support.host import manage
-from tests.support.rotation_scene import Scene, scene
-
-__all__ = ["cluster", "manage", "scene", "whole_cluster"]
+from tests.support.rotation_scene import Scene
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 

@@ -5,11 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.cluster import cluster, whole_cluster
-from tests.support.host import Canary, Manage, manage
-from tests.support.rotation_scene import PATIENCE_SECONDS, REPLICAS, Run, Scene, scene
-
-__all__ = ["cluster", "manage", "scene", "whole_cluster"]
+from tests.support.host import Canary, Manage
+from tests.support.rotation_scene import PATIENCE_SECONDS, REPLICAS, Run, Scene
 
 __test__ = bool(os.environ.get("ROTATE_FULL"))
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]

@@ -3,17 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Canary, Manage, Meddler, PrivateSwarm
+from tests.support.rotation_crash import at, begun
 
 pytestmark = pytest.mark.engine
 # lock, two secrets, three services, and the lock's end; each fault is tried at every one of them.
@@ -39,18 +35,6 @@ def prepare(swarm: PrivateSwarm, project: Manage, canary: Canary) -> None:
             *("service", "create", "--detach", "--quiet", "--name", name, "--replicas", "0", *secrets),
             *(swarm.image(), "/busybox", "true"),
         )
-
-
-def begun(project: Manage, meddler: Meddler, *arguments: str) -> subprocess.Popen[bytes]:
-    meddler.victim = subprocess.Popen(
-        [sys.executable, SCRIPT, *arguments],
-        cwd=project.folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(project.folder), "DOCKER_HOST": meddler.host},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    return meddler.victim
 
 
 def services(swarm: PrivateSwarm) -> list[Any]:
@@ -80,11 +64,6 @@ def check(swarm: PrivateSwarm, project: Manage) -> str:
     assert states == ["only in secrets, swarm"] * 2, "./secrets and the Swarm disagree"
     assert sorted(project.secrets()) == ["a", "b"], "a value is left in waiting"
     return version
-
-
-def at(fatal: int, fate: str) -> Callable[[int], str]:
-    """Meddle with one call; whoever is killed does not come back for another."""
-    return lambda number: fate if number == fatal or (fate == "kill" and number > fatal) else "pass"
 
 
 def test_killed_at_every_call_it_is_finished_or_taken_back(

@@ -9,21 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.host import Canary, Manage, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Canary, Manage, PrivateSwarm
+from tests.support.rotation_scene import NO_GAP
 
 pytestmark = pytest.mark.engine
 
 FULL = bool(os.environ.get("ROTATE_FULL"))
 ROTATIONS = 20 if FULL else 2
 MOST_SECONDS = 1800 if FULL else 300
-# What loses no request: docs/SWARM.md.
-NO_GAP = (
-    *("--endpoint-mode", "dnsrr", "--update-order", "start-first", "--update-parallelism", "1"),
-    *("--update-failure-action", "rollback", "--update-monitor", "1s", "--rollback-order", "start-first"),
-    *("--health-interval", "1s", "--stop-grace-period", "15s"),
-)
 
 
 class Load:

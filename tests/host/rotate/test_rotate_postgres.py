@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.engine import Engine
-from tests.support.host import Canary, Manage, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Canary, Manage, PrivateSwarm
 
 pytestmark = pytest.mark.engine
 

@@ -4,10 +4,8 @@ import re
 
 import pytest
 
-from tests.host.rotate.test_rotate_crash import at, begun
-from tests.support.host import Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Canary, Manage, Meddler, PrivateSwarm
+from tests.support.rotation_crash import at, begun
 
 pytestmark = pytest.mark.engine
 LOCK = "docker-secrets-shim.rotation"

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.rotate.test_rotate import image, project, serve, versions
-from tests.support.host import Manage, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["image", "manage", "private_swarm", "project", "swarm"]
+from tests.support.host import Manage, PrivateSwarm
+from tests.support.rotation import serve, versions
 
 pytestmark = pytest.mark.engine
 

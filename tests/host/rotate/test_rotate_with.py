@@ -3,46 +3,20 @@
 import json
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 from shim_host.errors import Refused
 from shim_host.rotate import decorator, systems
-from shim_host.rotate.inside import InsideChange, Values
+from shim_host.rotate.inside import Values
 
-from shim.schema import KeySpec
 from shim.secret import Secret
 from tests.support.engine import UGLY, Engine, SecretsFolder, Start
 from tests.support.forms import Custody
-from tests.support.host import Canary, manage
-
-__all__ = ["manage"]
-
-NAME = "odd\"ro'le"
-
-
-def spec(text: str) -> KeySpec:
-    made = KeySpec("PASSWORD", 3)
-    made.rotate_with = text
-    return made
-
-
-def change(engine: Engine, text: str, old: str | None, new: str, of: Mapping[str, str] | None = None) -> InsideChange:
-    def value_of(key: str) -> Secret | None:
-        return Secret(of[key].encode()) if of and key in of else None
-
-    known = Values(Secret(old.encode()) if old else None, Secret(new.encode()), value_of, value_of)
-    made = decorator.inside_change(spec(text), known, engine.environ)
-    assert made is not None
-    return made
-
-
-@pytest.fixture
-def service(request: pytest.FixtureRequest) -> str:
-    """Return a name for the service that no other run has."""
-    return f"inside-{id(request):x}"
+from tests.support.host import Canary
+from tests.support.rotation_inside import NAME, change, spec
 
 
 @pytest.fixture

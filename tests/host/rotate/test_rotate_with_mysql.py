@@ -7,12 +7,10 @@ import os
 
 import pytest
 
-from tests.host.rotate.test_rotate_with import NAME, change, service
 from tests.support.engine import Engine, Start
 from tests.support.forms import Custody
 from tests.support.host import Canary
-
-__all__ = ["service"]
+from tests.support.rotation_inside import NAME, change
 
 IMAGE = os.environ.get("MYSQL_IMAGE", "")
 __test__ = bool(IMAGE)

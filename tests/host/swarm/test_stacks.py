@@ -8,9 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.support.forms import Custody
-from tests.support.host import Canary, Manage, PrivateSwarm, compose_program, manage, private_swarm, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import Canary, Manage, PrivateSwarm, compose_program
 
 pytestmark = pytest.mark.engine
 

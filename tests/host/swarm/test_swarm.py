@@ -14,9 +14,7 @@ import pytest
 
 from shim.secret import fingerprint, keyed
 from tests.support.forms import Custody, cannot_run
-from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, seconds_of, swarm
-
-__all__ = ["manage", "private_swarm", "swarm"]
+from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, seconds_of
 
 pytestmark = pytest.mark.engine
 

@@ -12,11 +12,8 @@ import pytest
 from shim_host.errors import Refused
 from shim_host.swarm.ssh import command
 
-from tests.host.backup.test_backup_swarm import busybox, seal
 from tests.support.forms import cannot_run
-from tests.support.host import Canary, Manage, Meddler, PrivateSwarm, manage, private_swarm, swarm
-
-__all__ = ["busybox", "manage", "private_swarm", "seal", "swarm"]
+from tests.support.host import Canary, Manage, Meddler, PrivateSwarm
 
 Far = Callable[[str], str]
 
