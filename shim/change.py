@@ -43,7 +43,7 @@ class ChangingInit(Init):
                 from shim.stderr import report_refusal
 
                 try:
-                    renew(self._delivered, plan.resolution, plan.rendered, plan.target)
+                    renew(self._delivered, plan.resolution, plan.rendered)
                 except Refused as refusal:
                     report_refusal(refusal)
                     return

@@ -138,7 +138,7 @@ def _become(
             give(terminal, posix.getpid())
         for extra in extras:
             extra.arrange()
-        restrict(birth.plan.options, birth.plan.target)
+        restrict(birth.plan.options, birth.plan.target, parent)
         if birth.parent_death:
             kernel.prctl(_PR_SET_PDEATHSIG, birth.parent_death)  # after the change of user, which would clear it
         if birth.ignores_children:

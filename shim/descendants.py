@@ -6,6 +6,7 @@ has to do.
 
 import posix
 
+from shim.forward import kill
 from shim.signals import KILL
 
 _EPERM, _ESRCH = 1, 3
@@ -16,6 +17,7 @@ def signal_everything(number: int, main_pid: int) -> None:
     """Send signal *number* to all who are left: as PID 1 to every other process that we can see."""
     if posix.getpid() == 1:
         _send(-1, number)
+        _send_to_strangers(number)
     else:
         signal_descendants(number, main_pid)
 
@@ -42,9 +44,26 @@ def signal_descendants(number: int, main_pid: int) -> None:
         seen |= found
 
 
+def _send_to_strangers(number: int) -> None:
+    """Send the signal to those whom kill(2) left out for want of the capability KILL, and says nothing of."""
+    if posix.geteuid() != 0:
+        return
+    from shim.cannot_become import missing_capabilities
+
+    if not missing_capabilities(("KILL",)):
+        return
+    for pid in descendants(1) or ():
+        try:
+            posix.kill(pid, 0)
+        except PermissionError:
+            _send(pid, number)
+        except ProcessLookupError:
+            continue
+
+
 def _send(pid: int, number: int) -> None:
     try:
-        posix.kill(pid, number)
+        kill(pid, number)
     except OSError as error:
         if error.errno not in (_ESRCH, _EPERM):
             raise

@@ -10,7 +10,7 @@ _BASICS = ("PATH", "HOME", "TERM", "LANG", "TZ", "HOSTNAME")
 
 
 def child_environment(
-    environ: list[bytes], resolution: "Resolution", options: "Options", extra: dict[str, bytes] | None = None
+    environ: list[bytes], resolution: "Resolution", options: "Options", extra: "dict[str, bytes | None] | None" = None
 ) -> list[bytes]:
     """Return the service's environment, `KEY=value` each.
 
@@ -18,7 +18,8 @@ def child_environment(
         environ: the raw environment; order, duplicates and entries without "=" stay as they are.
         resolution: the secrets; those delivered otherwise than as `env` lose their variable.
         options: --clear-env, --keep-file-vars.
-        extra: variables that replace what is there: `KEY_FILE` of delivered files, HOME of another user.
+        extra: variables that replace what is there, None for those that go: `KEY_FILE` of delivered files, HOME of
+            another user.
     """
     dropped: set[bytes] = set()  # names, each with its "="
     added: list[bytes] = []
@@ -36,7 +37,8 @@ def child_environment(
     dropped.update([_name(variable) for variable in sources.withheld])
     for key, value in (extra or {}).items():
         dropped.add(_name(key))
-        added.append(_name(key) + value)
+        if value is not None:
+            added.append(_name(key) + value)
     # An entry without "=" has an empty name here, which is in no set: it stays, unless only what is listed does.
     child = [
         entry for entry in environ if entry[: entry.find(b"=") + 1] not in dropped and not entry.startswith(b"SHIM_")

@@ -16,7 +16,8 @@ def forward(pid: int, to_group: bool, number: int, code: int, value: int) -> Non
         try:
             kernel.sigqueue(pid, number, value)
         except OSError as error:
-            if error.errno != _EAGAIN:  # the kernel's queue is full: without its value there is always room for one
+            # Another user's, or the kernel's queue is full: without its value there is always room for one.
+            if error.errno not in (_EPERM, _EAGAIN):
                 _tolerate(error)
                 return
         else:
@@ -27,11 +28,25 @@ def forward(pid: int, to_group: bool, number: int, code: int, value: int) -> Non
 def send(target: int, number: int) -> bool:
     """Send the signal, as kill(2) does; return whether somebody was there to get it."""
     try:
-        posix.kill(target, number)
+        kill(target, number)
     except OSError as error:
         _tolerate(error)
         return error.errno == _EPERM
     return True
+
+
+def kill(target: int, number: int) -> None:
+    """Send the signal, as kill(2) does, and even to another user's process where the capability KILL was dropped.
+
+    Raises:
+        OSError: as kill(2) says.
+    """
+    try:
+        posix.kill(target, number)
+    except PermissionError:
+        from shim import signal_as
+
+        signal_as.kill(target, number)
 
 
 def _tolerate(error: OSError) -> None:

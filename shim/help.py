@@ -29,7 +29,8 @@ what the service gets
   --only KEY,...           nothing else from the secrets roots
   --clear-env              only PATH, HOME, TERM, LANG, TZ, HOSTNAME and the keys that are listed
   --keep-file-vars         leave KEY_FILE in the environment
-  --render TEMPLATE:DEST   write a file from a template with ${KEY|encoder}; url, json, base64, sq (repeatable)
+  --render TEMPLATE:DEST[:USER]  write a file from a template with ${KEY|encoder}: url, json, base64, sq; it is
+                           USER's, or the service's user's (repeatable)
   --allow-disk             let --render write to what is no tmpfs
   --user NAME[:GROUP]      become this user (or UID[:GID]) once the secrets are read
   --no-new-privs           the service can gain no privileges

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shim.outputs import Outputs
     from shim.plan import Plan
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_PR_SET_CHILD_SUBREAPER = 36
 _STOPPING = (INT, QUIT, TERM)
 _FROM_THE_TERMINAL = (TSTP, TTIN, TTOU)
 _WNOHANG, _WUNTRACED = 1, 2
@@ -123,12 +123,10 @@ class Init:
                     from shim import stderr
 
                     stderr.warning(f"--subreaper: {error.strerror}; orphans are left to somebody else")
-        wanted = self._staying.parent_death
-        if wanted:
-            parent = posix.getppid()
-            kernel.prctl(_PR_SET_PDEATHSIG, wanted)
-            if posix.getppid() != parent:  # it died while we asked
-                posix.kill(self._own_pid, wanted)
+        if self._staying.parent_death:
+            from shim import parent_death
+
+            parent_death.ask_for(self._staying.parent_death)
 
     def _prepare_extras(self) -> None:
         """Set up what only some ask for; nothing of it costs anything otherwise."""
@@ -147,7 +145,7 @@ class Init:
     def _child_environment(self) -> list[bytes]:
         from shim.plan import child_of
 
-        environment, self._delivered = child_of(self._plan, self._environ, False, self._delivered)
+        environment, self._delivered = child_of(self._plan, self._environ, self._delivered)
         return environment
 
     def _start_service(self) -> None:

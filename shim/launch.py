@@ -16,14 +16,14 @@ _RLIMIT_CORE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 
 
-def restrict(options: "Options", target: "Target | None") -> None:
+def restrict(options: "Options", target: "Target | None", init_pid: int = 0) -> None:
     """Give up what the service must not have: core files, other users' rights, new privileges."""
     if options.no_core:
         kernel.setrlimit(_RLIMIT_CORE, 0, 0)
     if target is not None:
         from shim.user import become
 
-        become(target)
+        become(target, init_pid)
     if options.no_new_privs:
         kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
 

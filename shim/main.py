@@ -77,7 +77,7 @@ def start(options: "Options", environ: list[bytes]) -> int:
         from shim import stay
 
         return stay.start(plan, environ)
-    child, delivered = child_of(plan, environ, options.action == "exec")
+    child, delivered = child_of(plan, environ)
     try:
         if options.pre and options.action == "start":
             from shim import stay

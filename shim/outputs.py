@@ -57,7 +57,6 @@ class Outputs:
     def __init__(self, plan: "Plan", events: "Events", stop_both: "Callable[[int], None]") -> None:
         self._events = events
         self._stop_both = stop_both
-        self._plan_target = plan.target
         self._remembers = bool(plan.options.on_change)
         values = patterns(plan)
         self._patterns = kernel.mask_patterns(values)
@@ -84,7 +83,6 @@ class Outputs:
         self.end()
         if self.makes_session:
             self._master, self._slave = (above_standard(descriptor) for descriptor in posix.openpty())
-            self._give_away(self._slave)
             self.resize()
             if not _is_terminal(0):  # the real terminal still makes \r\n out of \n
                 _change_flags(self._slave, _OUTPUT_FLAGS, _OPOST)
@@ -99,13 +97,8 @@ class Outputs:
             place = status.st_dev, status.st_ino
             if place not in seen:  # one pipe for `2>&1`, so that the order stays
                 reader, writer = (above_standard(descriptor) for descriptor in posix.pipe())
-                self._give_away(writer)
                 seen[place] = reader, writer
             self._ends[number] = seen[place]
-
-    def _give_away(self, descriptor: int) -> None:
-        if self._plan_target is not None:  # or the service could not open /dev/stdout
-            posix.fchown(descriptor, self._plan_target.uid, self._plan_target.gid)
 
     def arrange(self) -> None:
         """Put them in their place, in the child."""

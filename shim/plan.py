@@ -8,8 +8,11 @@ from shim.sources import gather, is_searchable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shim.deliver import Delivered, Rendered
+    from collections.abc import Mapping, Sequence
+
+    from shim.deliver import Delivered
     from shim.options import Options
+    from shim.render import Rendered
     from shim.resolution import Resolution
     from shim.schema import Schema
     from shim.user import Target
@@ -21,19 +24,19 @@ _MAX_SCHEMA_BYTES = 1_048_576
 class Plan:
     """Everything that was decided, and nothing done yet."""
 
-    __slots__ = ("options", "rendered", "resolution", "target")
+    # What it hands over as files: nothing, until something asks for that.
+    rendered: "Sequence[Rendered]" = ()
+    owned: "Mapping[str, Target | None]" = {}  # noqa: RUF012  (never written to)
 
-    def __init__(
-        self, options: "Options", resolution: "Resolution", target: "Target | None", rendered: "list[Rendered]"
-    ) -> None:
+    def __init__(self, options: "Options", resolution: "Resolution", target: "Target | None") -> None:
         self.options = options
         self.resolution = resolution
         self.target = target
-        self.rendered = rendered
 
     def forget(self) -> None:
         """Drop the values, once the service has them."""
-        del self.resolution, self.rendered
+        del self.resolution
+        self.rendered = ()
 
 
 def prepare(options: "Options", environ: list[bytes]) -> Plan:
@@ -45,25 +48,28 @@ def prepare(options: "Options", environ: list[bytes]) -> Plan:
     schema = load_schema(options)
     resolution = resolve(gather(environ, options, schema), options, schema)
     breaches = resolution.breaches
-    rendered: list[Rendered] = []
-    renders = bool(options.render) and options.action != "exec" and not resolution.sources.is_one_off
-    if renders or _delivers_files(resolution):
-        from shim import deliver
-
-        if renders:
-            rendered = deliver.render(options, resolution, breaches)
-            deliver.check_private_folder(resolution, breaches)
     target = None
     if options.user:
-        from shim.user import find_user
+        from shim.user import reachable_user
 
         try:
-            target = find_user(options.user)
+            target = reachable_user(options.user)
         except Refused as refusal:
-            breaches = breaches + refusal.breaches
+            breaches += refusal.breaches
+    plan = Plan(options, resolution, target)
+    if options.action != "exec":
+        if options.render and not resolution.sources.is_one_off:
+            from shim.render import render
+
+            plan.rendered = render(options, resolution, target, breaches)
+        if _delivers_files(resolution):
+            from shim import deliver
+
+            plan.owned = deliver.owners(resolution, target, breaches)
+            deliver.check_private_folders(plan.owned, options, resolution, breaches)
     if breaches:
         raise Refused(breaches)
-    return Plan(options, resolution, target, rendered)
+    return plan
 
 
 def _delivers_files(resolution: "Resolution") -> bool:
@@ -125,14 +131,13 @@ def warn(plan: Plan) -> None:
 
 
 def child_of(
-    plan: Plan, environ: list[bytes], leaves_no_file: bool, delivered: "Delivered | None" = None
+    plan: Plan, environ: list[bytes], delivered: "Delivered | None" = None
 ) -> "tuple[list[bytes], Delivered | None]":
     """Return the service's environment, and what was delivered as files for it, if anything.
 
     Args:
         plan: what was decided.
         environ: the raw environment.
-        leaves_no_file: deliver in memory what would be a file.
         delivered: what was delivered for the same plan before, to be used again.
 
     Raises:
@@ -141,8 +146,12 @@ def child_of(
     if delivered is None and (plan.rendered or _delivers_files(plan.resolution)):
         from shim import deliver
 
-        delivered = deliver.hand_over(plan.resolution, plan.rendered, plan.target, leaves_no_file)
-    extra = {} if delivered is None else delivered.variables
+        delivered = deliver.hand_over(plan.options, plan.resolution, plan.rendered, plan.owned, plan.target)
+    extra: dict[str, bytes | None] = {} if delivered is None else dict(delivered.variables)
     if plan.target is not None:
-        extra = {**extra, "HOME": plan.target.home}
+        from shim.user import variables
+
+        secrets = plan.resolution.secrets
+        changed = variables(plan.target, plan.resolution.sources.env)
+        extra.update([(key, value) for key, value in changed.items() if key not in secrets])
     return child_environment(environ, plan.resolution, plan.options, extra), delivered

@@ -33,6 +33,9 @@ class KeySpec:
     rotate_with: str | None = None
     generate: str | None = None
     deliver = "env"
+    deliver_owner = ""  # whose the file is; the service's user when empty
+    deliver_mode = 0o400
+    deliver_as = ""  # the variable that gets its path; KEY_FILE when empty
     description: tuple[str, ...] = ()
 
     def __init__(self, key: str, line: int = 0) -> None:
@@ -271,12 +274,25 @@ class _Reading:
         elif name == "generate":
             spec.generate = value.strip("()")
         elif name == "deliver":
-            if value not in DELIVERIES:
-                self.wrong(line, "@deliver knows env, file, memfd and none", "write @deliver=file for large values")
-            else:
-                spec.deliver = value
+            self.deliver(spec, value, line)
         else:
             self.wrong(line, f"there is no decorator @{name}", _nearest(name))
+
+    def deliver(self, spec: KeySpec, value: str, line: int) -> None:
+        kind, parenthesis, inner = value.partition("(")
+        if kind not in DELIVERIES:
+            self.wrong(line, "@deliver knows env, file, memfd and none", "write @deliver=file for large values")
+            return
+        spec.deliver = kind
+        if parenthesis:
+            from shim.schema_values import Delivery
+
+            delivery = Delivery()
+            mistake = delivery.read(kind, inner[:-1])
+            spec.deliver_owner, spec.deliver_mode = delivery.owner, delivery.mode
+            spec.deliver_as = delivery.variable
+            if mistake:
+                self.wrong(line, mistake, "write file(owner=USER, mode=0400, as=VARIABLE) or memfd(as=VARIABLE)")
 
     def compose(self, spec: KeySpec, value: str, line: int) -> None:
         from shim import template

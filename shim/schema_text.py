@@ -32,12 +32,12 @@ def read_type(text: str) -> Type | None:
         return None
     arguments: list[str] = []
     options: dict[str, str] = {}
-    for part in _split(inner[:-1]):
+    for part in split(inner[:-1]):
         option, equals, value = part.partition("=")
         if equals and option.isalnum() and name not in ("enum", "bytes"):
-            options[option] = _unquoted(value.strip())
+            options[option] = unquoted(value.strip())
         else:
-            arguments.append(_unquoted(part))
+            arguments.append(unquoted(part))
     return Type(text, name, tuple(arguments), options)
 
 
@@ -136,14 +136,15 @@ def unescaped(text: str) -> str:
     return done
 
 
-def _unquoted(text: str) -> str:
+def unquoted(text: str) -> str:
+    """Return *text* without blanks around it, and without the quotes."""
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
         return text[1:-1]
     return text
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """Return the parts between commas; commas within quotes do not count."""
     if "'" not in text and '"' not in text and "`" not in text:
         return [part.strip() for part in text.split(",") if part.strip()]

@@ -403,6 +403,11 @@ def shown_path(path: bytes) -> str:
     return printable(path.decode("utf-8", "surrogateescape"))
 
 
+def shown_name(path: bytes) -> str:
+    """Return *path*, which holds no value, for a message."""
+    return printable(path.decode("utf-8", "surrogateescape"))
+
+
 def printable(text: str) -> str:
     """Return *text* on one line, as a terminal can show it; bytes that are no text become `\\xff`."""
     if text.isprintable():

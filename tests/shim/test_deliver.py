@@ -244,3 +244,130 @@ def test_a_template_may_be_large_and_binary(frozen: Shim) -> None:
 
     assert frozen("--allow-disk", "--render", "t:conf", "true", a="v").code == 0
     assert (frozen.folder / "conf").read_bytes() == text.replace(b"${A}", b"v")
+
+
+# --- whose they are --------------------------------------------------------------------------------------------------
+
+HARDENED = ["setpriv", "--bounding-set=-all,+setuid,+setgid"]
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+@pytest.mark.parametrize("options", [[], ["--init"]], ids=["exec", "init"])
+def test_two_capabilities_suffice(frozen: Shim, template: Path, options: list[str]) -> None:
+    """With SETUID and SETGID alone every file is made by the user whose it is, and --init removes it again."""
+    render = ["--render", "template:/dev/shm/conf"]
+    show = 'cat "$A_FILE"; for f in "$A_FILE" "${A_FILE%/*}" /dev/shm/conf; do stat -L -c "%a %u:%g" "$f"; done'
+    look = "find /dev/shm /run ! -type d"
+
+    start = [*options, "--schema", "file", *NOBODY, *render, "--", "sh", "-c", show]
+
+    file = frozen(*start, before=[*private(), *HARDENED, "sh", "-c", f'"$@"; {look}', "sh"], a="value")
+    memfd = frozen("--schema", "memfd", *NOBODY, "--", "sh", "-c", 'cat "$A_FILE"', before=HARDENED)
+
+    assert file.stdout.startswith("value400 65534:65534\n700 65534:65534\n400 65534:65534\n"), file
+    assert len(file.stdout.splitlines()) == (3 if options else 4)
+    assert memfd.stdout == "value", memfd
+    assert template.exists()
+
+
+@pytest.mark.usefixtures("template", "as_root")
+def test_the_missing_capability_is_named(frozen: Shim) -> None:
+    """A folder that only root can write to wants CHOWN of whom renders for another user; nothing is left in it."""
+    render = [*NOBODY, "--render", "template:/run/conf", "--", "sh", "-c", "cat /run/conf"]
+
+    hard = frozen(*render, before=[*private("chmod 755 /run"), *HARDENED], a="value")
+    soft = frozen(*render, before=private("chmod 755 /run"))
+
+    assert hard.code == 100
+    assert "/run/conf: user nobody may not write in its folder" in hard.errors[0]
+    assert "cap_add: [CHOWN]" in hard.stderr
+    assert soft.stdout.startswith('requirepass "value"')
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_file_has_an_owner_a_mode_and_a_variable_of_its_own(frozen: Shim) -> None:
+    """For a service that drops root by itself, or looks for the path under another name."""
+    (frozen.folder / "schema").write_text(
+        "# @deliver=file(owner=65534:65533, mode=0440, as=KUBECONFIG)\nA=\n"
+        "# @deliver=file(as=OTHER)\nB=\n# @deliver=memfd(as='MEMORY')\nC=\n"
+    )
+    show = 'stat -L -c "%a %u:%g" "$KUBECONFIG" "${KUBECONFIG%/*}" "$OTHER" "${OTHER%/*}"; cat "$MEMORY"; env'
+
+    options = ["--schema", "schema", "--", "sh", "-c", show]
+
+    end = frozen(*options, before=private(), env={"KUBECONFIG": "/old"}, a="1", b="2", c="3")
+
+    assert end.stdout.startswith("440 65534:65533\n750 65534:65533\n400 0:0\n700 0:0\n3"), end
+    assert not any(name in end.stdout for name in ("A_FILE=", "B_FILE=", "C_FILE=", "\nA=", "/old"))
+
+
+@pytest.mark.parametrize(
+    ("decorator", "words"),
+    [
+        ("file(owner=nobody-here)", "A: @deliver=file(owner=nobody-here): there is no user 'nobody-here'"),
+        ("file(owner=)", "owner is a user"),
+        ("file(mode=888)", "mode is octal"),
+        ("file(mode=0044)", "mode is octal"),
+        ("file(mode=10400)", "mode is octal"),
+        ("file(as=1X)", "as is the name of a variable"),
+        ("file(as=SHIM_USER)", "as is the name of a variable"),
+        ("file(group=x)", "@deliver=file does not take 'group'"),
+        ("memfd(owner=nobody)", "@deliver=memfd does not take 'owner'"),
+        ("env(as=X)", "@deliver=env takes nothing between parentheses"),
+        ("files", "@deliver knows env, file, memfd and none"),
+    ],
+)
+def test_how_a_file_cannot_be_delivered(frozen: Shim, decorator: str, words: str) -> None:
+    (frozen.folder / "schema").write_text(f"# @deliver={decorator}\nA=\n")
+
+    end = frozen("--schema", "schema", "--", "true", a="value")
+
+    assert end.code == 100
+    assert words in end.errors[0]
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_who_cannot_change_user_delivers_to_themselves(frozen: Shim) -> None:
+    """An arbitrary uid that an engine chose: what the image says of owners is said to be impossible, and goes on."""
+    (frozen.folder / "schema").write_text("# @deliver=file(owner=nobody)\nA=\n")
+    somebody = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]
+
+    end = frozen("--schema", "schema", "--", "sh", "-c", SHOW, before=[*private(), *somebody], env={"A": "value"})
+
+    assert end.stdout == "400 12345 12345 regular file\ntmpfs\nvalue", end
+    assert "A: @deliver=file(owner=nobody): started as uid 12345" in end.stderr
+
+
+@pytest.mark.usefixtures("template", "as_root")
+def test_a_rendered_file_has_an_owner_of_its_own(frozen: Shim) -> None:
+    """For an entrypoint that becomes its own user, to whom root's file would be closed."""
+    show = "stat -c '%a %u:%g' /dev/shm/conf"
+
+    end = frozen("--render", "template:/dev/shm/conf:65534:65533", "--", "sh", "-c", show, before=private(), a="v")
+    nobody = frozen("--render", "template:/dev/shm/conf:nobody-here", "--", "true", before=private())
+
+    assert (end.code, end.stdout) == (0, "400 65534:65533\n"), end
+    assert "--render: /dev/shm/conf for nobody-here: there is no user 'nobody-here'" in nobody.errors[0]
+    assert frozen("--render", "template:/dev/shm/conf:", "--", "true").code == 100
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+@pytest.mark.parametrize("user", [[], NOBODY], ids=["root", "nobody"])
+def test_a_restart_leaves_one_folder(frozen: Shim, user: list[str]) -> None:
+    """Where /dev/shm outlives the container, the lives before are recognised, and another service's are left alone."""
+    thrice = 'for i in 1 2 3; do unshare --pid --fork --mount-proc "$@"; done; "$@" other; "$@"; find /dev/shm -type f'
+
+    end = frozen("--schema", "file", *user, "--", "true", before=[*private(), "sh", "-c", thrice, "sh"], a="value")
+
+    assert (end.code, len(end.stdout.splitlines())) == (0, 2), end
+
+
+@pytest.mark.usefixtures("schema", "as_root")
+def test_a_folder_in_use_is_left_alone(frozen: Shim) -> None:
+    """Several of one command at a time, in one container, keep their own copies."""
+    both = 'mkfifo f g; "$@" <f & exec 3>f; "$@" <g & exec 4>g; "$@"; echo >&3; echo >&4; wait'
+    uses = 'cat "$A_FILE"; read -r x; cat "$A_FILE"'
+
+    end = frozen("--schema", "file", "--", "sh", "-c", uses, before=[*private(), "sh", "-c", both, "sh"], a="value")
+
+    assert end.stdout.count("value") == 6, end

@@ -357,3 +357,43 @@ def test_a_fork_that_fails_is_the_worlds_fault(frozen: Shim, as_root: None) -> N
 
     assert end.code == 111
     assert "cannot start a process" in end.stderr
+
+
+# --- a service that is somebody else's ------------------------------------------------------------------------------
+
+HARDENED = ["setpriv", "--bounding-set=-all,+setuid,+setgid"]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("is_pid_1", [True, False])
+def test_root_without_the_capability_to_kill_stops_it(shim: Shim, is_pid_1: bool) -> None:
+    """Hardened, root may not signal the user that it let its service become; it does so as that user."""
+    traps = 'trap "echo stopped; exit 7" TERM; setsid sleep 1000 & echo up $!; while :; do sleep 0.02; done'
+    options = ["--user", "65534:65534", "--wait-all", "--grace", "5s", "--parent-death", "TERM"]
+    with running([*HARDENED, *argv(shim, *options, "--", "sh", "-c", traps)], is_pid_1=is_pid_1) as run:
+        assert run.line().startswith("up")
+        run.send(signal.SIGTERM)
+        assert (run.end(), run.line()) == (7, "stopped")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_service_that_changed_user_itself_is_killed_after_its_grace(shim: Shim) -> None:
+    """An entrypoint dropped root: everything below is found and killed all the same."""
+    drops = 'exec setpriv --reuid=65533 --clear-groups sh -c "trap : TERM; echo up; while :; do sleep 0.02; done"'
+    with running([*HARDENED, *argv(shim, "--grace", "200ms", "--", "sh", "-c", drops)]) as run:
+        assert run.line() == "up"
+        run.send(signal.SIGTERM)
+        assert run.end() == 137
+
+
+@pytest.mark.usefixtures("as_root")
+def test_restart_without_the_capability_to_kill(shim: Shim, canary: Callable[[], str]) -> None:
+    """The old service is stopped, its private copy replaced, and the new one finds the new value."""
+    (shim.folder / "schema").write_text("# @deliver=file\nK=\n")
+    (shim.root / "k").write_text(canary())
+    tells = 'wc -c <"$K_FILE"; exec sleep 1000'
+    options = ["--on-change", "restart", "--user", "65534:65534", "--schema", str(shim.folder / "schema")]
+    with running([*HARDENED, *argv(shim, *options, "--", "sh", "-c", tells)]) as run:
+        assert run.line() == "26"
+        _replace(shim.root / "k", canary() + "x")
+        assert run.line() == "27"

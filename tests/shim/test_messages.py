@@ -175,7 +175,9 @@ def test_files_that_no_service_can_get(shim: Shim, canary: Canary) -> str:
 @provokes(
     "…: … is there but cannot be read: permission denied",
     "the secrets root … cannot be listed: …",
+    "cannot become user …: … without CAP_…",
     "cannot become user …: …",
+    "…: started as uid …, gid …, which cannot change user; going on as that",
 )
 def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root: None) -> str:
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=12345", "--regid=12345", "--clear-groups"]
@@ -190,6 +192,7 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     ]
     (shim.root / "mine").unlink()
     ends.append(shim("--user", "daemon", "--", "/bin/true", before=drop))
+    ends.append(shim("--user", "daemon", "--", "/bin/true", before=drop[:2]))
 
     return "".join(end.stderr for end in ends)
 
@@ -204,6 +207,11 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     "@… is true or false here",
     "@rotate wants a number and a unit",
     "@deliver knows env, file, memfd and none",
+    "@deliver=… takes nothing between parentheses",
+    "@deliver=… does not take …",
+    "@deliver=…: as is the name of a variable",
+    "@deliver=file: owner is a user, by name or as UID:GID",
+    "@deliver=file: mode is octal, and its owner must be able to read the file",
     "there is no decorator @…",
     "…: @composed: …",
     "there is no type …",
@@ -249,6 +257,21 @@ J=
 
 # @composed="${H|rot13}"
 K=
+
+# @deliver=env(as=X)
+D1=
+
+# @deliver=memfd(owner=app)
+D2=
+
+# @deliver=file(as=1)
+D3=
+
+# @deliver=file(owner=)
+D4=
+
+# @deliver=file(mode=8)
+D5=
 
 LD_PRELOAD=/opt/hook.so
 
@@ -300,8 +323,8 @@ def test_mistakes_in_options_come_all_at_once(shim: Shim) -> str:
     "… takes no command",
     "--… needs a value",
     "--profile (SHIM_PROFILE) names no profile that is known",
-    "--user …: there is no user … in /etc/passwd",
-    "--user …: there is no group … in /etc/group",
+    "…: there is no user … in /etc/passwd",
+    "…: there is no group … in /etc/group",
     "--render takes TEMPLATE:DEST",
     "cannot write to stdout: …",
     "cannot install …: …",

@@ -1,6 +1,9 @@
 """Become another user, with /etc/passwd and /etc/group as they are."""
 
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,10 +151,6 @@ def test_who_is_the_user_already_needs_no_rights(shim: Shim) -> None:
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
     assert shim.child("--user", "65534:65534", before=nobody).status["Uid"].split() == ["65534"] * 4
-    end = shim("--user", "65533:65534", "true", before=nobody)
-    assert end.code == 100
-    assert "cannot become user 65533" in end.errors[0]
-    assert "SETUID" in end.stderr
 
 
 def test_an_unknown_user_is_refused_with_all_else(shim: Shim) -> None:
@@ -187,3 +186,170 @@ def test_the_service_can_open_its_own_stdout(shim: Shim) -> None:
     assert end.code == 0
     assert end.stdout == "opened\n"
     assert end.stderr == "too\n"
+
+
+# --- as the engine's USER does ---------------------------------------------------------------------------------------
+
+SOMEBODY = ["setpriv", "--reuid=1000680000", "--regid=0", "--clear-groups"]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(
+    ("user", "given", "has"),
+    [
+        ("app", {}, ("/home/app", "app", "app")),
+        ("app", {"HOME": "", "USER": "", "LOGNAME": ""}, ("/home/app", "app", "app")),
+        ("app", {"HOME": "/root", "USER": "root", "LOGNAME": "root"}, ("/home/app", "app", "app")),
+        ("app", {"HOME": "/data", "USER": "tenant", "LOGNAME": "other"}, ("/data", "tenant", "other")),
+        ("app", {"HOME": "/"}, ("/", "app", "app")),
+        ("12345:12345", {"HOME": "/root", "USER": "root", "LOGNAME": "root"}, ("/", None, None)),
+        ("12345:12345", {"HOME": "/data", "USER": "tenant"}, ("/data", "tenant", None)),
+    ],
+)
+def test_home_and_names_follow_unless_somebody_set_them(
+    frozen: Shim, etc: bytes, user: str, given: dict[str, str], has: tuple[str | None, ...]
+) -> None:
+    """What only says who we were is replaced; what the image or the user chose is not, as with the engine's USER."""
+    env = frozen.child("--user", user, env=given, before=etc_of(Path(os.fsdecode(etc)))).env
+
+    assert tuple(env.get(name) for name in ("HOME", "USER", "LOGNAME")) == has
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_user_that_the_schema_asks_for_is_the_schemas(frozen: Shim) -> None:
+    """`USER` can be the name of a login, too."""
+    (frozen.folder / "schema").write_text("LOGNAME=\n")
+
+    env = frozen.child("--schema", "schema", "--user", "nobody", env={"LOGNAME": "root", "USER": "root"}).env
+
+    assert (env["LOGNAME"], env["USER"]) == ("root", "nobody")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_groups_that_the_engine_added_are_kept(frozen: Shim, etc: bytes) -> None:
+    """`--group-add` and `supplementalGroups` reach the service; what /etc/group gives root does not."""
+    group = Path(os.fsdecode(etc)) / "group"
+    group.write_text(GROUP + "disk:x:6:root,adm\n")
+    before = [*etc_of(group.parent), "setpriv", "--groups=0,6,998"]
+
+    child = frozen.child("--user", "app", before=before)
+    number = frozen.child("--user", "12345:23456", before=before)
+
+    assert child.status["Groups"].split() == ["998", "1001", "3000", "3001"]
+    assert number.status["Groups"].split() == ["998", "23456"]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("more", [[], ["--init"]])
+def test_who_was_started_as_somebody_else_goes_on_as_that(frozen: Shim, more: list[str]) -> None:
+    """OpenShift gives each project a uid of its own, with no entry in /etc/passwd, and no right to change."""
+    whoami = ["--", "sh", "-c", 'echo "$(id -u):$(id -g) $HOME"']
+
+    end = frozen(*more, *whoami, env={"SHIM_USER": "nobody", "HOME": "/"}, before=SOMEBODY)
+
+    assert (end.code, end.stdout) == (0, "1000680000:0 /\n"), end
+    assert "--user nobody: started as uid 1000680000, gid 0, which cannot change user; going on as that" in end.stderr
+    assert "SHIM_USER=" in end.stderr
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(
+    ("left", "missing"), [("+setuid", "CAP_SETGID"), ("+setgid", "CAP_SETUID"), ("", "CAP_SETGID and CAP_SETUID")]
+)
+def test_root_without_the_capabilities_stays_no_root(frozen: Shim, left: str, missing: str) -> None:
+    bounds = "-all" + ("," + left if left else "")
+
+    end = frozen("--user", "65534:65534", "true", before=["setpriv", f"--bounding-set={bounds}"])
+
+    assert end.code == 100
+    assert end.errors[0].endswith(f"without {missing}")
+
+
+# Becomes root of a user namespace in which 1,000 ids exist, and then argv.
+FEW_IDS = """\
+import ctypes, os, sys
+ready, done = os.pipe(), os.pipe()
+pid = os.fork()
+if pid:
+    os.read(ready[0], 1)
+    for table in ("uid_map", "gid_map"):
+        with open(f"/proc/{pid}/{table}", "w") as file:
+            file.write("0 0 1000")
+    os.write(done[1], b"x")
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+assert ctypes.CDLL(None).unshare(0x10000000) == 0
+os.write(ready[1], b"x")
+os.read(done[0], 1)
+os.setgroups([])
+os.setresgid(0, 0, 0)
+os.setresuid(0, 0, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_user_namespace_has_words_of_its_own(frozen: Shim) -> None:
+    """EINVAL of an id that is not mapped, and EPERM of groups that may not change, are no "invalid argument"."""
+    if subprocess.run(["unshare", "--user", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this kernel gives no user namespace")
+    few = [sys.executable, "-c", FEW_IDS]
+
+    beyond = frozen("--user", "1234:2345", "true", before=few)
+    alone = frozen("--user", "65534", "true", before=["setpriv", "--reuid=65533", "--clear-groups", "unshare", "-Ur"])
+
+    assert (beyond.code, alone.code) == (100, 100)
+    assert "user namespace has no uid 1234 and no gid 2345" in beyond.errors[0]
+    assert "user namespace allows no change of groups" in alone.errors[0]
+    assert all("/etc/subuid" in end.stderr for end in (beyond, alone))
+    assert frozen("--user", "999:999", "id", "-u", before=few).stdout == "999\n"
+
+
+HARDENED = ["setpriv", "--bounding-set=-all,+setuid,+setgid"]
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("before", [[], HARDENED], ids=["all", "hardened"])
+@pytest.mark.parametrize("options", [[], ["--init"], ["--mask"]], ids=["exec", "init", "mask"])
+def test_the_terminal_and_the_pipes_are_the_users(frozen: Shim, before: list[str], options: list[str]) -> None:
+    """The service can open its terminal, /dev/stdout and /dev/stderr again, without CAP_CHOWN too."""
+    user = [*frozen.command, *options, "--user", "65534:65534", "--", "sh", "-c"]
+    reopens = shlex.join([*user, 'echo one > /dev/tty; echo two > "$(tty)"; echo three > /dev/stdout'])
+
+    seen = subprocess.run(
+        [*before, "script", "-qec", reopens, "/dev/null"],
+        cwd=frozen.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    piped = subprocess.run(
+        [*before, *user, "echo out > /dev/stdout; echo err > /dev/stderr"],
+        cwd=frozen.folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert [word for word in ("one", "two", "three") if word in seen.stdout] == ["one", "two", "three"], seen
+    assert (piped.stdout, piped.stderr) == ("out\n", "err\n")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_shells_terminal_stays_the_shells(frozen: Shim) -> None:
+    """Where a shell leads the session, somebody sits at it: the terminal does not change hands."""
+    user = shlex.join([*frozen.command, "--user", "65534:65534", "--", "true"])
+
+    seen = subprocess.run(
+        ["script", "-qec", f"{user}; stat -c owner-%u $(tty); :", "/dev/null"],
+        cwd=frozen.folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert "owner-0" in seen.stdout, seen

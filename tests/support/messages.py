@@ -53,7 +53,7 @@ OWN_PLACES = {
     **{(f"scripts/shim_host/migrate/{name}.py", "Finding"): 2 for name in MIGRATE},
 }
 # Rooms whose functions answer with words that a message is made of.
-ROOMS_OF_WORDS = ("shim/checks.py",)
+ROOMS_OF_WORDS = ("shim/checks.py", "shim/schema_values.py")
 # Rooms that yield a warning with its hint.
 ROOMS_OF_WARNINGS = ("shim/profile_effects.py",)
 

@@ -17,6 +17,18 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_init.py::test_an_invalid_new_set_changes_nothing",
         "the secrets changed, and the new set cannot be used: ",
     ),
+    "cannot become user …: this container's user namespace has no …": (
+        "shim/test_user.py::test_a_user_namespace_has_words_of_its_own",
+        "user namespace has no ",
+    ),
+    "cannot become user …: this container's user namespace allows no change of groups": (
+        "shim/test_user.py::test_a_user_namespace_has_words_of_its_own",
+        "user namespace allows no change of groups",
+    ),
+    "…: user … may not write in its folder, and root can give away no file without CHOWN": (
+        "shim/test_deliver.py::test_the_missing_capability_is_named",
+        "may not write in its folder",
+    ),
     "…'s … has no command to start": (
         "shim/test_profiles.py::test_an_entrypoint_without_its_command_is_refused",
         "has no command to start",

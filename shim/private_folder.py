@@ -1,0 +1,154 @@
+"""A folder on tmpfs that only one user can enter, with a name that says whose life it belongs to.
+
+A service that the shim has become leaves its folder behind, and where /dev/shm outlives a container (a pod's, `--ipc`),
+the next start would add one more copy of its secrets. So it removes what the lives before it have left.
+"""
+
+import posix
+
+from shim import kernel
+from shim.user import act_again, act_as
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.user import Target
+
+TMPFS = (0x01021994, 0x858458F6)  # statfs(2): tmpfs and ramfs
+_PLACES = (b"/dev/shm", b"/run", b"/tmp")  # engines mount a tmpfs on the first in every container
+# The place is none for us, and another may be: EPERM, ENOENT, EACCES, ENOTDIR, EROFS.
+_CLOSED = (1, 2, 13, 20, 30)
+_EEXIST, _ENOTEMPTY = 17, 39
+_OFFSET, _PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
+
+
+def make(owner: "Target | None", mode: int, service: bytes) -> bytes:
+    """Return the path of a new folder of *owner*'s (ours when None); b"" when no tmpfs takes one.
+
+    Whether a place can be written is tried: access(2) knows nothing of filters and mounts. The owner makes the folder,
+    since giving it away would need a capability; where only we can write, we make it and give it away.
+
+    Args:
+        owner: who can enter it.
+        mode: its permissions.
+        service: what is the same whenever this service is started in this container.
+
+    Raises:
+        OSError: a place is full; other errors mean the next place.
+    """
+    name = b"shim-" + service + b"-" + _life()
+    places = [place for place in _PLACES if _is_tmpfs(place)]
+    before = act_as(owner)
+    try:
+        for place in places:
+            _sweep(place, service, name)
+            path = _made(place + b"/" + name, mode)
+            if path:
+                return path
+    finally:
+        act_again(before)
+    if before is not None and owner is not None:
+        for place in places:
+            path = _made(place + b"/" + name, mode)
+            if path and _is_given(path, owner):
+                return path
+    return b""
+
+
+def _is_tmpfs(place: bytes) -> bool:
+    try:
+        return kernel.filesystem_type(place) in TMPFS
+    except OSError:
+        return False
+
+
+def _made(path: bytes, mode: int) -> bytes:
+    for _ in range(4):
+        try:
+            posix.mkdir(path, 0o700)
+        except OSError as error:
+            if error.errno == _EEXIST:  # somebody else's: nobody shares a folder with us
+                path += posix.urandom(8).hex().encode()
+                continue
+            if error.errno in _CLOSED:
+                break
+            error.filename = path
+            raise
+        posix.chmod(path, mode)  # whatever the umask was
+        return path
+    return b""
+
+
+def _is_given(path: bytes, owner: "Target") -> bool:
+    try:
+        posix.chown(path, owner.uid, owner.gid)
+    except OSError:
+        posix.rmdir(path)
+        return False
+    return True
+
+
+def identity(words: list[bytes]) -> bytes:
+    """Return a short name for what *words* say together; it protects nothing, and holds no value."""
+    number = _OFFSET
+    for byte in b"\0".join([posix.uname().nodename.encode("utf-8", "surrogateescape"), *words]):
+        number = (number ^ byte) * _PRIME & 0xFFFFFFFFFFFFFFFF
+    return b"%016x" % number
+
+
+def _life() -> bytes:
+    """Return what this process is called while it lives, and no other after it: its namespace, its pid, its start."""
+    return b"%s-%d-%s" % (_namespace(), posix.getpid(), _start_of(posix.getpid()))
+
+
+def _namespace() -> bytes:
+    try:
+        return posix.readlink(b"/proc/self/ns/pid").partition(b"[")[2].rstrip(b"]")
+    except OSError:
+        return b"0"
+
+
+def _start_of(pid: int) -> bytes:
+    """Return when process *pid* was started, in ticks since the boot; b"" when it is gone, or there is no /proc."""
+    try:
+        text = kernel.read_file(b"/proc/%d/stat" % pid, 4096, True)[2]
+    except OSError:
+        return b""
+    return text[text.rfind(b")") + 2 :].split(b" ")[19]  # proc(5): field 22; the name before may hold anything
+
+
+def _sweep(place: bytes, service: bytes, own_name: bytes) -> None:
+    """Remove from *place* what earlier lives of this service left, and what we may remove of it."""
+    prefix = b"shim-" + service + b"-"
+    try:
+        names = [name for name in posix.listdir(place) if name.startswith(prefix) and name != own_name]
+    except OSError:
+        return
+    for name in names:
+        if not _is_alive(name[len(prefix) :]):
+            empty(place + b"/" + name)
+
+
+def _is_alive(life: bytes) -> bool:
+    """Return whether the process of that name may still run; in another namespace, a restart has ended it."""
+    namespace, pid, start = [*life.split(b"-"), b"", b""][:3]
+    if not pid.isdigit():
+        return True  # none of ours
+    if namespace != _namespace():
+        return False
+    if not start:
+        return True  # nobody can tell
+    return start[: len(_start_of(int(pid)))] == _start_of(int(pid)) != b""
+
+
+def empty(path: bytes) -> None:
+    """Remove the folder at *path* with the files in it, if it is ours."""
+    try:
+        status = posix.lstat(path)
+        if status.st_mode & 0o170000 != 0o040000 or status.st_uid != posix.geteuid():
+            return
+        for name in posix.listdir(path):
+            posix.unlink(path + b"/" + name)
+        posix.rmdir(path)
+    except OSError as error:
+        if error.errno not in (*_CLOSED, _ENOTEMPTY):
+            raise

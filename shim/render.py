@@ -1,0 +1,133 @@
+"""`--render TEMPLATE:DEST[:USER]`: configuration files from templates.
+
+Loaded only when asked for. What is wrong is found before anything is written.
+"""
+
+import posix
+
+from shim import kernel
+from shim.breaches import Missing, Unreadable, Unusable
+from shim.errors import Breach, Refused
+from shim.private_folder import TMPFS
+from shim.secret import MAX_SECRET_BYTES, shown_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.options import Options
+    from shim.resolution import Resolution
+    from shim.user import Target
+
+
+class Rendered:
+    """A configuration file, ready to be written."""
+
+    __slots__ = ("content", "owner", "path")
+
+    def __init__(self, path: bytes, content: bytes, owner: "Target | None") -> None:
+        self.path = path
+        self.content = content
+        self.owner = owner  # None: whoever writes it
+
+
+def render(
+    options: "Options", resolution: "Resolution", target: "Target | None", breaches: list[Breach]
+) -> list[Rendered]:
+    """Return the files of every `--render TEMPLATE:DEST[:USER]`, filled in; what is wrong is added to *breaches*.
+
+    A file without a USER of its own is *target*'s.
+    """
+    done = []
+    for text in options.render:
+        source, _, rest = text.partition(":")
+        destination, colon, user = rest.partition(":")
+        if not (source and destination) or (colon and not user):
+            hint = "--render /etc/redis.tmpl:/run/redis.conf, or with the owner: /etc/redis.tmpl:/run/redis.conf:redis"
+            breaches.append(Breach("", "--render takes TEMPLATE:DEST or TEMPLATE:DEST:USER", hint))
+            continue
+        path = destination.encode("utf-8", "surrogateescape")
+        content = _filled(source, resolution, breaches)
+        where = _wrong_place(path, options.allow_disk)
+        if where is not None:
+            breaches.append(where)
+        owner = target
+        if user:
+            from shim.user import reachable_user
+
+            try:
+                owner = reachable_user(user, f"--render: {shown_name(path)} for {user}")
+            except Refused as refusal:
+                breaches += refusal.breaches
+        if content is not None and where is None:
+            done.append(Rendered(path, content, owner))
+    return done
+
+
+def _filled(source: str, resolution: "Resolution", breaches: list[Breach]) -> bytes | None:
+    from shim import template
+
+    path = source.encode("utf-8", "surrogateescape")
+    try:
+        mode, _, text = kernel.read_file(path, MAX_SECRET_BYTES, True)
+        if mode & 0o170000 != 0o100000 or len(text) > MAX_SECRET_BYTES:
+            breaches.append(Unusable("", f"the template {source} is no file of at most {MAX_SECRET_BYTES} bytes"))
+            return None
+        parts = template.parse(text)
+    except OSError as error:
+        kind = Missing if error.errno in (2, 20) else Unreadable
+        breaches.append(
+            kind("", f"the template {source} cannot be read: {error.strerror}", "check --render's first path")
+        )
+        return None
+    except template.Malformed as mistake:
+        breaches.append(Breach("", f"the template {source}: {mistake}", "a dollar that is meant as one is written $$"))
+        return None
+    unknown = dict.fromkeys(part[0] for part in parts if isinstance(part, tuple) and not _is_known(part[0], resolution))
+    said = {breach.key for breach in breaches}
+    for key in unknown:
+        if key in said:
+            continue
+        breaches.append(
+            Missing(
+                key,
+                f"the template {source} refers to {key}, and nothing provides it",
+                f"provide {key}, or write $${{{key}}} where these very characters are meant",
+            )
+        )
+    if unknown:
+        return None
+    try:
+        return template.fill(parts, resolution.value_of)
+    except template.NotEncodable as error:
+        breaches.append(Unusable("", f"the template {source}: {error}", "use |url or |base64, which take any byte"))
+        return None
+
+
+def _is_known(key: str, resolution: "Resolution") -> bool:
+    return key in resolution.secrets or key in resolution.sources.env
+
+
+def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
+    folder = path.rpartition(b"/")[0] or (b"/" if path[:1] == b"/" else b".")
+    try:
+        kind = kernel.filesystem_type(folder)
+        is_folder = _is_folder(path)
+    except OSError as error:
+        return Missing(
+            "", f"the folder {shown_name(folder)} of a rendered file: {error.strerror}", "make it in the image"
+        )
+    if is_folder:
+        return Breach("", f"--render: {shown_name(path)} is a directory", "name the file in it")
+    if kind not in TMPFS and not allows_disk:
+        return Breach(
+            "",
+            f"--render: {shown_name(path)} is not on tmpfs, and its secrets would be written to a disk",
+            "mount a tmpfs there (tmpfs: in the Compose file), choose a path below /dev/shm, or say --allow-disk",
+        )
+    return None
+
+
+def _is_folder(path: bytes) -> bool:
+    try:
+        return posix.stat(path).st_mode & 0o170000 == 0o040000
+    except OSError:
+        return False

@@ -1,0 +1,44 @@
+"""What stands between the parentheses of a schema's longer decorators. Loaded only where one has some."""
+
+from shim.schema_text import split, unquoted
+from shim.secret import is_key
+
+_OCTAL = frozenset("01234567")
+
+
+class Delivery:
+    """How a file is delivered: whose it is, its mode, and the variable that has its path."""
+
+    owner = ""
+    mode = 0o400
+    variable = ""
+
+    def read(self, kind: str, inner: str) -> str:
+        """Take what `@deliver=kind(inner)` says; return what is wrong with it, "" when nothing is."""
+        if kind not in ("file", "memfd"):
+            return f"@deliver={kind} takes nothing between parentheses"
+        for part in split(inner):
+            name, _, value = part.partition("=")
+            name, value = name.strip(), unquoted(value)
+            if name == "as" and is_key(value) and not value.startswith("SHIM_"):
+                self.variable = value
+            elif name == "as":
+                return f"@deliver={kind}: as is the name of a variable"
+            elif kind == "memfd" or name not in ("owner", "mode"):
+                return f"@deliver={kind} does not take {name!r}"
+            elif name == "owner" and value:
+                self.owner = value
+            elif name == "owner":
+                return "@deliver=file: owner is a user, by name or as UID:GID"
+            else:
+                self.mode = _mode(value.removeprefix("0o"))
+                if not self.mode & 0o400:
+                    return "@deliver=file: mode is octal, and its owner must be able to read the file"
+        return ""
+
+
+def _mode(text: str) -> int:
+    """Return the mode, or 0."""
+    if not 0 < len(text) < 5 or not _OCTAL.issuperset(text):
+        return 0
+    return int(text, 8) if int(text, 8) <= 0o777 else 0
