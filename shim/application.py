@@ -6,7 +6,7 @@ password = get_secret("DB_PASSWORD", required=True)
 
 import os
 
-from shim.breaches import Missing, Unreadable
+from shim.breaches import Missing, NotOurs, Unreadable
 from shim.errors import Breach, Refused
 from shim.resolution import Sources
 from shim.secret import read_secret, shown_path
@@ -49,7 +49,10 @@ def get_secret(name: str, required: bool = False, default: str | None = None) ->
     environ = [os.fsencode(key) + b"=" + os.fsencode(value) for key, value in os.environ.items()]
     try:
         sources = gather(environ, _Asked(name), None)  # type: ignore[arg-type]
-        value = _first(name, sources)
+        try:
+            value = _first(name, sources)
+        finally:
+            sources.close()
     except (Breach, Refused) as refusal:
         breach = refusal.breaches[0] if isinstance(refusal, Refused) else refusal
         raise SecretNotFound(f"{breach.message}; {breach.hint}") from None
@@ -72,7 +75,10 @@ def read_secret_or_env(name: str, default: str = "") -> str:
 def _first(name: str, sources: Sources) -> bytes | None:
     pointer = sources.pointers.get(name)
     if pointer is not None:
-        return read_secret(pointer[0], name, pointer[1]).reveal()
+        path, root = pointer
+        return read_secret(
+            path, name, root, folder=sources.folders.get(root, -1), follow=sources.follows_roots
+        ).reveal()
     value = sources.env.get(name)
     place = sources.roots.get(name)
     try:
@@ -80,7 +86,11 @@ def _first(name: str, sources: Sources) -> bytes | None:
             if breach.key in (name, ""):
                 raise breach
         if place is not None:
-            return read_secret(place[0], name, place[1]).reveal()
+            path, root = place
+            is_guarded = root == sources.guarded
+            return read_secret(path, name, root, folder=sources.folders[root], is_guarded=is_guarded).reveal()
+    except NotOurs:
+        return value  # somebody else could have written it
     except (Missing, Unreadable):
         # The shim read it as root and handed it over, before it became the service's user; or it links to nothing.
         if not value:

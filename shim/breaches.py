@@ -23,3 +23,7 @@ class Retryable(Breach):
 
 class Unreadable(Retryable):
     """It is there, but cannot be read. Never reported as missing."""
+
+
+class NotOurs(Breach):
+    """Somebody else could have written it; the message says who, and follows the name of what it is about."""

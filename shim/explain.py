@@ -69,7 +69,7 @@ def _breach(breach: Breach) -> dict[str, object]:
 
 
 def _explain(options: Options, environ: list[bytes]) -> int:
-    schema = load_schema(options)
+    schema = load_schema(options, [])  # `prepare` reads it once more, and warns
     resolution = resolve(gather(environ, options, schema), options, schema)
     breaches = list(resolution.breaches)
     try:

@@ -28,10 +28,13 @@ class Plan:
     rendered: "Sequence[Rendered]" = ()
     owned: "Mapping[str, Target | None]" = {}  # noqa: RUF012  (never written to)
 
-    def __init__(self, options: "Options", resolution: "Resolution", target: "Target | None") -> None:
+    def __init__(
+        self, options: "Options", resolution: "Resolution", target: "Target | None", schema: "Schema | None"
+    ) -> None:
         self.options = options
         self.resolution = resolution
         self.target = target
+        self.schema = schema
 
     def forget(self) -> None:
         """Drop the values, once the service has them."""
@@ -39,14 +42,27 @@ class Plan:
         self.rendered = ()
 
 
-def prepare(options: "Options", environ: list[bytes]) -> Plan:
+def prepare(options: "Options", environ: list[bytes], before: Plan | None = None) -> Plan:
     """Return the `Plan` of a start; nothing has been changed yet.
+
+    Args:
+        options: what the user asked for.
+        environ: the raw environment.
+        before: the plan of a start that goes on. Its schema holds: what the service could write since, nobody reads.
 
     Raises:
         Refused: every breach of options, schema, sources, values, templates and user at once.
     """
-    schema = load_schema(options)
-    resolution = resolve(gather(environ, options, schema), options, schema)
+    warnings: list[tuple[str, str]] = []
+    schema = load_schema(options, warnings) if before is None else before.schema
+    sources = gather(environ, options, schema)
+    resolution = resolve(sources, options, schema)
+    sources.close()
+    if before is None and (warnings or sources.warnings):
+        from shim import stderr
+
+        for message, hint in [*warnings, *sources.warnings]:
+            stderr.warning(message, hint)
     breaches = resolution.breaches
     target = None
     if options.user:
@@ -56,7 +72,7 @@ def prepare(options: "Options", environ: list[bytes]) -> Plan:
             target = reachable_user(options.user)
         except Refused as refusal:
             breaches += refusal.breaches
-    plan = Plan(options, resolution, target)
+    plan = Plan(options, resolution, target, schema)
     if options.action != "exec":
         if options.render and not resolution.sources.is_one_off:
             from shim.render import render
@@ -77,20 +93,36 @@ def _delivers_files(resolution: "Resolution") -> bool:
     return schema is not None and any(spec.deliver in ("file", "memfd") for spec in schema.keys.values())
 
 
-def load_schema(options: "Options") -> "Schema | None":
+def load_schema(options: "Options", warnings: list[tuple[str, str]]) -> "Schema | None":
     """Return the service's schema from --schema, /etc/shim/env.schema or ./.env.schema; None when there is none.
+
+    The last of these counts only if nobody but root and we could have put it there; what was left alone goes to
+    *warnings*.
 
     Raises:
         Refused: --schema names no file, the file cannot be read, or it has mistakes.
     """
     places = (options.schema.encode("utf-8", "surrogateescape"),) if options.schema else SCHEMA_PLACES
     for path in places:
+        is_beside_us = not options.schema and path[:1] == b"."
         try:
-            mode, _, text = kernel.read_file(path, _MAX_SCHEMA_BYTES, True)
+            mode, _, text = kernel.read_file(path, _MAX_SCHEMA_BYTES, not is_beside_us)
         except OSError as error:
             if not options.schema and (error.errno in (2, 20) or _is_closed(path, error)):
                 continue
-            raise Refused([_unreadable_schema(path, error)]) from None
+            if not is_beside_us:
+                raise Refused([_unreadable_schema(path, error)]) from None
+        if is_beside_us:
+            from shim.folder import read_beside_us
+
+            try:
+                mode, _, text = read_beside_us(path[2:], _MAX_SCHEMA_BYTES)
+            except Breach as trouble:
+                hint = "COPY it to /etc/shim/env.schema in the image, or name it with --schema (SHIM_SCHEMA)"
+                warnings.append((f"{path.decode()} is left alone: it {trouble.message}", hint))
+                continue
+            except OSError as error:
+                raise Refused([_unreadable_schema(path, error)]) from None
         shown = path.decode("utf-8", "surrogateescape")
         if mode & 0o170000 != 0o100000 or len(text) > _MAX_SCHEMA_BYTES:
             message = f"the schema {shown} is no file of at most {_MAX_SCHEMA_BYTES} bytes"

@@ -42,7 +42,7 @@ def run(options: Options) -> int:
 
 def known_keys(options: Options) -> set[str]:
     """Return the keys that a start with these options looks after: of schema, roots and pointers."""
-    sources = gather(kernel.environ, options, load_schema(options))
+    sources = gather(kernel.environ, options, load_schema(options, []))
     return {*sources.asked, *sources.pointers, *sources.roots}
 
 

@@ -1,5 +1,7 @@
 """What was found, and what became of it: `Sources` and their `Resolution`. Nothing is decided here."""
 
+from posix import close
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -28,12 +30,43 @@ class Sources:
         self.pointers: dict[str, tuple[bytes, bytes]] = {}  # key -> path of KEY_FILE, and its root or b""
         self.roots: dict[str, tuple[bytes, bytes]] = {}  # key -> path in a secrets root, and that root
         self.left_alone: list[tuple[str, str]] = []  # variable or path, and the reason
-        self.examples: dict[str, bytes] = {}  # key -> path of its *.example file in a root
+        self.examples: dict[str, tuple[bytes, bytes]] = {}  # key -> path of its *.example file in a root, and that root
         self.looked_at: list[bytes] = []  # the roots
+        self.guarded = b""  # the root that anybody could have made, of which only what is ours is taken
+        self.folders: dict[bytes, int] = {}  # the descriptors of the roots that are open
+        self.follows_roots = True  # somebody named them
+        self.warnings: list[tuple[str, str]] = []  # what is likely to surprise, and what to do
         self.breaches: list[Breach] = []
         self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order
         self.spelled: dict[str, str] = {}  # key -> the variable that points to its file, where that is not KEY_FILE
         self.withheld: list[str] = []  # variables that the image in front of us could not start with
+
+    def close(self) -> None:
+        """Let go of the roots, once everything is read."""
+        for descriptor in self.folders.values():
+            close(descriptor)
+        self.folders = {}
+
+    def is_left_alone(self, path: bytes, breach: "Breach") -> bool:
+        """Return whether *breach* says that another could have put there what lies at *path*; take note of that.
+
+        One such thing is warned of, and the others are like it.
+        """
+        from shim.breaches import NotOurs
+
+        if not isinstance(breach, NotOurs):
+            return False
+        from shim.secret import shown_path
+
+        self.left_alone.append((path.decode("utf-8", "surrogateescape"), f"it {breach.message}"))
+        if not self.warnings:
+            self.warnings.append(
+                (
+                    f"{shown_path(path)} is left alone: it {breach.message}",
+                    "give it to root alone (chown, chmod go-w), or name the folder: --secrets-dir ./secrets",
+                )
+            )
+        return True
 
     def pointer_of(self, key: str) -> str:
         """Return the name of the variable that points to the file of *key*."""

@@ -74,7 +74,7 @@ def _resolved(key: str, spec: "KeySpec | None", sources: Sources, options: "Opti
         if given and options.prefer == "env":
             return Resolved(key, Secret(given), ENVIRONMENT)
         path, root = pointer
-        secret = read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file)
+        secret = _read(path, key, root, raw_bytes, sources)
         if given and options.prefer != "file" and secret.reveal() != given:
             raise Breach(
                 key,
@@ -86,17 +86,24 @@ def _resolved(key: str, spec: "KeySpec | None", sources: Sources, options: "Opti
     if place is not None:
         path, root = place
         try:
-            secret = read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file)
+            secret = _read(path, key, root, raw_bytes, sources, root == sources.guarded)
         except Breach as breach:
-            reason = _why_left_alone(breach, key in sources.asked, bool(given))
-            if not reason:
-                raise
-            sources.left_alone.append((path.decode("utf-8", "surrogateescape"), reason))
+            if not sources.is_left_alone(path, breach):
+                reason = _why_left_alone(breach, key in sources.asked, bool(given))
+                if not reason:
+                    raise
+                sources.left_alone.append((path.decode("utf-8", "surrogateescape"), reason))
         else:
             return Resolved(key, secret, ROOT, path)
     if given and key in sources.asked:
         return Resolved(key, Secret(given), ENVIRONMENT)
     return None
+
+
+def _read(path: bytes, key: str, root: bytes, raw_bytes: int, sources: Sources, is_guarded: bool = False) -> Secret:
+    folder = sources.folders.get(root, -1)
+    follow = sources.follows_roots
+    return read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file, folder, follow, is_guarded)
 
 
 def _why_left_alone(breach: Breach, is_asked: bool, is_given: bool) -> str:
@@ -223,11 +230,11 @@ def _advice(spec: "KeySpec") -> str:
 
 
 def _example(resolved: Resolved, sources: Sources) -> str:
-    example = sources.examples.get(resolved.key)
-    if example is None:
+    path, root = sources.examples.get(resolved.key, (b"", b""))
+    if not root:
         return ""
     try:
-        placeholder = read_secret(example, resolved.key, b"", MAX_SECRET_BYTES, 0, kernel.read_file)
+        placeholder = _read(path, resolved.key, root, 0, sources)
     except Breach:
         return ""  # an example that cannot be read proves nothing about the value
     return "still holds its example's value" if placeholder == resolved.secret else ""

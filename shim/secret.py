@@ -4,6 +4,7 @@ Shared by the container and the host. Values leave custody by one door, `Secret.
 lists every place that could leak.
 """
 
+from shim import files
 from shim.errors import Breach
 
 # One string of an environment, key and "=" included (MAX_ARG_STRLEN less its NUL, execve(2)).
@@ -13,6 +14,7 @@ MAX_SECRET_BYTES = 1_048_576
 
 _FILE_TYPES = {0o010000: "a FIFO", 0o020000: "a character device", 0o060000: "a block device", 0o140000: "a socket"}
 _FINGERPRINT_ROUNDS = 8192
+_MOST_READS = 8  # of a file that changes while it is read
 
 # What decides which code a program loads and runs, whom it trusts, and where it looks for its configuration: no file in
 # a secrets root sets it unasked, no implicit KEY_FILE does, and no default of a schema. From the manuals of ld.so(8),
@@ -231,6 +233,9 @@ def read_secret(
     max_bytes: int = MAX_SECRET_BYTES,
     raw_bytes: int = 0,
     reader: "Reader" = read_file,
+    folder: int = -1,
+    follow: bool = True,
+    is_guarded: bool = False,
 ) -> Secret:
     """Return the `Secret` kept in the file at *path*.
 
@@ -240,23 +245,29 @@ def read_secret(
         root: the secrets root that a symlink must not leave; empty when there is none.
         max_bytes: refuse a larger file.
         raw_bytes: the length of a binary value; a file of exactly that size is taken as it is.
-        reader: what reads the bytes; `read_file` here, the start code's in the frozen shim.
+        reader: what reads the bytes of a file below no root.
+        folder: the root's descriptor, if it is open; else it is opened for this one file.
+        follow: the root itself may be a link.
+        is_guarded: take it only when nobody else could have written it.
 
     Raises:
         Missing, Directory, Unreadable, Unusable: each names the path and what to do.
+        NotOurs: it is guarded, and another's.
     """
-    if root and path.rfind(b"/") != len(root):
-        path = _inside(root, path, key)  # a folder on the way may be a link, and O_NOFOLLOW guards the last name only
+    is_plain = folder >= 0 and not is_guarded and path.rfind(b"/") == len(root)
     try:
-        mode, size, data = reader(path, max_bytes, not root)
-        retries = 8
-        while len(data) != size and len(data) <= max_bytes and retries:
-            mode, size, data = reader(path, max_bytes, not root)  # it changed while it was read
-            retries -= 1
+        if is_plain:
+            mode, _, size, data = files.read_at(folder, path[len(root) + 1 :], max_bytes)
+        elif not root:
+            mode, size, data = reader(path, max_bytes, True)
     except OSError as error:
-        if root and error.errno == 40:  # ELOOP: the last name is a link
-            return _read_link(path, key, root, max_bytes, raw_bytes, reader)
-        raise _unreadable(path, key, error) from None
+        if not is_plain or error.errno != 40:  # ELOOP: it is a link
+            raise _unreadable(path, key, error) from None
+        is_plain = False
+    if root and not is_plain:
+        mode, size, data = _below(path, key, root, max_bytes, folder, follow, is_guarded)
+    elif len(data) != size and len(data) <= max_bytes:
+        mode, size, data = _settled(path, key, root, max_bytes, reader, folder, follow)
     kind = mode & 0o170000
     if kind != 0o100000:
         raise _not_a_file(path, key, kind)
@@ -273,59 +284,39 @@ def read_secret(
     return Secret(clean(data))
 
 
-def _read_link(path: bytes, key: str, root: bytes, max_bytes: int, raw_bytes: int, reader: "Reader") -> Secret:
-    """Return the `Secret` that the link at *path* leads to; raises what `read_secret` raises."""
-    for _ in range(8):
-        try:
-            return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
-        except Breach as breach:
-            from shim.breaches import Missing
+def _below(
+    path: bytes, key: str, root: bytes, max_bytes: int, folder: int, follow: bool, is_guarded: bool
+) -> tuple[int, int, bytes]:
+    """Return mode, size and bytes of a file below *root*, wherever the links below it lead."""
+    from shim.folder import Folder
 
-            # Kubernetes removes the old folder once `..data` names the new one, and we may be in between.
-            if not isinstance(breach, Missing):
-                raise
-    return read_secret(_inside(root, path, key), key, b"", max_bytes, raw_bytes, reader)
+    held = Folder(root, follow, folder)
+    try:
+        return held.read(path[len(root) + 1 :], max_bytes, is_guarded)
+    except OSError as error:
+        if error.errno == 18:  # EXDEV
+            raise _escape(path, key, root) from None
+        raise _unreadable(path, key, error) from None
+    finally:
+        if folder < 0:
+            held.close()
 
 
-def _inside(root: bytes, path: bytes, key: str) -> bytes:
-    """Return *path* with every link below *root* resolved; Kubernetes links each file through `..data`.
-
-    Raises:
-        Unusable: a link leads out of *root*, or to itself.
-    """
-    from posix import readlink
-
-    todo = path[len(root) :].split(b"/")
-    done: list[bytes] = []
-    links = 0
-    while todo:
-        name = todo.pop(0)
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            if not done:
-                raise _escape(path, key, root)
-            done.pop()
-            continue
-        try:
-            target = readlink(b"/".join([root, *done, name]))
-        except OSError as error:
-            if error.errno != 22:  # EINVAL: no link
+def _settled(
+    path: bytes, key: str, root: bytes, max_bytes: int, reader: "Reader", folder: int, follow: bool
+) -> tuple[int, int, bytes]:
+    """Return the same of a file that changed while it was read, once it is as long as it says, or never is."""
+    for _ in range(_MOST_READS):
+        if root:
+            mode, size, data = _below(path, key, root, max_bytes, folder, follow, False)
+        else:
+            try:
+                mode, size, data = reader(path, max_bytes, True)
+            except OSError as error:
                 raise _unreadable(path, key, error) from None
-            done.append(name)
-            continue
-        links += 1
-        if links > 40:  # the kernel's own limit, path_resolution(7)
-            from shim.breaches import Unusable
-
-            raise Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it by the file")
-        if target.startswith(b"/"):
-            if not target.startswith(root + b"/"):
-                raise _escape(path, key, root)
-            target = target[len(root) :]
-            done = []
-        todo[:0] = target.split(b"/")
-    return b"/".join([root, *done])
+        if len(data) == size or len(data) > max_bytes:
+            break
+    return mode, size, data
 
 
 def _escape(path: bytes, key: str, root: bytes) -> Breach:

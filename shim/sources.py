@@ -3,8 +3,7 @@
 Folders are listed here; files are read only once `resolve` knows which of them wins.
 """
 
-from posix import listdir
-
+from shim import files
 from shim.errors import Breach
 from shim.resolution import Sources
 from shim.secret import env_key, fold_keys, is_protected, is_skipped, shown_path
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from shim.profiles import Profile
     from shim.schema import Schema
 
+_HERE = -100  # AT_FDCWD, openat(2)
 DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
 
 # Variables that programs read as paths, whatever the path is.
@@ -43,6 +43,7 @@ def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cw
     for key in options.require:
         sources.asked[key] = None
     is_local = not options.secrets_dir
+    sources.follows_roots = not is_local
     roots = [path.encode("utf-8", "surrogateescape") for path in options.secrets_dir] or DEFAULT_ROOTS
     sources.looked_at = [_normal(path) for path in roots]
     allowed = _allowed(options, schema)
@@ -56,6 +57,7 @@ def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cw
             wanted = asked if allowed is None else asked & allowed
             if not wanted:
                 continue
+            sources.guarded = root
         _from_root(sources, root, named, folded_keys, wanted, schema)
     if sources.chosen is not None:
         from shim import profile_effects
@@ -161,12 +163,19 @@ def _from_root(
     schema: "Schema | None",
 ) -> None:
     try:
-        names = listdir(root)
+        sources.folders[root] = folder = _opened(root, sources)
+        names = files.list_folder(folder)
+    except Breach as breach:
+        if not sources.is_left_alone(root, breach):
+            raise
+        return
     except OSError as error:
         if error.errno == 13 and root[:1] == b"." and not is_searchable():
             sources.left_alone.append(
                 (root.decode("utf-8", "surrogateescape"), "the working directory is closed to us")
             )
+        elif error.errno == 20 and not sources.follows_roots:
+            _note_link(root, sources)
         elif error.errno not in (2, 20):  # ENOENT, ENOTDIR
             from shim.breaches import Unreadable
 
@@ -188,7 +197,7 @@ def _from_root(
         path = root + b"/" + raw
         if is_skipped(name):
             if name.endswith(".example"):
-                sources.examples.setdefault(env_key(name[:-8], named, folded_keys), path)
+                sources.examples.setdefault(env_key(name[:-8], named, folded_keys), (path, root))
             continue
         key = env_key(name, named, folded_keys)
         if not key:
@@ -199,24 +208,43 @@ def _from_root(
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
             )
-        elif key in found and not _is_folder(found[key]):
-            if not _is_folder(path):
+        elif key in found and not _is_folder(sources, found[key], root):
+            if not _is_folder(sources, path, root):
                 sources.breaches.append(_two_names(key, found[key], path))
         else:
             found[key] = path
-            if key not in sources.roots or _is_folder(sources.roots[key][0]):
+            if key not in sources.roots or _is_folder(sources, *sources.roots[key]):
                 sources.roots[key] = path, root
+
+
+def _opened(root: bytes, sources: Sources) -> int:
+    """Return a descriptor of *root*; the one that anybody could have made must be ours."""
+    if root != sources.guarded:
+        return files.open_folder(root, sources.follows_roots)
+    files.status_at(_HERE, root)  # usually there is none
+    from shim.folder import open_beside_us
+
+    return open_beside_us(root[2:]).opened()
+
+
+def _note_link(root: bytes, sources: Sources) -> None:
+    """Say that a root which nobody named is a link, if it is: its target is for somebody to name."""
+    if files.status_at(_HERE, root)[0] & 0o170000 == 0o120000:
+        from shim.breaches import NotOurs
+
+        sources.is_left_alone(root, NotOurs("", "is a link"))
 
 
 def _two_names(key: str, first: bytes, second: bytes) -> Breach:
     return Breach(key, f"{shown_path(first)} and {shown_path(second)} both stand for {key}", "keep one of the two")
 
 
-def _is_folder(path: bytes) -> bool:
-    from posix import stat
-
+def _is_folder(sources: Sources, path: bytes, root: bytes) -> bool:
     try:
-        return stat(path).st_mode & 0o170000 == 0o040000
+        from shim.folder import Folder
+
+        folder = Folder(root, sources.follows_roots, sources.folders[root])
+        return folder.read(path[len(root) + 1 :], 0)[0] & 0o170000 == 0o040000
     except OSError:
         return False  # what it is gets said when it is read
 

@@ -41,6 +41,7 @@ class Watch:
         "_has_warned",
         "_names",
         "_options",
+        "_plan",
         "_since",
         "_used",
     )
@@ -55,6 +56,7 @@ class Watch:
         self._events = events
         self._changed = changed
         self._options = plan.options
+        self._plan = plan
         self._has_lost_sight = False
         self._has_warned = False
         self._since = kernel.monotonic()
@@ -137,7 +139,7 @@ class Watch:
 
         self._half_written.clear()  # who keeps it open for ever has written all that it is going to
         try:
-            plan = prepare(self._options, self._environ)
+            plan = prepare(self._options, self._environ, self._plan)
         except Refused as refusal:
             self._warn(refusal.breaches[0].message)
             return
@@ -154,6 +156,7 @@ class Watch:
         self._has_warned = False
         if any(now[key] != digest for key, digest in self._used.items()):
             self._used = {key: now[key] for key in self._used}
+            self._plan = plan
             self._changed(plan)
 
     def _warn_of_lost_sight(self, error: OSError) -> None:

@@ -98,7 +98,7 @@ def test_no_script_hides_a_library() -> None:
 
 
 # What is loaded between exec and exec. One `import signal` would cost as much as the whole shim.
-ROOMS = "errors kernel options read_options main plan sources secret resolve resolution environment launch"
+ROOMS = "errors files kernel options read_options main plan sources secret resolve resolution environment launch"
 
 
 def test_nothing_slow_is_loaded_on_the_way_to_exec(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_nothing_slow_is_loaded_on_the_way_to_exec(tmp_path: Path) -> None:
         check=True,
     )
     loaded = {name.removeprefix("shim.") for name in done.stdout.split() if name.startswith("shim.")}
-    assert loaded - {"kernel_unfrozen"} == set(ROOMS.split())
+    assert loaded - {"files_unfrozen", "kernel_unfrozen"} == set(ROOMS.split())
 
 
 def test_a_frozen_start_needs_nothing_of_the_archive(frozen: Shim) -> None:

@@ -24,8 +24,8 @@ from static_code import StaticObjects  # type: ignore[import-not-found]
 
 # Never needed on the way to exec; imported from the archive, after kernel.finish_interpreter().
 COLD = ("application", "explain", "help", "install", "ps", "stdout")
-# The twin of `_kernel` for an interpreter that was not frozen, and its door; not in the executable at all.
-UNFROZEN = ("__main__", "kernel_unfrozen")
+# The twins of `_kernel` for an interpreter that was not frozen, and its door; not in the executable at all.
+UNFROZEN = ("__main__", "files_unfrozen", "kernel_unfrozen")
 # Built in, but only of use once the interpreter is complete: importing it in the core alone crashes.
 NOT_IN_THE_CORE = ("_signal",)
 # What completing the interpreter imports before the archive can be read.

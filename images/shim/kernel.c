@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -258,12 +259,16 @@ static PyObject *replace_process(PyObject *self, PyObject *arguments)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* --- files and limits ---------------------------------------------------------------------------------------- */
+/* --- files --------------------------------------------------------------------------------------------------- */
 
-/* Read at most `wanted` bytes of an open regular file into a new bytes object. */
-static PyObject *contents(int descriptor, Py_ssize_t expected, Py_ssize_t wanted)
+#define LARGEST_LIMIT (1 << 30) /* nobody wants more of one file, and no sum of two such numbers overflows */
+
+/* Read at most `wanted` bytes, from 1 to LARGEST_LIMIT + 1, of an open regular file into a new bytes object. */
+static PyObject *contents(int descriptor, off_t size, Py_ssize_t wanted)
 {
     char small[4096];
+    /* The size is the file system's word: it may be any number. More than is wanted is not to be expected. */
+    Py_ssize_t expected = size < 0 ? 0 : size > wanted ? wanted : (Py_ssize_t)size;
     Py_ssize_t room = expected < (Py_ssize_t)sizeof small ? (Py_ssize_t)sizeof small : expected + 1;
     Py_ssize_t length = 0;
     PyObject *data = NULL;
@@ -284,6 +289,7 @@ static PyObject *contents(int descriptor, Py_ssize_t expected, Py_ssize_t wanted
             continue;
         if (got < 0) {
             Py_XDECREF(data);
+            explicit_bzero(small, sizeof small);
             return PyErr_SetFromErrno(PyExc_OSError);
         }
         length += got;
@@ -291,7 +297,7 @@ static PyObject *contents(int descriptor, Py_ssize_t expected, Py_ssize_t wanted
         if (got == 0 || length == wanted || (length == expected && expected > 0))
             break;
         if (length == room) {
-            room = room * 2 > wanted ? wanted : room * 2;
+            room = room > wanted / 2 ? wanted : room * 2;
             if (data == NULL) {
                 data = PyBytes_FromStringAndSize(NULL, room);
                 if (data == NULL)
@@ -303,48 +309,253 @@ static PyObject *contents(int descriptor, Py_ssize_t expected, Py_ssize_t wanted
             place = PyBytes_AS_STRING(data);
         }
     }
-    if (data == NULL)
-        return PyBytes_FromStringAndSize(small, length);
+    if (data == NULL) {
+        data = PyBytes_FromStringAndSize(small, length);
+        explicit_bzero(small, (size_t)length); /* it was a value, and this stack is used again */
+        return data;
+    }
     return _PyBytes_Resize(&data, length) < 0 ? NULL : data;
+}
+
+static int is_limit(Py_ssize_t limit)
+{
+    if (limit >= 0 && limit <= LARGEST_LIMIT)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "a limit is a number of bytes");
+    return 0;
+}
+
+/* Return the bytes of what is open, at most limit + 1 and none unless it is a regular file; fill `status`. */
+static PyObject *contents_of(int descriptor, Py_ssize_t limit, struct stat *status)
+{
+    if (fstat(descriptor, status) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (!S_ISREG(status->st_mode))
+        return PyBytes_FromStringAndSize(NULL, 0);
+    return contents(descriptor, status->st_size, limit + 1);
+}
+
+/* O_NONBLOCK: a FIFO or a device would let us wait for ever. */
+#define TO_READ (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+
+static int open_to_read(int folder, const char *path, int flags)
+{
+    int descriptor;
+
+    do
+        descriptor = openat(folder, path, flags);
+    while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0)
+        PyErr_SetFromErrno(PyExc_OSError);
+    return descriptor;
 }
 
 static PyObject *read_file(PyObject *self, PyObject *arguments)
 {
-    PyObject *data, *result;
+    PyObject *data;
     Py_ssize_t limit;
     struct stat status;
-    int follow, descriptor, error;
+    int follow, descriptor;
     const char *path;
 
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "ynp:read_file", &path, &limit, &follow))
+    if (!PyArg_ParseTuple(arguments, "ynp:read_file", &path, &limit, &follow) || !is_limit(limit))
         return NULL;
-    if (limit < 0 || limit == PY_SSIZE_T_MAX) {
-        PyErr_SetString(PyExc_ValueError, "a limit is a number of bytes");
-        return NULL;
-    }
-    /* O_NONBLOCK: a FIFO or a device would let us wait for ever. */
-    do
-        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (follow ? 0 : O_NOFOLLOW));
-    while (descriptor < 0 && errno == EINTR);
+    descriptor = open_to_read(AT_FDCWD, path, TO_READ | (follow ? 0 : O_NOFOLLOW));
     if (descriptor < 0)
-        return PyErr_SetFromErrno(PyExc_OSError);
-    if (fstat(descriptor, &status) < 0) {
-        error = errno;
-        close(descriptor);
-        errno = error;
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    if (S_ISREG(status.st_mode))
-        data = contents(descriptor, (Py_ssize_t)status.st_size, limit + 1);
-    else
-        data = PyBytes_FromStringAndSize(NULL, 0);
+        return NULL;
+    data = contents_of(descriptor, limit, &status);
     close(descriptor);
     if (data == NULL)
         return NULL;
-    result = Py_BuildValue("ILN", (unsigned)status.st_mode, (long long)status.st_size, data);
+    return Py_BuildValue("ILN", (unsigned)status.st_mode, (long long)status.st_size, data);
+}
+
+/* --- what lies in a folder that is open (folder.py) ----------------------------------------------------------- */
+
+static PyObject *descriptor_or_error(int descriptor)
+{
+    return descriptor < 0 ? NULL : PyLong_FromLong(descriptor);
+}
+
+static PyObject *open_folder(PyObject *self, PyObject *arguments)
+{
+    const char *path;
+    int follow;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "yp:open_folder", &path, &follow))
+        return NULL;
+    return descriptor_or_error(open_to_read(AT_FDCWD, path, TO_READ | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW)));
+}
+
+static PyObject *open_path(PyObject *self, PyObject *argument)
+{
+    char *path;
+
+    (void)self;
+    if (PyBytes_AsStringAndSize(argument, &path, NULL) < 0)
+        return NULL;
+    return descriptor_or_error(open_to_read(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+}
+
+/* getdents64(2) as the kernel lays it down. */
+struct entry {
+    uint64_t inode;
+    int64_t next;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+static PyObject *list_folder(PyObject *self, PyObject *argument)
+{
+    int descriptor = (int)PyLong_AsLong(argument);
+    _Alignas(struct entry) char buffer[8192];
+    PyObject *names;
+    long got;
+
+    (void)self;
+    if (PyErr_Occurred())
+        return NULL;
+    if (lseek(descriptor, 0, SEEK_SET) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    names = PyList_New(0);
+    while (names != NULL && (got = syscall(SYS_getdents64, descriptor, buffer, sizeof buffer)) != 0) {
+        if (got < 0) {
+            Py_DECREF(names);
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        for (long at = 0; names != NULL && at < got;) {
+            const struct entry *entry = (const struct entry *)(buffer + at);
+            PyObject *name;
+
+            at += entry->length;
+            if (strcmp(entry->name, ".") == 0 || strcmp(entry->name, "..") == 0)
+                continue;
+            name = PyBytes_FromString(entry->name);
+            if (name == NULL || PyList_Append(names, name) < 0)
+                Py_CLEAR(names);
+            Py_XDECREF(name);
+        }
+    }
+    return names;
+}
+
+static PyObject *status_of(PyObject *self, PyObject *argument)
+{
+    int descriptor = (int)PyLong_AsLong(argument);
+    struct stat status;
+
+    (void)self;
+    if (PyErr_Occurred())
+        return NULL;
+    if (fstat(descriptor, &status) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return Py_BuildValue("II", (unsigned)status.st_mode, (unsigned)status.st_uid);
+}
+
+static PyObject *status_at(PyObject *self, PyObject *arguments)
+{
+    struct stat status;
+    const char *name;
+    int folder;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "iy:status_at", &folder, &name))
+        return NULL;
+    if (fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return Py_BuildValue("II", (unsigned)status.st_mode, (unsigned)status.st_uid);
+}
+
+static PyObject *mode_owner_and_data(int descriptor, Py_ssize_t limit)
+{
+    struct stat status;
+    PyObject *data = contents_of(descriptor, limit, &status);
+
+    if (data == NULL)
+        return NULL;
+    return Py_BuildValue("IILN", (unsigned)status.st_mode, (unsigned)status.st_uid, (long long)status.st_size, data);
+}
+
+static PyObject *read_open(PyObject *self, PyObject *arguments)
+{
+    Py_ssize_t limit;
+    int descriptor;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "in:read_open", &descriptor, &limit) || !is_limit(limit))
+        return NULL;
+    return mode_owner_and_data(descriptor, limit);
+}
+
+static PyObject *read_at(PyObject *self, PyObject *arguments)
+{
+    Py_ssize_t limit;
+    PyObject *result;
+    int folder, descriptor;
+    const char *name;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "iyn:read_at", &folder, &name, &limit) || !is_limit(limit))
+        return NULL;
+    descriptor = open_to_read(folder, name, TO_READ | O_NOFOLLOW);
+    if (descriptor < 0)
+        return NULL;
+    result = mode_owner_and_data(descriptor, limit);
+    close(descriptor);
     return result;
 }
+
+static PyObject *open_at(PyObject *self, PyObject *arguments)
+{
+    const char *name;
+    int folder, is_folder;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "iyp:open_at", &folder, &name, &is_folder))
+        return NULL;
+    return descriptor_or_error(open_to_read(folder, name, TO_READ | O_NOFOLLOW | (is_folder ? O_DIRECTORY : 0)));
+}
+
+static PyObject *read_link_at(PyObject *self, PyObject *arguments)
+{
+    char target[4096]; /* PATH_MAX: no link holds more */
+    const char *name;
+    ssize_t length;
+    int folder;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "iy:read_link_at", &folder, &name))
+        return NULL;
+    length = readlinkat(folder, name, target, sizeof target);
+    return length < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyBytes_FromStringAndSize(target, length);
+}
+
+static PyObject *open_beneath(PyObject *self, PyObject *arguments)
+{
+    /* openat2(2): struct open_how, with RESOLVE_NO_MAGICLINKS and RESOLVE_BENEATH */
+    const struct {
+        uint64_t flags, mode, resolve;
+    } how = {TO_READ, 0, 0x02 | 0x08};
+    const char *path;
+    int folder;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "iy:open_beneath", &folder, &path))
+        return NULL;
+    for (;;) {
+        long descriptor = syscall(437, folder, path, &how, sizeof how);
+
+        if (descriptor >= 0)
+            return PyLong_FromLong(descriptor);
+        if (errno != EINTR)
+            return PyErr_SetFromErrno(PyExc_OSError);
+    }
+}
+
+/* --- the process and its limits ------------------------------------------------------------------------------- */
 
 static PyObject *control_process(PyObject *self, PyObject *arguments)
 {
@@ -423,6 +634,16 @@ static PyMethodDef functions[] = {
     {"restore_signals", restore_signals, METH_NOARGS, NULL},
     {"execve", replace_process, METH_VARARGS, NULL},
     {"read_file", read_file, METH_VARARGS, NULL},
+    {"open_folder", open_folder, METH_VARARGS, NULL},
+    {"open_path", open_path, METH_O, NULL},
+    {"list_folder", list_folder, METH_O, NULL},
+    {"status", status_of, METH_O, NULL},
+    {"status_at", status_at, METH_VARARGS, NULL},
+    {"read_open", read_open, METH_VARARGS, NULL},
+    {"read_at", read_at, METH_VARARGS, NULL},
+    {"open_at", open_at, METH_VARARGS, NULL},
+    {"read_link_at", read_link_at, METH_VARARGS, NULL},
+    {"open_beneath", open_beneath, METH_VARARGS, NULL},
     {"prctl", control_process, METH_VARARGS, NULL},
     {"setrlimit", set_limit, METH_VARARGS, NULL},
     {"filesystem_type", filesystem_type, METH_O, NULL},

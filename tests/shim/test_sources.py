@@ -36,7 +36,7 @@ def test_pointers_and_files_of_the_roots(tmp_path: Path) -> None:
     root = os.fsencode(tmp_path)
     assert sources.pointers == {"A": (root + b"/a", root)}
     assert sources.roots == {"B": (root + b"/b", root)}
-    assert sources.examples == {"C": root + b"/c.example"}
+    assert sources.examples == {"C": (root + b"/c.example", root)}
     assert sources.looked_at == [root]
 
 

@@ -21,6 +21,8 @@ PLACES = {
     "Directory": 1,
     "Unusable": 1,
     "Unreadable": 1,
+    "NotOurs": 1,
+    "_not_ours": 0,
     "CannotStart": 1,
     "NotEncodable": 0,
     "wrong": 1,
@@ -86,12 +88,14 @@ def _messages_in(path: Path) -> Iterator[Message]:
     for node, function in _with_functions(tree):
         if isinstance(node, ast.Call):
             name = _name(node.func)
-            place = OWN_PLACES.get((file, name), PLACES.get(name))
+            place = 0 if _is_kept_warning(node) else OWN_PLACES.get((file, name), PLACES.get(name))
             if place is None or len(node.args) <= place:
                 continue
             if any(_name(argument) == "OK" for argument in node.args):
                 continue  # what `doctor` says of a thing that is right
             said = _texts(node.args[place], function)
+            if _is_kept_warning(node) and isinstance(node.args[0], ast.Tuple):
+                said = _texts(node.args[0].elts[0], function)
         elif isinstance(node, ast.Return) and node.value is not None and file in ROOMS_OF_WORDS:
             said = _texts(node.value, function)
         elif isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple) and file in ROOMS_OF_WARNINGS:
@@ -101,6 +105,11 @@ def _messages_in(path: Path) -> Iterator[Message]:
         for text in said:
             if text.replace(DYNAMIC, "").strip(" :.,;") and " " in text.strip():
                 yield Message(text, file, node.lineno)
+
+
+def _is_kept_warning(call: ast.Call) -> bool:
+    """Return whether this is `warnings.append((MESSAGE, hint))`: said later, once."""
+    return isinstance(call.func, ast.Attribute) and call.func.attr == "append" and _name(call.func.value) == "warnings"
 
 
 def _name(node: ast.expr) -> str:

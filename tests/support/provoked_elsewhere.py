@@ -3,6 +3,26 @@
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     # The shim.
+    "… is left alone: it …": (
+        "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
+        " is left alone: it ",
+    ),
+    "is a link": (
+        "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
+        "is a link",
+    ),
+    "belongs to uid …": (
+        "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
+        "belongs to uid ",
+    ),
+    "belongs to uid …, and others can write it (mode …)": (
+        "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
+        ", and others can write it (mode ",
+    ),
+    "lies in a folder that …": (
+        "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
+        "lies in a folder that ",
+    ),
     "cannot start a process: …": (
         "shim/test_init.py::test_a_fork_that_fails_is_the_worlds_fault",
         "cannot start a process",

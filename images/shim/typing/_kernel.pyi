@@ -22,6 +22,36 @@ def execve(path: bytes, argv: list[bytes], env: list[bytes], /) -> None:
 def read_file(path: bytes, limit: int, follow: bool, /) -> tuple[int, int, bytes]:
     """Return st_mode, st_size and at most limit + 1 bytes (none unless it is a regular file). Never blocks."""
 
+def open_folder(path: bytes, follow: bool, /) -> int:
+    """Return a descriptor of the folder at *path*; with *follow* it may be a link."""
+
+def open_path(path: bytes, /) -> int:
+    """Return a descriptor of the folder at *path* that is good for going on from there (O_PATH)."""
+
+def list_folder(descriptor: int, /) -> list[bytes]:
+    """Return the names in an open folder, in no order."""
+
+def status(descriptor: int, /) -> tuple[int, int]:
+    """Return st_mode and st_uid of what is open."""
+
+def status_at(folder: int, name: bytes, /) -> tuple[int, int]:
+    """Return st_mode and st_uid of *name* in an open folder; of a link itself."""
+
+def read_open(descriptor: int, limit: int, /) -> tuple[int, int, int, bytes]:
+    """Return st_mode, st_uid, st_size and at most limit + 1 bytes (none unless it is a regular file)."""
+
+def read_at(folder: int, name: bytes, limit: int, /) -> tuple[int, int, int, bytes]:
+    """Return the same of *name* in an open folder; ELOOP: it is a link."""
+
+def open_at(folder: int, name: bytes, is_folder: bool, /) -> int:
+    """Return a descriptor of *name* in an open folder, which may be no link."""
+
+def read_link_at(folder: int, name: bytes, /) -> bytes:
+    """Return where the link *name* in an open folder leads; EINVAL: it is none."""
+
+def open_beneath(folder: int, path: bytes, /) -> int:
+    """Return a descriptor of *path* below an open folder, links included that do not leave it (openat2(2))."""
+
 def prctl(option: int, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /) -> int:
     """Return what prctl(2) returns."""
 

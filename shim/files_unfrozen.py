@@ -1,0 +1,71 @@
+"""The start code's functions for files, for an interpreter that was not frozen; folder.py says how they go together."""
+
+import errno
+import os
+
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_REGULAR = 0o100000
+
+
+def open_folder(path: bytes, follow: bool) -> int:
+    """Return a descriptor of the folder at *path*; with *follow* it may be a link."""
+    return os.open(path, _READ | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
+
+
+def open_path(path: bytes) -> int:
+    """Return a descriptor of the folder at *path* that is good for going on from there; nothing can be read."""
+    return os.open(path, getattr(os, "O_PATH", _READ) | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def list_folder(descriptor: int) -> list[bytes]:
+    """Return the names in an open folder."""
+    return [os.fsencode(name) for name in os.listdir(descriptor)]
+
+
+def status(descriptor: int) -> tuple[int, int]:
+    """Return mode and owner of what is open."""
+    found = os.fstat(descriptor)
+    return found.st_mode, found.st_uid
+
+
+def status_at(folder: int, name: bytes) -> tuple[int, int]:
+    """Return mode and owner of *name* in an open folder; of a link itself."""
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return found.st_mode, found.st_uid
+
+
+def read_open(descriptor: int, limit: int) -> tuple[int, int, int, bytes]:
+    """Return mode, owner, size and at most `limit + 1` bytes of an open file; no bytes of what is no file."""
+    found = os.fstat(descriptor)
+    data = b""
+    if found.st_mode & 0o170000 == _REGULAR:
+        while len(data) <= limit:
+            block = os.read(descriptor, limit + 1 - len(data))
+            if not block:
+                break
+            data += block
+    return found.st_mode, found.st_uid, found.st_size, data
+
+
+def read_at(folder: int, name: bytes, limit: int) -> tuple[int, int, int, bytes]:
+    """Return the same of the file *name* in an open folder; ELOOP says that it is a link."""
+    descriptor = open_at(folder, name, False)
+    try:
+        return read_open(descriptor, limit)
+    finally:
+        os.close(descriptor)
+
+
+def open_at(folder: int, name: bytes, is_folder: bool) -> int:
+    """Return a descriptor of *name* in an open folder, which may be no link."""
+    return os.open(name, _READ | os.O_NOFOLLOW | (os.O_DIRECTORY if is_folder else 0), dir_fd=folder)
+
+
+def read_link_at(folder: int, name: bytes) -> bytes:
+    """Return where the link *name* in an open folder leads; EINVAL says that it is none."""
+    return os.readlink(name, dir_fd=folder)
+
+
+def open_beneath(_folder: int, _path: bytes) -> int:
+    """Say ENOSYS, as a kernel without openat2(2) does: the standard library cannot call it."""
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

@@ -1,0 +1,193 @@
+"""What is read, and through what: a folder is opened once, no link leaves it, and nobody's folder is trusted."""
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shim.folder import Folder
+from shim.options import Options
+from shim.plan import prepare
+from tests.support.forms import Shim
+from tests.support.host import Canary
+
+STRANGER = 12345
+ROOT_WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+@pytest.fixture(params=["module", "frozen"])
+def shim(request: pytest.FixtureRequest, make_shim: Callable[[str], Shim]) -> Shim:
+    """Return the shim with the standard library's way to open a file, and with the kernel's."""
+    return make_shim(request.param)
+
+
+@pytest.fixture
+def work(tmp_path: Path, as_root: None) -> Path:
+    """Return a working directory that belongs to root, and that everybody may enter."""
+    for folder in (tmp_path, *tmp_path.parents):
+        folder.chmod(folder.stat().st_mode | 0o011)
+        if folder.parent == Path("/tmp"):
+            break
+    folder = tmp_path / "work"
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def planted(path: Path, how: str) -> None:
+    """Make the file at *path* one that somebody else could have put there."""
+    if how == "folder":
+        os.chown(path.parent, STRANGER, STRANGER)
+    elif how == "open folder":
+        path.parent.chmod(0o777)
+    elif how == "file":
+        os.chown(path, STRANGER, STRANGER)
+    elif how == "open file":
+        path.chmod(0o666)
+    elif how == "closed file":
+        os.chown(path, STRANGER, STRANGER)
+        path.chmod(0)
+    elif how == "link":
+        path.rename(path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+    else:
+        path.unlink()
+        path.mkdir()
+        os.chown(path, STRANGER, STRANGER)
+
+
+PLANTED = ["folder", "open folder", "file", "open file", "closed file", "link", "a folder"]
+
+
+@pytest.mark.parametrize("how", PLANTED)
+def test_a_schema_that_another_could_have_planted_is_left_alone(shim: Shim, work: Path, how: str) -> None:
+    """It neither sets anything nor stops the start; one warning names its owner, whatever is asked."""
+    (work / ".env.schema").write_text("A=planted\n# @required\nLOCKED_OUT=\n")
+    planted(work / ".env.schema", how)
+    before = ROOT_WITHOUT_RIGHTS if how == "closed file" else []
+    words_of = {
+        "folder": "lies in a folder that belongs to uid 12345",
+        "open folder": "lies in a folder that belongs to uid 0, and others can write it (mode 0777)",
+        "open file": "belongs to uid 0, and others can write it (mode 0666)",
+        "link": "is a link",
+        **dict.fromkeys(("file", "closed file", "a folder"), "belongs to uid 12345"),
+    }
+
+    for words in (["--", "env"], ["exec", "--", "env"], ["check"], ["explain"]):
+        end = shim(*words, cwd=work, before=before)
+        assert (end.code, end.stderr.count("warning: ")) == (0, 1), (words, end)
+        assert f"./.env.schema is left alone: it {words_of[how]}\n" in end.stderr
+        assert "planted" not in end.stdout
+
+
+def test_a_schema_of_our_own_counts_and_so_does_one_that_was_named(shim: Shim, work: Path) -> None:
+    (work / ".env.schema").write_text("A=mine\n")
+
+    assert "A=mine\n" in shim("--", "env", cwd=work).stdout
+    os.chown(work, STRANGER, STRANGER)
+    as_stranger = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    if shim.form == "frozen":  # the module lies where only root may look
+        assert "A=mine\n" in shim("--", "env", cwd=work, before=as_stranger).stdout
+    end = shim("--schema", ".env.schema", "--", "env", cwd=work)
+    assert ("A=mine\n" in end.stdout, end.stderr) == (True, "")
+
+
+@pytest.mark.parametrize("how", PLANTED)
+def test_secrets_of_the_working_directory_that_another_could_have_planted(
+    shim: Shim, work: Path, how: str, canary: Canary
+) -> None:
+    (work / "secrets").mkdir(mode=0o755)
+    (work / "secrets" / "a").write_text(canary())
+    planted(work / "secrets" / "a", how)
+    before = ROOT_WITHOUT_RIGHTS if how == "closed file" else []
+
+    for words in (["--", "true"], ["check"], ["explain"]):
+        end = shim("--require", "A", *words, cwd=work, before=before, env={"SHIM_SECRETS_DIR": "", "A": "given"})
+        assert (end.code, end.stderr.count("warning: ")) == (0, 1), (words, end)
+        assert "is left alone: it " in end.stderr
+    (work / "secrets").rename(work / "theirs")
+    (work / "secrets").symlink_to("theirs")
+    end = shim("--require", "A", "--", "true", cwd=work, env={"SHIM_SECRETS_DIR": "", "A": "given"})
+    assert (end.code, "./secrets is left alone: it " in end.stderr) == (0, True), end
+
+
+def test_links_that_stay_in_a_root_count_and_others_do_not(shim: Shim, canary: Canary) -> None:
+    """Relative and absolute ones, chains and `..`; what leads out is said, and never read."""
+    value = "harmless"
+    (shim.root / "..data").mkdir()
+    (shim.root / "..data" / "key").write_text(value)
+    (shim.folder / "outside").write_text(canary())
+    for name, target in {
+        "key": "..data/key",
+        "absolute": f"{shim.root}/..data/key",
+        "chain": "key",
+        "there_and_back": "..data/../..data/key",
+        "out": "../outside",
+        "absolutely_out": str(shim.folder / "outside"),
+        "magic": "/proc/self/environ",
+        "round": "round",
+        "nearly": f"{shim.root}/../outside",
+    }.items():
+        (shim.root / name).symlink_to(target)
+
+    good = ("KEY", "ABSOLUTE", "CHAIN", "THERE_AND_BACK")
+    end = shim("--only", ",".join(good), "--", "env")
+    assert [f"{key}={value}" in end.stdout for key in good] == [True] * 4, end.stderr
+    for bad in ("OUT", "ABSOLUTELY_OUT", "MAGIC", "NEARLY", "ROUND"):
+        end = shim("--only", bad, "--require", bad, "--", "true")
+        assert end.code == 100
+        assert ("is a link that leads to itself" if bad == "ROUND" else "leaves its secrets root") in end.stderr, bad
+
+
+def test_a_link_that_is_exchanged_while_it_is_read_leads_nowhere_else(tmp_path: Path) -> None:
+    """Whoever may write into the folder swaps a file and a link all the time (RENAME_EXCHANGE)."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    (folder / "real").write_text("harmless")
+    (tmp_path / "outside").write_text("not for you")
+    (folder / "out").symlink_to(tmp_path / "outside")
+    (folder / "key").symlink_to("real")
+    libc = ctypes.CDLL(None, use_errno=True)
+    is_over = threading.Event()
+    names = [os.fsencode(folder / name) for name in ("real", "out")]
+
+    def swap() -> None:
+        while not is_over.is_set():
+            assert libc.renameat2(-100, names[0], -100, names[1], 2) == 0
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    seen = {"harmless": 0, "leaves": 0}
+    opened = Folder(os.fsencode(folder))
+    try:
+        for _ in range(2000):
+            for name in (b"key", b"real"):
+                try:
+                    assert opened.read(name, 100)[2] == b"harmless"
+                    seen["harmless"] += 1
+                except OSError:
+                    seen["leaves"] += 1
+    finally:
+        is_over.set()
+        thread.join()
+        opened.close()
+    assert all(seen.values()), seen
+
+
+def test_a_service_that_changes_the_schema_changes_nothing(tmp_path: Path) -> None:
+    """`--on-change` resolves again, by the schema of the start."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "a").write_text("one")
+    (tmp_path / "schema").write_text("A=\n")
+    options = Options()
+    options.schema, options.secrets_dir = str(tmp_path / "schema"), [str(tmp_path / "root")]
+    first = prepare(options, [])
+    (tmp_path / "schema").write_text("A=\nB=planted\n")
+    (tmp_path / "root" / "a").write_text("two")
+
+    again = prepare(options, [], first)
+
+    assert {key: resolved.secret.reveal() for key, resolved in again.resolution.secrets.items()} == {"A": b"two"}
+    assert list(prepare(options, []).resolution.secrets) == ["A", "B"]
