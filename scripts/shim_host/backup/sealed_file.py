@@ -3,10 +3,10 @@
 import os
 import stat
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from shim_host.errors import Refused, failed_file
+from shim_host.files import write_whole
 
 MAX_BYTES = 1024 * 1024 * 1024
 STDIO = "-"
@@ -91,30 +91,4 @@ def write(path: str, data: bytes) -> None:
     Raises:
         Failed: the file system does not take it; what was there is as it was.
     """
-    place = Path(path)
-    # One name a target, so that what a killed run left is found by the next; it is encrypted already.
-    unfinished = place.with_name(f".{place.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    try:
-        unfinished.unlink(missing_ok=True)
-        with open(os.open(unfinished, flags, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, place)
-        _settle(place.parent)
-    except OSError as error:
-        with suppress(OSError):  # a disk that takes nothing does not give either
-            unfinished.unlink(missing_ok=True)
-        raise failed_file("write", path, error) from None
-
-
-def _settle(folder: Path) -> None:
-    """See that a new name in *folder* outlives a power failure; Windows has no way to ask for it."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_whole(Path(path), data, 0o600, shown=path)

@@ -1,9 +1,7 @@
 """Writes what a migration leads to, secrets first, each file in one step; what turns out wrong is taken back."""
 
-import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +9,7 @@ from shim_host import output
 from shim_host.compose import project as compose
 from shim_host.compose.project import Project
 from shim_host.errors import Ended, Refused, failed_file
+from shim_host.files import write_whole
 from shim_host.migrate import check
 from shim_host.migrate.model import NewFile, Plan
 from shim_host.store import vault
@@ -87,28 +86,7 @@ def write(plan: Plan, written: list[Written], values: Mapping[str, bytes], store
         output.say(f".gitignore gets {' '.join(lacking)}")
     for item in written:
         if item.state != UNCHANGED:
-            write_file(item.path, item.data, item.mode)
-
-
-def write_file(path: Path, data: bytes, mode: int) -> None:
-    """Make *path* hold *data*, in one step.
-
-    Raises:
-        Failed: the file system does not take it.
-    """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        unfinished.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with open(os.open(unfinished, flags, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise failed_file("write", str(path), error) from None
+            write_whole(item.path, item.data, item.mode)
 
 
 def verify(
@@ -141,7 +119,7 @@ def verify(
     except Ended:
         for item in written:
             if item.before is not None:
-                write_file(item.path, item.before, item.mode)
+                write_whole(item.path, item.before, item.mode)
             else:
                 item.path.unlink(missing_ok=True)
         output.say("the new files are taken back; the secret files stay")

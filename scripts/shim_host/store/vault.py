@@ -15,6 +15,7 @@ from typing import NamedTuple
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
 from shim_host import output
 from shim_host.errors import Failed, Refused, failed_file
+from shim_host.files import write_whole
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -302,25 +303,16 @@ def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
         Failed: it cannot be written.
     """
     path = folder / ".gitignore"
-    unfinished = folder / ".gitignore.new"
     try:
         if path.is_symlink():  # git itself does not read one that is a link
             raise Refused(f"{path} is a link, which git does not read", "replace it by a file")
         old = path.read_bytes() if path.exists() else b""
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-        end = b"\r\n" if b"\r\n" in old else b"\n"
-        start = old if not old or old.endswith(b"\n") else old + end
-        new = start + b"".join(os.fsencode(line) + end for line in lines)
-        unfinished.unlink(missing_ok=True)
-        with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, mode), "wb") as file:
-            file.write(new)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
     except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         raise failed_file("write", str(path), error) from None
+    end = b"\r\n" if b"\r\n" in old else b"\n"
+    start = old if not old or old.endswith(b"\n") else old + end
+    write_whole(path, start + b"".join(os.fsencode(line) + end for line in lines), mode)
 
 
 def _lines(path: Path) -> list[str]:

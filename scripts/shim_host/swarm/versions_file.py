@@ -6,11 +6,11 @@ Nothing in it is secret, so it belongs into git.
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from shim_host.errors import failed_file
+from shim_host.files import write_whole
 
 DEFAULT = "secrets.lock.env"
 _HEADER = """\
@@ -56,17 +56,8 @@ def write(path: Path, versions: Mapping[str, int]) -> None:
     text = _HEADER.format(name=path.name, stack=stack) + "".join(
         f"{name}={version}\n" for name, version in sorted(kept.items())
     )
+    write_whole(path, text.encode(), 0o644)
     try:
-        opened, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(opened, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(opened)
-            os.chmod(unfinished, 0o644)
-            os.replace(unfinished, path)
-        except BaseException:
-            os.unlink(unfinished)
-            raise
+        os.chmod(path, 0o644)  # whatever the umask says: it holds no value, and colleagues deploy with it
     except OSError as error:
         raise failed_file("write", str(path), error) from None

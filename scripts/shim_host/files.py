@@ -1,0 +1,43 @@
+"""Writing a file in one step: a reader, or a kill at any moment, meets the old content or the new, never a part."""
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from shim_host.errors import failed_file
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
+    """Make the file at *path* hold *data*, with *mode* less the umask; it outlives a power failure.
+
+    Raises:
+        Failed: the file system does not take it; what was there is as it was. The message names *shown*.
+    """
+    # One name a target, so that what a killed run left is found by the next.
+    unfinished = path.with_name(f".{path.name}.new")
+    try:
+        unfinished.unlink(missing_ok=True)
+        with open(os.open(unfinished, _NEW, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+        _settle(path.parent)
+    except OSError as error:
+        with suppress(OSError):  # a disk that takes nothing does not give either
+            unfinished.unlink(missing_ok=True)
+        raise failed_file("write", shown or str(path), error) from None
+
+
+def _settle(folder: Path) -> None:
+    """See that a new name in *folder* outlives a power failure; Windows has no way to ask for it."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
