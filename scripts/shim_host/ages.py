@@ -21,4 +21,12 @@ def age_days(created: str, now: datetime) -> float:
 
 def due(left_days: float) -> str:
     """Return what a table says of a rotation that is due in *left_days*; negative when it is late."""
-    return f"{left_days:.0f} d" if left_days >= 0 else f"late by {-left_days:.0f} d"
+    size = abs(left_days)
+    text = f"{size:.0f} d" if size >= 1 else f"{size * 24:.0f} h"
+    return text if left_days >= 0 else f"late by {text}"
+
+
+def shown(days: float) -> str:
+    """Return a number of days in words; what is less than two is said in hours."""
+    number, unit = (round(days * 24), "hour") if days < 2 else (round(days), "day")
+    return f"{number} {unit}{'' if number == 1 else 's'}"

@@ -127,11 +127,15 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup_swarm.py::test_values_do_not_travel_in_the_clear",
         "unencrypted",
     ),
+    "this is a stack file, it seems (…), and what is written is for docker compose alone": (
+        "host/migrate/test_migrate.py::test_a_stack_file_is_known_for_one",
+        "this is a stack file, it seems (",
+    ),
     "the backup has nothing of the stack …": (
         "host/backup/test_backup.py::test_one_key_comes_back_alone",
-        "nothing of the stack shop",
+        "the backup has nothing of the stack ",
     ),
-    "the backup has no …": ("host/backup/test_backup.py::test_one_key_comes_back_alone", "the backup has no NO_SUCH"),
+    "the backup has no …": ("host/backup/test_backup.py::test_one_key_comes_back_alone", "the backup has no "),
     # Stacks and projects.
     "due in other stacks, and not rotated: …": (
         "host/swarm/test_stacks.py::test_a_command_is_about_one_stack_and_says_so",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from shim_host import ages
 from shim_host.audit import readers
 from shim_host.audit.model import (
     ERROR,
@@ -237,13 +238,14 @@ def _of_age(row: Row, facts: Facts) -> Iterator[Finding]:
     if left is not None and row.spec is not None and row.spec.rotate_days is not None:
         if left < 0:
             level = ERROR if age > 2 * row.spec.rotate_days else WARNING
-            message = f"{row.title} is {age:.0f} days old, and is to be rotated every {row.spec.rotate_days:.0f}"
+            old, every = ages.shown(age), ages.shown(row.spec.rotate_days)
+            message = f"{row.title} is {old} old, and is to be rotated every {every}"
             yield Finding("secret-too-old", level, message, "rotate it", row.key, "", place, command)
         elif left < min(_SOON_DAYS, row.spec.rotate_days / 5):
-            message = f"{row.title} is to be rotated within {left:.0f} days"
+            message = f"{row.title} is to be rotated within {ages.shown(left)}"
             yield Finding("secret-due-soon", NOTE, message, "plan its rotation", row.key, "", place, command)
     elif age > MAX_AGE_DAYS:
-        message = f"{row.title} is {age:.0f} days old, and nothing says when it is to be rotated"
+        message = f"{row.title} is {ages.shown(age)} old, and nothing says when it is to be rotated"
         hint = "rotate it, and say in the schema how often: @rotate=180d"
         yield Finding("secret-too-old", NOTE, message, hint, row.key, "", place, command)
 

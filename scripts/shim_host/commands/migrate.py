@@ -14,6 +14,7 @@ from shim_host.commands import options
 from shim_host.compose import images
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
+from shim_host.compose.nodes import child
 from shim_host.compose.project import Project
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
@@ -121,6 +122,7 @@ def command(
     written = outputs(results, force)
     values = secrets_to_write(plan, Vault(secrets_dir), force)
     announce(plan, written, values, dry_run)
+    warn_of_stack(project)
     if not dry_run:
         ask(written, values, yes)
         write(plan, written, values, Vault(secrets_dir), env_path)
@@ -276,6 +278,23 @@ def say_findings(plan: Plan) -> None:
     for service, key, message, hint, _ in plan.findings:
         where = f"{service}: " if service else ""
         output.warn(f"{where}{key}: {message}" if key else f"{where}{message}", hint)
+
+
+# What only a Swarm does of `deploy:`; Compose knows the rest, too.
+_OF_A_STACK = ("update_config", "rollback_config", "endpoint_mode", "placement", "labels", "mode")
+
+
+def warn_of_stack(project: Project) -> None:
+    """Say that a file which is deployed as a stack becomes one for Compose: a stack's secrets are made in the Swarm."""
+    signs = [f"secrets.{name} is external" for name, definition in project.secrets.items() if definition.external]
+    for service in project.services.values():
+        deploy = service.definitions[-1].value("deploy")
+        signs += [f"{service.name} has deploy.{name}" for name in _OF_A_STACK if deploy and child(deploy, name)]
+    if signs:
+        output.warn(
+            f"this is a stack file, it seems ({signs[0]}), and what is written is for docker compose alone",
+            "for a stack: manage-secrets create-swarm, and name the versions as docs/SWARM.md shows",
+        )
 
 
 def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> None:

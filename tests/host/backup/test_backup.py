@@ -198,7 +198,10 @@ def test_one_key_comes_back_alone(filled: Manage, keys: Keys, canary: Canary) ->
 
     assert (row["key"], row["state"]) == (key, "replaced")
     assert filled.secrets() == {**changed, one: whole[one]}
-    for words, said in ((["NO_SUCH"], "the backup has no NO_SUCH"), (["--stack", "shop"], "nothing of the stack shop")):
+    for words, said in (
+        (["NO_SUCH"], "the backup has no NO_SUCH"),
+        (["--stack", "shop"], "the backup has nothing of the stack shop"),
+    ):
         end = filled("import", "backup.gpg", *words)
         assert end.code == 1
         assert said in end.stderr

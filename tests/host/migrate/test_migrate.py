@@ -747,3 +747,22 @@ def test_the_reference_stack_has_nothing_left_to_migrate(engine: Engine, project
     document = project.json("migrate")
 
     assert (document["secrets"], document["services"], document["files"]) == ([], [], [])
+
+
+def test_a_stack_file_is_known_for_one(manage: Manage, canary: Canary) -> None:
+    """What is written is for Compose, and `docker stack deploy` would refuse it: said before it is tried."""
+    manage.write("images.json", '{"Config": {"Cmd": ["c"]}}')
+    manage.write(".env", f"TOKEN={canary()}\n")
+    file = "services: {web: {image: app, environment: {TOKEN: '${TOKEN}'}%s}}\n%s"
+    signs = {
+        "web has deploy.endpoint_mode": file % (", deploy: {replicas: 2, endpoint_mode: dnsrr}", ""),
+        "secrets.jwt is external": file % ("", "secrets: {jwt: {external: true, name: jwt_v3}}\n"),
+    }
+    for sign, text in signs.items():
+        manage.write("docker-compose.yml", text)
+        end = manage("migrate", "--image-config", "images.json", "--dry-run")
+        assert end.code == 0, end.stderr
+        assert f"this is a stack file, it seems ({sign})" in end.stderr
+        assert "create-swarm" in end.stderr
+    manage.write("docker-compose.yml", file % (", deploy: {resources: {limits: {memory: 1G}}}", ""))
+    assert "stack file" not in manage("migrate", "--image-config", "images.json", "--dry-run").stderr
