@@ -54,6 +54,7 @@ class ChangingInit(Init):
             return
         if action == "restart":
             self._plan = self._birth.plan = plan
+            self._birth.target = plan.target
             self._wants_restart = True
             if not self._pid:  # it failed a moment ago, and was to be started again anyway
                 self._events.cancel("again")

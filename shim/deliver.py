@@ -104,6 +104,10 @@ class Delivered:
         self.rendered: list[tuple[bytes, Target | None]] = []
         self.descriptors: list[int] = []
 
+    def names_relative_paths(self) -> bool:
+        """Return whether something is to be removed that only the working directory leads to."""
+        return any(path[:1] != b"/" for path, _ in self.rendered)
+
     def undo(self) -> None:
         """Remove every copy and close every descriptor."""
         for descriptor in self.descriptors:

@@ -15,10 +15,12 @@ A value comes from the file that KEY_FILE names, else from a file in /run/secret
 environment, else from the schema (.env.schema). Every option has a variable: --secrets-dir is SHIM_SECRETS_DIR.
 
 where values come from
-  --schema PATH            what the service needs (default: /etc/shim/env.schema, then ./.env.schema)
+  --schema PATH            what the service needs (default: /etc/shim/env.schema, then ./.env.schema);
+                           none for a one-off command or a build, which needs nothing
   --service NAME           only the schema's keys whose @services has NAME, or none
   --secrets-dir DIR        read DIR instead of /run/secrets and ./secrets (repeatable; ':' in the variable)
   --require KEY,...        refuse to start without these keys
+  --wait TIME              give what is required and missing this long to come (10s, 500ms, 2m)
   --file-key KEY,...       take KEY_FILE although its path is in no secrets root
   --prefer file|env        which one counts when KEY and KEY_FILE differ
   --profile NAME|auto|none what is known of an official image: postgres, mysql, mariadb, mongo, rabbitmq, redis,
@@ -37,7 +39,7 @@ what the service gets
   --no-core                the service writes no core file
 
 staying as PID 1
-  --init                   stay, forward signals, reap; each option below but --pre asks for it too
+  --init                   stay, forward signals, reap; each option below but --pre, --pre-root asks for it too
   --signal TERM=QUIT,...   send another signal; TERM=0 drops it
   --group                  send to the service's whole process group
   --grace TIME             SIGKILL this long after the first stop signal (10s, 500ms, 2m; 0 never)
@@ -47,7 +49,8 @@ staying as PID 1
   --parent-death SIGNAL    what the shim gets when its parent dies
   --on-change ACTION       restart, signal=HUP or exit when a secret really changes
   --mask                   replace values in the service's output by ***
-  --pre COMMAND            run before the service (repeatable)
+  --pre COMMAND            run before the service, and before --user (repeatable)
+  --pre-root COMMAND       the same, first and without a secret (repeatable)
   --ready-fd N             pass the service's readiness on
 
 talking

@@ -78,25 +78,38 @@ class Init:
         """
         self._take_charge()
         self._prepare_extras()
-        if self._staying.pre:
-            code = self.run_before(self._child_environment())
+        if self._staying.pre or self._staying.pre_root:
+            code = self.run_root_before() or self.run_before(self._child_environment())
             if code:
                 return code
         self._start_service()
         code = self._supervise()
         return self._staying.exit_codes.get(code, code)
 
+    def run_root_before(self) -> int:
+        """Run each `--pre-root` command to its end, without a secret; return 0, or the code that ends the start."""
+        environment = [entry for entry in self._environ if not entry.startswith(b"SHIM_")]
+        return self._run_before("--pre-root", self._staying.pre_root, environment)
+
     def run_before(self, environment: list[bytes]) -> int:
         """Run each `--pre` command to its end; return 0, or the code that ends the start."""
-        for argv in self._staying.pre:
-            self._spawn(argv, environment)
+        return self._run_before("--pre", self._staying.pre, environment)
+
+    def _run_before(self, option: str, commands: list[list[bytes]], environment: list[bytes]) -> int:
+        """Run *commands* before the user changes."""
+        for argv in commands:
+            self._birth.target = None
+            try:
+                self._spawn(argv, environment)
+            finally:
+                self._birth.target = self._plan.target
             code = self._supervise()
             if code:
                 from shim import stderr
                 from shim.not_started import is_secret
 
                 name = "COMMAND" if is_secret(argv[0], environment) else argv[0].decode("utf-8", "surrogateescape")
-                stderr.warning(f"--pre {name} ended with {code}; the service is not started")
+                stderr.warning(f"{option} {name} ended with {code}; the service is not started")
                 return code
             if self._stopped_by:
                 return SIGNALLED + self._stopped_by
@@ -157,6 +170,8 @@ class Init:
             if self._delivered is not None:
                 self._delivered.descriptors.clear()
         if not self._staying.on_change:
+            if self._delivered is None or not self._delivered.names_relative_paths():
+                posix.chdir(b"/")  # nothing of ours needs it, and a mount below us could not be taken away
             self._plan.forget()
         self._events.after(_SETTLED_SECONDS, "settled", kernel.settle)
 
@@ -315,6 +330,10 @@ class Init:
         if self._started_at and not self._stopped_by and self._starts_again(code):
             return
         self._code = code
+        if self._own_pid != 1 and self._started_at:
+            from shim.forward import send
+
+            send(-pid, TERM)  # what it left in its group: as PID 1 our own end is theirs
         if self._options.wait_all and self._started_at:
             from shim.descendants import signal_everything
 

@@ -79,10 +79,10 @@ def start(options: "Options", environ: list[bytes]) -> int:
         return stay.start(plan, environ)
     child, delivered = child_of(plan, environ)
     try:
-        if options.pre and options.action == "start":
+        if options.staying is not None and options.action == "start":
             from shim import stay
 
-            code = stay.run_before(plan, child)
+            code = stay.run_before(plan, environ, child)
             if code:
                 if delivered is not None:
                     delivered.undo()

@@ -32,6 +32,7 @@ KINDS = {
     "only": LIST,
     "parent-death": VALUE,
     "pre": LINES,
+    "pre-root": LINES,
     "prefer": VALUE,
     "profile": VALUE,
     "ready-fd": VALUE,
@@ -45,6 +46,7 @@ KINDS = {
     "subreaper": FLAG,
     "user": VALUE,
     "verbose": FLAG,
+    "wait": VALUE,
     "wait-all": FLAG,
 }
 # What only `--init` can do; asking for one of these is asking to stay.
@@ -60,6 +62,9 @@ STAYING = (
     "subreaper",
     "wait-all",
 )
+
+
+NO_SCHEMA = "none"  # --schema none: this start needs nothing
 
 
 class Options:
@@ -87,6 +92,7 @@ class Options:
     only: "Sequence[str]" = ()
     parent_death = ""
     pre: "Sequence[str]" = ()
+    pre_root: "Sequence[str]" = ()
     prefer = ""
     profile = ""
     ready_fd = ""
@@ -101,4 +107,6 @@ class Options:
     unknown: "Sequence[str]" = ()  # SHIM_* variables that are no option
     user = ""
     verbose = False
+    wait = ""
     wait_all = False
+    wait_seconds = 0.0  # what --wait says

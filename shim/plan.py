@@ -3,6 +3,7 @@
 from shim import kernel
 from shim.environment import child_environment
 from shim.errors import Breach, Refused
+from shim.options import NO_SCHEMA
 from shim.resolve import resolve
 from shim.sources import gather, is_searchable
 
@@ -55,9 +56,12 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
     """
     warnings: list[tuple[str, str]] = []
     schema = load_schema(options, warnings) if before is None else before.schema
-    sources = gather(environ, options, schema)
-    resolution = resolve(sources, options, schema)
-    sources.close()
+    resolution = _resolved(options, environ, schema)
+    if options.wait_seconds and resolution.breaches and before is None and options.action == "start":
+        from shim import wait
+
+        resolution = wait.until_there(resolution, lambda: _resolved(options, environ, schema), options.wait_seconds)
+    sources = resolution.sources
     if before is None and (warnings or sources.warnings):
         from shim import stderr
 
@@ -74,7 +78,7 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
             breaches += refusal.breaches
     plan = Plan(options, resolution, target, schema)
     if options.action != "exec":
-        if options.render and not resolution.sources.is_one_off:
+        if options.render and not (resolution.sources.is_one_off or options.schema == NO_SCHEMA):
             from shim.render import render
 
             plan.rendered = render(options, resolution, target, breaches)
@@ -88,6 +92,13 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
     return plan
 
 
+def _resolved(options: "Options", environ: list[bytes], schema: "Schema | None") -> "Resolution":
+    sources = gather(environ, options, schema)
+    resolution = resolve(sources, options, schema)
+    sources.close()
+    return resolution
+
+
 def _delivers_files(resolution: "Resolution") -> bool:
     schema = resolution.schema
     return schema is not None and any(spec.deliver in ("file", "memfd") for spec in schema.keys.values())
@@ -98,10 +109,13 @@ def load_schema(options: "Options", warnings: list[tuple[str, str]]) -> "Schema 
 
     The last of these counts only if nobody but root and we could have put it there; what was left alone goes to
     *warnings*.
+    `--schema none` asks for none: a one-off command, or the build of an image, has no secrets and needs none.
 
     Raises:
         Refused: --schema names no file, the file cannot be read, or it has mistakes.
     """
+    if options.schema in (NO_SCHEMA, "/dev/null"):
+        return None
     places = (options.schema.encode("utf-8", "surrogateescape"),) if options.schema else SCHEMA_PLACES
     for path in places:
         is_beside_us = not options.schema and path[:1] == b"."

@@ -4,9 +4,10 @@ Every option has a variable (`--secrets-dir`, `SHIM_SECRETS_DIR`), so that an im
 """
 
 from shim.errors import Breach, Refused
-from shim.options import FLAG, KINDS, LINES, LIST, PATHS, STAYING, VALUE, Options
+from shim.options import FLAG, KINDS, LINES, LIST, NO_SCHEMA, PATHS, STAYING, VALUE, Options
 
 SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
+BESIDE = ("exec", "check", "explain")  # what is asked beside a service, and must resolve as its start did
 
 _SEPARATORS = {LIST: ",", PATHS: ":", LINES: "\n"}
 _OF_KEYS = ("file-key", "only", "require")
@@ -21,21 +22,17 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
     Raises:
         Refused: every mistake in one go; `Options` are complete only without any.
     """
-    options = Options()
     wrong: list[Breach] = []
     variables = [entry for entry in environ if entry.startswith(b"SHIM_")]
-    if variables:
-        _from_variables(options, variables, wrong)
-    rest = _from_flags(options, argv, wrong)
-    if rest and options.action == "start":
-        if rest[0] in SUBCOMMANDS and argv[len(argv) - len(rest) - 1 : len(argv) - len(rest)] != [b"--"]:
-            options.action = rest[0].decode()
-            rest = _from_flags(options, rest[1:], wrong)
-        elif rest[0] == b"":
-            wrong.append(
-                Breach("", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?")
-            )
-    options.argv = rest
+    options = _read(argv, variables, [], wrong)
+    if options.action in BESIDE:
+        from shim import first_process
+
+        words = first_process.options()
+        if words:
+            wrong.clear()
+            options = _read(argv, variables, words, wrong)
+    rest = options.argv
     if options.json and options.action not in ("explain", "ps", "check", "help", "version"):
         wrong.append(Breach("", "--json belongs to explain, check and ps", "for messages in JSON set SHIM_LOG=json"))
     if not rest and options.action in ("start", "exec"):
@@ -50,8 +47,14 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
     if options.action in ("check", "explain", "ps") and rest:
         wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
+    if options.schema == NO_SCHEMA:
+        options.require = ()
+    if options.wait:
+        from shim.staying_options import seconds
+
+        options.wait_seconds = seconds("--wait", options.wait, wrong)
     asks_to_stay = _asks_to_stay(options)
-    if options.init or options.pre or asks_to_stay:
+    if options.init or options.pre or options.pre_root or asks_to_stay:
         _read_staying(options, asks_to_stay, wrong)
     if wrong:
         if options.log:
@@ -62,9 +65,29 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
     return options
 
 
+def _read(argv: list[bytes], variables: list[bytes], of_the_first: list[bytes], wrong: list[Breach]) -> Options:
+    """Return the `Options` that the words ask for: variables, the options of PID 1's shim, and flags, the last wins."""
+    options = Options()
+    if variables:
+        _from_variables(options, variables, wrong)
+    if of_the_first:
+        _from_flags(options, of_the_first, wrong)
+    rest = _from_flags(options, argv, wrong)
+    if rest and options.action == "start":
+        if rest[0] in SUBCOMMANDS and argv[len(argv) - len(rest) - 1 : len(argv) - len(rest)] != [b"--"]:
+            options.action = rest[0].decode()
+            rest = _from_flags(options, rest[1:], wrong)
+        elif rest[0] == b"":
+            wrong.append(
+                Breach("", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?")
+            )
+    options.argv = rest
+    return options
+
+
 def _read_staying(options: Options, asks_to_stay: bool, wrong: list[Breach]) -> None:
     """Add how to stay; the words of options that nobody gave need no reading."""
-    if options.pre or asks_to_stay:
+    if options.pre or options.pre_root or asks_to_stay:
         from shim.staying_options import read_staying
 
         options.staying = read_staying(options, wrong)

@@ -25,9 +25,9 @@ def start(plan: "Plan", environ: list[bytes]) -> int:
         init.leave()
 
 
-def run_before(plan: "Plan", environment: list[bytes]) -> int:
+def run_before(plan: "Plan", environ: list[bytes], environment: list[bytes]) -> int:
     """Run the `--pre` commands of a start that will not stay; return 0, or the code of what failed."""
-    init = Init(plan, [])
-    code = init.run_before(environment)
+    init = Init(plan, environ)
+    code = init.run_root_before() or init.run_before(environment)
     init.hand_back()
     return code

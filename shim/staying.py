@@ -13,3 +13,4 @@ class Staying:
         self.change_signal = 0
         self.ready_descriptor = -1
         self.pre: list[list[bytes]] = []
+        self.pre_root: list[list[bytes]] = []

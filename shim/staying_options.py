@@ -21,7 +21,7 @@ def read_staying(options: "Options", wrong: list[Breach]) -> Staying:
     for pair in options.exit_as:
         _exit_as(staying, pair, wrong)
     if options.grace:
-        staying.grace_seconds = _seconds(options.grace, wrong)
+        staying.grace_seconds = seconds("--grace", options.grace, wrong)
     if options.parent_death:
         staying.parent_death = signal_number(options.parent_death)
         if staying.parent_death == 0:
@@ -30,18 +30,18 @@ def read_staying(options: "Options", wrong: list[Breach]) -> Staying:
         _on_change(staying, options.on_change, wrong)
     if options.ready_fd:
         _ready(staying, options.ready_fd, wrong)
-    for command in options.pre:
-        words = split_words(command)
-        if words:
-            staying.pre.append([word.encode("utf-8", "surrogateescape") for word in words])
-        else:
-            wrong.append(
-                Breach(
-                    "",
-                    "--pre takes a command, and its quotes must be closed",
-                    "words and quotes count as in a shell, nothing else does; for more write --pre \"sh -c '...'\"",
+    for option, commands, into in (
+        ("--pre", options.pre, staying.pre),
+        ("--pre-root", options.pre_root, staying.pre_root),
+    ):
+        for command in commands:
+            words = split_words(command)
+            into.append([word.encode("utf-8", "surrogateescape") for word in words])
+            if not words:
+                hint = (
+                    f"words and quotes count as in a shell, nothing else does; for more write {option} \"sh -c '...'\""
                 )
-            )
+                wrong.append(Breach("", f"{option} takes a command, and its quotes must be closed", hint))
     return staying
 
 
@@ -80,7 +80,8 @@ def _number(text: str, most: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= most else -1
 
 
-def _seconds(text: str, wrong: list[Breach]) -> float:
+def seconds(option: str, text: str, wrong: list[Breach]) -> float:
+    """Return the time that *text* is, `10s`, `500ms`, `2m` or plain seconds; a mistake is added to *wrong*."""
     digits = text.strip().lower()
     unit = ""
     while digits and not (digits[-1].isdigit() or digits[-1] == "."):
@@ -89,7 +90,7 @@ def _seconds(text: str, wrong: list[Breach]) -> float:
     scale = _UNITS.get(unit.strip() or "s")
     digits = digits.strip()
     if scale is None or not digits.isascii() or not digits.replace(".", "", 1).isdigit() or len(digits) > 9:
-        wrong.append(Breach("", f"--grace takes a time, not {text[:24]!r}", "10s, 500ms, 2m, or plain seconds"))
+        wrong.append(Breach("", f"{option} takes a time, not {text[:24]!r}", "10s, 500ms, 2m, or plain seconds"))
         return 0.0
     return float(digits) * scale
 

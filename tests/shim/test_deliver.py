@@ -137,7 +137,7 @@ def test_nothing_is_delivered(shim: Shim) -> None:
     """For a value that another one is composed from."""
     (shim.folder / "none").write_text('# @deliver=none\nA=\n# @composed="<${A}>"\nB=\n')
 
-    child = shim.child("--schema", "none", env={"A": "old", "A_FILE": str(shim.root / "a")}, a="old")
+    child = shim.child("--schema", "./none", env={"A": "old", "A_FILE": str(shim.root / "a")}, a="old")
 
     assert child.env == {"PATH": "/usr/bin:/bin", "B": "<old>"}
 

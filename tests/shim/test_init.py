@@ -397,3 +397,40 @@ def test_restart_without_the_capability_to_kill(shim: Shim, canary: Callable[[],
         assert run.line() == "26"
         _replace(shim.root / "k", canary() + "x")
         assert run.line() == "27"
+
+
+# --- before the service, and after it -------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("stays", [["--init"], []], ids=["init", "exec"])
+def test_one_shots_run_before_the_user_changes(shim: Shim, stays: list[str]) -> None:
+    """`--pre-root` comes first and gets no secret; both can mend the owner of a volume."""
+    (shim.folder / "volume").mkdir(mode=0o700)
+    says = "sh -c 'echo \"$0 $(id -u) ${K:-none}\"' "
+    options = [*stays, "--user", "65534:65534", "--pre", says + "pre", "--pre-root", says + "root"]
+    options += ["--pre-root", "chown 65534 volume"]
+
+    end = shim(*options, "--", "sh", "-c", 'touch volume/x && echo "service $(id -u) $K"', k="value")
+
+    assert (end.code, end.stdout) == (0, "root 0 none\npre 0 value\nservice 65534 value\n"), end
+    failed = shim(*stays, "--pre-root", "false", "--", "echo", "service")
+    assert (failed.code, failed.stdout) == (1, "")
+    assert "--pre-root false ended with 1" in failed.stderr
+
+
+def test_no_working_directory_is_held(shim: Shim) -> None:
+    """A mount that only the init would be in could not be taken away; a watch of relative paths needs it."""
+    for options, held in (([], "/"), (["--on-change", "exit"], str(shim.folder))):
+        with running(argv(shim, "--init", *options, "--", "sh", "-c", "pwd; read x"), cwd=shim.folder, stdin=-1) as run:
+            assert run.line() == str(shim.folder)
+            assert until(lambda held=held, pid=run.pid: os.readlink(f"/proc/{pid}/cwd") == held)  # type: ignore[misc]
+
+
+def test_what_is_left_of_the_group_is_told_to_stop(shim: Shim) -> None:
+    """Outside PID 1 the end of the service would leave it running."""
+    left = 'mkfifo f; (trap "echo told; exit" TERM; echo >f; while :; do sleep 0.02; done) & read x <f; exit 3'
+
+    end = shim("--init", "--", "sh", "-c", left)
+
+    assert (end.code, end.stdout) == (3, "told\n")

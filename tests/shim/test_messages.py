@@ -301,12 +301,12 @@ def test_a_question_without_its_key(shim: Shim) -> str:
     "--… is neither on nor off",
     "… takes …",
     "… takes names of variables",
-    "--pre takes a command, and its quotes must be closed",
+    "… takes a command, and its quotes must be closed",
     "…: there is no signal …",
     "--signal takes SIGNAL=SIGNAL, not …",
     "--signal cannot rewrite …",
     "--exit-as takes CODE=CODE, not …",
-    "--grace takes a time, not …",
+    "… takes a time, not …",
     "--on-change takes restart, signal=NAME or exit",
     "--ready-fd takes a descriptor from 3 up, not …",
 )
@@ -325,7 +325,7 @@ def test_mistakes_in_options_come_all_at_once(shim: Shim) -> str:
     "--profile (SHIM_PROFILE) names no profile that is known",
     "…: there is no user … in /etc/passwd",
     "…: there is no group … in /etc/group",
-    "--render takes TEMPLATE:DEST",
+    "--render takes TEMPLATE:DEST or TEMPLATE:DEST:USER",
     "cannot write to stdout: …",
     "cannot install …: …",
 )
@@ -423,7 +423,7 @@ def test_more_values_than_an_environment_holds(shim: Shim, canary: Canary) -> st
 
 
 @provokes(
-    "--pre … ended with …; the service is not started",
+    "… … ended with …; the service is not started",
     "NOTIFY_SOCKET cannot be told that the service is ready: …",
     "the service's output cannot be written: …",
     "…: … cannot be read: …",

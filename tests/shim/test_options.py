@@ -27,6 +27,7 @@ def example(name: str) -> str:
         name
     ) or {
         "grace": "5s",
+        "wait": "5s",
         "parent-death": "KILL",
         "ready-fd": "3",
     }.get(name, "a")

@@ -45,6 +45,10 @@ TAIL = """\
   comes while secrets are looked up ends the start with 128+N; one that comes later waits for the service.
 - **Staying is asked for** by `--init` or by any option that only an init can follow, as a flag or as a variable.
   `--pre` alone does not ask for it: its commands run, then the service takes our place. `shim exec` ignores both.
+- **What the service leaves behind** in its process group gets TERM when it ends and we are not PID 1, whose end is
+  everybody's. The init holds no working directory, unless a relative path is to be watched or removed.
+- **Another user** can be signalled without the capability KILL: the init becomes that user for the moment, which it may
+  with the SETUID that `--user` needs.
 - **Stop signals** are TERM, INT and QUIT, before and after `--signal`. Only with `--grace` does the first start a clock
   and the second end it at once; without it every signal is passed on and nothing is ever killed by us.
 - **`--wait-all`** sends TERM to what the service left behind, waits for `--grace` (10 s when not given), then kills.

@@ -1,0 +1,39 @@
+"""How the shim of the container's first process was started, for those who look beside it.
+
+`docker exec` and health checks see the image's variables, not the options that stand in an ENTRYPOINT. A shim that has
+become its service leaves no trace of them; one that stays, or that an init has started, does.
+"""
+
+import posix
+
+from shim import kernel
+
+_MAX_BYTES = 131_072
+# What an engine or an image puts in front: the name, up to our own.
+_IN_FRONT = (b"docker-init", b"tini", b"tini-static", b"dumb-init", b"catatonit", b"podman-init", b"init", b"python")
+_TALKING = (b"-v", b"--verbose")
+
+
+def options() -> list[bytes]:
+    """Return the words behind the name of PID 1's shim; none when PID 1 is none, or nobody can tell."""
+    if posix.getpid() == 1:
+        return []
+    try:
+        text = kernel.read_file(b"/proc/1/cmdline", _MAX_BYTES, True)[2]
+    except OSError:
+        return []
+    words = text.split(b"\0")[:-1]
+    for at, word in enumerate(words):
+        if _is_shim(word):
+            return [option for option in words[at + 1 :] if option not in _TALKING]
+        if not (_name(word).startswith(_IN_FRONT) or (at and word[:1] == b"-")):
+            break
+    return []
+
+
+def _is_shim(word: bytes) -> bool:
+    return _name(word) in (b"shim", _name(kernel.argv[0]))
+
+
+def _name(word: bytes) -> bytes:
+    return word.rpartition(b"/")[2]
