@@ -134,13 +134,17 @@ def compose_project(file: Path | None, gaps: list[str] | None = None) -> "Projec
 def compose_users(project: "Project", known: Iterable[str]) -> dict[str, set[str]]:
     """Return the services of a Compose project that get each key, as a secret or in their environment."""
     known = dict.fromkeys(known)
+
+    def file_name(source: str) -> str:
+        definition = project.secrets.get(source)
+        return definition.file.name if definition is not None and definition.file is not None else source
+
+    used = {use.source: file_name(use.source) for service in project.services.values() for use in service.secrets}
+    key_of = names.keys_of(used.values(), known)
     users: dict[str, set[str]] = {}
     for service in project.services.values():
-        keys = set(service.environment) & set(known)
-        for use in service.secrets:
-            definition = project.secrets.get(use.source)
-            name = definition.file.name if definition is not None and definition.file is not None else use.source
-            keys.add(names.key_of(name, known))
+        keys = service.environment.keys() & known.keys()
+        keys |= {key_of[used[use.source]] for use in service.secrets}
         for key in keys:
             users.setdefault(key, set()).add(service.name)
     users.pop("", None)

@@ -9,7 +9,7 @@ lower case, `-2e` is the byte 0x2e.
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from shim.secret import env_key, fold_keys, is_skipped
 
@@ -173,3 +173,11 @@ def _decoded(name: str) -> str | None:
         at += 1
     key = data.decode("utf-8", "surrogateescape")
     return key if encoded(key) == name else None
+
+
+def behind_shim(words: Sequence[str]) -> Sequence[str]:
+    """Return the command that the shim starts in the argv *words*; its own options name keys, and hold no value."""
+    front = [number for number, word in enumerate(words[:2]) if word.rsplit("/", 1)[-1] == "shim"]
+    if not front or "--" not in words[front[0] :]:
+        return words
+    return words[words.index("--", front[0]) + 1 :]

@@ -11,21 +11,45 @@ _TELLING = (
 )
 _SECRET_ENDINGS = ("PASSWORD", "PASSWD", "PASSPHRASE", "PASS", "SECRET", "TOKEN", "APIKEY", "ACCESSKEY", "PRIVATEKEY")
 _INNOCENT = ("BYPASS", "COMPASS", "TRESPASS", "SURPASS", "OVERPASS", "UNDERPASS")
-# A name that ends in one of these speaks about the secret, or about something public.
+# A name that ends in one of these, in the singular or the plural, speaks about the secret, or about something public.
 _ABOUT = (
-    " ADDR ADDRESS AGE ALG ALGORITHM ALIAS ATTEMPTS AUDIENCE BACKEND BUCKET BYTES CALLBACK CLASS CLIENTS COUNT "
-    "DATABASE DAYS DB DIR DISABLED DOMAIN DURATION ENABLED ENDPOINT ENGINE EXPIRATION EXPIRES EXPIRY FILE FORMAT "
-    "HEADER HOST HOURS ID IDS IN INTERVAL ISSUER KIND LENGTH LEVEL LIFETIME LIMIT MAX METHOD MIN MINUTES MODE "
-    "MODULE NAME NUMBER PATH PERIOD PLUGIN POLICY PORT PREFIX PROVIDER REALM REDIRECT REGION REQUIRED RETRIES "
-    "ROUNDS RULE RULES SCHEME SCOPE SECONDS SERVER SERVICE SIZE SOCK SOCKET STATUS STRATEGY TABLE TIMEOUT TTL "
-    "TYPE URI URL USER USERNAME VERSION WINDOW "
+    " ADDR ADDRESS AGE ALG ALGORITHM ALIAS ATTEMPT ATTRIBUTE AUDIENCE BACKEND BUCKET BYTE CALLBACK CHARSET CIPHER "
+    "CLAIM CLASS CLIENT COLUMN COMPLEXITY CONFIG COUNT CURVE DATABASE DAY DB DELAY DEPTH DIR DIRECTORY DISABLED "
+    "DOMAIN DURATION EMAIL ENABLED ENDPOINT ENGINE EXPIRATION EXPIRE EXPIRED EXPIRES EXPIRY FIELD FILE FILENAME "
+    "FILEPATH FOLDER FORMAT FROM GROUP HANDLER HEADER HISTORY HOST HOUR HTTPONLY ID IN INTERVAL ISSUER KIND LABEL "
+    "LEEWAY LENGTH LEVEL LIFETIME LIMIT LOCATION LOGOUT MANAGER MAX METHOD MIN MINUTE MODE MODULE NAME NUMBER "
+    "ONLY OPTION ORIGIN PATH PATTERN PERIOD PLUGIN POLICY PORT PREFIX PROTOCOL PROVIDER RATE REALM REDIRECT REGEX "
+    "REGION REGISTRATION REQUEST REQUIRED RESET RESPONSE RETRIES RETRY ROLE ROUND RULE SAMESITE SCHEME SCOPE "
+    "SECOND SECURE SERVER SERVICE SITE SIZE SLOT SOCK SOCKET SOURCE STATUS STRATEGY STRENGTH SUFFIX TABLE "
+    "TEMPLATE THRESHOLD TIMEOUT TITLE TTL TYPE URI URL USER USERNAME VALIDATION VERIFY VERSION WINDOW "
+)
+# AUTH alone says little: it tells as the last word (REDIS_AUTH), and not in AUTH_BACKENDS or auth.config.
+_TELLS_LAST = frozenset(("AUTH",))
+# A name with one of these asks a question, and a yes or no answers it: ALLOW_EMPTY_PASSWORD.
+_FLAGS = (
+    " ALLOW ALLOWED AUTO CAN CHANGE CHECK DISABLE DISABLED DISALLOW EMPTY ENABLE ENABLED FORCE FORGOT GENERATE HAS "
+    "HIDE IS NO ONETIME OPTIONAL RANDOM REQUIRE REQUIRED REQUIRES RESET SHOW SKIP USE USES VALIDATE VERIFY WITH "
+    "WITHOUT "
 )
 _PUBLIC = frozenset(("PUBLIC", "PUBLISHABLE", "PUB"))
 _PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PWD", "PW", "SECRET", "CREDENTIALS")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
+_SHORTEST_TELLING = 8
+_A_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}|[A-Z][a-z]{1,14}|[0-9]{1,9}")
+_ANSWER = re.compile(r"(?:true|false|yes|no|on|off|y|n|t|f|0|1|none|null|disabled|enabled)?", re.IGNORECASE)
+# A place in a file system: two names at least, each written as people write names, or below a folder that all know.
+# Random text that happens to begin with a slash is not: it has capitals and digits in the middle of its parts.
+_PART = r"(?:[a-z0-9._@-]+|[A-Z][a-z0-9._-]*|[A-Z0-9_.-]+)"
+_PLACE = re.compile(
+    rf"(?:~|\.{{1,2}}|[A-Za-z]:)?(?:[/\\]{_PART}){{2,}}/?|(?:~|\.{{1,2}})/{_PART}/?|/(?:run|etc|var|certs?|keys?)/\S*"
+)
+_KEY_FILE = re.compile(
+    r"[\w.-]+\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)"
+)
 
-_WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@]+@")
+# Up to the last @: a password may hold a slash or an @ of its own. A port and a path are none.
+_WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:(?![0-9]+/)[^\s\"'`<>,]+@(?=[\w\[$])")
 _VALUES = (
     (_WITH_PASSWORD, "its value is a URL with a password"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "its value is a private key"),
@@ -40,7 +64,10 @@ _VALUES = (
         ),
         "its value looks like a service's token",
     ),
-    (re.compile(r"(?i)(?:^|[;\s])(?:password|pwd|accountkey|sharedaccesskey)=[^;\s]+"), "its value holds a password"),
+    (
+        re.compile(r"(?i)(?:^|[;?&\s])(?:password|passwd|pwd|accountkey|sharedaccesskey)=[^;&\s]+"),
+        "its value holds a password",
+    ),
 )
 
 
@@ -52,12 +79,32 @@ def words_of(name: str) -> list[str]:
 def why_by_name(name: str) -> str:
     """Return why *name* is a secret's, or ""."""
     words = words_of(name)
-    if not words or f" {words[-1]} " in _ABOUT or _PUBLIC.intersection(words):
+    if not words or _is_about(words[-1]) or _PUBLIC.intersection(words):
         return ""
     for word in words:
+        if word in _TELLS_LAST and word != words[-1]:
+            continue
         if f" {word} " in _TELLING or (word.endswith(_SECRET_ENDINGS) and word not in _INNOCENT):
             return f"its name says {word}"
     return ""
+
+
+def _is_about(word: str) -> bool:
+    return f" {word} " in _ABOUT or f" {word.removesuffix('S')} " in _ABOUT
+
+
+def is_harmless(name: str, value: str) -> bool:
+    """Return whether *value* is none that *name*, a secret's by its words, would keep: an answer, or a place.
+
+    `ALLOW_EMPTY_PASSWORD=yes`, `REDIS_TLS_KEY=/certs/redis.key`, `DB_PASSWORD=/run/secrets/db_password`.
+    """
+    words = words_of(name)
+    is_password = any(word.endswith(_PASSWORDS) for word in words)
+    if _ANSWER.fullmatch(value):
+        return not is_password or any(f" {word} " in _FLAGS for word in words)
+    if _TRIVIAL.fullmatch(value) and not is_password:
+        return True
+    return bool(_PLACE.fullmatch(value)) or (not is_password and bool(_KEY_FILE.fullmatch(value)))
 
 
 def why_by_value(value: str) -> str:
@@ -79,9 +126,19 @@ def why_secret(key: str, value: str, schema: Schema | None) -> str:
     if spec is not None and (spec.is_sensitive or spec.sensitive is False):
         return "the schema says so" if spec.is_sensitive else ""
     by_name = why_by_name(key)
-    if by_name and (not _TRIVIAL.fullmatch(value) or any(word.endswith(_PASSWORDS) for word in words_of(key))):
+    if by_name and not is_harmless(key, value):
         return by_name
     return why_by_value(value)
+
+
+def is_telling(value: str) -> bool:
+    """Return whether a text that holds *value* hardly does so by chance: it is long, and no single word."""
+    return len(value) >= _SHORTEST_TELLING and not _A_WORD.fullmatch(value)
+
+
+def may_hold_value(remark: str) -> bool:
+    """Return whether a comment may hold a value: a word of it is long, and no word."""
+    return any(is_telling(word.strip(".,:;!?()'\"")) for word in remark.split())
 
 
 def masked_line(line: str) -> str:
@@ -100,9 +157,14 @@ _HARMLESS = re.compile(
 )
 
 
+_SIMPLE = re.compile(r"[\"']?(?P<bare>[^\s\"'#,}\]]+)[\"']?\s*(?P<rest>[,}\]].*|#.*)?")
+
+
 def _mask_assigned(match: re.Match[str]) -> str:
     name, value = match["name"], match["value"]
-    if not why_by_name(name) or name.endswith("_FILE") or _HARMLESS.fullmatch(value):
+    simple = _SIMPLE.fullmatch(value)
+    is_shown = simple is not None and is_harmless(name, simple["bare"]) and not may_hold_value(simple["rest"] or "")
+    if is_shown or not why_by_name(name) or name.endswith("_FILE") or _HARMLESS.fullmatch(value):
         # What stands behind another name may hold one more: `labels: {API_TOKEN: x}`.
         return name + match["middle"] + _ASSIGNED.sub(_mask_assigned, value)
     return f"{name}{match['middle']}***"

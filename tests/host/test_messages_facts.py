@@ -150,6 +150,7 @@ def test_what_the_doctor_says_of_an_engine() -> str:
     "the schema gives … to …, which do not mount it",
     "… can be read by others (mode …)",
     "the Swarm's secret … was not made by manage-secrets",
+    "short, or a single word: the value of …",
     "every user in the containers of … can read their secrets (mode 0444)",
     "no shim could be asked in …",
     "another key or salt is used in … than the secrets were made with",
@@ -169,6 +170,7 @@ def test_what_an_audit_says() -> str:
         keys=(Key("K", ("s1", "lacking"), None, False, 7), Key("DUE", (), 90, False), Key("LATE", (), 90, False)),
         versions=(old, new, foreign, due, stale, version("LATE", days=100)),
         files=(file("FILE", mode=0o644),),
+        weak_keys=("K",),
         services=(*services, service("lacking")),
         containers=(
             Container("one", "open", {"STALE": "other"}, "salt"),

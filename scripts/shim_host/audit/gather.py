@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shim.schema import Schema
-from shim.secret import Secret
+from shim.secret import Secret, clean
 from shim_host import deployment_key, inventory, machine, names, output
 from shim_host.ages import days_of
 from shim_host.audit.model import ARGUMENTS, ENVIRONMENT, HEALTH_CHECK, LABEL, Facts, File, Key, Mount, Service, Trace
@@ -65,6 +65,7 @@ def gather(
         schema=schema.source if schema else "",
         keys=tuple(_keys(schema)),
         public_keys=public,
+        weak_keys=tuple(sorted(key for key, entry in secret_entries.items() if _is_weak(entry.value))),
         versions=tuple(version for version in (seen.versions if seen else ()) if version.key not in public),
         files=tuple(_file(store, key, entry, of_files[key]) for key, entry in secret_entries.items()),
         files_salt_mark=prints.mark,
@@ -91,6 +92,13 @@ def _values(schema: Schema | None, env: Mapping[str, Secret], entries: Mapping[s
         if why_secret(key, value.reveal().decode("utf-8", "surrogateescape"), schema):
             values.setdefault(key, []).append(value)
     return values
+
+
+def _is_weak(value: Secret) -> bool:
+    from shim_host.sensitive import is_telling
+
+    text = clean(value.reveal()).decode("utf-8", "surrogateescape")
+    return bool(text) and not is_telling(text)
 
 
 def _keys(schema: Schema | None) -> Iterable[Key]:

@@ -49,13 +49,19 @@ def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
     for row in rows:
         row.cells = {name: tuple(sorted(set(states), key=_ORDER.index)) for name, states in row.cells.items()}
         found += [*_of_age(row, facts), *_of_use(row, facts, max_services), *_of_place(row)]
-    found += [*_of_mounts(facts), *_of_containers(facts, rows)]
+    found += [*_of_mounts(facts), *_of_containers(facts, rows), *_of_weak_values(facts)]
     # One service may be described twice, by its file and by its container.
     found = list({(finding.id, finding.message): finding for finding in found}.values())
     order = list(RULES)
     found.sort(key=lambda finding: (LEVELS.index(finding.level), order.index(finding.id)))
     readers.add_to(rows, facts)
     return Audit(facts, rows, found, readers.of_all(facts))
+
+
+def _of_weak_values(facts: Facts) -> Iterator[Finding]:
+    if facts.weak_keys:
+        message = f"short, or a single word: the value of {some(facts.weak_keys)}"
+        yield Finding("secret-weak", NOTE, message, RULES["secret-weak"].help)
 
 
 def is_reached(audit: Audit, level: str) -> bool:

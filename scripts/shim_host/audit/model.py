@@ -121,6 +121,7 @@ class Facts:
     public_keys: frozenset[str] = frozenset()  # those that the schema calls no secret
     versions: tuple[Version, ...] = ()
     files: tuple[File, ...] = ()
+    weak_keys: tuple[str, ...] = ()  # whose value is short, or a single word
     files_salt_mark: str = ""
     services: tuple[Service, ...] = ()
     containers: tuple[Container, ...] = ()

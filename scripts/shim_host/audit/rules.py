@@ -65,6 +65,10 @@ RULES = {
         "A service does not get a secret that the schema gives it",
         "Mount it, or take the service from the key's @services.",
     ),
+    "secret-weak": Rule(
+        "A secret's value is short, or a single word",
+        "It is among the first that are tried, and where else it is used cannot be told. Give it a long random value.",
+    ),
     "secret-unmanaged": Rule(
         "A Swarm secret that this tool did not make",
         "Its version and fingerprint are not known: nobody can say whether containers hold it. create-swarm makes one.",

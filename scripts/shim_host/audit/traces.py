@@ -12,9 +12,11 @@ from urllib.parse import quote, quote_plus
 from shim.schema import Schema
 from shim.secret import Secret, clean
 from shim_host.audit.model import Trace
-from shim_host.sensitive import why_by_name, why_by_value, why_secret
+from shim_host.names import behind_shim
+from shim_host.sensitive import is_telling, why_by_name, why_by_value, why_secret
 
-# A shorter value is a word that stands in many places by chance; it counts where it is the whole of a variable.
+# A value that is short or a single word stands in many places by chance: it counts where it is the whole of what a
+# secret's name gets, and nowhere else.
 _SHORTEST_WITHIN, _SHORTEST_WHOLE = 8, 4
 _TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
 # A place, a reference, or what stands in for a value.
@@ -42,7 +44,7 @@ class Recogniser:
         text = value.decode("utf-8", "surrogateescape")
         if len(text) >= _SHORTEST_WHOLE and not _TRIVIAL.fullmatch(text):
             self._whole.setdefault(text, key)
-        if len(text) >= _SHORTEST_WITHIN:
+        if is_telling(text):
             for form, how in _forms(value, text):
                 if form not in self._within:
                     self._by_start.setdefault(form[:_SHORTEST_WITHIN], []).append((len(self._within), form))
@@ -52,7 +54,7 @@ class Recogniser:
         """Return the trace in the variable or label *name*, or None."""
         if not value or name.endswith("_FILE") or name.startswith("SHIM_"):
             return None
-        found = self.known(value)
+        found = self.known(value, name)
         if found is not None:
             return Trace(where, name, found[0], found[1], True, place)
         if _NO_VALUE.fullmatch(value) or _TRIVIAL.fullmatch(value) or (_SIGNING_KEYS.fullmatch(value) and "G" in name):
@@ -64,9 +66,9 @@ class Recogniser:
     def words(self, where: str, words: Sequence[str], place: str = "") -> Iterator[Trace]:
         """Yield the traces in an argv."""
         before = ""
-        for number, word in enumerate(words):
+        for number, word in enumerate(behind_shim(words)):
             option = _OPTION.fullmatch(word)
-            found = self.known(word)
+            found = self.known(word, before)
             name = before or (option["name"] if option else f"word {number + 1}")
             if found is not None:
                 yield Trace(where, name, found[0], found[1], True, place)
@@ -95,10 +97,10 @@ class Recogniser:
         if not _ASSIGNED.search(text) and (reason := why_by_value(text)):
             yield Trace(where, name, "", reason, False, place)
 
-    def known(self, text: str) -> tuple[str, str] | None:
-        """Return the key whose value *text* is or holds, and how; None when it holds none that is known."""
+    def known(self, text: str, name: str = "") -> tuple[str, str] | None:
+        """Return the key whose value *text*, which *name* gets, is or holds, and how; None when none is known."""
         key = self._whole.get(text)
-        if key is not None:
+        if key is not None and (is_telling(text) or key == name or why_by_name(name.lstrip("-"))):
             return key, f"is the value of {key}"
         if (form := self._first_within(text)) is not None:
             found, how = self._within[form]

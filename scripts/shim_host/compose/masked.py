@@ -5,15 +5,18 @@ from collections.abc import Iterable
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose.project import SECRETS_ROOT, names_in
-from shim_host.sensitive import masked_line, why_by_name, why_by_value
+from shim_host.sensitive import is_harmless, is_telling, masked_line, why_by_name, why_by_value
 
 _MASK = "***"
-_SHORTEST_MASKED = 4  # a shorter value is found in too many words; its place is masked all the same
 
 
 def shown(text: str, root: MappingNode, keys: Iterable[str], values: Iterable[str]) -> str:
-    """Return the text of a Compose file without any value that is, or looks like, a secret."""
-    values = [value for value in values if len(value) >= _SHORTEST_MASKED]
+    """Return the text of a Compose file without any value that is, or looks like, a secret.
+
+    A short value or a single word is masked where it is one by its name alone: it is found in too many other words, and
+    what is missing there would tell it.
+    """
+    values = [value for value in values if is_telling(value)]
     spans: list[tuple[int, int, str]] = []
     _find_masked(root, set(keys), values, spans, set(), text)
     for start, end, new in sorted(spans, reverse=True):
@@ -31,7 +34,11 @@ def _find_masked(
     seen.add(id(node))
     if isinstance(node, MappingNode):
         for key_node, value in node.value:
-            if isinstance(value, ScalarNode) and id(value) not in seen and _is_secret(str(key_node.value), keys):
+            if (
+                isinstance(value, ScalarNode)
+                and id(value) not in seen
+                and _is_secret(str(key_node.value), str(value.value), keys)
+            ):
                 seen.add(id(value))
                 _mask(value, str(value.value), "", spans, text)
             else:
@@ -49,14 +56,15 @@ def _find_masked(
     else:
         whole = str(node.value)
         key, equals, rest = whole.partition("=")
-        if equals and _is_secret(key, keys):
+        if equals and _is_secret(key, rest, keys):
             _mask(node, rest, key + "=", spans, text)
         elif why_by_value(whole) or any(value in whole for value in values):
             _mask(node, whole, "", spans, text)
 
 
-def _is_secret(key: str, keys: set[str]) -> bool:
-    return not key.endswith("_FILE") and (key in keys or bool(why_by_name(key)))
+def _is_secret(key: str, value: str, keys: set[str]) -> bool:
+    by_name = bool(why_by_name(key)) and not is_harmless(key, value)
+    return not key.endswith("_FILE") and (key in keys or by_name)
 
 
 def _mask(node: Node, value: str, front: str, spans: list[tuple[int, int, str]], text: str) -> None:
@@ -71,6 +79,6 @@ def _mask(node: Node, value: str, front: str, spans: list[tuple[int, int, str]],
 def without(text: str, values: Iterable[str]) -> str:
     """Return *text* with each of *values* masked, wherever it stands."""
     for value in values:
-        if len(value) >= _SHORTEST_MASKED:
+        if is_telling(value):
             text = text.replace(value, _MASK)
     return text

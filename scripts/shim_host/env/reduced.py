@@ -5,9 +5,17 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from shim_host.env.compose_rules import Reading
-from shim_host.sensitive import masked_line, why_by_name
+from shim_host.sensitive import is_harmless, masked_line, may_hold_value, why_by_name
 
-_OLD_VALUE = re.compile(r"(?P<start>[ \t]*#[# \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=)[ \t]*\S.*")
+_OLD_VALUE = re.compile(
+    r"(?P<start>[ \t]*#[# \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=)[ \t]*"
+    r"(?P<value>[^\s\"']+|\"[^\"]*\"|'[^']*')?(?P<rest>.*)"
+)
+# What follows a value on its line; a `#` inside quotes belongs to the value.
+_REMARK = re.compile(
+    r"[^=\n]*=[ \t]*(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|(?:(?! #)[^\n\"'])(?:(?! #)[^\n])*)?[ \t]*"
+    r"(?P<remark>#[^\n]*?)\r?\n?"
+)
 _MASK = "***"
 
 
@@ -96,15 +104,28 @@ def reduce(data: bytes, places: Mapping[str, str], secret: Mapping[str, str], di
             noted.add(key)
             gap = "" if start == 0 or text[start - 1] == "\n" else line_end
             note = f"{gap}# {key} is a secret now, in {places[key]}{line_end}"
+            remark = _remark(whole)
+            note += f"{remark}{line_end}" if remark else ""
             new.append(note)
             new_shown.append(note)
         at = end
     return Reduced("".join(new), "".join(old_shown), "".join(new_shown), emptied)
 
 
+def _remark(statement: str) -> str:
+    """Return the comment behind the value of *statement*; "" when it has none, or may hold a value itself."""
+    found = _REMARK.fullmatch(statement)
+    if found is None:
+        return ""
+    value, remark = (found["value"] or "").strip("\"' \t"), found["remark"].rstrip()
+    return "" if may_hold_value(remark) or (value and value in remark) else remark
+
+
 def _without_value(line: str, emptied: list[str]) -> str:
-    match = _OLD_VALUE.match(line)
-    if match is None or not why_by_name(match["key"]):
+    match = _OLD_VALUE.fullmatch(line.rstrip("\r\n"))
+    if match is None or not match["value"] or not why_by_name(match["key"]):
+        return line
+    if is_harmless(match["key"], match["value"].strip("\"'")) and not may_hold_value(match["rest"]):
         return line
     emptied.append(match["key"])
     return match["start"] + line[len(line.rstrip("\r\n")) :]

@@ -1,64 +1,189 @@
-"""Values written out where no file can be: in a command, a label, a build argument. They are found and named."""
+"""Secrets where no file can be: in a command, a label, a build argument, a config. They are found and named.
+
+Three things tell: an option or a name in front of a value (`--password x`, `PGPASSWORD=x`), the shape of the value (a
+URL with a password, a key of a known service), and that it is the value of a secret of this very project.
+"""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import NamedTuple
 
+from ruamel.yaml.nodes import Node
+
+from shim_host.compose.nodes import Document, child, items
 from shim_host.compose.places import scalars
-from shim_host.compose.project import Project
+from shim_host.compose.project import Project, interpolated, names_in
+from shim_host.env.compose_rules import InvalidReference
 from shim_host.migrate.model import Finding, Wishes
-from shim_host.sensitive import why_by_value, why_secret
+from shim_host.names import behind_shim
+from shim_host.sensitive import is_telling, why_by_value, why_secret
 
 HINTS = {
     "": "let the service read the variable, or a file that the shim makes with --render",
     "build": "what a build gets as an argument stays in the image; use secrets: of build: instead",
     "labels": "a label is there for all to read; let what reads it take a file",
+    "configs": "a config is no secret: make the whole text one, or let the shim make the file with --render",
 }
-_COMMANDS = ("command", "entrypoint", "healthcheck")
+_COMMANDS = ("command", "entrypoint", "healthcheck", "post_start", "pre_stop")
+_WORD = re.compile(r"(?:\$\{[^}]*\}|[^\s;&|])+")
 _OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]*)(?:=(?P<value>.*))?", re.DOTALL)
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)=(?P<value>.+)", re.DOTALL)
-_Pair = tuple[str, str]
+_SETTING = re.compile(r"[\"'\s-]*(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']?(?P<value>[^\s\"',]+)")
+# A `$$` of the file reaches a shell in the container as `$`: what it names is looked up at run time, and is no value.
+_AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])")
+# Programs that take a password behind an option that does not say so: whether it is a part of that word, or the next.
+_SHORT_OPTIONS = (
+    (re.compile(r"(?:mysql|mariadb)[\w-]*|sshpass"), "p", True),
+    (re.compile(r"redis-\w+|valkey-\w+"), "a", False),
+    (re.compile(r"mongo\w*|sshpass|rabbitmqadmin|docker|vncpasswd"), "p", False),
+    (re.compile(r"ldap\w+"), "w", False),
+)
+_USER_AND_PASSWORD = frozenset(("u", "U", "user", "proxy-user", "userpwd"))
+_SHELL_WORDS = frozenset(("sudo", "exec", "env", "then", "do", "if", "while", "until", "!", "cmd", "cmd-shell"))
 
 
-def written_out(project: Project, wishes: Wishes) -> Iterator[Finding]:
-    """Yield a finding for each value in *project* that looks like a secret and stands in the Compose file itself."""
+class _Text(NamedTuple):
+    """What one scalar of a project says: where it is, in which section, whose service."""
+
+    service: str
+    section: str
+    path: tuple[str, ...]
+    node: Node
+
+
+class _Pair(NamedTuple):
+    """A value, and the name in front of it; "" when it has none."""
+
+    name: str
+    value: str
+
+
+def written_out(
+    project: Project,
+    wishes: Wishes,
+    known: Mapping[str, str],
+    referred: Collection[str] = (),
+    removed: Collection[int] = (),
+) -> Iterator[Finding]:
+    """Yield a finding for each secret that the Compose files of *project* hold where no file can be.
+
+    Args:
+        project: the project as it is.
+        wishes: which names are no secrets, and the schema.
+        known: key -> value of the secrets of this project.
+        referred: keys whose references are found elsewhere already.
+        removed: nodes (by `id`) that the migration takes out.
+    """
+    owners = {value: key for key, value in known.items() if is_telling(value)}
+    seen = set()
     for document in project.documents:
-        places = [(path, str(node.value)) for path, node in scalars(document.root, ()) if path[:1] == ("services",)]
-        for path, texts in groupby(places, key=lambda place: place[0]):
-            section = path[2] if len(path) > 2 else ""
-            words = [text for _, text in texts]
-            if section in _COMMANDS:
-                pairs: Iterable[_Pair] = _of_command(
-                    [word for text in words for word in text.split()] if len(words) == 1 else words
-                )
-            elif section == "labels" or path[2:4] == ("build", "args"):
-                is_mapping = path[-1] not in ("labels", "args")
-                pairs = [(path[-1], words[0])] if is_mapping else [_pair(word) for word in words]
-            else:
-                continue
-            for name, value in pairs:
-                if name in wishes.public or "$" in value or value.startswith("/run/secrets/"):
+        for path, group in groupby(_texts(document), key=lambda text: text.path):
+            texts = list(group)
+            for name, raw in _pairs(texts[0].section, path, texts, removed):
+                if name in wishes.public or names_in(raw) & set(referred):
                     continue
-                if value and (why_secret(name, value, wishes.schema) or why_by_value(value)):
-                    message = f"{'.'.join(path[:3])} holds {f'the value of {name}' if name else 'a value'} in plain"
-                    hint = HINTS.get(section, HINTS[""])
-                    yield Finding(path[1], name, message, hint, is_exposed=True)
+                value = _as_compose_reads(raw, project)
+                key = next((key for known_value, key in owners.items() if known_value in value), "")
+                named = "" if texts[0].section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
+                if not value or not (key or _is_secret(texts[0].section, named, value, wishes)):
+                    continue
+                place = (texts[0].service, ".".join(path[:3]), key or name)
+                if place not in seen:
+                    seen.add(place)
+                    owner = f"the value of {place[2]}" if place[2] else "a value"
+                    hint = HINTS.get(texts[0].section, HINTS[""])
+                    yield Finding(place[0], place[2], f"{place[1]} holds {owner} in plain", hint, is_exposed=True)
 
 
-def _pair(text: str) -> _Pair:
-    name, _, value = text.partition("=")
-    return name, value
+_SECTIONS = frozenset((*_COMMANDS, "labels", "build", "configs"))
+
+
+def _texts(document: Document) -> Iterator[_Text]:
+    """Yield every scalar of every service, each service's own even where an anchor gives it to several, and configs."""
+    for name, _, service, *_ in items(child(document.root, "services")):
+        for section, _, value, *_ in items(service):
+            for path, node in scalars(value, ("services", name, section)):
+                short = tuple(part for part in path if part != "<<")
+                yield _Text(name, "labels" if short[2:4] == ("deploy", "labels") else section, short, node)
+    for name, _, config, *_ in items(child(document.root, "configs")):
+        for path, node in scalars(config, ("configs", name)):
+            if path[2:] == ("content",):
+                yield _Text("", "configs", path, node)
+
+
+def _pairs(section: str, path: tuple[str, ...], texts: Sequence[_Text], removed: Collection[int]) -> Iterator[_Pair]:
+    words = [str(text.node.value) for text in texts if id(text.node) not in removed]
+    if section in _COMMANDS:
+        yield from _of_command(behind_shim(words) if len(words) > 1 else _WORD.findall(" ".join(words)))
+        for script in words if len(words) > 1 else ():
+            if len(script.split()) > 1:
+                yield from _of_command(_WORD.findall(script))
+    elif section == "labels" or path[2:4] == ("build", "args"):
+        is_mapping = path[-1] not in ("labels", "args")
+        yield from (_Pair(path[-1], word) if is_mapping else _Pair(*word.partition("=")[::2]) for word in words)
+    elif section == "configs":
+        for line in "\n".join(words).splitlines():
+            yield from (_Pair(found["name"], found["value"]) for found in _SETTING.finditer(line))
+            yield from (_Pair("", word) for word in line.split())
+    else:
+        yield from (_Pair("", word) for word in words)
 
 
 def _of_command(words: Sequence[str]) -> Iterator[_Pair]:
     """Yield what *words* give values to: `--name value`, `--name=value`, `NAME=value`; any other word has no name."""
-    option = ""
+    option, program = "", ""
     for word in words:
-        bare = word.strip("\"'")
+        bare = word.strip("\"'`()")
+        if not program and bare.lower() not in _SHELL_WORDS and not _ASSIGNMENT.fullmatch(bare):
+            program = bare.rsplit("/", 1)[-1]
+        short = _short_option(program, bare)
+        if short:
+            yield _Pair("password", short)
+            option = ""
+            continue
         found = _OPTION.fullmatch(bare)
         if found is not None and found["value"] is None:
-            option = found["name"]
+            option = "password" if _is_short_option(program, bare) else found["name"]
             continue
         assigned = found or _ASSIGNMENT.fullmatch(bare)
-        yield (assigned["name"], assigned["value"].strip("\"'")) if assigned else (option, bare)
+        name, value = (assigned["name"], assigned["value"].strip("\"'")) if assigned else (option, bare)
+        if name in _USER_AND_PASSWORD and ":" in value.strip(":"):
+            name, value = "password", value.partition(":")[2]
+        yield _Pair(name, value)
         option = ""
+        if _names_a_program(bare):
+            program = bare.rsplit("/", 1)[-1]
+
+
+def _names_a_program(word: str) -> bool:
+    return any(pattern.fullmatch(word.rsplit("/", 1)[-1]) for pattern, _, _ in _SHORT_OPTIONS)
+
+
+def _short_option(program: str, word: str) -> str:
+    """Return the password that *word*, such as `-phunter2` of mysql, gives to *program*; "" when it gives none."""
+    for pattern, letter, is_joined in _SHORT_OPTIONS:
+        if is_joined and pattern.fullmatch(program) and word.startswith(f"-{letter}") and len(word) > 2:
+            return word[2:]
+    return ""
+
+
+def _is_short_option(program: str, word: str) -> bool:
+    return any(
+        not is_joined and word == f"-{letter}" and pattern.fullmatch(program)
+        for pattern, letter, is_joined in _SHORT_OPTIONS
+    )
+
+
+def _as_compose_reads(text: str, project: Project) -> str:
+    """Return *text* with its references replaced; one that Compose would refuse stays as it is."""
+    try:
+        return interpolated(text, project.environ.get)
+    except InvalidReference:
+        return text
+
+
+def _is_secret(section: str, name: str, value: str, wishes: Wishes) -> bool:
+    if section not in _SECTIONS or value.startswith("/run/secrets/"):
+        return False
+    return bool((name and why_secret(name, value, wishes.schema)) or why_by_value(value))

@@ -43,7 +43,8 @@ def make_plan(
     _refuse_shared_nodes(project)
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
-    plan.findings += written_out(project, wishes)
+    known = {held.key: held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()}
+    plan.findings += written_out(project, wishes, known, plan.reasons, _removed(plan))
     avoid_both(plan)
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
@@ -134,14 +135,19 @@ def _refuse_shared_nodes(project: Project) -> None:
             raise Refused(f"the service {name} is an alias of {owners[id(node)]}", hint)
 
 
-def _keep_what_is_referred_to(plan: Plan) -> None:
-    """Find the secrets that the Compose file puts where no file can be: a command, a label, a build argument."""
-    removed = {
+def _removed(plan: Plan) -> set[int]:
+    """Return the nodes that the migration takes out, by their `id`."""
+    return {
         id(node)
         for moved in plan.moved.values()
         for use in moved.uses
         for node in variable_nodes(moved.service, use.key)
     }
+
+
+def _keep_what_is_referred_to(plan: Plan) -> None:
+    """Find the secrets that the Compose file puts where no file can be: a command, a label, a build argument."""
+    removed = _removed(plan)
     for name, definition in plan.project.secrets.items():
         if definition.environment in plan.reasons:
             plan.staying.setdefault(str(definition.environment), f"secrets.{name}")

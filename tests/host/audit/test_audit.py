@@ -257,6 +257,17 @@ def test_of_many_values_the_one_that_was_known_first_is_named(canary: Canary) ->
     assert known.known("") is None
 
 
+def test_a_word_that_equals_a_value_by_chance_is_no_trace() -> None:
+    """Where POSTGRES_DB is `dify`, and so is a forgotten API key, the database's name is no secret."""
+    known = Recogniser({"BAIDU_API_KEY": [Secret(b"dify")]}, None)
+
+    assert known.variable("environment", "POSTGRES_DB", "dify") is None
+    assert known.variable("environment", "ETL", "unstructured-dify-etl") is None
+    assert known.variable("environment", "OTHER_API_KEY", "dify") is not None
+    assert [trace.name for trace in known.words("command line", ["serve", "dify", "--token", "dify"])] == ["--token"]
+    assert not list(known.words("entrypoint", ["/opt/shim/shim", "--file-key", "db__password", "--", "serve"]))
+
+
 def test_what_is_no_value_is_not_taken_for_one(canary: Canary) -> None:
     schema = parse(b"# @sensitive\nDB_PASSWORD=\n# @public\nPUBLIC_TOKEN=\n")
     known = Recogniser({"DB_PASSWORD": [Secret(canary().encode())], "SHORT": [Secret(b"ab")]}, schema)

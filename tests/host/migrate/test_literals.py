@@ -1,0 +1,87 @@
+"""What `migrate` finds where no file can be: commands, scripts, labels, build arguments, configs."""
+
+import json
+
+import pytest
+
+from tests.support.host import Canary, Manage
+
+# Where it stands; VALUE becomes one.
+PLACES = {
+    "a default in a command": "command: --requirepass ${UNSET_AUTH:-VALUE}",
+    "a script in a list": 'command: ["bash", "-c", "bench new-site --admin-password=VALUE --install-app x"]',
+    "a script in one text": "command: sh -c 'PGPASSWORD=VALUE psql -h db'",
+    "joined to its option": "command: [mysqladmin, ping, -pVALUE]",
+    "an option that only its program explains": "command: redis-cli -a VALUE ping",
+    "in a health check": "healthcheck: {test: [CMD, curl, -u, 'elastic:VALUE', 'http://localhost']}",
+    "in a health check's script": "healthcheck: {test: 'mysqladmin ping -pVALUE || exit 1'}",
+    "a URL": "command: [run, 'postgres://app:VALUE/x@db/x']",
+    "a query": "labels: {dsn: 'jdbc:postgresql://db/x?user=a&password=VALUE'}",
+    "a label": "labels: [api.token=VALUE]",
+    "a build argument": "build: {context: ., args: {NPM_TOKEN: VALUE}}",
+    "a lifecycle hook": "post_start: [{command: [register, --token, VALUE]}]",
+}
+
+
+@pytest.fixture(autouse=True)
+def without_engine(manage: Manage) -> None:
+    """Point the Docker client at nothing, and say of every image what it starts."""
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/no.sock"
+    manage.write("images.json", json.dumps({"Config": {"Entrypoint": ["/e"], "Cmd": ["c"]}}))
+
+
+def project(manage: Manage, service: str, rest: str = "") -> None:
+    manage.write("docker-compose.yml", f"services:\n  a:\n    image: app\n    {service}\n{rest}")
+
+
+def findings(manage: Manage) -> str:
+    end = manage("migrate", "--image-config", "images.json", "--dry-run")
+    assert end.code == 1, end.stderr
+    return end.stderr
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_that_stays_is_found(place: str, manage: Manage, canary: Canary) -> None:
+    project(manage, PLACES[place].replace("VALUE", canary()))
+
+    assert "in plain" in findings(manage)
+
+
+def test_a_value_of_the_projects_own_is_found_under_any_name(manage: Manage, canary: Canary) -> None:
+    """`-u VALUE` says nothing by itself; that VALUE is the secret of this very service does."""
+    value = canary()
+    project(
+        manage, f"environment: {{AWS_SECRET_KEY: {value}, NOTE: 'see {value}!'}}\n    command: [s3, -u, {value}, ls]"
+    )
+
+    said = findings(manage)
+
+    assert "services.a.command holds the value of AWS_SECRET_KEY in plain" in said
+    assert "services.a.environment holds the value of AWS_SECRET_KEY in plain" in said
+
+
+def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> None:
+    project(manage, "configs: [c]", f"configs:\n  c:\n    content: |\n      user = app\n      password = {canary()}\n")
+
+    assert "configs.c.content holds the value of password in plain" in findings(manage)
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        "command: --auth.config=/etc/auth.yml --tls.key=/etc/x.key",
+        "command: [serve, --password-file, /run/secrets/x]",
+        "command: sh -c 'psql -p$$PGPORT --password=$$PASSWORD'",
+        "command: [ssh, -p, '2222', host]",
+        "labels: ['traefik.http.middlewares.a.forwardauth.authResponseHeaders=Remote-User,Remote-Groups']",
+        "entrypoint: [/opt/shim/shim, --file-key, database__connection__password, --, serve]",
+        "environment: {MYSQL_ALLOW_EMPTY_PASSWORD: 'yes', TLS_KEY: /certs/a.key}",
+    ],
+)
+def test_what_is_no_secret_is_no_finding(service: str, manage: Manage) -> None:
+    project(manage, service)
+
+    end = manage("migrate", "--image-config", "images.json", "--dry-run")
+
+    assert "in plain" not in end.stderr
+    assert end.code == 0, end.stderr
