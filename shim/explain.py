@@ -105,23 +105,47 @@ def _explain(options: Options, environ: list[bytes]) -> int:
 def _rows(resolution: Resolution, options: Options) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     fingerprint_of = _fingerprints(options)
+    running = _running_environment()
     specs = resolution.schema.keys if resolution.schema is not None else {}
     for key in {**resolution.sources.asked, **resolution.secrets}:
         resolved = resolution.secrets.get(key)
         spec = specs.get(key)
         row: dict[str, object] = {"key": key, "origin": None, "path": None, "length": None, "fingerprint": None}
+        row["started"] = None  # the fingerprint of what the service that runs here was started with
         if resolved is not None:
             value = resolved.secret.reveal()
             row["origin"] = resolved.origin
             row["path"] = resolved.path.decode("utf-8", "surrogateescape") or None
             row["length"] = len(value)
             row["fingerprint"] = fingerprint_of(value, key)
+            had = running.get(os.fsencode(key))
+            if had is not None:
+                row["started"] = row["fingerprint"] if had == value else fingerprint_of(had, key)
             row["deliver"] = resolved.deliver
             row["overrides_environment"] = _overrides(resolution, key)
         row["required"] = key in options.require or (spec is not None and spec.is_required)
         row["sensitive"] = spec.is_sensitive if spec is not None else None
         rows.append(row)
     return rows
+
+
+def _running_environment() -> dict[bytes, bytes]:
+    """Return the environment of what runs in this container: PID 1, or below an init its first child.
+
+    A file that was edited in place says here what it holds now, and the service still has what it was started with.
+    Nothing where that cannot be read: no /proc, or another user's process.
+    """
+    found: dict[bytes, bytes] = {}
+    try:
+        with open("/proc/1/task/1/children", "rb") as file:
+            processes = [b"1", *file.read().split()[:1]]
+        for number in processes:
+            with open(b"/proc/" + number + b"/environ", "rb") as file:
+                entries = (entry.partition(b"=") for entry in file.read().split(b"\0"))
+                found.update((name, value) for name, mark, value in entries if mark)
+    except OSError:
+        pass  # what was read so far counts
+    return found
 
 
 def _fingerprints(options: Options) -> "Callable[[bytes, str], str | None]":

@@ -13,10 +13,16 @@ _MOST_KEY_CHARACTERS = 256
 
 
 class Explained(NamedTuple):
-    """The fingerprints of what a container runs with, by key, and what they are made with: "key", "salt" or ""."""
+    """The fingerprints of what a container has, by key, and what they are made with: "key", "salt" or ""."""
 
     made_with: str
     fingerprints: dict[str, str]
+    started: dict[str, str]  # of what its service was started with, where the shim can see that
+
+    @property
+    def running(self) -> dict[str, str]:
+        """Return what counts where a file may have been edited in place: what the service was started with."""
+        return {**self.fingerprints, **self.started}
 
 
 def command(question: bytes) -> list[str]:
@@ -30,16 +36,19 @@ def read(document: str | None) -> Explained | None:
         return None
     try:
         found = json.loads(document)
-        rows = [(row["key"], row["fingerprint"]) for row in found["keys"]]
+        rows = [(row["key"], row["fingerprint"], row.get("started")) for row in found["keys"]]
         made_with = found.get("fingerprints") or ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if made_with not in ("key", "salt", "") or not all(map(_is_key, (key for key, _ in rows))):
+    if made_with not in ("key", "salt", "") or not all(_is_key(key) for key, _, _ in rows):
         return None
-    fingerprints = {key: its for key, its in rows if its is not None}
-    if not all(isinstance(its, str) and _FINGERPRINT.fullmatch(its) for its in fingerprints.values()):
+    fingerprints = {key: its for key, its, _ in rows if its is not None}
+    started = {key: its for key, _, its in rows if its is not None}
+    if not all(
+        isinstance(its, str) and _FINGERPRINT.fullmatch(its) for its in (*fingerprints.values(), *started.values())
+    ):
         return None
-    return Explained(made_with, fingerprints)
+    return Explained(made_with, fingerprints, started)
 
 
 def _is_key(key: object) -> bool:

@@ -1,7 +1,7 @@
 """Where every key stands: schema, `.env`, `./secrets`, the Swarm, the services. Read once, then only looked at."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from shim_host.store.vault import Entry, Vault
 if TYPE_CHECKING:
     from shim_host.compose.project import Project
     from shim_host.swarm.connection import Swarm
-    from shim_host.swarm.model import SwarmSecret, SwarmService
+    from shim_host.swarm.model import RunningContainer, SwarmSecret, SwarmService
 
 T = TypeVar("T")
 
@@ -162,15 +162,52 @@ def swarm_users(secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmServi
     return users
 
 
-def ask_swarm(question: "Callable[[Swarm], T]") -> T | None:
-    """Return the answer of the engine's Swarm, or None (said aloud) when there is none to ask."""
+def ask_swarm(question: "Callable[[Swarm], T]", gaps: list[str] | None = None) -> T | None:
+    """Return the answer of the engine's Swarm, or None (said aloud) when there is none to ask.
+
+    One that is there and could not be asked (locked, without a leader, a worker) is added to *gaps*: not to see it is
+    another thing than to see nothing in it.
+    """
     from shim_host.swarm import connection
+    from shim_host.swarm.model import ENGINE_LEFT_OUT, SWARM_LEFT_OUT
 
     try:
         return question(connection.connect(os.environ))
     except Ended as ended:
         output.warn(f"{ended.message}; the Swarm is left out", *ended.hints[:1])
+        if gaps is not None and not isinstance(ended, connection.NoSwarm):
+            where = SWARM_LEFT_OUT if isinstance(ended, connection.Unclear) else ENGINE_LEFT_OUT
+            gaps.append(f"{where}{ended.message}")
         return None
+
+
+def concerned(
+    containers: "Iterable[RunningContainer]", project: str, services: Collection[str], folder: Path
+) -> "list[RunningContainer]":
+    """Return the containers that have secrets of this project.
+
+    One of another project that has a key of the same name has nothing to do with it; one that mounts a file of *folder*
+    has, whoever started it.
+
+    Args:
+        containers: all that run.
+        project: the Compose project's name.
+        services: ids of the Swarm's services that mount a version of the stack.
+        folder: ./secrets.
+    """
+    return [
+        container
+        for container in containers
+        if (project and container.project == project)
+        or container.service_id in services
+        or any(is_within(file, folder) for file in container.files)
+    ]
+
+
+def is_within(file: str, folder: Path) -> bool:
+    """Return whether the mounted *file* is *folder*, or something in it."""
+    real = os.path.realpath(folder)
+    return file == real or os.path.realpath(file).startswith(real + os.sep)
 
 
 def merge_users(*several: Mapping[str, set[str]]) -> dict[str, set[str]]:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shim_host.audit import judge
-from shim_host.audit.model import Container, Facts, Key, Trace
+from shim_host.audit.model import Container, Facts, Key, Mount, Trace
+from shim_host.audit.model import Service as AuditService
 from shim_host.doctor import judge as doctor
 from shim_host.doctor.engine import Node
 from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
@@ -142,6 +143,8 @@ def test_what_the_doctor_says_of_an_engine() -> str:
     "… gets …, which the schema gives to others only",
     "…: … … seems to hold a secret (…)",
     "the container … runs with … of …, not with the present one",
+    "the container … is older than …, and may have its old value",
+    "not looked at: …",
     "… is … old, and is to be rotated every …",
     "… is … old, and nothing says when it is to be rotated",
     "… is to be rotated within …",
@@ -160,7 +163,10 @@ def test_what_an_audit_says() -> str:
     old, new, foreign = version("K", 1, 500), version("K", 3, 400), version("F", is_ours=False)
     due, stale = version("DUE", days=80), version("STALE")
     guess = Trace("environment", "TOKEN", "K", "its name", is_certain=False)
+    edited = AuditService("edited", "container", mounts=(Mount("", "file", file="secrets/file", key="FILE"),))
+    long_ago = audit_examples.NOW - timedelta(days=90)
     services = (
+        edited,
         *(service(f"s{number}", new) for number in range(6)),
         service("drift", old, traces=(guess,), reach=("is privileged",)),
         replace(service("open", stale), mounts=mounted(stale, mode=0o444)),
@@ -176,7 +182,9 @@ def test_what_an_audit_says() -> str:
             Container("one", "open", {"STALE": "other"}, "salt"),
             Container("two", "s1", None, ""),
             Container("three", "s2", {"K": "x"}, "another salt"),
+            Container("four", "edited", None, started=long_ago),
         ),
+        gaps=("the Swarm: it is locked",),
     )
     return "\n".join(finding.message for finding in judge.judge(facts).findings)
 

@@ -5,13 +5,14 @@ Variables, arguments, labels and histories are looked through here, and only wha
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from shim_host import names
 from shim_host.audit.model import (
     ARGUMENTS,
+    ELSEWHERE,
     ENVIRONMENT,
     HEALTH_CHECK,
     IMAGE_ENVIRONMENT,
@@ -41,6 +42,11 @@ _OWN_LABELS = ("com.docker.", "org.opencontainers.", "docker-secrets-shim.", "de
 _WIDE_FOLDERS = ("/", "/var", "/var/run", "/run", "/var/lib", "/var/lib/docker", "/proc", "/etc", "/root")
 _WIDE_CAPABILITIES = ("ALL", "SYS_ADMIN", "SYS_PTRACE", "SYS_MODULE", "SYS_RAWIO", "DAC_READ_SEARCH")
 _SECRETS = "/run/secrets"
+_STATES = {
+    "active": "this node is a worker, or has no connection to its managers",
+    "locked": "it is locked (docker swarm unlock)",
+    "pending": "this node is still joining it",
+}
 _WITHOUT_SALT = "none"  # no mark is called so
 # What makes the fingerprints, given the key that the Swarm has.
 PrintsUnder = Callable[[bytes | None], Fingerprints]
@@ -98,10 +104,10 @@ class Auditor(Swarm):
                     its_key = swarm_labels.fingerprint_key(self)
                 except Ended as ended:
                     gaps.append(f"the Swarm: {ended.message}")
-            elif swarm.get("LocalNodeState") == "active":
-                gaps.append("the Swarm: this node is no manager")
+            elif (state := swarm.get("LocalNodeState") or "inactive") != "inactive":
+                gaps.append(f"the Swarm: {_STATES.get(state) or swarm.get('Error') or f'it is {state}'}")
             if len(nodes) > 1:
-                gaps.append(f"containers of the {len(nodes) - 1} other nodes: run audit there too")
+                gaps.append(f"{ELSEWHERE}{len(nodes) - 1} other nodes: run audit there too")
             prints = prints_under(its_key)
             secrets = swarm_labels.taken_over(secrets, prints)
             listed = listing.result()
@@ -323,11 +329,27 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
 
 def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fingerprints) -> Container:
     name, service = found["Name"].lstrip("/"), _service_name(found)[0]
+    config = found["Config"]
+    project = (config.get("Labels") or {}).get(_COMPOSE_PROJECT) or ""
+    words = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
+    watches = bool(dict(_pairs(config.get("Env"))).get("SHIM_ON_CHANGE")) or any(
+        word.startswith("--on-change") for word in words
+    )
+    blank = Container(name, service, None, "", project, frozenset(), _started(found), watches)
     if explained is None:
-        return Container(name, service, None)
+        return blank
     mark = prints.mark if explained.made_with == "key" else ""
     if explained.made_with == "salt":
         salt = dict(_pairs(found["Config"].get("Env"))).get("SHIM_SALT", "")
         mark = Fingerprints(salt=salt.encode("utf-8", "surrogateescape")).mark
     # A value that the environment brought is a finding of its own, and no version of a secret.
-    return Container(name, service, explained.fingerprints, mark or _WITHOUT_SALT)
+    had = explained.fingerprints if watches else explained.running
+    seen = frozenset(explained.started)
+    return replace(blank, fingerprints=had, salt_mark=mark or _WITHOUT_SALT, seen=seen)
+
+
+def _started(found: Mapping[str, Any]) -> datetime | None:
+    try:
+        return datetime.fromisoformat((found.get("State") or {}).get("StartedAt", "")[:19] + "+00:00")
+    except ValueError:
+        return None

@@ -14,7 +14,20 @@ from shim.schema import Schema
 from shim.secret import Secret, clean
 from shim_host import deployment_key, inventory, machine, names, output
 from shim_host.ages import days_of
-from shim_host.audit.model import ARGUMENTS, ENVIRONMENT, HEALTH_CHECK, LABEL, Facts, File, Key, Mount, Service, Trace
+from shim_host.audit.model import (
+    ARGUMENTS,
+    ENGINE_NOT_WANTED,
+    ENVIRONMENT,
+    HEALTH_CHECK,
+    LABEL,
+    Container,
+    Facts,
+    File,
+    Key,
+    Mount,
+    Service,
+    Trace,
+)
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
 from shim_host.fingerprints import Fingerprints
@@ -48,14 +61,15 @@ def gather(
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
     project = inventory.compose_project(compose_file, gaps)
     services = list(_compose_services(project, recogniser, gaps)) if project is not None else []
+    own_project = project.name if project is not None else ""
     prints_under = partial(deployment_key.looking, salt, store)
     seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers, gaps) if asks_engine else None
     prints = seen.prints if seen is not None else prints_under(None)
     if not asks_engine:
-        gaps.append("the engine: it was not asked")
+        gaps.append(ENGINE_NOT_WANTED)
     if seen is not None:
         gaps += seen.gaps
-        services = _joined(services, seen.services, project.name if project is not None else "", store)
+        services = _joined(services, seen.services, own_project, store)
     services = _with_keys(services, [*known, *entries])
     secret_entries = {key: entry for key, entry in entries.items() if key not in public}
     of_files = prints.of_all({key: entry.value for key, entry in secret_entries.items()})
@@ -70,7 +84,7 @@ def gather(
         files=tuple(_file(store, key, entry, of_files[key]) for key, entry in secret_entries.items()),
         files_salt_mark=prints.mark,
         services=tuple(services),
-        containers=seen.containers if seen else (),
+        containers=tuple(_concerned(seen.containers, services, own_project)) if seen else (),
         images=seen.images if seen else (),
         engine_users=users,
         engine_group=group,
@@ -232,9 +246,10 @@ def _joined(of_file: list[Service], seen: Iterable[Service], project: str, store
         at = (service.kind, service.stack, service.name)
         mounts = tuple(_whole_folders(service.mounts, store))
         if at not in joined:
-            is_other = service.kind == "compose" and project and service.stack != project
-            name = f"{service.stack}/{service.name}" if is_other else service.name
-            joined[at] = replace(service, name=name, mounts=mounts)
+            other = service
+            if service.kind != "swarm" and not (service.kind == "compose" and service.stack == project):
+                other = _of_another(service, mounts, store)
+            joined[at] = replace(other, mounts=other.mounts if other is not service else mounts)
             continue
         known = joined[at]
         targets = {mount.target for mount in known.mounts}
@@ -246,8 +261,35 @@ def _joined(of_file: list[Service], seen: Iterable[Service], project: str, store
             traces=(*known.traces, *(trace for trace in service.traces if (trace.where, trace.name) not in named)),
             reach=tuple(dict.fromkeys((*known.reach, *service.reach))),
         )
-    interesting = (item for item in joined.values() if item.kind != "container" or _shows_something(item))
-    return list(interesting)
+    files = {(item.kind, item.stack, item.name) for item in of_file}
+    return [
+        item
+        for at, item in joined.items()
+        if item.kind == "swarm" or at in files or item.stack == project != "" or _shows_something(item)
+    ]
+
+
+def _of_another(service: Service, mounts: Iterable[Mount], store: Vault) -> Service:
+    """Return what of a container that is none of this project's concerns us: files of ours, values of ours, and reach.
+
+    That it has a key of the same name is its own business.
+    """
+    own_files = tuple(mount for mount in mounts if inventory.is_within(mount.file, store.path))
+    if service.kind != "compose":
+        return replace(service, mounts=own_files)
+    traces = tuple(trace for trace in service.traces if trace.is_certain)
+    return replace(service, name=f"{service.stack}/{service.name}", mounts=own_files, traces=traces)
+
+
+def _concerned(containers: Iterable[Container], services: Iterable[Service], project: str) -> Iterable[Container]:
+    """Yield the containers of the *services* that are looked at, each with its service's name here."""
+    kept = {service.name for service in services}
+    for container in containers:
+        name = container.service
+        if container.project and container.project != project:
+            name = f"{container.project}/{name}"
+        if name in kept:
+            yield replace(container, service=name)
 
 
 def _shows_something(service: Service) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 from shim_host import ages
 from shim_host.audit import readers
 from shim_host.audit.model import (
+    ENGINE_NOT_WANTED,
     ERROR,
     GRANTED,
     LEVELS,
@@ -27,7 +29,8 @@ from shim_host.audit.model import (
     Service,
     Trace,
 )
-from shim_host.audit.rules import RULES
+from shim_host.audit.rules import NOT_LOOKED_AT, RULES
+from shim_host.swarm.model import ENGINE_LEFT_OUT, SWARM_LEFT_OUT
 
 MAX_SERVICES = 5
 MAX_AGE_DAYS = 365  # where nothing says how long a value may live
@@ -35,6 +38,7 @@ _SOON_DAYS = 14
 _SECONDS_A_DAY = 86400
 _ORDER = (PLAIN, UNGRANTED, STALE, OLD, MOUNTED, GRANTED)
 _NAMES_SHOWN = 6
+_A_MOMENT = timedelta(seconds=1)  # to which engines say when a container started
 
 
 def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
@@ -49,7 +53,7 @@ def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
     for row in rows:
         row.cells = {name: tuple(sorted(set(states), key=_ORDER.index)) for name, states in row.cells.items()}
         found += [*_of_age(row, facts), *_of_use(row, facts, max_services), *_of_place(row)]
-    found += [*_of_mounts(facts), *_of_containers(facts, rows), *_of_weak_values(facts)]
+    found += [*_of_mounts(facts), *_of_containers(facts, rows), *_of_weak_values(facts), *_of_gaps(facts)]
     # One service may be described twice, by its file and by its container.
     found = list({(finding.id, finding.message): finding for finding in found}.values())
     order = list(RULES)
@@ -137,8 +141,8 @@ def _cells_of(service: Service, rows: list[Row], facts: Facts) -> Iterator[Findi
         newest = row.newest
         if mounted is not None and newest is not None and mounted.version < newest.version:
             _mark(row, service.name, OLD)
-            message = f"{service.name} mounts {mounted.name}, and {newest.name} is the newest"
             swap = f"--secret-rm {mounted.name} --secret-add source={newest.name},target={mount.target}"
+            message = f"{service.name} mounts {mounted.name}, and {newest.name} is the newest"
             yield Finding(
                 "service-drift",
                 WARNING,
@@ -203,7 +207,10 @@ def _of_images(facts: Facts, rows: list[Row]) -> Iterator[Finding]:
 def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Finding]:
     """Compare what a container runs with to what is the newest."""
     service = next((item for item in facts.services if item.name == container.service), None)
-    if service is None or not container.fingerprints:
+    if service is None:
+        return
+    yield from _edited(container, service, rows)
+    if not container.fingerprints:
         return
     mounted_ids = {mount.secret_id for mount in service.mounts}
     for key, its_print in container.fingerprints.items():
@@ -222,13 +229,34 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
         _mark(row, service.name, STALE)
         older = next((version.name for version in row.versions if version.fingerprint == its_print), "another value")
         message = f"the container {container.name} runs with {older} of {row.title}, not with the present one"
-        command = f"docker service update --force {service.name}"
-        if service.kind == "compose":
-            command = f"docker compose up -d --force-recreate {service.own_name}"
-        elif service.kind == "container":
-            command = f"docker restart {container.name}"
         hint = "start it anew, so that it reads the present value"
+        command = _anew(container, service)
         yield Finding("container-stale", ERROR, message, hint, row.key, service.name, service.place, command)
+
+
+def _anew(container: Container, service: Service) -> str:
+    """Return the command that starts the service anew."""
+    if service.kind == "swarm":
+        return f"docker service update --force {service.name}"
+    if service.kind == "compose":
+        return f"docker compose -p {service.stack} up -d --force-recreate {service.own_name}"
+    return f"docker restart {container.name}"
+
+
+def _edited(container: Container, service: Service, rows: list[Row]) -> Iterator[Finding]:
+    """A file that was changed after the container had started, where nobody can see what its service got."""
+    if container.started is None or container.watches:
+        return
+    for mount in service.mounts:
+        row = row_of(rows, mount.key, service.stack) if mount.file else None
+        if row is None or row.file is None or row.key in container.seen:
+            continue
+        if row.file.changed > container.started + _A_MOMENT:
+            _mark(row, service.name, STALE)
+            message = f"the container {container.name} is older than {row.file.path}, and may have its old value"
+            hint = "start it anew, so that it reads the present value"
+            command = _anew(container, service)
+            yield Finding("container-stale", WARNING, message, hint, row.key, service.name, service.place, command)
 
 
 def _of_file(file: File | None, facts: Facts) -> list[tuple[str, str]]:
@@ -291,6 +319,13 @@ def _of_place(row: Row) -> Iterator[Finding]:
         if not version.is_ours:
             message = f"the Swarm's secret {version.name} was not made by manage-secrets"
             yield Finding("secret-unmanaged", NOTE, message, RULES["secret-unmanaged"].help, row.key)
+
+
+def _of_gaps(facts: Facts) -> Iterator[Finding]:
+    """What could not be seen is no clean bill."""
+    for gap in facts.gaps:
+        if gap.startswith((ENGINE_LEFT_OUT, SWARM_LEFT_OUT)) and gap != ENGINE_NOT_WANTED:
+            yield Finding(NOT_LOOKED_AT, ERROR, f"not looked at: {gap}", RULES[NOT_LOOKED_AT].help)
 
 
 def _of_mounts(facts: Facts) -> Iterator[Finding]:

@@ -17,6 +17,9 @@ IMAGE_ENVIRONMENT, IMAGE_HISTORY = "image-environment", "image-history"
 # What a cell of the matrix can say, the most urgent first.
 PLAIN, UNGRANTED, STALE, OLD, MOUNTED, GRANTED = "plain", "ungranted", "stale", "old", "mounted", "granted"
 
+ELSEWHERE = "containers of the "  # a gap that only other machines can close
+# Gaps that were asked for.
+ENGINE_NOT_WANTED = "the engine: it was not asked"
 NOT_ASKED = "the fingerprints in containers: they were not asked"  # one of the gaps
 
 
@@ -65,6 +68,10 @@ class Container:
     service: str
     fingerprints: Mapping[str, str] | None
     salt_mark: str = ""  # tells which key or salt they were made with
+    project: str = ""  # of Compose
+    seen: frozenset[str] = frozenset()  # keys of which the shim has seen what the service was started with
+    started: datetime | None = None
+    watches: bool = False  # its shim starts the service anew, or tells it, when a file changes
 
 
 class Image(NamedTuple):

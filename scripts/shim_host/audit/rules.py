@@ -10,7 +10,12 @@ class Rule(NamedTuple):
     help: str
 
 
+NOT_LOOKED_AT = "not-looked-at"
 RULES = {
+    NOT_LOOKED_AT: Rule(
+        "Something could not be looked at",
+        "What is not seen is not clean: unlock the Swarm, or run this on a manager (manage-secrets doctor says why).",
+    ),
     "secret-in-image-history": Rule(
         "A secret stands in an image's history",
         "Rotate it: whoever can pull the image has it, in every copy. Then build with RUN --mount=type=secret.",

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from shim_host import ages, inputs, output
+from shim_host.audit.model import ELSEWHERE, ENGINE_NOT_WANTED, NOT_ASKED
+from shim_host.audit.rules import NOT_LOOKED_AT
 from shim_host.commands import options
 from shim_host.errors import CLEAN, FAILED, REFUSED
 
 if TYPE_CHECKING:
     from shim_host.audit.model import Audit, Row
 
-_NOT_ASKED = "the engine: "
+_WANTED = (ENGINE_NOT_WANTED, NOT_ASKED)  # by --no-engine, --no-exec
 _LEVELS = ("error", "warning", "note")
 
 
@@ -91,9 +93,8 @@ def audit_command(
 
     \b
     Exit codes: 0 clean, 1 findings, or a .env or Compose file with mistakes that was left out, 2 usage, 111 the engine
-    did not answer (the rest is said all the same).
+    or its Swarm could not be looked at: locked, a worker, without a leader (the rest is said all the same).
     """
-    from shim_host import inventory
     from shim_host.audit import gather, judge
     from shim_host.store.vault import Vault
 
@@ -120,8 +121,8 @@ def audit_command(
     else:
         _give(judged)
     _say_end(judged)
-    is_blind = not no_engine and any(gap.startswith(_NOT_ASKED) for gap in facts.gaps)
-    is_partial = not {inventory.ENV_LEFT_OUT, inventory.COMPOSE_LEFT_OUT}.isdisjoint(facts.gaps)
+    is_blind = any(finding.id == NOT_LOOKED_AT for finding in judged.findings)
+    is_partial = any(gap not in _WANTED and not gap.startswith(ELSEWHERE) for gap in facts.gaps)
     return FAILED if is_blind else REFUSED if is_partial or judge.is_reached(judged, fail_on) else CLEAN
 
 

@@ -1,7 +1,10 @@
 """`list` and `diff`: what is where, and whether it is the same everywhere. No value is shown, only fingerprints."""
 
 import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +12,12 @@ import click
 
 from shim_host import ages, deployment_key, inputs, inventory, output
 from shim_host.commands import options
-from shim_host.errors import Ended
+from shim_host.errors import CLEAN, FAILED, REFUSED, Ended
 from shim_host.fingerprints import Fingerprints
 from shim_host.inventory import Inventory
-from shim_host.store.vault import Vault
-from shim_host.swarm import connection, labels, model
-from shim_host.swarm.connection import Swarm
+from shim_host.store.vault import Entry, Vault
+from shim_host.swarm import connection, labels, model, stacks
+from shim_host.swarm.model import RunningContainer
 
 _COMPOSE_FILE = click.option(
     "--file",
@@ -28,7 +31,7 @@ _COMPOSE_FILE = click.option(
 
 @click.command("list")
 @click.option("--services", "by_service", is_flag=True, help="Turn the table round: one line a service.")
-@click.option("--stack", default="", metavar="NAME", help="Only this stack's versions in the Swarm.")
+@click.option("--stack", default="", metavar="NAME", help="This stack's keys; without it those of no stack.")
 @_COMPOSE_FILE
 @options.env_file
 @options.secrets_dir
@@ -42,7 +45,7 @@ def list_command(
     secrets_dir: Path,
     schema_path: Path | None,
     is_json: bool,
-) -> None:
+) -> int:
     """List every key: what it is, where it stands, how old it is, and which services get it.
 
     \b
@@ -53,39 +56,70 @@ def list_command(
 
     \b
     With --json: {"keys": [{"key", "category", "required", "sensitive", "env", "file",
-      "swarm": null | {"name", "version", "created", "age_days", "rotate_in_days"}, "services": []}]},
-      or with --services {"services": [{"service", "keys": []}]}
+      "swarm": null | {"name", "version", "created", "age_days", "rotate_in_days"}, "services": []}],
+      "not_looked_at": []}, or with --services {"services": [{"service", "keys": []}], "not_looked_at": []}
+
+    \b
+    Exit codes: 0, 2 usage, 111 there is a Swarm that could not be asked (locked, a worker, without a leader).
     """
-    found = take_stock(stack, compose_file, env_file, secrets_dir, schema_path)
+    gaps: list[str] = []
+    found = take_stock(stack, compose_file, env_file, secrets_dir, schema_path, gaps)
     rows = [described(found, key, datetime.now(UTC)) for key in found.keys()]  # noqa: SIM118  (a method, no mapping)
+    is_blind = any(gap.startswith(model.SWARM_LEFT_OUT) for gap in gaps)
     if by_service:
-        give_services(rows, is_json)
+        give_services(rows, gaps, is_json)
     elif is_json:
-        output.give_json({"keys": rows})
+        output.give_json({"keys": rows, "not_looked_at": gaps})
     else:
         columns = ["KEY", "CATEGORY", ".env", str(secrets_dir), "SWARM", "AGE", "ROTATE IN", "SERVICES"]
-        output.give_table(columns, [cells(row) for row in rows])
+        output.give_table(columns, [cells(row, "?" if is_blind else "-") for row in rows])
+    return FAILED if is_blind else CLEAN
 
 
 def take_stock(
-    stack: str, compose_file: Path | None, env_file: Path, secrets_dir: Path, schema_path: Path | None
+    stack: str,
+    compose_file: Path | None,
+    env_file: Path,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    gaps: list[str],
 ) -> Inventory:
-    """Return where every key stands."""
+    """Return where every key stands; what could not be looked at is added to *gaps*."""
     schema = inputs.read_schema(schema_path)
     found = Inventory(schema, inventory.env_values(env_file, os.environ))
     known = [*(schema.keys if schema else ()), *found.env]
-    found.files = inventory.files_by_key(Vault(secrets_dir), known)
-    answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()))
+    store = Vault.of_stack(secrets_dir, stack)
+    found.files = inventory.files_by_key(store, known)
+    answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()), gaps)
     users: dict[str, set[str]] = {}
     if answer is not None:
         secrets, services = answer
+        stacks.say_others(secrets, stack)
         found.swarm = model.newest(secrets, stack)
-        users = inventory.swarm_users((item for item in secrets if not stack or item.stack == stack), services)
+        users = inventory.swarm_users(stacks.of_stack(secrets, stack), services)
     project = inventory.compose_project(compose_file)
     in_compose = inventory.compose_users(project, [*known, *found.files]) if project is not None else {}
     in_schema = {key: set(spec.services) for key, spec in (schema.keys if schema else {}).items()}
-    found.users = inventory.merge_users(users, in_compose, in_schema)
+    in_others = users_elsewhere(store, project.name if project is not None else "", found.files)
+    found.users = inventory.merge_users(users, in_compose, in_schema, in_others)
     return found
+
+
+def users_elsewhere(store: Vault, project: str, files: Mapping[str, Entry]) -> dict[str, set[str]]:
+    """Return the services of other Compose projects that run with a file of this one, by key."""
+    try:
+        running = connection.connect(os.environ).running_containers()
+    except Ended:
+        return {}  # said when the Swarm was asked
+    users: dict[str, set[str]] = {}
+    for container in running:
+        if container.project in ("", project) or not files:
+            continue
+        mounted = {os.path.realpath(file) for file in container.files}
+        for key, entry in files.items():
+            if mounted & {os.path.realpath(store.path / entry.name), os.path.realpath(store.path)}:
+                users.setdefault(key, set()).add(f"{container.project}/{container.service}")
+    return users
 
 
 def described(found: Inventory, key: str, now: datetime) -> dict[str, Any]:
@@ -113,8 +147,8 @@ def described(found: Inventory, key: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """Return one line of the table."""
+def cells(row: dict[str, Any], unknown: str) -> list[str]:
+    """Return one line of the table; *unknown* stands where the Swarm would be."""
     version = row["swarm"]
     due = version["rotate_in_days"] if version else None
     return [
@@ -122,28 +156,31 @@ def cells(row: dict[str, Any]) -> list[str]:
         row["category"],
         "yes" if row["env"] else "-",
         row["file"] or "-",
-        f"v{version['version']}" if version else "-",
+        f"v{version['version']}" if version else unknown,
         f"{version['age_days']:.0f} d" if version else "-",
         "-" if due is None else ages.due(due),
         ", ".join(row["services"]) or "-",
     ]
 
 
-def give_services(rows: list[dict[str, Any]], is_json: bool) -> None:
+def give_services(rows: list[dict[str, Any]], gaps: list[str], is_json: bool) -> None:
     """Print the keys that each service gets."""
     by_service: dict[str, list[str]] = {}
     for row in rows:
         for service in row["services"]:
             by_service.setdefault(service, []).append(row["key"])
     if is_json:
-        output.give_json({"services": [{"service": name, "keys": keys} for name, keys in sorted(by_service.items())]})
+        listed = [{"service": name, "keys": keys} for name, keys in sorted(by_service.items())]
+        output.give_json({"services": listed, "not_looked_at": gaps})
     else:
         output.give_table(["SERVICE", "KEYS"], [(name, ", ".join(keys)) for name, keys in sorted(by_service.items())])
 
 
 @click.command("diff")
-@click.option("--stack", default="", metavar="NAME", help="This stack's versions in the Swarm.")
+@click.option("--stack", default="", metavar="NAME", help="This stack's keys; without it those of no stack.")
 @click.option("--all", "shows_all", is_flag=True, help="Also list what is the same everywhere.")
+@click.option("--no-engine", is_flag=True, help="Compare files only: no engine, no Swarm.")
+@_COMPOSE_FILE
 @options.env_file
 @options.secrets_dir
 @options.schema
@@ -152,6 +189,8 @@ def give_services(rows: list[dict[str, Any]], is_json: bool) -> None:
 def diff(
     stack: str,
     shows_all: bool,
+    no_engine: bool,
+    compose_file: Path | None,
     env_file: Path,
     secrets_dir: Path,
     schema_path: Path | None,
@@ -160,7 +199,8 @@ def diff(
 ) -> int:
     """Compare .env, ./secrets, the Swarm and running containers by fingerprint.
 
-    Ends with 1 when any two places hold different values. Containers are asked through the shim in them. Fingerprints
+    Ends with 1 when any two places hold different values. Containers are asked through the shim in them: those of this
+    Compose project, of the Swarm's services that mount these keys, and all that mount a file of ./secrets. Fingerprints
     are made under the deployment's key (./secrets/.fingerprint-key, or a config of the Swarm); with --salt they can be
     compared with another deployment's, but guessed, too, and SHIM_SALT in containers must be the same as here.
 
@@ -171,38 +211,52 @@ def diff(
 
     \b
     With --json: {"places": [], "keys": [{"key", "state": "same|different|only in ...",
-      "fingerprints": {place: fingerprint}}]}
+      "fingerprints": {place: fingerprint}}], "not_looked_at": []}
+
+    \b
+    Exit codes: 0 the same, 1 different, 2 usage, 111 the engine or its Swarm could not be asked (--no-engine does not).
     """
+    gaps: list[str] = []
     schema = inputs.read_schema(schema_path)
     env = inventory.env_values(env_file, os.environ)
     known = [*(schema.keys if schema else ()), *env]
-    files = {key: entry.value for key, entry in inventory.files_by_key(Vault(secrets_dir), known).items()}
+    store = Vault.of_stack(secrets_dir, stack)
+    files = {key: entry.value for key, entry in inventory.files_by_key(store, known).items()}
     if schema is not None:
         env = {key: value for key, value in env.items() if key in files or is_secret(schema, key)}
-    store = Vault(secrets_dir)
-    in_swarm, its_key = inventory.ask_swarm(lambda engine: (engine.secrets(), labels.fingerprint_key(engine))) or (
-        None,
-        None,
-    )
+    asked = None
+    if not no_engine:
+        asked = inventory.ask_swarm(lambda e: (e.secrets(), e.services(), labels.fingerprint_key(e)), gaps)
+    in_swarm, services, its_key = asked or (None, [], None)
     prints = deployment_key.looking(salt, store, its_key) if its_key else deployment_key.of_folder(salt, store)
     places: dict[str, dict[str, str]] = {
         str(env_file): prints.of_all(env),
-        str(secrets_dir): prints.of_all(files),
+        str(store.path): prints.of_all(files),
     }
+    users: set[str] = set()
     if in_swarm is not None:
-        newest = model.newest(labels.taken_over(in_swarm, prints), stack)
+        stacks.say_others(in_swarm, stack)
+        of_stack = stacks.of_stack(labels.taken_over(in_swarm, prints), stack)
+        newest = model.newest(of_stack, stack)
+        users = {service.id for service in services if any(secret.id in service.mounts for secret in of_stack)}
         places["swarm"] = {key: item.fingerprint for key, item in newest.items() if item.salt == prints.mark}
         salted = [key for key, item in newest.items() if item.salt != prints.mark]
         if salted:
             output.warn(
                 f"made with another key or salt: {', '.join(sorted(salted))}", "give the salt with --salt or SHIM_SALT"
             )
-    places.update(containers_by_name({*known, *files}, prints))
+    if not no_engine:
+        project = inventory.compose_project(compose_file)
+        name = project.name if project is not None and not stack else ""
+        ours = partial(inventory.concerned, project=name, services=users, folder=store.path)
+        places.update(containers_by_name({*known, *files}, prints, ours))
     rows = compared(places)
     differing = [row for row in rows if row["state"] == "different"]
-    give_diff([row for row in rows if shows_all or row["state"] != "same"], list(places), is_json)
+    give_diff([row for row in rows if shows_all or row["state"] != "same"], list(places), gaps, is_json)
+    for gap in gaps:
+        output.say(f"not looked at: {gap}")
     output.say(f"{len(differing)} of {len(rows)} keys differ")
-    return 1 if differing else 0
+    return FAILED if gaps else REFUSED if differing else CLEAN
 
 
 def is_secret(schema: Any, key: str) -> bool:
@@ -210,24 +264,24 @@ def is_secret(schema: Any, key: str) -> bool:
     return key in schema.keys and bool(schema.keys[key].is_sensitive)
 
 
-def containers_by_name(known: set[str], prints: Fingerprints) -> dict[str, dict[str, str]]:
-    """Return what each running container with secrets says its values' fingerprints are."""
-
-    def question(engine: Swarm) -> dict[str, dict[str, str]]:
-        found = {}
-        for container in engine.running_containers():
-            explained = engine.explained(container, prints.question)
-            if explained is None:
-                output.say(f"{container.name} holds no shim that could be asked")
-            else:
-                said = explained.fingerprints
-                found[container.name] = {key: said[key] for key in said if key in known}
-        return found
-
+def containers_by_name(
+    known: set[str], prints: Fingerprints, concerned: Callable[[list[RunningContainer]], list[RunningContainer]]
+) -> dict[str, dict[str, str]]:
+    """Return what each running container that is *concerned* says its values' fingerprints are, several at a time."""
     try:
-        return question(connection.connect(os.environ))
+        engine = connection.connect(os.environ)
+        containers = concerned(engine.running_containers())
     except Ended:
         return {}  # the Swarm was asked before, and that it does not answer is said
+    with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:
+        answers = list(pool.map(lambda container: engine.explained(container, prints.question), containers))
+    found = {}
+    for container, answer in zip(containers, answers, strict=True):
+        if answer is None:
+            output.say(f"{container.name} holds no shim that could be asked")
+        else:
+            found[container.name] = {key: its for key, its in answer.running.items() if key in known}
+    return found
 
 
 def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
@@ -243,10 +297,10 @@ def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
     return rows
 
 
-def give_diff(rows: list[dict[str, Any]], places: list[str], is_json: bool) -> None:
+def give_diff(rows: list[dict[str, Any]], places: list[str], gaps: list[str], is_json: bool) -> None:
     """Print the comparison."""
     if is_json:
-        output.give_json({"places": places, "keys": rows})
+        output.give_json({"places": places, "keys": rows, "not_looked_at": gaps})
     elif rows:
         table = [[row["key"], *(row["fingerprints"].get(place, "-") for place in places), row["state"]] for row in rows]
         output.give_table(["KEY", *places, "STATE"], table)

@@ -296,14 +296,17 @@ class Swarm:
         """Return the containers of this node that run and have something mounted below /run/secrets."""
         found = []
         for container in self._call("list containers", self._api.containers):
-            mounts = [mount.get("Destination") or "" for mount in container.get("Mounts") or ()]
+            mounts = {
+                mount.get("Destination") or "": mount.get("Source") or "" for mount in container.get("Mounts") or ()
+            }
+            files = tuple(source for mount, source in mounts.items() if f"{mount}/".startswith("/run/secrets/"))
             labels = container.get("Labels") or {}
             service = labels.get("com.docker.swarm.service.name") or labels.get("com.docker.compose.service") or ""
-            if any(f"{mount}/".startswith("/run/secrets/") for mount in mounts) or (
-                "com.docker.swarm.service.name" in labels
-            ):
+            if files or "com.docker.swarm.service.name" in labels:
                 name = (container.get("Names") or [container["Id"][:12]])[0].lstrip("/")
-                found.append(RunningContainer(container["Id"], name, service or name))
+                project = labels.get("com.docker.compose.project") or ""
+                of_swarm = labels.get("com.docker.swarm.service.id") or ""
+                found.append(RunningContainer(container["Id"], name, service or name, project, of_swarm, files))
         return found
 
     def compose_folders(self) -> list[ComposeFolder]:

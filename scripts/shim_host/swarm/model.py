@@ -17,6 +17,8 @@ KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY = (
 )
 # swarmkit's MaxSecretSize is 500 KiB, and less than that is taken.
 MAX_VALUE_BYTES = 511_999
+# What was not looked at, as a listing says it: followed by why.
+SWARM_LEFT_OUT, ENGINE_LEFT_OUT = "the Swarm: ", "the engine: "
 START_FIRST, STOP_FIRST = "start-first", "stop-first"
 
 
@@ -107,6 +109,9 @@ class RunningContainer:
     id: str
     name: str
     service: str
+    project: str = ""  # of Compose
+    service_id: str = ""  # of the Swarm
+    files: tuple[str, ...] = ()  # of this machine, or folders, that are mounted below /run/secrets
 
 
 _NONE = SwarmSecret("", "", "", 0, "", "", "", "")
