@@ -9,37 +9,43 @@ import posix
 from shim import private_folder
 from shim.breaches import Retryable
 from shim.errors import Breach, Refused
+from shim.folder import open_place
 from shim.secret import shown_name
 from shim.user import act_again, act_as
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeVar
 
     from shim.options import Options
+    from shim.private_folder import PrivateFolder
     from shim.render import Rendered
     from shim.resolution import Resolution
     from shim.schema import KeySpec
     from shim.user import Target
 
-    Result = TypeVar("Result")
-
 _F_DUPFD, _F_ADD_SEALS, _ALL_SEALS = 0, 1033, 0x1 | 0x2 | 0x4 | 0x8  # fcntl(2): seal, shrink, grow, write
 _MFD_ALLOW_SEALING = 2  # memfd_create(2); without MFD_CLOEXEC, the service inherits it
-_EPERM, _ENOENT, _EACCES, _EROFS, _ENOTEMPTY = 1, 2, 13, 30, 39
+_EPERM, _ENOENT, _EACCES, _EROFS, _ELOOP = 1, 2, 13, 30, 40
+_NO_LINK = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 
 
 class Copy:
-    """A file to be written: where, what, for whom."""
+    """A file that is written, renewed and removed in one folder, which stays open: its path may lead elsewhere soon."""
 
-    __slots__ = ("content", "mode", "owner", "path")
+    __slots__ = ("folder", "is_private", "mode", "owner", "path")
 
-    def __init__(self, path: bytes, content: bytes, owner: "Target | None", mode: int = 0o400) -> None:
+    def __init__(self, path: bytes, folder: int, owner: "Target | None", mode: int, is_private: bool) -> None:
         self.path = path
-        self.content = content
+        self.folder = folder
         self.owner = owner  # None: whoever writes it
         self.mode = mode
+        self.is_private = is_private  # in a folder of the owner's, where nobody else ever writes
+
+    @property
+    def name(self) -> bytes:
+        """Return its name in the folder."""
+        return self.path.rpartition(b"/")[2]
 
 
 def owners(resolution: "Resolution", target: "Target | None", breaches: list[Breach]) -> "dict[str, Target | None]":
@@ -66,8 +72,8 @@ def check_private_folders(
     """Add a breach when a value is to be delivered as a file and no tmpfs can take it; that is tried."""
     for owner, keys in _by_owner(owned):
         folder = private_folder.make(owner, 0o700, _service(options, resolution, owner))
-        if folder:
-            _as(owner, posix.rmdir, folder)
+        if folder is not None:
+            folder.remove()
         else:
             names = ", ".join(keys)
             message = f"{names}: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one"
@@ -93,29 +99,40 @@ def _service(options: "Options", resolution: "Resolution", owner: "Target | None
 class Delivered:
     """What was handed over: the variables that name it, and what to remove when the service does not start."""
 
-    __slots__ = ("descriptors", "folders", "modes", "owners", "paths", "rendered", "variables")
+    __slots__ = ("copies", "descriptors", "folders", "rendered", "variables")
 
     def __init__(self) -> None:
         self.variables: dict[str, bytes] = {}
-        self.paths: dict[str, bytes] = {}  # key -> its private copy
-        self.owners: dict[str, Target | None] = {}
-        self.modes: dict[str, int] = {}
-        self.folders: list[tuple[bytes, Target | None]] = []
-        self.rendered: list[tuple[bytes, Target | None]] = []
+        self.copies: dict[str, Copy] = {}  # key -> its private copy
+        self.folders: list[PrivateFolder] = []  # those of the copies
+        self.rendered: dict[bytes, Copy] = {}  # by path
         self.descriptors: list[int] = []
 
-    def names_relative_paths(self) -> bool:
-        """Return whether something is to be removed that only the working directory leads to."""
-        return any(path[:1] != b"/" for path, _ in self.rendered)
+    def held(self) -> list[int]:
+        """Return the descriptors that are needed as long as anything is to be renewed or removed."""
+        return [folder.descriptor for folder in self.folders] + [copy.folder for copy in self.rendered.values()]
 
     def undo(self) -> None:
-        """Remove every copy and close every descriptor."""
+        """Remove every copy and close every descriptor. What cannot be removed is said, and changes nothing."""
         for descriptor in self.descriptors:
-            posix.close(descriptor)
-        for path, owner in self.rendered:
-            _remove(path, owner)
-        for folder, owner in self.folders:
-            _try_as(owner, private_folder.empty, folder)
+            _try(b"a memory file", posix.close, descriptor)
+        for copy in self.rendered.values():
+            _try(copy.path, _remove, copy)
+            _try(copy.path, posix.close, copy.folder)
+        for folder in self.folders:
+            _try(folder.path, folder.remove)
+
+
+def _try(path: bytes, act: "Callable[..., object]", *arguments: object) -> None:
+    try:
+        act(*arguments)
+    except OSError as error:
+        from shim import stderr
+
+        stderr.warning(
+            f"{shown_name(path)} cannot be removed: {error.strerror}",
+            "the copy of a secret may be left there; it goes with the container",
+        )
 
 
 def hand_over(
@@ -141,21 +158,26 @@ def hand_over(
     try:
         for key, resolved in resolution.secrets.items():
             if resolved.deliver == "memfd" or (resolved.deliver == "file" and options.action == "exec"):
-                descriptor = _as(target, _memory_file, key, resolved.secret.reveal())
+                before = act_as(target)
+                try:
+                    descriptor = _memory_file(key, resolved.secret.reveal())
+                finally:
+                    act_again(before)
                 delivered.descriptors.append(descriptor)
                 delivered.variables[_variable(key, resolution)] = b"/proc/self/fd/%d" % descriptor
         if options.action != "exec":
             for owner, keys in _by_owner(owned):
                 _fill_folder(delivered, owner, keys, options, resolution)
         for file in rendered:
-            delivered.rendered.append((file.path, file.owner))
-            _put(Copy(file.path, file.content, file.owner))
+            copy = Copy(file.path, open_place(file.path), file.owner, 0o400, False)
+            delivered.rendered[file.path] = copy
+            _put(copy, file.content)
     except OSError as error:
         delivered.undo()
         raise _cannot_write(error) from None
-    except Refused:
+    except (Breach, Refused) as refusal:
         delivered.undo()
-        raise
+        raise refusal if isinstance(refusal, Refused) else Refused([refusal]) from None
     return delivered
 
 
@@ -167,15 +189,14 @@ def _fill_folder(
     for mode in modes.values():
         opened |= (0o050 if mode & 0o070 else 0) | (0o005 if mode & 0o007 else 0)
     folder = private_folder.make(owner, 0o700 | opened, _service(options, resolution, owner))
-    if not folder:
+    if folder is None:
         raise OSError(_EROFS, "no tmpfs takes it", b"a private copy")
-    delivered.folders.append((folder, owner))
+    delivered.folders.append(folder)
     for key in keys:
-        path = folder + b"/" + key.encode("utf-8", "surrogateescape")
-        _put(Copy(path, resolution.secrets[key].secret.reveal(), owner, modes[key]))
-        delivered.paths[key] = path
-        delivered.owners[key] = owner
-        delivered.modes[key] = modes[key]
+        path = folder.path + b"/" + key.encode("utf-8", "surrogateescape")
+        copy = Copy(path, folder.descriptor, owner, modes[key], True)
+        _put(copy, resolution.secrets[key].secret.reveal())
+        delivered.copies[key] = copy
         delivered.variables[_variable(key, resolution)] = path
 
 
@@ -187,11 +208,10 @@ def renew(delivered: Delivered, resolution: "Resolution", rendered: "Sequence[Re
     """
     try:
         for key, resolved in resolution.secrets.items():
-            if key in delivered.paths:
-                value = resolved.secret.reveal()
-                _put(Copy(delivered.paths[key], value, delivered.owners[key], delivered.modes[key]))
+            if key in delivered.copies:
+                _put(delivered.copies[key], resolved.secret.reveal())
         for file in rendered:
-            _put(Copy(file.path, file.content, file.owner))
+            _put(delivered.rendered[file.path], file.content)
     except OSError as error:
         raise _cannot_write(error) from None
 
@@ -214,24 +234,7 @@ def _cannot_write(error: OSError) -> Refused:
     return Refused([Retryable("", message, hint) if is_short else Breach("", message, hint)])
 
 
-def _as(owner: "Target | None", act: "Callable[..., Result]", *arguments: object) -> "Result":
-    """Return what *act* returns, done with the rights of *owner*."""
-    before = act_as(owner)
-    try:
-        return act(*arguments)
-    finally:
-        act_again(before)
-
-
-def _try_as(owner: "Target | None", act: "Callable[..., Result]", *arguments: object) -> "Result | None":
-    """Return the same; None when we are somebody else by now, who cannot be *owner* again."""
-    try:
-        return _as(owner, act, *arguments)
-    except Refused:
-        return None
-
-
-def _put(copy: Copy) -> None:
+def _put(copy: Copy, content: bytes) -> None:
     """Put the file in its place in one step; a reader sees the old one or the new one.
 
     Its owner does that; where they may not write in its folder, we do, and give it away.
@@ -242,30 +245,30 @@ def _put(copy: Copy) -> None:
     """
     before = act_as(copy.owner)
     try:
-        _replace(copy, False)
+        _replace(copy, content, False)
         return
     except OSError as error:
-        if before is None or error.errno not in (_EPERM, _EACCES):
+        if before is None or copy.is_private or error.errno not in (_EPERM, _EACCES):
             raise
     finally:
         act_again(before)
-    _replace(copy, True)
+    _replace(copy, content, True)
 
 
-def _replace(copy: Copy, gives_away: bool) -> None:
-    temporary = copy.path + b".shim-" + posix.urandom(6).hex().encode()
+def _replace(copy: Copy, content: bytes, gives_away: bool) -> None:
+    temporary = copy.name + b".shim-" + posix.urandom(6).hex().encode()
     flags = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC
     try:
-        descriptor = posix.open(temporary, flags, 0o400)
+        descriptor = posix.open(temporary, flags, 0o400, dir_fd=copy.folder)
         try:
             if gives_away and copy.owner is not None:
                 _give(descriptor, copy.owner, copy.path)
-            _fill(descriptor, copy.content, copy.mode)
+            _fill(descriptor, content, copy.mode)
         finally:
             posix.close(descriptor)
-        posix.rename(temporary, copy.path)
+        posix.rename(temporary, copy.name, src_dir_fd=copy.folder, dst_dir_fd=copy.folder)
     except (OSError, Refused) as error:
-        _unlink(temporary)
+        _unlink(copy.folder, temporary)
         if isinstance(error, OSError):
             error.filename = copy.path
         raise
@@ -291,22 +294,47 @@ def _fill(descriptor: int, content: bytes, mode: int) -> None:
         at += posix.write(descriptor, content[at:] if at else content)
 
 
-def _remove(path: bytes, owner: "Target | None") -> None:
-    """Remove the file at *path*, as its owner or as ourselves; once we are the owner, and may not, empty it."""
-    if _try_as(owner, _unlink, path) or _unlink(path):
-        return
+def _remove(copy: Copy) -> None:
+    """Remove the file, as its owner or as ourselves; once we are the owner, and may not, empty it."""
     try:
-        posix.chmod(path, 0o600)
-        posix.close(posix.open(path, posix.O_WRONLY | posix.O_TRUNC | posix.O_NOFOLLOW | posix.O_CLOEXEC))
+        before = act_as(copy.owner)
+    except Refused:
+        before = None  # we are somebody else by now, who cannot be the owner again
+    try:
+        if _unlink(copy.folder, copy.name):
+            return
+    finally:
+        act_again(before)
+    if _unlink(copy.folder, copy.name):
+        return
+    _truncate(copy)
+
+
+def _truncate(copy: Copy) -> None:
+    try:
+        descriptor = posix.open(copy.name, posix.O_RDONLY | _NO_LINK, dir_fd=copy.folder)
+        try:
+            status = posix.fstat(descriptor)
+            if status.st_uid != posix.geteuid() or status.st_nlink != 1 or status.st_mode & 0o170000 != 0o100000:
+                return  # it is not what we made
+            posix.fchmod(descriptor, 0o600)
+            again = posix.open(copy.name, posix.O_WRONLY | _NO_LINK, dir_fd=copy.folder)
+            try:
+                if posix.fstat(again).st_ino == status.st_ino:
+                    posix.ftruncate(again, 0)
+            finally:
+                posix.close(again)
+        finally:
+            posix.close(descriptor)
     except OSError as error:
-        if error.errno not in (_EPERM, _ENOENT, _EACCES, _EROFS):
+        if error.errno not in (_EPERM, _ENOENT, _EACCES, _EROFS, _ELOOP):
             raise
 
 
-def _unlink(path: bytes) -> bool:
-    """Return whether there is no file at *path* any more."""
+def _unlink(folder: int, name: bytes) -> bool:
+    """Return whether there is no file *name* in an open folder any more."""
     try:
-        posix.unlink(path)
+        posix.unlink(name, dir_fd=folder)
     except OSError as error:
         if error.errno == _ENOENT:
             return True

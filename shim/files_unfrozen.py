@@ -12,9 +12,9 @@ def open_folder(path: bytes, follow: bool) -> int:
     return os.open(path, _READ | os.O_DIRECTORY | (0 if follow else os.O_NOFOLLOW))
 
 
-def open_path(path: bytes) -> int:
-    """Return a descriptor of the folder at *path* that is good for going on from there; nothing can be read."""
-    return os.open(path, getattr(os, "O_PATH", _READ) | os.O_DIRECTORY | os.O_CLOEXEC)
+def open_path(folder: int, path: bytes) -> int:
+    """Return a descriptor of what is at *path*, a link itself included, that can be gone on from, and not be read."""
+    return os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder if folder >= 0 else None)
 
 
 def list_folder(descriptor: int) -> list[bytes]:
@@ -30,7 +30,7 @@ def status(descriptor: int) -> tuple[int, int]:
 
 def status_at(folder: int, name: bytes) -> tuple[int, int]:
     """Return mode and owner of *name* in an open folder; of a link itself."""
-    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    found = os.stat(name, dir_fd=folder if folder >= 0 else None, follow_symlinks=False)
     return found.st_mode, found.st_uid
 
 

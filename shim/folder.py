@@ -12,6 +12,7 @@ from shim.errors import Breach
 
 _LINK, _WRITABLE_BY_OTHERS = 0o120000, 0o022
 _EPERM, _ENOENT, _EAGAIN, _EXDEV, _EINVAL, _ENOSYS, _ELOOP = 1, 2, 11, 18, 22, 38, 40
+_HERE = -100  # AT_FDCWD, openat(2)
 _MOST_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _MOST_TRIES = 8
 
@@ -207,8 +208,45 @@ def read_beside_us(name: bytes, limit: int) -> tuple[int, int, bytes]:
         here.close()
 
 
+def open_place(path: bytes) -> int:
+    """Return a descriptor of the folder in which the file at *path* lies, reached through no link of a stranger's.
+
+    Somebody who may write into a folder on the way could lead us anywhere else with one.
+
+    Raises:
+        OSError: as open(2) says.
+        NotOurs: a link on the way belongs to neither root nor us.
+    """
+    todo = _parts(path.rpartition(b"/")[0])
+    at = files.open_path(_HERE, b"/" if path[:1] == b"/" else b".")
+    links = 0
+    while todo:
+        before = at
+        try:
+            at = files.open_path(before, todo.pop(0))
+            mode, owner = files.status(at)
+            if mode & 0o170000 == _LINK:
+                try:
+                    links += 1
+                    if links > _MOST_LINKS:
+                        raise OSError(_ELOOP, "Too many levels of symbolic links")
+                    _check_owner(mode & ~_WRITABLE_BY_OTHERS, owner)
+                    target = files.read_link_at(at, b"")
+                finally:
+                    close(at)
+                at = files.open_path(before, b"/" if target[:1] == b"/" else b".")
+                todo[:0] = _parts(target)
+        finally:
+            close(before)
+    return at
+
+
+def _parts(path: bytes) -> list[bytes]:
+    return [part for part in path.split(b"/") if part not in (b"", b".")]
+
+
 def _working_directory() -> Folder:
-    here = Folder(b".", True, files.open_path(b"."))  # it may be closed to readers
+    here = Folder(b".", True, files.open_path(_HERE, b"."))  # it may be closed to readers
     try:
         here.check_owner()
     except Breach as trouble:

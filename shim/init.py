@@ -170,8 +170,7 @@ class Init:
             if self._delivered is not None:
                 self._delivered.descriptors.clear()
         if not self._staying.on_change:
-            if self._delivered is None or not self._delivered.names_relative_paths():
-                posix.chdir(b"/")  # nothing of ours needs it, and a mount below us could not be taken away
+            posix.chdir(b"/")  # nothing of ours needs it, and a mount below us could not be taken away
             self._plan.forget()
         self._events.after(_SETTLED_SECONDS, "settled", kernel.settle)
 
@@ -201,6 +200,8 @@ class Init:
         kept = self._events.kept_descriptors()
         for extra in self._extras:
             kept += extra.descriptors()
+        if self._delivered is not None:
+            kept += self._delivered.held()
         close_others(kept)
 
     # --- signals -------------------------------------------------------------------------------------------------

@@ -129,10 +129,11 @@ def setrlimit(resource: int, soft: int, hard: int) -> None:
     limits.setrlimit(resource, (soft, hard))
 
 
-def filesystem_type(path: bytes) -> int:
-    """Return the f_type of the file system that holds *path* (statfs(2))."""
+def filesystem_type(place: bytes | int) -> int:
+    """Return the f_type of the file system that holds the path or descriptor *place* (statfs(2))."""
     buffer = (ctypes.c_long * 32)()
-    if _libc.statfs(ctypes.c_char_p(path), buffer) < 0:
+    call = _libc.fstatfs if isinstance(place, int) else _libc.statfs
+    if call(place if isinstance(place, int) else ctypes.c_char_p(place), buffer) < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
     return buffer[0] & 0xFFFFFFFF

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shim.render import Rendered
     from shim.resolution import Resolution
     from shim.schema import Schema
+    from shim.template import Part
     from shim.user import Target
 
 SCHEMA_PLACES = (b"/etc/shim/env.schema", b"./.env.schema")
@@ -28,6 +29,7 @@ class Plan:
     # What it hands over as files: nothing, until something asks for that.
     rendered: "Sequence[Rendered]" = ()
     owned: "Mapping[str, Target | None]" = {}  # noqa: RUF012  (never written to)
+    templates: "dict[str, list[Part]]"  # those of `rendered`, once there are any
 
     def __init__(
         self, options: "Options", resolution: "Resolution", target: "Target | None", schema: "Schema | None"
@@ -81,7 +83,8 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
         if options.render and not (resolution.sources.is_one_off or options.schema == NO_SCHEMA):
             from shim.render import render
 
-            plan.rendered = render(options, resolution, target, breaches)
+            plan.templates = {} if before is None else before.templates
+            plan.rendered = render(options, resolution, target, plan.templates, breaches)
         if _delivers_files(resolution):
             from shim import deliver
 

@@ -7,6 +7,7 @@ the next start would add one more copy of its secrets. So it removes what the li
 import posix
 
 from shim import kernel
+from shim.errors import Refused
 from shim.user import act_again, act_as
 
 TYPE_CHECKING = False
@@ -17,12 +18,40 @@ TMPFS = (0x01021994, 0x858458F6)  # statfs(2): tmpfs and ramfs
 _PLACES = (b"/dev/shm", b"/run", b"/tmp")  # engines mount a tmpfs on the first in every container
 # The place is none for us, and another may be: EPERM, ENOENT, EACCES, ENOTDIR, EROFS.
 _CLOSED = (1, 2, 13, 20, 30)
-_EEXIST, _ENOTEMPTY = 17, 39
+_EEXIST, _ENOTEMPTY, _ELOOP = 17, 39, 40
+_FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _OFFSET, _PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
 
 
-def make(owner: "Target | None", mode: int, service: bytes) -> bytes:
-    """Return the path of a new folder of *owner*'s (ours when None); b"" when no tmpfs takes one.
+class PrivateFolder:
+    """A folder that was made, and is open since: its owner may exchange what lies at its path, but not what we hold."""
+
+    __slots__ = ("descriptor", "owner", "path")
+
+    def __init__(self, path: bytes, descriptor: int, owner: "Target | None") -> None:
+        self.path = path
+        self.descriptor = descriptor
+        self.owner = owner
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it, with the rights of its owner, who we may be by now."""
+        try:
+            before = act_as(self.owner)
+        except Refused:
+            before = None  # we are somebody else, who may do no more than they may
+        try:
+            _empty(self.descriptor)
+            posix.rmdir(self.path)
+        except OSError as error:
+            if error.errno not in (*_CLOSED, _ENOTEMPTY):
+                raise
+        finally:
+            act_again(before)
+            posix.close(self.descriptor)
+
+
+def make(owner: "Target | None", mode: int, service: bytes) -> PrivateFolder | None:
+    """Return a new folder of *owner*'s (ours when None); None when no tmpfs takes one.
 
     Whether a place can be written is tried: access(2) knows nothing of filters and mounts. The owner makes the folder,
     since giving it away would need a capability; where only we can write, we make it and give it away.
@@ -41,17 +70,17 @@ def make(owner: "Target | None", mode: int, service: bytes) -> bytes:
     try:
         for place in places:
             _sweep(place, service, name)
-            path = _made(place + b"/" + name, mode)
+            path, descriptor = _made(place + b"/" + name, mode)
             if path:
-                return path
+                return PrivateFolder(path, descriptor, owner)
     finally:
         act_again(before)
     if before is not None and owner is not None:
         for place in places:
-            path = _made(place + b"/" + name, mode)
-            if path and _is_given(path, owner):
-                return path
-    return b""
+            path, descriptor = _made(place + b"/" + name, mode)
+            if path and _is_given(path, descriptor, owner):
+                return PrivateFolder(path, descriptor, owner)
+    return None
 
 
 def _is_tmpfs(place: bytes) -> bool:
@@ -61,10 +90,12 @@ def _is_tmpfs(place: bytes) -> bool:
         return False
 
 
-def _made(path: bytes, mode: int) -> bytes:
+def _made(path: bytes, mode: int) -> tuple[bytes, int]:
+    """Return the path of a new folder and its descriptor; b"" where none can be made."""
     for _ in range(4):
         try:
             posix.mkdir(path, 0o700)
+            descriptor = posix.open(path, _FOLDER)
         except OSError as error:
             if error.errno == _EEXIST:  # somebody else's: nobody shares a folder with us
                 path += posix.urandom(8).hex().encode()
@@ -73,15 +104,23 @@ def _made(path: bytes, mode: int) -> bytes:
                 break
             error.filename = path
             raise
-        posix.chmod(path, mode)  # whatever the umask was
-        return path
-    return b""
+        if not _is_ours(descriptor):  # exchanged since, where its place is somebody else's
+            posix.close(descriptor)
+            break
+        posix.fchmod(descriptor, mode)  # whatever the umask was
+        return path, descriptor
+    return b"", -1
 
 
-def _is_given(path: bytes, owner: "Target") -> bool:
+def _is_ours(descriptor: int) -> bool:
+    return posix.fstat(descriptor).st_uid == posix.geteuid()
+
+
+def _is_given(path: bytes, descriptor: int, owner: "Target") -> bool:
     try:
-        posix.chown(path, owner.uid, owner.gid)
+        posix.fchown(descriptor, owner.uid, owner.gid)
     except OSError:
+        posix.close(descriptor)
         posix.rmdir(path)
         return False
     return True
@@ -125,7 +164,7 @@ def _sweep(place: bytes, service: bytes, own_name: bytes) -> None:
         return
     for name in names:
         if not _is_alive(name[len(prefix) :]):
-            empty(place + b"/" + name)
+            _remove_old(place + b"/" + name)
 
 
 def _is_alive(life: bytes) -> bool:
@@ -140,15 +179,32 @@ def _is_alive(life: bytes) -> bool:
     return start[: len(_start_of(int(pid)))] == _start_of(int(pid)) != b""
 
 
-def empty(path: bytes) -> None:
+def _remove_old(path: bytes) -> None:
     """Remove the folder at *path* with the files in it, if it is ours."""
     try:
-        status = posix.lstat(path)
-        if status.st_mode & 0o170000 != 0o040000 or status.st_uid != posix.geteuid():
-            return
-        for name in posix.listdir(path):
-            posix.unlink(path + b"/" + name)
-        posix.rmdir(path)
+        descriptor = posix.open(path, _FOLDER)
+    except OSError as error:
+        if error.errno not in (*_CLOSED, _ELOOP):
+            raise
+        return
+    try:
+        if _is_ours(descriptor):
+            _empty(descriptor)
+            posix.rmdir(path)
     except OSError as error:
         if error.errno not in (*_CLOSED, _ENOTEMPTY):
             raise
+    finally:
+        posix.close(descriptor)
+
+
+def _empty(folder: int) -> None:
+    """Remove the files in an open folder: all that can be, before the first trouble is raised."""
+    trouble = None
+    for name in posix.listdir(folder):
+        try:
+            posix.unlink(name, dir_fd=folder)
+        except OSError as error:
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble

@@ -6,8 +6,9 @@ Loaded only when asked for. What is wrong is found before anything is written.
 import posix
 
 from shim import kernel
-from shim.breaches import Missing, Unreadable, Unusable
+from shim.breaches import Missing, NotOurs, Unreadable, Unusable
 from shim.errors import Breach, Refused
+from shim.folder import open_place
 from shim.private_folder import TMPFS
 from shim.secret import MAX_SECRET_BYTES, shown_name
 
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.options import Options
     from shim.resolution import Resolution
+    from shim.template import Part
     from shim.user import Target
 
 
@@ -30,13 +32,23 @@ class Rendered:
 
 
 def render(
-    options: "Options", resolution: "Resolution", target: "Target | None", breaches: list[Breach]
+    options: "Options",
+    resolution: "Resolution",
+    target: "Target | None",
+    templates: "dict[str, list[Part]]",
+    breaches: list[Breach],
 ) -> list[Rendered]:
     """Return the files of every `--render TEMPLATE:DEST[:USER]`, filled in; what is wrong is added to *breaches*.
 
-    A file without a USER of its own is *target*'s.
+    Args:
+        options: what is to be rendered.
+        resolution: the values.
+        target: whose a file without a USER of its own is.
+        templates: those that were read before, and are not read again; what is read now is added.
+        breaches: what was found so far.
     """
     done = []
+    is_again = bool(templates)  # the folders are open since the start, wherever their paths lead by now
     for text in options.render:
         source, _, rest = text.partition(":")
         destination, colon, user = rest.partition(":")
@@ -45,8 +57,8 @@ def render(
             breaches.append(Breach("", "--render takes TEMPLATE:DEST or TEMPLATE:DEST:USER", hint))
             continue
         path = destination.encode("utf-8", "surrogateescape")
-        content = _filled(source, resolution, breaches)
-        where = _wrong_place(path, options.allow_disk)
+        content = _filled(source, resolution, templates, breaches)
+        where = None if is_again else _wrong_place(path, options.allow_disk)
         if where is not None:
             breaches.append(where)
         owner = target
@@ -62,16 +74,20 @@ def render(
     return done
 
 
-def _filled(source: str, resolution: "Resolution", breaches: list[Breach]) -> bytes | None:
+def _filled(
+    source: str, resolution: "Resolution", templates: "dict[str, list[Part]]", breaches: list[Breach]
+) -> bytes | None:
     from shim import template
 
     path = source.encode("utf-8", "surrogateescape")
     try:
-        mode, _, text = kernel.read_file(path, MAX_SECRET_BYTES, True)
-        if mode & 0o170000 != 0o100000 or len(text) > MAX_SECRET_BYTES:
-            breaches.append(Unusable("", f"the template {source} is no file of at most {MAX_SECRET_BYTES} bytes"))
-            return None
-        parts = template.parse(text)
+        if source not in templates:
+            mode, _, text = kernel.read_file(path, MAX_SECRET_BYTES, True)
+            if mode & 0o170000 != 0o100000 or len(text) > MAX_SECRET_BYTES:
+                breaches.append(Unusable("", f"the template {source} is no file of at most {MAX_SECRET_BYTES} bytes"))
+                return None
+            templates[source] = template.parse(text)
+        parts = templates[source]
     except OSError as error:
         kind = Missing if error.errno in (2, 20) else Unreadable
         breaches.append(
@@ -107,27 +123,36 @@ def _is_known(key: str, resolution: "Resolution") -> bool:
 
 
 def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
-    folder = path.rpartition(b"/")[0] or (b"/" if path[:1] == b"/" else b".")
+    shown, folder = shown_name(path), shown_name(path.rpartition(b"/")[0] or (b"/" if path[:1] == b"/" else b"."))
     try:
-        kind = kernel.filesystem_type(folder)
-        is_folder = _is_folder(path)
+        descriptor = open_place(path)
+    except NotOurs as trouble:
+        message = f"--render: on the way to {shown} stands a link that {trouble.message}"
+        return Breach("", message, "name the folder itself: whoever owns the link decides where root writes")
     except OSError as error:
-        return Missing(
-            "", f"the folder {shown_name(folder)} of a rendered file: {error.strerror}", "make it in the image"
-        )
+        return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")
+    try:
+        kind = kernel.filesystem_type(descriptor)
+        is_folder = _is_folder(descriptor, path.rpartition(b"/")[2])
+    except OSError as error:
+        return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")
+    finally:
+        posix.close(descriptor)
     if is_folder:
-        return Breach("", f"--render: {shown_name(path)} is a directory", "name the file in it")
+        return Breach("", f"--render: {shown} is a directory", "name the file in it")
     if kind not in TMPFS and not allows_disk:
         return Breach(
             "",
-            f"--render: {shown_name(path)} is not on tmpfs, and its secrets would be written to a disk",
+            f"--render: {shown} is not on tmpfs, and its secrets would be written to a disk",
             "mount a tmpfs there (tmpfs: in the Compose file), choose a path below /dev/shm, or say --allow-disk",
         )
     return None
 
 
-def _is_folder(path: bytes) -> bool:
+def _is_folder(folder: int, name: bytes) -> bool:
+    if not name:
+        return True
     try:
-        return posix.stat(path).st_mode & 0o170000 == 0o040000
+        return posix.stat(name, dir_fd=folder).st_mode & 0o170000 == 0o040000
     except OSError:
         return False

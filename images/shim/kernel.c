@@ -389,14 +389,15 @@ static PyObject *open_folder(PyObject *self, PyObject *arguments)
     return descriptor_or_error(open_to_read(AT_FDCWD, path, TO_READ | O_DIRECTORY | (follow ? 0 : O_NOFOLLOW)));
 }
 
-static PyObject *open_path(PyObject *self, PyObject *argument)
+static PyObject *open_path(PyObject *self, PyObject *arguments)
 {
-    char *path;
+    const char *path;
+    int folder;
 
     (void)self;
-    if (PyBytes_AsStringAndSize(argument, &path, NULL) < 0)
+    if (!PyArg_ParseTuple(arguments, "iy:open_path", &folder, &path))
         return NULL;
-    return descriptor_or_error(open_to_read(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    return descriptor_or_error(open_to_read(folder, path, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
 /* getdents64(2) as the kernel lays it down. */
@@ -588,12 +589,13 @@ static PyObject *set_limit(PyObject *self, PyObject *arguments)
 static PyObject *filesystem_type(PyObject *self, PyObject *argument)
 {
     struct statfs status;
-    char *path;
+    char *path = NULL;
+    int descriptor = PyLong_Check(argument) ? (int)PyLong_AsLong(argument) : -1;
 
     (void)self;
-    if (PyBytes_AsStringAndSize(argument, &path, NULL) < 0)
+    if (PyErr_Occurred() || (!PyLong_Check(argument) && PyBytes_AsStringAndSize(argument, &path, NULL) < 0))
         return NULL;
-    if (statfs(path, &status) < 0)
+    if ((path ? statfs(path, &status) : fstatfs(descriptor, &status)) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     return PyLong_FromUnsignedLong((unsigned long)status.f_type & 0xffffffffUL);
 }
@@ -635,7 +637,7 @@ static PyMethodDef functions[] = {
     {"execve", replace_process, METH_VARARGS, NULL},
     {"read_file", read_file, METH_VARARGS, NULL},
     {"open_folder", open_folder, METH_VARARGS, NULL},
-    {"open_path", open_path, METH_O, NULL},
+    {"open_path", open_path, METH_VARARGS, NULL},
     {"list_folder", list_folder, METH_O, NULL},
     {"status", status_of, METH_O, NULL},
     {"status_at", status_at, METH_VARARGS, NULL},

@@ -412,18 +412,19 @@ static PyObject *wait_for(PyObject *self, PyObject *arguments)
     return ended < 0 ? PyErr_SetFromErrno(PyExc_OSError) : Py_BuildValue("ii", (int)ended, status);
 }
 
-static PyObject *open_file(PyObject *self, PyObject *arguments)
+static PyObject *open_file(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
+    static char *names[] = {"path", "flags", "mode", "dir_fd", NULL};
     PyObject *path;
-    int flags, mode = 0777, descriptor;
+    int flags, mode = 0777, folder = AT_FDCWD, descriptor;
     char *text;
 
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "Oi|i:open", &path, &flags, &mode) ||
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "Oi|i$i:open", names, &path, &flags, &mode, &folder) ||
         PyBytes_AsStringAndSize(path, &text, NULL) < 0)
         return NULL;
     do
-        descriptor = open(text, flags | O_CLOEXEC, mode);
+        descriptor = openat(folder, text, flags | O_CLOEXEC, mode);
     while (descriptor < 0 && errno == EINTR);
     if (descriptor < 0)
         return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
@@ -462,7 +463,7 @@ static PyMethodDef posix_functions[] = {
     {"kill", send_signal, METH_VARARGS, NULL},
     {"setpgid", set_group, METH_VARARGS, NULL},
     {"waitpid", wait_for, METH_VARARGS, NULL},
-    {"open", open_file, METH_VARARGS, NULL},
+    {"open", (PyCFunction)(void (*)(void))open_file, METH_VARARGS | METH_KEYWORDS, NULL},
     {"close", close_file, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -3,6 +3,14 @@
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     # The shim.
+    "--render: on the way to … stands a link that …": (
+        "shim/test_deliver_attacked.py::test_a_link_of_a_stranger_is_not_followed_to_a_rendered_file",
+        "stands a link that ",
+    ),
+    "… cannot be removed: …": (
+        "shim/test_deliver_attacked.py::test_a_copy_that_cannot_be_removed_does_not_change_the_exit_code",
+        " cannot be removed: ",
+    ),
     "… is left alone: it …": (
         "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
         " is left alone: it ",

@@ -25,8 +25,8 @@ def read_file(path: bytes, limit: int, follow: bool, /) -> tuple[int, int, bytes
 def open_folder(path: bytes, follow: bool, /) -> int:
     """Return a descriptor of the folder at *path*; with *follow* it may be a link."""
 
-def open_path(path: bytes, /) -> int:
-    """Return a descriptor of the folder at *path* that is good for going on from there (O_PATH)."""
+def open_path(folder: int, path: bytes, /) -> int:
+    """Return a descriptor of what is at *path*, a link itself included, that can be gone on from (O_PATH)."""
 
 def list_folder(descriptor: int, /) -> list[bytes]:
     """Return the names in an open folder, in no order."""
@@ -58,8 +58,8 @@ def prctl(option: int, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /) ->
 def setrlimit(resource: int, soft: int, hard: int, /) -> None:
     """Set a limit of this process; -1 is RLIM_INFINITY."""
 
-def filesystem_type(path: bytes, /) -> int:
-    """Return f_type of statfs(2)."""
+def filesystem_type(place: bytes | int, /) -> int:
+    """Return f_type of statfs(2) for a path or a descriptor."""
 
 def close_range(first: int, last: int, /) -> None:
     """Close the descriptors from *first* to *last*, those that are open."""
