@@ -109,6 +109,22 @@ def test_a_secret_that_only_root_may_read(engine: Engine, options: tuple[str | P
     assert end == (0, "65534\n65534\nclosed\ngiven\n", "")
 
 
+def test_a_user_that_the_platform_chose(
+    engine: Engine, options: tuple[str | Path, ...], secrets_folder: SecretsFolder
+) -> None:
+    """OpenShift's way: a uid that no file knows, gid 0, nothing allowed; SHIM_USER does not keep it from starting."""
+    (secrets_folder.path / "db_password").chmod(0o440)
+    chosen = ("--user", "1000680000:0", "--env", "SHIM_USER=nobody", "--read-only", "--cap-drop", "ALL")
+
+    end = engine.run(
+        *(engine.base("busybox"), "--", "sh", "-c", 'id -u; [ -n "$DB_PASSWORD" ] && echo given'),
+        options=(*options, *chosen, "--security-opt", "no-new-privileges"),
+    )
+
+    assert (end.code, end.stdout) == (0, "1000680000\ngiven\n")
+    assert "shim: warning: " in end.stderr
+
+
 def test_a_container_user_that_may_not_read_is_told_so(engine: Engine, options: tuple[str | Path, ...]) -> None:
     """A secret that cannot be read is never called missing: 111, with the way out."""
     end = engine.run(engine.base("busybox"), "--", "true", options=(*options, "--user", "65534:65534"))

@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-from tests.support.engine import SHIM, UGLY, Engine, SecretsFolder, Start
+from tests.support.engine import HARDENED, SHIM, UGLY, Engine, SecretsFolder, Start
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
 
@@ -42,15 +42,17 @@ def test_rabbitmq_takes_its_password_from_a_pointer_that_it_would_refuse(
     """
     secrets_folder.add("broker", ASCII)
     pointer = ("--env", "RABBITMQ_DEFAULT_PASS_FILE=/run/secrets/broker", "--env", "RABBITMQ_DEFAULT_USER=app")
-    refused = engine.run(engine.base("rabbitmq"), options=(*secrets_folder.mount, *pointer))
+    others = ("--env", "RABBITMQ_SSL_KEYFILE=/key", "--env", "RABBITMQ_MANAGEMENT_SSL_VERIFY=x")
+    refused = engine.run(engine.base("rabbitmq"), options=(*secrets_folder.mount, *pointer, *others))
     assert refused.code == 1
-    assert "RABBITMQ_DEFAULT_PASS_FILE is set but deprecated" in refused.stderr
+    for name in ("RABBITMQ_DEFAULT_PASS_FILE", "RABBITMQ_SSL_KEYFILE", "RABBITMQ_MANAGEMENT_SSL_VERIFY"):
+        assert f"{name} is set but deprecated" in refused.stderr
 
     # A short name of its own: the broker's name for itself is made of it.
     container = start(engine.image("rabbitmq"), options=(*pointer, "--hostname", "broker"))
     engine.wait_until_healthy(container)
 
-    login = 'printf "%s\\n" "$0" | rabbitmqctl --quiet authenticate_user app'
+    login = 'printf "%s\\n" "$0" | rabbitmqctl authenticate_user app'
     assert engine.exec(container, "sh", "-c", login.replace('"$0"', '"$RABBITMQ_DEFAULT_PASS"')).code == 0
     assert engine.exec(container, "sh", "-c", login, "wrong").code != 0
     assert explained(engine, container)["name"] == "rabbitmq"
@@ -61,15 +63,27 @@ def test_rabbitmq_takes_its_password_from_a_pointer_that_it_would_refuse(
 
 
 def test_nginx_asks_for_the_password_of_a_secret(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
-    """A request with the secret is answered, one without is not; the password file is in memory and nginx's own."""
+    """A request with the secret is answered, one without is not; the password file is in memory and nginx's own.
+
+    The image's own templates are filled in without root, too, and leave nginx its variables.
+    """
     secrets_folder.add("nginx_password", UGLY)
-    container = start(engine.image("nginx"), options=("--publish", "127.0.0.1::8080", "--read-only"))
+    templates = secrets_folder.path.parent / "templates"
+    templates.mkdir(mode=0o755)
+    (templates / "more.conf.template").write_text(
+        'server { listen 8081; location / { return 200 "${GREETING} $server_port"; } }\n'
+    )
+    mounted = ("--volume", f"{templates}:/etc/nginx/templates:ro", "--env", "GREETING=c4n4ry")
+    options = (*mounted, "--publish", "127.0.0.1::8080", "--publish", "127.0.0.1::8081", "--read-only", *HARDENED)
+    container = start(engine.image("nginx"), options=options)
     engine.wait_until_healthy(container)
     url = "http://{}:{}/".format(*engine.published(container, 8080))
 
     assert status(url, "app", UGLY) == 200
     assert status(url, "app", UGLY + "x") == 401
     assert status(url) == 401
+    with urllib.request.urlopen("http://{}:{}/".format(*engine.published(container, 8081)), timeout=10) as answer:
+        assert answer.read() == b"c4n4ry 8081"
     assert engine.main_program(container) == "nginx"
     kept = engine.docker("exec", container, "stat", "-c", "%a %U %m", "/dev/shm/htpasswd").stdout.split()
     assert kept == ["400", "nginx", "/dev/shm"]
@@ -103,10 +117,9 @@ def test_a_static_binary_in_scratch(engine: Engine, start: Start, secrets_folder
     listed = engine.docker("export", made, "--output", secrets_folder.path.parent / "files.tar")
     engine.docker("rm", made)
     assert listed.returncode == 0
-    assert ours(secrets_folder.path.parent / "files.tar") == {"opt/shim/shim", "service"}
+    assert ours(secrets_folder.path.parent / "files.tar") == {"opt/shim/shim", "etc/shim/env.schema", "service"}
 
-    needed = ("--cap-drop", "ALL", "--cap-add", "DAC_READ_SEARCH", "--cap-add", "SETUID", "--cap-add", "SETGID")
-    container = start(image, options=("--publish", "127.0.0.1::8080", "--read-only", *needed))
+    container = start(image, options=("--publish", "127.0.0.1::8080", "--read-only", *HARDENED))
     engine.wait_until_healthy(container)
     url = "http://{}:{}/".format(*engine.published(container, 8080))
 

@@ -5,22 +5,26 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.support.engine import UGLY, Engine, SecretsFolder, Start, fingerprint_of
+from tests.support.engine import HARDENED, UGLY, Engine, SecretsFolder, Start, fingerprint_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
 
+# What an official entrypoint needs that makes its folders its own before it becomes its user.
+OWN_FOLDERS = ("--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE", "--cap-add", "FOWNER")
 PROMPT_SECONDS = 8  # less than the ten after which an engine kills, much more than any of these needs
 
 
 def test_postgres_takes_its_password_from_a_secret(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
     """PostgreSQL is initialised with the secret, and a login over TCP works with it and with nothing else."""
     secrets_folder.add("postgres_password", UGLY)
-    container = start(engine.image("postgres"), options=("--publish", "127.0.0.1::5432"))
+    options = ("--publish", "127.0.0.1::5432", "--read-only", "--tmpfs", "/tmp", "--tmpfs", "/var/run/postgresql")
+    container = start(engine.image("postgres"), options=(*options, *HARDENED, *OWN_FOLDERS))
     engine.wait_until_healthy(container)
     host, port = engine.published(container, 5432)
 
@@ -31,9 +35,12 @@ def test_postgres_takes_its_password_from_a_secret(engine: Engine, start: Start,
         psycopg.connect(host=host, port=port, user="app", dbname="app", password=UGLY.rstrip("d"))
 
     assert engine.main_program(container) == "postgres"
-    # A health check has the secret too, and can log in with it.
-    login = "PGPASSWORD=$POSTGRES_PASSWORD psql -h 127.0.0.1 -U app -d app -qtAc 'SELECT 1'"
-    assert engine.exec(container, "sh", "-c", login) == (0, "1\n", "")
+    # The health check has the secret too, and its login counts: at 127.0.0.1 the image asks nobody for a password.
+    assert engine.check_health(container) == 0
+    psql = ("psql", "-U", "app", "-d", "app", "-qtA", "--no-password", "-c")
+    assert engine.docker("exec", container, *psql, "SELECT 1", "-h", "127.0.0.1").stdout == "1\n"
+    engine.docker("exec", container, *psql, "ALTER ROLE app PASSWORD 'of somebody else'")
+    assert engine.check_health(container) != 0
     code, seconds = engine.stop(container)
     assert code == 0
     assert seconds < PROMPT_SECONDS
@@ -73,29 +80,65 @@ def test_the_base_image_refuses_two_answers_by_itself(engine: Engine, secrets_fo
 
 
 def test_postgres_follows_a_pointer(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
-    """A compose file that already has POSTGRES_PASSWORD_FILE works unchanged behind the shim."""
+    """A compose file that already has POSTGRES_PASSWORD_FILE works unchanged behind the shim.
+
+    So do its init scripts, which find the password where the image leaves it, and arguments of initdb in quotes.
+    """
     secrets_folder.add("some_name", UGLY)
-    pointer = ("--env", "POSTGRES_PASSWORD_FILE=/run/secrets/some_name", "--publish", "127.0.0.1::5432")
+    scripts = secrets_folder.path.parent / "initdb.d"
+    scripts.mkdir(mode=0o755)
+    (scripts / "1.sql").write_text("CREATE TABLE made (by_whom text);\n")
+    insert = "INSERT INTO made VALUES ('a script')"
+    (scripts / "2.sh").write_text(
+        f'[ "$PGPASSWORD" = "$POSTGRES_PASSWORD" ] && psql -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "{insert}"\n'
+    )
+    pointer = (
+        *(
+            "--env",
+            "POSTGRES_PASSWORD_FILE=/run/secrets/some_name",
+            "--env",
+            "POSTGRES_INITDB_ARGS=--encoding 'UTF8' -k",
+        ),
+        *("--publish", "127.0.0.1::5432", "--volume", f"{scripts}:/docker-entrypoint-initdb.d:ro"),
+    )
     container = start(engine.image("postgres"), options=pointer)
     engine.wait_until_healthy(container)
     host, port = engine.published(container, 5432)
 
     with psycopg.connect(host=host, port=port, user="app", dbname="app", password=UGLY) as connection:
-        assert connection.execute("SELECT 1").fetchone() == (1,)
+        assert connection.execute("SELECT by_whom, current_setting('data_checksums') FROM made").fetchone() == (
+            "a script",
+            "on",
+        )
 
 
 def test_redis_takes_its_password_from_a_rendered_configuration(
     engine: Engine, start: Start, secrets_folder: SecretsFolder
 ) -> None:
-    """Redis reads no environment: its configuration is rendered into memory, for its own user alone."""
+    """Redis reads no environment: its configuration is rendered into memory, for its own user alone.
+
+    Its data lie in a folder that root made, which the entrypoint has to give to that user: what is written there
+    outlives a stop, with the entrypoint of version 7 and with that of 8.
+    """
     secrets_folder.add("redis_password", UGLY)
-    container = start(engine.image("redis"), options=("--publish", "127.0.0.1::6379", "--read-only"))
+    data = secrets_folder.path.parent / "data"
+    data.mkdir()
+    options = ("--publish", "127.0.0.1::6379", "--read-only", *HARDENED, *OWN_FOLDERS, "--volume", f"{data}:/data")
+    first = start(engine.image("redis"), options=options)
+    engine.wait_until_healthy(first)
+    assert _redis(engine.published(first, 6379), UGLY, "SET", "kept", "c4n4ry") == b"+OK\r\n"
+    assert engine.stop(first)[0] == 0
+
+    container = start(engine.image("redis"), options=(*options, "--env", "REDIS_VERSION=8"))
     engine.wait_until_healthy(container)
     address = engine.published(container, 6379)
+    assert _redis(address, UGLY, "STRLEN", "kept") == b":6\r\n"
+    assert engine.check_health(container) == 0
+    assert {path.stat().st_mode & 0o077 for path in data.rglob("*")} == {0}
 
-    assert _redis(address, "PING").startswith(b"-NOAUTH")
-    assert _redis(address, "AUTH", UGLY) == b"+OK\r\n"
-    assert _redis(address, "AUTH", UGLY + "x").startswith(b"-WRONGPASS")
+    assert _redis(address, "", "PING").startswith(b"-NOAUTH")
+    assert _redis(address, UGLY, "PING") == b"+PONG\r\n"
+    assert _redis(address, UGLY + "x", "PING").startswith(b"-NOAUTH")
     assert engine.main_program(container) == "redis-server"
     mode = engine.docker("exec", container, "stat", "-c", "%a %U", "/dev/shm/redis.conf").stdout.strip()
     assert mode == "400 redis"
@@ -104,24 +147,47 @@ def test_redis_takes_its_password_from_a_rendered_configuration(
     assert seconds < PROMPT_SECONDS
 
 
-def _redis(address: tuple[str, int], *words: str) -> bytes:
-    """Return the server's answer to one command (RESP, as Redis' protocol page has it)."""
-    parts = [word.encode() for word in words]
-    request = b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+def _redis(address: tuple[str, int], password: str, *words: str) -> bytes:
+    """Return the server's answer to one command after a login (RESP, as Redis' protocol page has it)."""
     with socket.create_connection(address, timeout=10) as connection:
-        connection.sendall(request)
-        return connection.makefile("rb").readline()
+        for command in ([b"AUTH", password.encode()], [word.encode() for word in words]):
+            parts = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in command)
+            connection.sendall(b"*%d\r\n" % len(command) + parts)
+        answers = connection.makefile("rb")
+        answers.readline()
+        return answers.readline()
 
 
 def test_mariadb_takes_its_password_from_a_secret(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:
-    """MariaDB is initialised with the secret; a login over TCP works with it and with nothing else."""
+    """MariaDB is initialised with the secrets; a login over TCP works with them and with nothing else.
+
+    Its init scripts find what they need, and the server none of it.
+    """
     secrets_folder.add("mariadb_root_password", UGLY)
-    container = start(engine.image("mariadb"))
+    secrets_folder.add("mariadb_password", f"user {UGLY}")
+    scripts = secrets_folder.path.parent / "initdb.d"
+    scripts.mkdir(mode=0o755)
+    (scripts / "1.sql").write_text("CREATE TABLE made (by_whom text);\n")
+    insert = "INSERT INTO made VALUES ('a script')"
+    (scripts / "2.sh").write_text(
+        f'[ "$MYSQL_ROOT_PASSWORD" = "$MARIADB_ROOT_PASSWORD" ] && docker_process_sql <<<"{insert}"\n'
+    )
+    names = ("--env", "MARIADB_DATABASE=app", "--env", "MARIADB_USER=app")
+    container = start(
+        engine.image("mariadb"), options=(*names, "--volume", f"{scripts}:/docker-entrypoint-initdb.d:ro")
+    )
     engine.wait_until_healthy(container)
+    as_user = "MYSQL_PWD=$MARIADB_PASSWORD mariadb --protocol tcp -u app -N -e 'SELECT by_whom FROM made' app"
+    assert engine.exec(container, "sh", "-c", as_user) == (0, "a script\n", "")
+    assert engine.docker("exec", container, "healthcheck.sh", "--connect", "--innodb_initialized").returncode == 0
+    held = Path(f"/proc/{engine.state(container)['Pid']}/environ").read_bytes()
+    assert b"MARIADB_USER=app" in held
+    assert UGLY.encode() not in held
 
     login = "mariadb --protocol tcp -h 127.0.0.1 -u root -N -e 'SELECT 1'"
     assert engine.exec(container, "sh", "-c", f"MYSQL_PWD=$MARIADB_ROOT_PASSWORD {login}") == (0, "1\n", "")
     assert engine.exec(container, "sh", "-c", f"MYSQL_PWD=wrong {login}").code == 1
+    assert engine.check_health(container) == 0
     assert engine.main_program(container) == "mariadbd"
     code, seconds = engine.stop(container)
     assert code == 0
@@ -132,9 +198,8 @@ def test_a_python_service(engine: Engine, start: Start, secrets_folder: SecretsF
     """strict-api reads its secrets through `get_secret`, serves without privileges, and says names and origins only."""
     secrets_folder.add("db_user", "app_c4n4ry")
     secrets_folder.add("db_password", UGLY)
-    options = ("--env", "STORE=memory", "--publish", "127.0.0.1::8090", "--read-only", "--cap-drop", "ALL")
-    needed = ("--cap-add", "DAC_READ_SEARCH", "--cap-add", "SETUID", "--cap-add", "SETGID")
-    container = start(engine.image("app-python"), options=(*options, *needed))
+    options = ("--env", "STORE=memory", "--publish", "127.0.0.1::8090", "--read-only", *HARDENED)
+    container = start(engine.image("app-python"), options=options)
     engine.wait_until_healthy(container)
     base = "http://{}:{}".format(*engine.published(container, 8090))
 
@@ -159,7 +224,7 @@ def test_a_node_service(engine: Engine, start: Start, secrets_folder: SecretsFol
     url = "https://c4n4ry.supabase.test/?x=$1'\""
     secrets_folder.add("supabase_url", url)
     secrets_folder.add("encryption_key", hashlib.sha256(UGLY.encode()).hexdigest())
-    container = start(engine.image("backend-node"), options=("--publish", "127.0.0.1::3000"))
+    container = start(engine.image("backend-node"), options=("--publish", "127.0.0.1::3000", "--read-only", *HARDENED))
     engine.wait_until_healthy(container)
 
     page = _json("http://{}:{}/health".format(*engine.published(container, 3000)))
