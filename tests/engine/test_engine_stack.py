@@ -42,7 +42,7 @@ def _bearer(stack: Stack, name: str) -> dict[str, str]:
 
 
 def _psql(stack: Stack, statements: str) -> str:
-    login = "PGPASSWORD=$POSTGRES_PASSWORD exec psql -h 127.0.0.1 -U $POSTGRES_USER -d $POSTGRES_DB -qtA"
+    login = "PGPASSWORD=$POSTGRES_PASSWORD exec psql -h $(hostname) -U $POSTGRES_USER -d $POSTGRES_DB -qtA"
     done = stack.engine.docker(
         *("exec", "--interactive", stack.containers()["postgres"], SHIM, "exec", "--", "sh", "-c", login),
         input=statements,

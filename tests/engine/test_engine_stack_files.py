@@ -33,6 +33,7 @@ def _read(name: str) -> Any:
     [
         ("docker-compose.yml",),
         ("docker-compose.yml", "docker-compose.optional.yml"),
+        ("docker-compose.yml", "docker-compose.start-interval.yml"),
         ("docker-compose.swarm.yml",),
     ],
     ids="+".join,
@@ -110,6 +111,42 @@ def test_the_swarm_replaces_services_without_a_gap() -> None:
     assert services["postgres"]["deploy"]["placement"]["constraints"]
 
 
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.swarm.yml"])
+def test_a_service_may_do_no_more_than_it_needs(name: str) -> None:
+    """No capabilities but those of becoming a user, no file system that can be written to, nothing to be gained."""
+    for service, block in _read(name)["services"].items():
+        needed = {"SETGID", "SETUID"}
+        if service == "postgres":  # its entrypoint makes its folders its own
+            needed |= {"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+        elif name == "docker-compose.yml":  # files in ./secrets may be the user's
+            needed |= {"DAC_OVERRIDE"}
+        assert (block["cap_drop"], set(block["cap_add"])) == (["ALL"], needed), service
+        assert block["read_only"] is True, service
+        if name == "docker-compose.yml":
+            assert block["security_opt"] == ["no-new-privileges:true"], service
+    # A stack file has no such field: there the shim sees to it.
+    for image in ("app-python", "backend-node"):
+        assert "SHIM_NO_NEW_PRIVS=1" in (ROOT / "images" / image / "Dockerfile").read_text(encoding="utf-8")
+    assert _read("docker-compose.swarm.yml")["services"]["postgres"]["environment"]["SHIM_NO_NEW_PRIVS"] == "1"
+
+
+def test_the_network_of_the_swarm_is_closed() -> None:
+    """Encrypted between the nodes, and no other container gets in, unless somebody asks for the open one."""
+    swarm = _read("docker-compose.swarm.yml")
+    assert swarm["networks"]["stack"] == {"driver": "overlay", "driver_opts": {"encrypted": "true"}}
+    assert {tuple(block["networks"]) for block in swarm["services"].values()} == {("${STACK_NETWORK:-stack}",)}
+
+
+def test_an_idle_machine_does_not_feel_the_checks() -> None:
+    """Half a minute between two checks of an image; who waits for the stack says less, or knows start_interval."""
+    for path in SERVICES:
+        check = next(line.rest for line in _instructions(path) if line.word == "HEALTHCHECK")
+        assert int(re.findall(r"--interval=(\d+)s", check)[0]) >= 30, path
+    often = _read("docker-compose.start-interval.yml")["services"]
+    assert set(often) == set(SECRETS_OF)
+    assert all(block["healthcheck"]["start_interval"] == "1s" for block in often.values())
+
+
 class Line(NamedTuple):
     """An instruction of a Dockerfile, its continuation lines joined."""
 
@@ -166,6 +203,8 @@ def test_a_service_s_image_starts_through_the_shim_and_is_checked(path: Path) ->
     assert "CMD" in last
     check = last["HEALTHCHECK"]
     assert '"/opt/shim/shim", "exec", "--"' in check or not ("$" in check or path.parent.name in BASES)
+    # A schema that is not in the image would be looked for in the working directory, which may be the service's own.
+    assert any(line.word == "COPY" and line.rest.endswith(" /etc/shim/env.schema") for line in _instructions(path))
     text = path.read_text(encoding="utf-8")
     # Who becomes another user: the shim, the image's own entrypoint, or the engine from the start.
     assert "SHIM_USER=" in text or "docker-entrypoint.sh" in last["ENTRYPOINT"] or "USER" in last

@@ -29,7 +29,8 @@ def _stack(engine: Engine, whole_cluster: Cluster, tmp_path_factory: pytest.Temp
     every = values()
     folder = tmp_path_factory.mktemp("swarm-stack")
     hosts = [node.host for node in whole_cluster.nodes]
-    stack = SwarmStack(engine, hosts, folder, {name: every[name] for name in NAMES})
+    # Between namespaces of one kernel there is no IPsec.
+    stack = SwarmStack(engine, hosts, folder, {name: every[name] for name in NAMES}, network="open")
     try:
         stack.load_images()
         stack.create_secrets()

@@ -25,8 +25,11 @@ class SwarmStack:
 
     NAME = "shim"
 
-    def __init__(self, engine: Engine, hosts: list[str], folder: Path, secrets: dict[str, str]) -> None:
+    def __init__(
+        self, engine: Engine, hosts: list[str], folder: Path, secrets: dict[str, str], network: str = "stack"
+    ) -> None:
         self.engine = engine
+        self.network = network
         self.hosts = hosts
         self.folder = folder
         self.secrets = dict(secrets)
@@ -80,18 +83,21 @@ class SwarmStack:
         return done.stdout
 
     def start_load(self, address: str) -> str:
-        """Ask *address* all the time, from a container in the stack's network; return that."""
+        """Ask *address* all the time, from a container beside `feed`; return that, as HOST|ID.
+
+        The stack's network lets nobody in from outside, and `feed` goes on when the login of the others rotates.
+        """
         image = f"docker-secrets-shim/app-python:{built_images(self.engine)}"
-        network = ("--network", f"{self.NAME}_stack")
-        return self.docker(
-            "run", "--detach", "--no-healthcheck", *network, "--entrypoint", "python3", image, "-m", "app.load", address
-        )
+        host, _, feed = self.containers()["feed"][0].partition("|")
+        beside = ("--detach", "--no-healthcheck", "--network", f"container:{feed}", "--entrypoint", "python3")
+        return f"{host}|{self.docker('run', *beside, image, '-m', 'app.load', address, host=host)}"
 
     def end_load(self, container: str) -> Any:
         """Return what was counted."""
-        self.docker("stop", container)
-        counted = self.docker("logs", container).splitlines()[-1]
-        self.docker("rm", container)
+        host, _, name = container.partition("|")
+        self.docker("stop", name, host=host)
+        counted = self.docker("logs", name, host=host).splitlines()[-1]
+        self.docker("rm", name, host=host)
         return json.loads(counted)
 
     def deploy(self, lock: Path | None = None) -> None:
@@ -103,6 +109,8 @@ class SwarmStack:
             env={
                 **os.environ,
                 **WITHOUT_IPVS,
+                "STACK_NETWORK": self.network,
+                "HEALTH_INTERVAL": "1s",
                 "TAG": built_images(self.engine),
                 "DOCKER_HOST": self.hosts[0],
                 "STRICT_API_PORT": "18090",

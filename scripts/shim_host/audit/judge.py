@@ -290,8 +290,9 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
     users = [name for name, states in row.cells.items() if MOUNTED in states]
     if len(users) > max_services:
         message = f"{row.title} is shared by {len(users)} services: {some(users)}"
-        hint = "give each a value of its own, or say with --max-services that so many are meant"
-        yield Finding("secret-shared-widely", WARNING, message, hint, row.key, "", place)
+        hint = "give each a value of its own, or say that so many are meant: @services in the schema, or --max-services"
+        is_meant = row.spec is not None and set(users) <= set(row.spec.services)
+        yield Finding("secret-shared-widely", NOTE if is_meant else WARNING, message, hint, row.key, "", place)
     newest = row.newest
     if not users and facts.services and not (newest is None and row.file is None):
         where = newest.name if newest is not None else row.file.path if row.file is not None else ""

@@ -83,6 +83,17 @@ def test_more_services_than_are_meant_is_a_finding() -> None:
     assert ids(facts, max_services=6) == []
 
 
+def test_as_many_services_as_the_schema_names_are_meant() -> None:
+    """Still worth knowing, and no reason to fail; one that it does not name is."""
+    password = version("K")
+    names = tuple(f"s{n}" for n in range(6))
+    facts = Facts(NOW, versions=(password,), services=tuple(service(name, password) for name in names))
+
+    assert one(replace(facts, keys=(Key("K", names, 0, False),)), "secret-shared-widely").level == "note"
+    some_are_not = replace(facts, keys=(Key("K", names[:5], 0, False),))
+    assert one(some_are_not, "secret-shared-widely").level == "warning"
+
+
 def test_what_no_service_mounts_is_unused_but_nothing_is_said_without_services() -> None:
     facts = Facts(NOW, versions=(version("K", 2), version("K", 1)), services=(service("s"),))
 
