@@ -2,24 +2,41 @@
 
 usage: pre-commit-secrets [--all] [--secrets-dir DIR]... [FILE...]
 
-Refused are files below ./secrets other than examples, README and .gitignore; .env files; content that holds the value
-of a file in ./secrets (8 bytes or more, as it is or percent-encoded); and content that has the shape of a well-known
-key. A line that holds "not-a-secret" may have such a shape; a value of yours has no exception.
+Refused are files below ./secrets, or any other folder of that name, other than examples, documentation and program
+code; files made for values (.env, *.env, .envrc, .netrc); content that holds the value of a file in ./secrets (8 bytes
+or more), or one that it had before a rotation; and content that has the shape of a well-known key. A value is known as
+it is, percent-encoded, escaped for JSON, HTML or a shell, in hexadecimal or base64, in UTF-16, in gzip, zip, bzip2 and
+xz. A line that holds "not-a-secret" may have the shape of a key; a value of yours has no exception.
 
---all looks at everything that git has, not at what is staged. FILEs are ignored: pre-commit gives them.
+--all looks at everything that git has, not at what is staged: the index, every commit that a branch, a tag or a stash
+reaches, and their messages. What it found once it finds again after the value was rotated.
+FILEs are ignored: pre-commit gives them.
 Exit codes: 0 nothing found, 1 findings, 2 usage, 111 git or the file system failed.
 """
 
+import bz2
+import gzip
+import html
+import io
+import lzma
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import tarfile
+import threading
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import quote_from_bytes
+from typing import Any, NamedTuple
+from urllib.parse import unquote_to_bytes
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from shim_host import key_shapes, value_forms
 
 from shim.errors import Refused
 from shim.schema import Schema, parse
@@ -29,31 +46,40 @@ CLEAN, FOUND, USAGE, FAILED = 0, 1, 2, 111
 # A shorter value stands in any text by chance: `postgres`, `5432`.
 MIN_VALUE_BYTES = 8
 EXCEPTION = b"not-a-secret"
-# As their makers publish them; all of a key is asked for, so that a prefix in a text is none.
-SHAPES = {
-    "a private key": rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s+"
-    rb"(?:[A-Za-z-]+: [^\n]*\n\s*)*[A-Za-z0-9+/=]{60}",
-    "a secret key of age": rb"AGE-SECRET-KEY-1[0-9A-Z]{58}",
-    "an access key of AWS": rb"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    "a token of GitHub": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{60,})",
-    "a token of GitLab": rb"\bglpat-[A-Za-z0-9_-]{20,}",
-    "a token of Slack": rb"\bxox[abeoprs]-[A-Za-z0-9-]{20,}",
-    "a key of Stripe": rb"\b[rs]k_live_[A-Za-z0-9]{20,}",
-    "a key of Google": rb"\bAIza[A-Za-z0-9_-]{35}",
-    "a key of OpenAI or Anthropic": rb"\bsk-(?:proj-|svcacct-|ant-)?[A-Za-z0-9_-]{40,}",
-    "a token of npm": rb"\bnpm_[A-Za-z0-9]{36}\b",
-    "a token of PyPI": rb"\bpypi-[A-Za-z0-9_-]{60,}",
-}
-_SHAPES = {what: re.compile(pattern) for what, pattern in SHAPES.items()}
-_HARMLESS_DOT_FILES = (".gitignore", ".gitkeep", ".gitattributes", ".dockerignore")
-_HARMLESS_ENV = (".schema", ".example", ".sample", ".template", ".dist")
+# What is looked at of one file, and of what is packed in one: a secret is looked for in text, not in films.
+MOST_BYTES = 64 << 20
+_MOST_UNPACKED = 8 << 20
+_MOST_SECRET_BYTES = 1 << 20
+_MOST_LEVELS = 3
+_PROGRESS_SECONDS = 5
+_HARMLESS_DOT_FILES = (".gitignore", ".gitkeep", ".gitattributes", ".dockerignore", ".keep")
+_HARMLESS_ENV = ("schema", "example", "sample", "template", "dist", "defaults", "lock")
+_MADE_FOR_VALUES = (".envrc", ".netrc", "_netrc", ".pgpass", ".git-credentials", ".htpasswd", ".vault-token", ".my.cnf")
+# A package that is called so holds no values.
+_CODE = (
+    *(".c", ".cc", ".cpp", ".cs", ".css", ".dart", ".erb", ".ex", ".exs", ".go", ".h", ".hs", ".html", ".java", ".js"),
+    *(".jsx", ".kt", ".lua", ".md", ".mjs", ".php", ".pl", ".proto", ".py", ".pyi", ".rb", ".rs", ".rst", ".scala"),
+    *(".sh", ".sql", ".svelte", ".svg", ".swift", ".tf", ".tmpl", ".tpl", ".ts", ".tsx", ".vue", ".zig"),
+)
+_ESCAPE = re.compile(rb"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[^ux])", re.DOTALL)
+_SPACE = b" \t\r\n\v\f"
 
 
 class Staged(NamedTuple):
-    """One file as git has it: its path in the repository, its content's name."""
+    """One object as git has it: its path in the repository (or what else it is), and its name."""
 
     path: str
     blob: str
+    is_past: bool = False  # in the history only
+
+
+class Value(NamedTuple):
+    """A form of a value that must stand nowhere, and whose value it is."""
+
+    form: bytes
+    owner: str
+    how: str
+    is_packed: bool  # looked for where white space does not count: what is broken into lines
 
 
 class Finding(NamedTuple):
@@ -84,60 +110,170 @@ def main(argv: Sequence[str]) -> int:
             return USAGE
     try:
         os.chdir(os.fsdecode(_git("rev-parse", "--show-toplevel").removesuffix(b"\n")))
-        return _report(list(findings(_everything() if looks_at_all else _staged(), folders or ["secrets"])))
+        places = [Path(folder).as_posix().strip("/") for folder in folders or ["secrets"]]
+        found = list(everything(places) if looks_at_all else findings(_staged(), places))
     except Failed as failed:
         _say(f"error: {failed}")
         return FAILED
+    for finding in found:
+        _say(f"error: {finding.message}")
+        _say(f"hint: {finding.hint}")
+    if found and not looks_at_all:
+        _say("nothing was committed")
+    return FOUND if found else CLEAN
 
 
-def findings(files: Sequence[Staged], folders: Sequence[str]) -> Iterator[Finding]:
+def run() -> None:
+    """Be the command `pre-commit-secrets`."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def findings(files: Sequence[Staged], places: Sequence[str], memory: "Memory | None" = None) -> Iterator[Finding]:
     """Yield what is wrong with *files*: their names first, then what stands in them."""
-    places = [Path(folder).as_posix().strip("/") for folder in folders]
     for file in files:
-        yield from _of_name(file.path, places)
-    values = dict(_values(places))
-    for file, content in zip(files, _contents(files), strict=True):
-        yield from _of_content(file.path, content, values)
+        if not file.is_past:
+            yield from _of_name(file, places)
+    values = list(_values(places))
+    for file, content in _contents(files):
+        if file.is_past:  # only now it is known that it is a file
+            yield from _of_name(file, places)
+        found = list(_of_content(file, content, values))
+        if memory is not None:
+            found += memory.again(file, {owner for owner, _ in found})
+        for owner, finding in found:
+            if memory is not None and owner:
+                memory.add(file.blob, owner)
+            yield finding
 
 
-def _of_name(path: str, places: Sequence[str]) -> Iterator[Finding]:
-    folder, _, name = path.rpartition("/")
-    place = next((place for place in places if f"{folder}/".startswith(f"{place}/")), "")
+def everything(places: Sequence[str]) -> Iterator[Finding]:
+    """Yield what is wrong with all that git has, the present first."""
+    memory = Memory(Path(os.fsdecode(_git("rev-parse", "--git-path", "pre-commit-secrets.found").strip())))
+    files = _index()
+    known = {file.blob for file in files}
+    files += [file for file in _history() if file.blob not in known]
+    yield from findings(files, places, memory)
+    memory.keep()
+
+
+class Memory:
+    """Which objects held a value once. It outlives the value, which a rotation replaces, and holds nothing of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: dict[str, set[str]] = {}
+        with suppress(OSError):
+            for line in path.read_text("utf-8", "surrogateescape").splitlines():
+                blob, _, owner = line.partition(" ")
+                self.add(blob, owner)
+
+    def add(self, blob: str, owner: str) -> None:
+        """Remember that *blob* holds a value of *owner*."""
+        self._known.setdefault(blob, set()).add(owner)
+
+    def again(self, file: Staged, said: "set[str]") -> Iterator[tuple[str, Finding]]:
+        """Yield what was found in *file* before, and is not *said* now."""
+        for owner in sorted(self._known.get(file.blob, set()) - said):
+            message = f"{_where(file)} holds a value that {owner} had"
+            yield owner, Finding(message, _hint_of_past(file, "it was replaced since; is the old one revoked?"))
+
+    def keep(self) -> None:
+        """Write it down, for the next time; a repository that cannot be written is looked at all the same."""
+        lines = [f"{blob} {owner}\n" for blob, owners in sorted(self._known.items()) for owner in sorted(owners)]
+        if lines:
+            with suppress(OSError):
+                self._path.write_text("".join(lines), "utf-8", "surrogateescape")
+
+
+def _of_name(file: Staged, places: Sequence[str]) -> Iterator[Finding]:
+    folder, _, name = file.path.rpartition("/")
+    lower = name.lower()
+    if file.blob and _is_in_folder_of_secrets(folder, name, places):
+        place = next((place for place in places if f"{folder}/".startswith(f"{place}/")), folder)
+        hint = f"git rm --cached {_quoted(file.path)}, and keep {place}/* in .gitignore"
+        yield Finding(f"{_where(file)} is a secret's file", _hint_of_past(file, hint))
+    elif _is_made_for_values(lower):
+        hint = f"git rm --cached {_quoted(file.path)}, and keep it in .gitignore; commit .env.schema"
+        yield Finding(f"{_where(file)} holds values", _hint_of_past(file, hint))
+
+
+def _is_in_folder_of_secrets(folder: str, name: str, places: Sequence[str]) -> bool:
     # A dot file may be a value that waits to be rotated.
-    if place and (not is_skipped(name) or (name.startswith(".") and name not in _HARMLESS_DOT_FILES)):
-        yield Finding(f"{path} is a secret's file", f"git rm --cached '{path}', and keep {place}/* in .gitignore")
-    elif (name == ".env" or name.startswith(".env.")) and not name.endswith(_HARMLESS_ENV):
-        yield Finding(
-            f"{path} holds values", f"git rm --cached '{path}', and keep it in .gitignore; commit .env.schema"
-        )
+    if is_skipped(name) and not (name.startswith(".") and name not in _HARMLESS_DOT_FILES):
+        return False
+    if any(f"{folder}/".startswith(f"{place}/") for place in places):
+        return True
+    is_nested = "secrets" in folder.lower().split("/")
+    return is_nested and not name.startswith(".") and not name.lower().endswith((*_CODE, ".example", ".sample"))
 
 
-def _values(places: Sequence[str]) -> Iterator[tuple[bytes, str]]:
+def _is_made_for_values(name: str) -> bool:
+    if name in _MADE_FOR_VALUES:
+        return True
+    parts = name.split(".")
+    is_env = name == ".env" or name.startswith(".env.") or name.endswith(".env")
+    return is_env and not any(part in _HARMLESS_ENV for part in parts)
+
+
+def _values(places: Sequence[str]) -> Iterator[Value]:
     """Yield what must stand in no file, and whose value it is. What the schema calls public may."""
     schema = _schema()
+    seen: set[bytes] = set()
     for place in places:
-        try:
-            names = sorted(os.listdir(place))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            raise Failed(f"cannot list {place}: {error.strerror}") from None
-        for name in names:
-            path = Path(place, name)
-            if is_skipped(name) or not path.is_file():
-                continue
-            spec = schema.keys.get(env_key(name, schema.keys))
+        for path, key in _files_of(place):
+            spec = schema.keys.get(env_key(key, schema.keys))
             if spec is not None and not spec.is_sensitive:
                 continue
             try:
-                value = clean(path.read_bytes())
+                with path.open("rb") as file:
+                    value = clean(file.read(_MOST_SECRET_BYTES))
             except OSError as error:
                 # What cannot be read here cannot have been copied from here either.
                 _say(f"warning: {path} is not looked for: {error.strerror}")
                 continue
-            if len(value) >= MIN_VALUE_BYTES:
-                yield value, str(path)
-                yield quote_from_bytes(value, safe="").encode(), str(path)
+            if len(value) >= MIN_VALUE_BYTES and value not in seen:
+                seen.add(value)
+                yield from _forms_of(value, str(path))
+
+
+def _files_of(place: str) -> Iterator[tuple[Path, str]]:
+    """Yield the files that hold values, and the file name whose key each has: today's, and those before a rotation."""
+    root = Path(place)
+    try:
+        names = sorted(os.listdir(root))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise Failed(f"cannot list {place}: {error.strerror}") from None
+    for name in names:
+        path = root / name
+        if path.is_dir() and not path.is_symlink():
+            if name in (".previous", ".rotation") or not name.startswith("."):
+                for inner, key in _files_of(str(path)):
+                    yield inner, re.sub(r"^(?:old|new)\.", "", key)
+        elif path.is_file() and name.startswith(".") and name.endswith(".next"):
+            yield path, name[1:-5]
+        elif path.is_file() and not is_skipped(name) and name != "plan":
+            yield path, name
+
+
+def _forms_of(value: bytes, owner: str) -> Iterator[Value]:
+    for form, how in value_forms.forms(value):
+        if len(form) >= MIN_VALUE_BYTES:
+            is_broken = how == ", in base64" and len(value) > MIN_VALUE_BYTES
+            yield Value(form, owner, how, is_broken)
+    text = value.decode("utf-8", "surrogateescape")
+    if b"\n" in value:
+        # Lines that are indented, joined by \n on one, or end with CR are the value still.
+        yield Value(_packed(value), owner, ", with other white space", True)
+    for coding in ("utf-16-le", "utf-16-be"):
+        with suppress(UnicodeEncodeError):
+            yield Value(text.encode(coding), owner, ", in UTF-16", False)
+
+
+def _packed(content: bytes) -> bytes:
+    """Return *content* without white space, and without line ends that are written as such."""
+    return content.replace(b"\\r", b"").replace(b"\\n", b"").translate(None, _SPACE)
 
 
 def _schema() -> Schema:
@@ -147,39 +283,154 @@ def _schema() -> Schema:
         return Schema()  # nothing is known to be public
 
 
-def _of_content(path: str, content: bytes, values: Mapping[bytes, str]) -> Iterator[Finding]:
-    said = set()
-    for value, owner in values.items():
-        at = content.find(value)
-        if at >= 0 and owner not in said:
-            said.add(owner)
-            hint = f"take it out, read {owner} where it is needed, and give the secret a new value if this was pushed"
-            yield Finding(f"{path}:{_line(content, at)} holds the value of {owner}", hint)
-    for what, shape in _SHAPES.items():
-        for found in shape.finditer(content):
-            start, end = content.rfind(b"\n", 0, found.start()) + 1, content.find(b"\n", found.end())
-            if EXCEPTION not in content[start : end if end >= 0 else len(content)]:
-                hint = f"take it out, and revoke it if it is real; if not, write {EXCEPTION.decode()} on its line"
-                yield Finding(f"{path}:{_line(content, found.start())} holds what looks like {what}", hint)
-                break
+def _of_content(file: Staged, content: bytes, values: Sequence[Value]) -> Iterator[tuple[str, Finding]]:
+    """Yield what stands in *content*, and whose value it is; "" for a shape."""
+    said: set[str] = set()
+    for view, packing in _views(content, 0, [_MOST_UNPACKED]):
+        packed = b""
+        for value in values:
+            if value.owner in said:
+                continue
+            at = view.find(value.form)
+            if at < 0 and value.is_packed:
+                packed = packed or _packed(view)
+                at = -2 if value.form in packed else -1
+            if at == -1:
+                continue
+            said.add(value.owner)
+            line = _line(view, at) if at >= 0 and not packing else 0
+            yield value.owner, _of_value(file, line, value.owner, value.how + packing)
+        for decoded in _decoded(view):
+            for value in values:
+                if not value.how and value.owner not in said and value.form in decoded:
+                    said.add(value.owner)
+                    yield value.owner, _of_value(file, 0, value.owner, ", encoded" + packing)
+        kinds: set[str] = set()
+        for what, found in key_shapes.found_in_bytes(view):
+            start, end = view.rfind(b"\n", 0, found.start()) + 1, view.find(b"\n", found.end())
+            if what in kinds or what in said or EXCEPTION in view[start : end if end >= 0 else len(view)]:
+                continue
+            kinds.add(what)
+            where = _where(file, 0 if packing else _line(view, found.start()))
+            hint = f"take it out, and revoke it if it is real; if not, write {EXCEPTION.decode()} on its line"
+            yield "", Finding(f"{where} holds what looks like {what}{packing}", _hint_of_past(file, hint))
+        said |= kinds
+
+
+def _of_value(file: Staged, line: int, owner: str, how: str) -> Finding:
+    hint = f"take it out, read {owner} where it is needed; it needs a new value if this was pushed"
+    return Finding(f"{_where(file, line)} holds the value of {owner}{how}", _hint_of_past(file, hint))
+
+
+def _decoded(content: bytes) -> Iterator[bytes]:
+    """Yield *content* with what is encoded in it decoded: some encoders leave alone what others do not."""
+    if b"%" in content:
+        yield unquote_to_bytes(content)
+    if b"&" in content:
+        yield html.unescape(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogatepass")
+    if b"\\" in content:
+        yield _ESCAPE.sub(_unescaped, content)
+
+
+def _unescaped(match: "re.Match[bytes]") -> bytes:
+    name = match[1]
+    if name[:1] in b"ux" and len(name) > 1:
+        return chr(int(name[1:], 16)).encode("utf-8", "surrogatepass")
+    return {b"n": b"\n", b"r": b"\r", b"t": b"\t"}.get(name, name)
+
+
+def _views(content: bytes, level: int, left: list[int]) -> Iterator[tuple[bytes, str]]:
+    """Yield *content*, and what is in it: text in UTF-16, files that are packed; with words for how.
+
+    A bomb ends when no byte is *left* of what one file may hold.
+    """
+    yield content, "" if level == 0 else ", packed"
+    text = _from_utf16(content)
+    if text:
+        yield text, ", in UTF-16"
+    if level < _MOST_LEVELS:
+        for inner in _unpacked(content, left):
+            yield from _views(inner, level + 1, left)
+
+
+def _from_utf16(content: bytes) -> bytes:
+    """Return what text in UTF-16 is in UTF-8; nothing of what is none."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        coding = "utf-16"
+    elif len(content) >= 16 and content[1:2000:2].count(0) * 4 > len(content[:2000]):
+        coding = "utf-16-le"
+    elif len(content) >= 16 and content[0:2000:2].count(0) * 4 > len(content[:2000]):
+        coding = "utf-16-be"
+    else:
+        return b""
+    return content.decode(coding, "ignore").encode("utf-8", "ignore")
+
+
+def _unpacked(content: bytes, left: list[int]) -> Iterator[bytes]:
+    """Yield what is packed in *content*, as far as it can be read."""
+    kinds: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+    broken = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError)
+    unpack = next((kind for magic, kind in kinds.items() if content.startswith(magic)), None)
+    if unpack is not None:
+        with suppress(*broken), unpack(io.BytesIO(content)) as file:
+            yield _at_most(file, left)
+    elif content.startswith(b"PK\3\4"):
+        with suppress(zipfile.BadZipFile, *broken), zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for member in archive.infolist():
+                with suppress(*broken), archive.open(member) as file:
+                    yield _at_most(file, left)
+                if left[0] <= 0:
+                    break
+    elif content[257:262] == b"ustar":
+        with suppress(tarfile.TarError, *broken), tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            for entry in tar:
+                inner = tar.extractfile(entry) if entry.isfile() else None
+                if inner is not None:
+                    yield _at_most(inner, left)
+                if left[0] <= 0:
+                    break
+
+
+def _at_most(file: Any, left: list[int]) -> bytes:
+    """Return what can be read of *file*, which may be broken further on."""
+    blocks: list[bytes] = []
+    with suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+        while left[0] > 0 and (block := file.read(min(left[0], 1 << 20))):
+            blocks.append(block)
+            left[0] -= len(block)
+    return b"".join(blocks)
 
 
 def _line(content: bytes, at: int) -> int:
     return content.count(b"\n", 0, at) + 1
 
 
+def _where(file: Staged, line: int = 0) -> str:
+    return file.path + (f":{line}" if line else "") + (", in the history," if file.is_past else "")
+
+
+def _hint_of_past(file: Staged, hint: str) -> str:
+    if not file.is_past:
+        return hint
+    return f"git log --all --find-object={file.blob[:12]} says where; give it a new value, then rewrite the history"
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("'", "'\\''") + "'"
+
+
 def _staged() -> list[Staged]:
     # Raw, because a diff's text would leave out binary files.
     raw = _git("diff", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AMT").split(b"\0")
     found = []
-    for about, path in zip(raw[0::2], raw[1::2], strict=False):
+    for about, path in zip(raw[0::2], raw[1::2]):  # noqa: B905  (the last one is empty)
         _, mode, _, blob, _ = about.decode().split(" ")
         if mode != "160000":  # a submodule has no content here
             found.append(Staged(os.fsdecode(path), blob))
     return found
 
 
-def _everything() -> list[Staged]:
+def _index() -> list[Staged]:
     found = []
     for entry in filter(None, _git("ls-files", "--stage", "-z").split(b"\0")):
         about, _, path = entry.partition(b"\t")
@@ -189,20 +440,54 @@ def _everything() -> list[Staged]:
     return found
 
 
-def _contents(files: Sequence[Staged]) -> Iterator[bytes]:
-    """Yield the content of each file, from one git."""
+def _history() -> list[Staged]:
+    """Return every object that a branch, a tag or a stash reaches: files, and the messages of commits and tags."""
+    heads = _git("for-each-ref", "--format=%(objectname)").split()
+    with suppress(Failed):  # a repository without a commit
+        heads.append(_git("rev-parse", "--verify", "--quiet", "HEAD").strip())
+    if not heads:
+        return []
+    listed = _git("rev-list", "--objects", "--stdin", said=b"\n".join(dict.fromkeys(heads)) + b"\n")
+    found = []
+    for line in filter(None, listed.split(b"\n")):
+        blob, _, path = line.partition(b" ")
+        found.append(Staged(os.fsdecode(path), blob.decode("ascii"), is_past=True))
+    return found
+
+
+def _contents(files: Sequence[Staged]) -> Iterator[tuple[Staged, bytes]]:
+    """Yield each file with its content, one at a time, from one git; folders are passed by."""
     if not files:
         return
-    answer = _git("cat-file", "--batch", said="".join(f"{file.blob}\n" for file in files).encode())
-    at = 0
-    for file in files:
-        head, _, _ = answer[at:].partition(b"\n")
-        size = int(head.split(b" ")[2]) if head.split(b" ")[1:2] == [b"blob"] else -1
-        if size < 0:
-            raise Failed(f"git has no content of {file.path}")
-        at += len(head) + 1
-        yield answer[at : at + size]
-        at += size + 1
+    began = told = time.monotonic()
+    with subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as git:
+        answers: Any = git.stdout
+        threading.Thread(target=_ask, args=(git.stdin, files), daemon=True).start()
+        for number, file in enumerate(files):
+            head = answers.readline().split(b" ")
+            if len(head) != 3:
+                raise Failed(f"git has no content of {file.path or file.blob}")
+            kind, length = head[1], int(head[2])
+            content = answers.read(min(length, MOST_BYTES))
+            left = length - len(content)
+            if left:
+                _say(f"warning: of {file.path} only the first {MOST_BYTES >> 20} MiB are looked at")
+            while left:
+                left -= len(answers.read(min(left, 1 << 20)))
+            answers.read(1)
+            if kind == b"blob":
+                yield file, content
+            elif kind in (b"commit", b"tag"):
+                yield file._replace(path=f"the message of {kind.decode()} {file.blob[:12]}"), content
+            if time.monotonic() - told > _PROGRESS_SECONDS:
+                told = time.monotonic()
+                _say(f"{number + 1} of {len(files)} objects looked at, after {told - began:.0f} s")
+
+
+def _ask(stdin: Any, files: Iterable[Staged]) -> None:
+    with suppress(OSError, ValueError), stdin:
+        for file in files:
+            stdin.write(file.blob.encode("ascii") + b"\n")
 
 
 def _git(*arguments: str, said: bytes = b"") -> bytes:
@@ -215,19 +500,10 @@ def _git(*arguments: str, said: bytes = b"") -> bytes:
     return done.stdout
 
 
-def _report(found: Sequence[Finding]) -> int:
-    for finding in found:
-        _say(f"error: {finding.message}")
-        _say(f"hint: {finding.hint}")
-    if found:
-        _say("nothing was committed")
-    return FOUND if found else CLEAN
-
-
 def _say(text: str) -> None:
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
     print(f"pre-commit-secrets: {shown}", file=sys.stderr)  # noqa: T201  (this is its only talk)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run()

@@ -85,7 +85,7 @@ def test_a_release_is_whole(dist: Path) -> None:
     version = subprocess.run([dist / "shim-linux-amd64", "--version"], capture_output=True, text=True, check=True)
     assert __version__ in version.stdout
     names = zipfile.ZipFile(next(dist.glob("*.whl"))).namelist()
-    assert {"shim/main.py", "shim_host/store/vault.py", "manage_secrets.py"} <= set(names)
+    assert {"shim/main.py", "shim_host/store/vault.py", "manage_secrets.py", "pre_commit_secrets.py"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "secrets/"))]
 
 

@@ -3,6 +3,7 @@
 import re
 
 from shim.schema import Schema
+from shim_host import key_shapes
 
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
 _TELLING = (
@@ -48,16 +49,23 @@ _KEY_FILE = re.compile(
     r"[\w.-]+\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)"
 )
 
+# What only a value may look like: in a file of somebody's repository it would be found in too many places.
 # Up to the last @: a password may hold a slash or an @ of its own. A port and a path are none.
-_WITH_PASSWORD = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:(?![0-9]+/)[^\s\"'`<>,]+@(?=[\w\[$])")
+_WITH_PASSWORD = re.compile(
+    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,40}://[^/\s:@]{0,256}:(?![0-9]+/)[^\s\"'`<>,]{1,512}@(?=[\w\[$])"
+)
 _VALUES = (
     (_WITH_PASSWORD, "its value is a URL with a password"),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"), "its value is a private key"),
+    (re.compile(r"-----BEGIN [A-Z0-9 ]{0,60}PRIVATE KEY(?: BLOCK)?-----"), "its value is a private key"),
     (
         re.compile(r"(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/\S+"),
         "its value is a secret address",
     ),
-    (re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+"), "its value is a signed token"),
+    (
+        re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,8000}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]+"),
+        "its value is a signed token",
+    ),
+    # Longer than a word, and shorter than what the table of whole keys asks for.
     (
         re.compile(
             r"(?:sk-|sk_live_|sk_test_|rk_live_|ghp_|gho_|ghs_|github_pat_|glpat-|xox[abprs]-|SG\.|AIza)[A-Za-z0-9_.-]{12,}"
@@ -109,7 +117,8 @@ def is_harmless(name: str, value: str) -> bool:
 
 def why_by_value(value: str) -> str:
     """Return why *value* is a secret whatever its name is, or ""."""
-    return next((reason for pattern, reason in _VALUES if pattern.search(value)), "")
+    by_its_own = next((reason for pattern, reason in _VALUES if pattern.search(value)), "")
+    return by_its_own or next((f"its value looks like {what}" for what, _ in key_shapes.found_in(value)), "")
 
 
 def why_secret(key: str, value: str, schema: Schema | None) -> str:
@@ -141,16 +150,23 @@ def may_hold_value(remark: str) -> bool:
     return any(is_telling(word.strip(".,:;!?()'\"")) for word in remark.split())
 
 
+_LONGEST_LINE = 16_384
+
+
 def masked_line(line: str) -> str:
     """Return *line* of a `.env` or Compose file with what looks like a secret's value as `***`, comments included."""
-    line = _ASSIGNED.sub(_mask_assigned, line)
+    if len(line) > _LONGEST_LINE:
+        line = line[:_LONGEST_LINE] + "…"  # nobody reads on, and what is cut off shows nothing
+    line = _assignments_masked(line)
     line = _FLAG.sub(lambda match: match[1] + "***" if why_by_name(match["name"]) else match[0], line)
     for pattern, _ in _VALUES:
         line = pattern.sub(lambda match: _scheme(match[0]) + "***", line)
-    return line
+    return key_shapes.replaced(line, "***")
 
 
-_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_.-]*)(?P<middle>[\"']?\s*[=:]\s*)(?P<value>\S.*)")
+_ASSIGNED = re.compile(
+    r"(?<![A-Za-z0-9_.])(?<![A-Za-z0-9_.]-)(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,200})[\"']?\s*[=:]\s*(?=\S)"
+)
 _FLAG = re.compile(r"((?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9-]*)(?:\s+|[\"']?,\s*[\"']?))[^\s\"',\]]+")
 _HARMLESS = re.compile(
     r"[\"']?(?:\$\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?]\}|\})|\$[A-Za-z_][A-Za-z0-9_]*|/run/secrets/[\w.-]+)[\"']?\s*(?:[,}\]].*|#.*)?"
@@ -160,14 +176,18 @@ _HARMLESS = re.compile(
 _SIMPLE = re.compile(r"[\"']?(?P<bare>[^\s\"'#,}\]]+)[\"']?\s*(?P<rest>[,}\]].*|#.*)?")
 
 
-def _mask_assigned(match: re.Match[str]) -> str:
-    name, value = match["name"], match["value"]
-    simple = _SIMPLE.fullmatch(value)
-    is_shown = simple is not None and is_harmless(name, simple["bare"]) and not may_hold_value(simple["rest"] or "")
-    if is_shown or not why_by_name(name) or name.endswith("_FILE") or _HARMLESS.fullmatch(value):
+def _assignments_masked(line: str) -> str:
+    at = 0
+    while match := _ASSIGNED.search(line, at):
         # What stands behind another name may hold one more: `labels: {API_TOKEN: x}`.
-        return name + match["middle"] + _ASSIGNED.sub(_mask_assigned, value)
-    return f"{name}{match['middle']}***"
+        at = match.end()
+        name = match["name"]
+        if not why_by_name(name) or name.endswith("_FILE") or _HARMLESS.fullmatch(line, at):
+            continue
+        simple = _SIMPLE.fullmatch(line, at)
+        if simple is None or not is_harmless(name, simple["bare"]) or may_hold_value(simple["rest"] or ""):
+            return line[:at] + "***"
+    return line
 
 
 def _scheme(text: str) -> str:

@@ -1,19 +1,29 @@
 """The pre-commit hook: real commits, which go through or do not, and no value is ever said."""
 
 import base64
+import gzip
+import html
+import io
+import json
+import lzma
 import os
-import secrets
+import re
 import shutil
 import subprocess
+import tarfile
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from ruamel.yaml import YAML
 
 from tests.support.engine import copy_of_the_repository
 from tests.support.forms import REPOSITORY, Custody
+from tests.support.key_examples import key_examples, pem
 
 HOOK = REPOSITORY / "scripts/pre-commit-secrets"
 
@@ -79,7 +89,10 @@ def test_a_commit_without_secrets_goes_through(clone: Clone, canary: Callable[[]
 
 @pytest.mark.parametrize(
     "name",
-    ["secrets/db_password", "secrets/api/token", "secrets/.db_password.next", ".env", ".env.production", "api/.env"],
+    [
+        *("secrets/db_password", "secrets/api/token", "secrets/.db_password.next", "secrets/.fingerprint-key"),
+        *(".env", ".env.production", "api/.env", ".ENV", "prod.env", "svc/secrets/db_password", ".envrc", ".netrc"),
+    ],
 )
 def test_a_file_of_values_is_stopped(clone: Clone, canary: Callable[[], str], name: str) -> None:
     clone.write(name, canary())
@@ -110,6 +123,77 @@ def test_a_value_is_found_wherever_it_was_copied(clone: Clone, canary: Callable[
     assert "error: url.txt:1 holds the value of secrets/api_key" in said
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lib/secrets/store.py", "chart/secrets/values.yaml.example", "docs/secrets/README.md", "environment"),
+        *("secrets.lock.env", "secrets.prod.lock.env", "example.env", "env.py"),
+    ],
+)
+def test_a_file_that_only_sounds_like_values_goes_through(clone: Clone, name: str) -> None:
+    clone.write(name, "nothing of value\n")
+
+    assert clone.commit(name) == (True, "")
+
+
+def tarred(name: str, content: bytes) -> bytes:
+    """Return a tar archive of one file."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    """Return a zip archive of one file."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_a_value_is_found_in_what_it_was_turned_into(clone: Clone, canary: Callable[[], str]) -> None:
+    """Encoded, escaped, in UTF-16, packed, or with other white space than its file has."""
+    value, key = canary() + '&<"ü', pem()
+    clone.write("secrets/db_password", value)
+    clone.write("secrets/tls_key", key)
+    forms = {
+        "base64.yaml": base64.encodebytes(f"user:{value}".encode() * 3),
+        "json": json.dumps({"p": value}).encode(),
+        "html": html.escape(value).encode(),
+        "lower": quote(value, safe="").replace("%C3%BC", "%c3%bc").encode(),
+        "utf16": value.encode("utf-16"),
+        "utf16be": b"x\0" + value.encode("utf-16-be"),
+        "text.gz": gzip.compress(value.encode()),
+        "text.tar.xz": lzma.compress(tarred("a", gzip.compress(value.encode()))),
+        "book.xlsx": zipped("sheet.xml", html.escape(value).encode()),
+        "values.yaml": key.replace("\n", "\n      ").encode(),
+        "one-line": key.replace("\n", "\\n").encode(),
+    }
+    for name, content in forms.items():
+        clone.write(name, content)
+
+    went_through, said = clone.commit(*forms)
+
+    assert not went_through
+    for name in forms:
+        assert re.search(rf"error: {name}(:[0-9]+)? holds the value of secrets/", said), f"{name}: {said}"
+
+
+def test_a_bomb_in_a_commit_ends(clone: Clone, canary: Callable[[], str]) -> None:
+    """A few kilobytes that unpack to gigabytes cost neither the memory nor the time."""
+    clone.write("secrets/db_password", canary())
+    zeros = gzip.compress(gzip.compress(bytes(100 << 20), 9) * 10, 9)
+    clone.write("bomb.gz", zeros)
+    clone.write("broken.zip", b"PK\3\4" + zeros)
+    began = time.monotonic()
+
+    assert clone.commit("bomb.gz", "broken.zip")[0]
+    assert time.monotonic() - began < 20
+
+
 def test_what_is_staged_counts_and_not_what_lies_there(clone: Clone, canary: Callable[[], str]) -> None:
     value = canary()
     clone.write("secrets/db_password", value)
@@ -133,29 +217,10 @@ def test_short_and_public_values_may_stand_anywhere(clone: Clone) -> None:
     assert clone.commit("app.js", ".env.schema") == (True, "")
 
 
-def key_shapes() -> dict[str, str]:
-    """Return made-up keys of each shape; put together here, so that none stands in this file."""
-    letters = base64.b32encode(secrets.token_bytes(100)).decode().rstrip("=")
-    digits = secrets.token_hex(60)
-    return {
-        "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\n" + letters[:64] + "\n",
-        "a secret key of age": "AGE-SECRET-" + "KEY-1" + letters[:58],
-        "an access key of AWS": "AKIA" + letters[:16],
-        "a token of GitHub": "ghp_" + digits[:36],
-        "a token of GitLab": "glpat-" + digits[:20],
-        "a token of Slack": "xoxb-" + digits[:24],
-        "a key of Stripe": "sk_live_" + digits[:24],
-        "a key of Google": "AIza" + digits[:35],
-        "a key of OpenAI or Anthropic": "sk-proj-" + digits[:48],
-        "a token of npm": "npm_" + digits[:36],
-        "a token of PyPI": "pypi-" + digits[:80],
-    }
-
-
 def test_the_shapes_of_well_known_keys_are_stopped(clone: Clone, custody: Custody) -> None:
-    shapes = key_shapes()
+    shapes = key_examples()
     for number, (what, key) in enumerate(shapes.items()):
-        custody.canaries.append(key)
+        custody.canaries.append(key.rstrip()[-20:])
         clone.write(f"file{number}", f"# {what}\nkey = '{key}'\n")
 
     went_through, said = clone.commit(*(f"file{number}" for number in range(len(shapes))))
@@ -166,7 +231,7 @@ def test_the_shapes_of_well_known_keys_are_stopped(clone: Clone, custody: Custod
 
 
 def test_a_shape_that_is_no_secret_can_be_marked(clone: Clone) -> None:
-    key = key_shapes()["a token of GitHub"]
+    key = key_examples()["a token of GitHub"]
     clone.write("docs.md", f"A token looks so: {key} <!-- not-a-secret -->\n")
 
     assert clone.commit("docs.md") == (True, "")
@@ -202,6 +267,57 @@ def test_everything_that_git_has_can_be_looked_at(clone: Clone, canary: Callable
 
     assert done.returncode == 1
     assert "deep/old:1 holds the value of secrets/db_password" in done.stderr
+
+
+def test_the_history_is_looked_at_too(clone: Clone, canary: Callable[[], str]) -> None:
+    """What was removed later, in a branch, a stash or a message; and it is found again once the value was rotated."""
+    value, before = canary(), canary()
+    clone.write("secrets/db_password", value)
+    clone.write("secrets/.previous/db_password", before)
+    clone.write("c.yml", f"key: {value}\n")
+    clone.write("old", before)
+    clone.write(".env", "A=b\n")
+    clone.git("add", "c.yml", "old", ".env", "--force")
+    clone.git("commit", "--no-verify", "--message", f"Use {value}")
+    clone.git("rm", "--quiet", "c.yml", "old", ".env")
+    clone.git("commit", "--no-verify", "--message", "Remove what should not be here")
+
+    def everything() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([HOOK, "--all"], cwd=clone.path, capture_output=True, text=True, check=False)
+
+    found = everything()
+    assert found.returncode == 1
+    for words in ("c.yml:1, in the history, holds the value of secrets/db_password", "old:1, in the history, holds"):
+        assert words in found.stderr
+    assert "the message of commit" in found.stderr
+    assert ".env, in the history, holds values" in found.stderr
+    assert "git log --all --find-object=" in found.stderr
+    assert value not in found.stderr
+    assert "nothing was committed" not in found.stderr
+
+    clone.write("secrets/db_password", canary())
+    again = everything()
+    assert "c.yml, in the history, holds a value that secrets/db_password had" in again.stderr
+    assert value not in (clone.path / ".git/pre-commit-secrets.found").read_text()
+
+
+def test_an_empty_repository_has_no_history(clone: Clone) -> None:
+    assert subprocess.run([HOOK, "--all"], cwd=clone.path, capture_output=True, check=False).returncode == 0
+
+
+def test_without_a_python_that_is_new_enough_it_says_so(clone: Clone, tmp_path: Path) -> None:
+    """A commit goes through, since nobody could make one otherwise; --all does not say that all is well."""
+    old = tmp_path / "bin"
+    old.mkdir()
+    for name in ("python3", "python3.10", "python3.11", "python3.12", "python3.13"):
+        (old / name).write_text("#!/bin/sh\nexit 1\n")  # what asks for its version is answered: too old
+        (old / name).chmod(0o755)
+    env = {**os.environ, "PATH": f"{old}:/usr/bin:/bin", "PYTHON": "python3"}
+
+    for arguments, code in (((), 0), (("--all",), 111)):
+        done = subprocess.run([HOOK, *arguments], cwd=clone.path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert "nothing was looked at: there is no Python 3.10 or newer" in done.stderr
 
 
 def test_another_folder_can_be_named(clone: Clone, canary: Callable[[], str]) -> None:

@@ -3,17 +3,15 @@
 Values come in, and where they stand leaves; never a value, nor a part of one.
 """
 
-import base64
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from urllib.parse import quote, quote_plus
 
 from shim.schema import Schema
 from shim.secret import Secret, clean
 from shim_host.audit.model import Trace
 from shim_host.names import behind_shim
 from shim_host.sensitive import is_telling, why_by_name, why_by_value, why_secret
+from shim_host.value_forms import forms
 
 # A value that is short or a single word stands in many places by chance: it counts where it is the whole of what a
 # secret's name gets, and nowhere else.
@@ -23,7 +21,9 @@ _TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNOR
 _NO_VALUE = re.compile(r"/[\w./@-]*|\$\{?\w+\}?|<[^>]*>|\*+|\[?redacted\]?", re.IGNORECASE)
 # Images of languages carry the prints of the keys that their release is signed with.
 _SIGNING_KEYS = re.compile(r"(?:0x)?[0-9A-Fa-f]{16,40}(?:\s+(?:0x)?[0-9A-Fa-f]{16,40})*")
-_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<quote>[\"']?)(?P<value>[^\s\"']+)(?P=quote)")
+_ASSIGNED = re.compile(
+    r"(?<![A-Za-z0-9_])(?P<name>[A-Za-z_][A-Za-z0-9_]{0,200})=(?P<quote>[\"']?)(?P<value>[^\s\"']+)(?P=quote)"
+)
 _OPTION = re.compile(r"(?P<name>--?[A-Za-z][A-Za-z0-9-]*)(?:=(?P<value>.+))?", re.DOTALL)
 
 
@@ -45,8 +45,9 @@ class Recogniser:
         if len(text) >= _SHORTEST_WHOLE and not _TRIVIAL.fullmatch(text):
             self._whole.setdefault(text, key)
         if is_telling(text):
-            for form, how in _forms(value, text):
-                if form not in self._within:
+            for written, how in forms(value):
+                form = written.decode("utf-8", "surrogateescape")
+                if len(form) >= _SHORTEST_WITHIN and form not in self._within:
                     self._by_start.setdefault(form[:_SHORTEST_WITHIN], []).append((len(self._within), form))
                     self._within[form] = (key, how)
 
@@ -123,22 +124,3 @@ def _is_told(option: str, value: str) -> bool:
     """Return whether *value* behind *option* is likely to be a secret."""
     name = option.lstrip("-")
     return bool(why_by_name(name)) and not _NO_VALUE.fullmatch(value) and not _TRIVIAL.fullmatch(value)
-
-
-def _forms(value: bytes, text: str) -> Iterator[tuple[str, str]]:
-    """Yield how *value* may be written down."""
-    yield text, ""
-    for quoted in {quote(value, safe=""), quote_plus(value)} - {text}:
-        yield quoted, ", percent-encoded"
-    for escaped in {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]} - {text}:
-        yield escaped, ", escaped"
-    yield value.hex(), ", in hexadecimal"
-    # Within a longer text, such as `user:password`, the value begins at any of the three places of a group.
-    for skipped in range(3):
-        coded = base64.b64encode(bytes(skipped) + value)
-        start, rest = (0, 2, 3)[skipped], (skipped + len(value)) % 3
-        form = coded[start : -4 if rest else None].decode("ascii")
-        if len(form) >= _SHORTEST_WITHIN:
-            yield form, ", in base64"
-            if (url_form := form.translate(str.maketrans("+/", "-_"))) != form:
-                yield url_form, ", in base64"
