@@ -26,6 +26,10 @@ from shim import __version__
 COMMANDS = {
     "create-from-env": ("env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
     "generate": ("generate:generate", "Make new values as the schema says, into ./secrets."),
+    "set": ("one_key:set_command", "Give one key a value: typed unseen, from a file, or generated."),
+    "get": ("one_key:get_command", "Write the value of one key to a pipe or a file."),
+    "edit": ("one_key:edit_command", "Edit the value of one key in your editor, in memory."),
+    "remove": ("one_key:remove_command", "Remove values from ./secrets that nothing needs."),
     "export": ("export:export_command", "Write an encrypted backup of the secrets."),
     "import": ("import_:import_command", "Put the secrets of a backup back into ./secrets."),
     "create-swarm": ("swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),
@@ -85,6 +89,17 @@ class Lazy(click.Group):
         if VERBOSE not in command.params:
             command.params.append(VERBOSE)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> "tuple[str | None, click.Command | None, list[str]]":
+        """Find the command; a slip of the finger gets a hint."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from shim_host.inputs import did_you_mean
+
+            hints = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(" ".join([f"there is no command {output.shown(args[0])}.", *hints]), ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the table of commands without importing any of them."""

@@ -1,7 +1,9 @@
 """What a person hands in: files that are named, the schema, and what is typed unseen."""
 
+import difflib
 import getpass
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from shim.schema import Schema, parse
@@ -60,3 +62,10 @@ def typed(what: str, *, twice: bool) -> Secret:
         if not twice or getpass.getpass("Repeat for confirmation: ", stream=sys.stderr) == first:
             return Secret(first.encode("utf-8", "surrogateescape"))
         print("Error: The two entered values do not match.", file=sys.stderr)  # noqa: T201  (talk at a prompt)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
+    """Return the hint that names what of the *known* is spelt like *word*; none when nothing is."""
+    by_fold = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), by_fold, n=3, cutoff=0.75)
+    return [f"did you mean {' or '.join(by_fold[name] for name in close)}?"] if close else []

@@ -111,8 +111,13 @@ def disk(path: Path) -> Disk | None:
 def _file_system(place: Path) -> str:
     mounts = [(Path(part.mountpoint), part.fstype) for part in psutil.disk_partitions(all=True)]
     resolved = place.resolve()
-    holding = [(len(mount.parts), kind) for mount, kind in mounts if resolved.is_relative_to(mount)]
-    return max(holding, default=(0, ""))[1].lower()
+    # Of several at one place the last one mounted is what shows there.
+    holding = [
+        (len(mount.parts), number, kind)
+        for number, (mount, kind) in enumerate(mounts)
+        if resolved.is_relative_to(mount)
+    ]
+    return max(holding, default=(0, 0, ""))[2].lower()
 
 
 def memory() -> Memory:

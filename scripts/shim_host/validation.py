@@ -119,7 +119,7 @@ def _missing(subject: Subject, spec: KeySpec) -> Finding:
     if spec.generate is not None:
         hint = f"manage-secrets generate {spec.key}"
     elif spec.is_sensitive:
-        hint += " and run create-from-env"
+        hint = f"manage-secrets set {spec.key}"
     if spec.key in subject.env:
         return Finding("empty", spec.key, str(subject.env_file), "is required, and is empty", hint)
     return Finding("missing", spec.key, str(subject.store.path), "is required, and nothing provides it", hint)

@@ -40,7 +40,7 @@ def new_values(
     wanted = with_signed(keys, schema, there if present is None else present)
     for key in wanted:
         values[key] = _value(key, schema, {**there, **values}, source, is_made=is_made or key not in keys)
-    wrong = [words for key, value in values.items() if (words := _refusal(key, value, schema))]
+    wrong = [words for key, value in values.items() if (words := refusal(key, value, schema))]
     if wrong:
         raise Refused(wrong[0], *wrong[1:], "nothing was changed")
     return values
@@ -67,7 +67,7 @@ def _value(
         if source != "-" and not Path(source).exists():
             # Not named: it may be the value itself.
             raise UsageError("--value-file names a file that does not exist; - is stdin")
-        return Secret(clean(inputs.read_file(Path(source))))
+        return Secret(inputs.read_file(Path(source)))
     if not sys.stdin.isatty():
         raise Refused(
             f"nothing gives {key} a new value",
@@ -80,13 +80,15 @@ def _spec(key: str, schema: Schema | None) -> KeySpec:
     return schema.keys.get(key, KeySpec(key)) if schema is not None else KeySpec(key)
 
 
-def _refusal(key: str, value: Secret, schema: Schema | None) -> str:
-    if not len(value):
+def refusal(key: str, value: Secret, schema: Schema | None) -> str:
+    """Return why *value* cannot be the new one of *key*, or ""."""
+    seen = clean(value.reveal())  # as a variable has it, and as a type is held against it
+    if not len(seen):
         return f"the new value of {key} is empty"
     if schema is not None and key in schema.keys and schema.keys[key].deliver == "env":
-        if b"\0" in value.reveal():
+        if b"\0" in seen:
             return f"the new value of {key} holds a NUL byte, which no environment can carry"
-        if len(key) + 1 + len(value) > MAX_ENV_BYTES:
+        if len(key) + 1 + len(seen) > MAX_ENV_BYTES:
             return f"the new value of {key} is longer than the {MAX_ENV_BYTES} bytes that one variable may have"
-    wrong = check_value(_spec(key, schema), value.reveal())
+    wrong = check_value(_spec(key, schema), seen)
     return f"{key} {wrong}" if wrong else ""

@@ -1,0 +1,279 @@
+"""`set`, `get`, `edit` and `remove`: one secret of ./secrets at a time."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from shim.schema import KeySpec, Schema
+from shim.secret import Secret, is_key
+from shim_host import inputs, inventory, machine, names, output
+from shim_host.commands import options
+from shim_host.errors import Ended, Failed, Refused
+from shim_host.files import write_whole
+from shim_host.rotate import values
+from shim_host.store import filing, vault
+from shim_host.store.filing import Planned
+from shim_host.store.vault import Entry, Vault
+
+_MEMORY = ("/dev/shm", "/run")  # noqa: S108  (a folder of our own is made there)
+
+
+def _completed(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the keys that begin with what was typed, for the shell's completion."""
+    try:
+        desk = _Desk(ctx.params.get("secrets_dir") or Path(options.SECRETS_DIR), ctx.params.get("schema_path"))
+        return [CompletionItem(key) for key in desk.known if key.startswith(incomplete)]
+    except Ended:
+        return []  # a shell that completes has no place for a message
+
+
+class _Desk:
+    """The folder of secrets and the schema, and which keys they know."""
+
+    def __init__(self, secrets_dir: Path, schema_path: Path | None) -> None:
+        self.schema: Schema | None = inputs.read_schema(schema_path)
+        self.store = Vault(secrets_dir)
+        in_schema = list(self.schema.keys) if self.schema is not None else []
+        self.of_files = names.keys_of(self.store.names(), in_schema)
+        self.known = list(dict.fromkeys([*in_schema, *self.of_files.values()]))
+
+    def file_name(self, key: str) -> str:
+        """Return the name of the file that holds *key*, or would."""
+        there = [name for name, its_key in self.of_files.items() if its_key == key]
+        return there[0] if there else names.file_names([*self.known, key])[key]
+
+    def entry(self, key: str) -> Entry | None:
+        """Return the file of *key*, if there is one."""
+        return self.store.read(self.file_name(key))
+
+    def present(self) -> dict[str, Secret]:
+        """Return the values that are there, by key."""
+        entries = {key: self.store.read(name) for name, key in self.of_files.items()}
+        return {key: entry.value for key, entry in entries.items() if entry is not None}
+
+    def existing(self, key: str) -> Entry:
+        """Return the file of *key*.
+
+        Raises:
+            Refused: there is none.
+        """
+        found = self.entry(key)
+        if found is None:
+            raise Refused(f"{key} has no file in {self.store.path}", *inputs.did_you_mean(key, self.of_files.values()))
+        return found
+
+    def spec(self, key: str) -> KeySpec:
+        """Return what the schema says of *key*."""
+        return self.schema.keys.get(key, KeySpec(key)) if self.schema is not None else KeySpec(key)
+
+    def refuse_unknown(self, key: str) -> None:
+        """Refuse a *key* that is probably a slip of the finger: it is no name, or close to one of the schema's."""
+        if not is_key(key):
+            raise Refused(
+                f"{output.shown(key)} is not the name of a variable", "use letters, digits and _, as in DB_PASSWORD"
+            )
+        if self.schema is not None and key not in self.known:
+            hints = inputs.did_you_mean(key, self.known)
+            if hints:
+                raise Refused(f"{key} is not in {self.schema.source}", *hints, "add it there first, if it is new")
+
+    def keep(self, key: str, value: Secret, *, yes: bool, dry_run: bool, is_json: bool) -> None:
+        """Write *value* as the secret of *key*, after asking when another one is there."""
+        wrong = values.refusal(key, value, self.schema)
+        if wrong:
+            raise Refused(wrong, "nothing was changed")
+        state = filing.state_of(self.entry(key), value, force=True)
+        plan = [Planned(key, self.file_name(key), value, state)]
+        if not dry_run:
+            if state == filing.REPLACED:
+                question = f"replace the value of {key}? services that run keep the old one until they are recreated"
+                output.confirm(question, yes=yes)
+            folder = Path()
+            lacking = vault.missing_gitignore_lines(folder, self.store.path, None)
+            if lacking:
+                vault.add_gitignore_lines(folder, lacking)
+            filing.write(self.store, plan)
+        filing.give(plan, [], self.store.path, is_json)
+
+
+@click.command("set")
+@click.argument("key", shell_complete=_completed)
+@click.option("--value-file", metavar="FILE", help="The file with the value; - is stdin.  [default: typed unseen]")
+@click.option("--generate", "is_made", is_flag=True, help="Make the value, as the schema says.")
+@options.secrets_dir
+@options.schema
+@options.as_json
+@options.dry_run
+@options.yes
+def set_command(
+    key: str,
+    value_file: str | None,
+    is_made: bool,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Give one key a value in ./secrets: typed unseen, from a file or a pipe, or generated.
+
+    The bytes of a file are stored as they are. To give running services a new value, use rotate: it changes
+    ./secrets or the Swarm, and moves the services.
+
+    \b
+    Examples:
+      manage-secrets set SMTP_PASSWORD
+      manage-secrets set TLS_KEY --value-file tls.key
+      op read op://vault/item/field | manage-secrets set API_KEY --value-file -
+      manage-secrets set SESSION_KEY --generate
+
+    \b
+    With --json: as create-from-env prints it.
+    """
+    if value_file is not None and is_made:
+        raise click.UsageError("--value-file and --generate exclude each other")
+    desk = _Desk(secrets_dir, schema_path)
+    desk.refuse_unknown(key)
+    found = values.new_values([key], desk.schema, desk.present(), value_file, (), is_made=is_made)
+    desk.keep(key, found[key], yes=yes, dry_run=dry_run, is_json=is_json)
+
+
+@click.command("get")
+@click.argument("key", shell_complete=_completed)
+@click.option("--show", is_flag=True, help="Print the value although stdout is a terminal.")
+@click.option(
+    "--output", "-o", "target", type=click.Path(path_type=Path), metavar="FILE", help="Write it to FILE, mode 0600."
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@options.secrets_dir
+@options.schema
+def get_command(
+    key: str, show: bool, target: Path | None, force: bool, secrets_dir: Path, schema_path: Path | None
+) -> None:
+    """Write the value of one key to a pipe or a file: its exact bytes, and nothing else.
+
+    \b
+    Examples:
+      manage-secrets get DB_PASSWORD | wl-copy
+      manage-secrets get TLS_KEY --output /dev/shm/tls.key
+    """
+    value = _Desk(secrets_dir, schema_path).existing(key).value.reveal()
+    if target is not None:
+        if os.path.lexists(target) and not force:
+            raise Refused(f"{target} is there already", "name another file, or replace it with --force")
+        write_whole(target, value, 0o600)
+        return
+    if sys.stdout.isatty() and not show:
+        raise Refused("stdout is a terminal, and would show the value", "pipe it, give --output FILE, or add --show")
+    sys.stdout.buffer.write(value)
+    sys.stdout.buffer.flush()
+
+
+@click.command("edit")
+@click.argument("key", shell_complete=_completed)
+@options.secrets_dir
+@options.schema
+@options.yes
+def edit_command(key: str, secrets_dir: Path, schema_path: Path | None, yes: bool) -> None:
+    """Edit the value of one key with $VISUAL or $EDITOR, for values of several lines.
+
+    The text is kept in memory (tmpfs) while it is edited, and removed afterwards. A single line is stored without the
+    line end that editors add.
+
+    \b
+    Examples:
+      EDITOR=nano manage-secrets edit TLS_CERTIFICATE
+    """
+    desk = _Desk(secrets_dir, schema_path)
+    desk.refuse_unknown(key)
+    there = desk.entry(key)
+    before = there.value.reveal() if there is not None else b""
+    after = _edited(key, before)
+    if after.count(b"\n") == 1 and after.endswith(b"\n"):
+        after = after.removesuffix(b"\n").removesuffix(b"\r")
+    if after == before:
+        output.say(f"{key} is unchanged")
+        return
+    desk.keep(key, Secret(after), yes=True if there is None else yes, dry_run=False, is_json=False)
+
+
+def _edited(key: str, value: bytes) -> bytes:
+    """Return what a person makes of *value* in an editor; it is on no disk meanwhile."""
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    folder = next((place for place in _MEMORY if _is_in_memory(place)), None)
+    if folder is None:
+        raise Refused(
+            "there is no folder in memory (tmpfs) to edit in",
+            "edit a file of your own, and give it with set --value-file",
+        )
+    place = tempfile.mkdtemp(prefix="manage-secrets-", dir=folder)
+    try:
+        path = Path(place) / key
+        path.touch(mode=0o600)
+        path.write_bytes(value)
+        try:
+            done = subprocess.run([*editor, str(path)], check=False)
+        except FileNotFoundError:
+            raise Failed(f"there is no editor {editor[0]}", "set VISUAL or EDITOR to the one that you use") from None
+        if done.returncode:
+            raise Refused(f"{editor[0]} ended with {done.returncode}", "nothing was changed")
+        return path.read_bytes()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_in_memory(folder: str) -> bool:
+    disk = machine.disk(Path(folder))
+    return disk is not None and disk.type in ("tmpfs", "ramfs") and os.access(folder, os.W_OK)
+
+
+@click.command("remove")
+@click.argument("keys", nargs=-1, required=True, shell_complete=_completed)
+@click.option("--force", is_flag=True, help="Remove what a service or the schema still needs.")
+@options.secrets_dir
+@options.schema
+@options.dry_run
+@options.yes
+def remove_command(
+    keys: tuple[str, ...], force: bool, secrets_dir: Path, schema_path: Path | None, dry_run: bool, yes: bool
+) -> None:
+    """Remove secrets from ./secrets; refused while a service of the Compose project or the schema needs one.
+
+    Versions in the Swarm stay: prune removes those that nothing uses.
+
+    \b
+    Examples:
+      manage-secrets remove OLD_API_KEY
+    """
+    desk = _Desk(secrets_dir, schema_path)
+    entries = {key: desk.existing(key) for key in dict.fromkeys(keys)}
+    needed = list(_needed(desk, entries))
+    if needed and not force:
+        raise Refused(needed[0], *needed[1:], "take it out there first, or add --force")
+    shown = ", ".join(desk.store.shown(entry.name) for entry in entries.values())
+    output.say(f"{'would remove' if dry_run else 'to be removed'}: {shown}")
+    if dry_run:
+        return
+    output.confirm(f"remove {len(entries)} value{'' if len(entries) == 1 else 's'} for good?", yes=yes)
+    with desk.store.writing() as writer:
+        for entry in entries.values():
+            writer.remove(entry.name)
+
+
+def _needed(desk: _Desk, keys: Iterable[str]) -> Iterable[str]:
+    """Yield who needs which of *keys*, one message each."""
+    project = inventory.compose_project(None)
+    users = inventory.compose_users(project, desk.known) if project is not None else {}
+    for key in keys:
+        if users.get(key):
+            yield f"{key} is used by {', '.join(sorted(users[key]))}"
+        if desk.spec(key).is_required:
+            yield f"{key} is required by the schema"

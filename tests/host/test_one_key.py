@@ -1,0 +1,176 @@
+"""`set`, `get`, `edit` and `remove`: one secret at a time."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.support.forms import Custody
+from tests.support.host import SCRIPT, Canary, Manage
+from tests.support.provoked import provokes
+
+SCHEMA = "# @required @sensitive\nDB_PASSWORD=\n# @sensitive @type=string(minLength=8)\nAPI_KEY=\n"
+
+
+def terminal(manage: Manage, *arguments: str) -> "pexpect.spawn[str]":
+    return pexpect.spawn(
+        sys.executable,
+        [str(SCRIPT), *arguments],
+        cwd=str(manage.folder),
+        env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "TERM": "dumb"},
+        encoding="utf-8",
+        timeout=30,
+    )
+
+
+def test_a_value_is_typed_unseen_and_read_back(manage: Manage, canary: Canary, custody: Custody) -> None:
+    value = canary()
+    person = terminal(manage, "set", "DB_PASSWORD")
+    for _ in range(2):
+        person.expect(": ")
+        person.sendline(value)
+    person.expect(pexpect.EOF)
+    custody.said.append(str(person.before))
+
+    assert manage.secrets() == {"db_password": value.encode()}
+    assert (manage.folder / "secrets").stat().st_mode & 0o777 == 0o700
+    assert (manage.folder / "secrets/db_password").stat().st_mode & 0o777 == 0o600
+    assert "/secrets/*" in (manage.folder / ".gitignore").read_text()
+    manage("get", "DB_PASSWORD", "--output", "copy")
+    assert (manage.folder / "copy").read_text() == value
+    assert (manage.folder / "copy").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_gets_the_exact_bytes(manage: Manage, canary: Canary) -> None:
+    value = f"{canary()}\r\n\xff\n".encode("latin-1")
+    manage.write("blob", value)
+
+    assert manage("set", "KEYSTORE", "--value-file", "blob").code == 0
+    assert manage("get", "KEYSTORE", "--output", "out").code == 0
+    assert (manage.folder / "out").read_bytes() == value
+
+
+def test_a_terminal_shows_no_value_unless_it_is_asked_to(manage: Manage, canary: Canary) -> None:
+    value = canary()
+    manage.write("v", value)
+    manage("set", "DB_PASSWORD", "--value-file", "v")
+
+    refused = terminal(manage, "get", "DB_PASSWORD")
+    refused.expect(pexpect.EOF)
+    shown = terminal(manage, "get", "DB_PASSWORD", "--show")
+    shown.expect(pexpect.EOF)
+
+    assert value not in str(refused.before)
+    assert "stdout is a terminal" in str(refused.before)
+    assert value in str(shown.before)
+
+
+def test_a_value_is_generated_and_another_one_is_replaced_only_when_that_is_said(manage: Manage) -> None:
+    assert manage("set", "SESSION_KEY", "--generate").code == 0
+    first = manage.secrets()["session_key"]
+
+    assert manage("set", "SESSION_KEY", "--generate").code == 1
+    assert manage.secrets()["session_key"] == first
+    assert manage("set", "SESSION_KEY", "--generate", "--yes").code == 0
+    assert manage.secrets()["session_key"] != first
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"), [(b"one line\n", b"one line"), (b"-----\na\n-----\n", b"-----\na\n-----\n")]
+)
+def test_an_editor_changes_a_value_in_memory(typed: bytes, kept: bytes, manage: Manage, tmp_path: Path) -> None:
+    """A single line loses the line end that editors add; a text keeps its own. Nothing is left of the copy."""
+    manage.write("typed", typed)
+    manage.write("ed", '#!/bin/sh\ndirname "$1" >"$OUT/where"\ncp "$OUT/typed" "$1"\n').chmod(0o755)
+    manage.env |= {"VISUAL": str(manage.folder / "ed"), "OUT": str(manage.folder)}
+
+    assert manage("edit", "TLS_KEY").code == 0
+    assert manage.secrets() == {"tls_key": kept}
+    where = Path((manage.folder / "where").read_text().strip())
+    assert str(where).startswith(("/dev/shm/", "/run/"))
+    assert not where.exists()
+
+
+def test_what_is_needed_is_not_removed(manage: Manage, canary: Canary) -> None:
+    manage.write("v", canary())
+    for key in ("USED", "FREE"):
+        manage("set", key, "--value-file", "v")
+    manage.write(
+        "docker-compose.yml",
+        "services: {a: {image: i, secrets: [used]}}\nsecrets: {used: {file: ./secrets/used}}\n",
+    )
+
+    refused = manage("remove", "USED", "FREE", "--yes")
+    assert refused.code == 1
+    assert "USED is used by a" in refused.stderr
+    assert set(manage.secrets()) == {"used", "free"}
+    assert manage("remove", "FREE", "--yes").code == 0
+    assert manage("remove", "USED", "--force", "--yes").code == 0
+    assert manage.secrets() == {}
+
+
+def test_a_slip_of_the_finger_gets_a_hint(manage: Manage, canary: Canary) -> None:
+    manage.write(".env.schema", SCHEMA)
+    manage.write("v", canary())
+
+    assert "did you mean DB_PASSWORD?" in manage("set", "DB_PASWORD", "--value-file", "v").stderr
+    assert "did you mean rotate?" in manage("rotat").stderr
+
+
+@provokes("there is no folder in memory (tmpfs) to edit in")
+def test_without_memory_nothing_is_edited(manage: Manage, custody: Custody, as_root: None) -> str:
+    """In a mount namespace where /dev/shm and /run lie on the disk."""
+    cover = manage.folder / "cover"
+    cover.mkdir()
+    script = f'mount --bind {cover} /dev/shm && mount --bind {cover} /run && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, str(SCRIPT), "edit", "TLS_KEY"],
+        cwd=manage.folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "VISUAL": "true"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert manage.secrets() == {}
+    return done.stderr
+
+
+@provokes(
+    "… has no file in …",
+    "… is not the name of a variable",
+    "… is not in …",
+    "… is used by …",
+    "… is required by the schema",
+    "--value-file and --generate exclude each other",
+    "stdout is a terminal, and would show the value",
+    "there is no editor …",
+    "… ended with …",
+    "there is no command …. …",
+)
+def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
+    manage.write(".env.schema", SCHEMA)
+    manage.write("docker-compose.yml", "services: {a: {image: i, environment: [API_KEY]}}\n")
+    for key in ("DB_PASSWORD", "API_KEY"):
+        manage.write("v", canary())
+        manage("set", key, "--value-file", "v")
+    said = [
+        manage(*arguments).stderr
+        for arguments in (
+            ("get", "NONE_SUCH"),
+            ("set", "no-name", "--generate"),
+            ("set", "DB_PASWORD", "--generate"),
+            ("set", "API_KEY", "--generate", "--value-file", "v"),
+            ("remove", "API_KEY", "DB_PASSWORD", "--yes"),
+            ("lits",),
+        )
+    ]
+    for editor in ("no-such-editor", "false"):
+        manage.env["VISUAL"] = editor
+        said.append(manage("edit", "API_KEY").stderr)
+    shown = terminal(manage, "get", "API_KEY")
+    shown.expect(pexpect.EOF)
+    return "\n".join([*said, str(shown.before)])
