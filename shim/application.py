@@ -35,8 +35,9 @@ class _Asked:
 def get_secret(name: str, required: bool = False, default: str | None = None) -> str | None:
     """Return the value of *name* as text, or *default*.
 
-    The file that `NAME_FILE` points to wins, then a file in /run/secrets or ./secrets (`SHIM_SECRETS_DIR` replaces
-    both), then the environment variable. Bytes that are not UTF-8 come as surrogates, as in `os.environ`.
+    The file that `NAME_FILE` points to wins, then a file in $CREDENTIALS_DIRECTORY, /run/secrets or ./secrets
+    (`SHIM_SECRETS_DIR` replaces them), then the environment variable. Bytes that are not UTF-8 come as surrogates, as
+    in `os.environ`.
 
     Args:
         name: the key, e.g. `DB_PASSWORD`.

@@ -11,14 +11,15 @@ usage: shim [OPTIONS] [--] COMMAND [ARG...]   start COMMAND with its secrets; no
        shim ps [--json]                       what runs below PID 1, and which keys it holds
        shim --help | --version
 
-A value comes from the file that KEY_FILE names, else from a file in /run/secrets or ./secrets, else from the
-environment, else from the schema (.env.schema). Every option has a variable: --secrets-dir is SHIM_SECRETS_DIR.
+A value comes from the file that KEY_FILE names, else from a file in $CREDENTIALS_DIRECTORY (systemd's), /run/secrets or
+./secrets, else from the environment, else from the schema (.env.schema). Every option has a variable: --secrets-dir is
+SHIM_SECRETS_DIR.
 
 where values come from
   --schema PATH            what the service needs (default: /etc/shim/env.schema, then ./.env.schema);
                            none for a one-off command or a build, which needs nothing
   --service NAME           only the schema's keys whose @services has NAME, or none
-  --secrets-dir DIR        read DIR instead of /run/secrets and ./secrets (repeatable; ':' in the variable)
+  --secrets-dir DIR        read DIR instead of these folders (repeatable; ':' in the variable)
   --require KEY,...        refuse to start without these keys
   --wait TIME              give what is required and missing this long to come (10s, 500ms, 2m)
   --file-key KEY,...       take KEY_FILE although its path is in no secrets root
@@ -31,8 +32,8 @@ what the service gets
   --only KEY,...           nothing else from the secrets roots
   --clear-env              only PATH, HOME, TERM, LANG, TZ, HOSTNAME and the keys that are listed
   --keep-file-vars         leave KEY_FILE in the environment
-  --render TEMPLATE:DEST[:USER]  write a file from a template with ${KEY|encoder}: url, json, base64, sq; it is
-                           USER's, or the service's user's (repeatable)
+  --render TEMPLATE:DEST[:USER]  write a file from a template with ${KEY|encoder}: url, json, base64, sq, .member;
+                           it is USER's, or the service's user's (repeatable)
   --allow-disk             let --render write to what is no tmpfs
   --user NAME[:GROUP]      become this user (or UID[:GID]) once the secrets are read
   --no-new-privs           the service can gain no privileges

@@ -1,6 +1,7 @@
-"""Whether bytes are JSON (RFC 8259), by hand: the standard library's reader takes longer to load than a whole start.
+"""Whether bytes are JSON (RFC 8259), and one member of it, by hand: the standard library's reader takes longer to load
+than a whole start.
 
-Nothing is built and nothing is kept; a value goes in and a yes or no comes out. Nesting has no limit, since nothing
+Nothing is built and nothing is kept but the member that was asked for. Nesting has no limit, since nothing
 here calls itself.
 """
 
@@ -8,6 +9,7 @@ from shim.secret import utf8_text
 
 _BLANK = (" ", "\t", "\n", "\r")
 _WORDS = ("true", "false", "null")
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -16,8 +18,76 @@ def is_json(value: bytes) -> bool:
     text = utf8_text(value)
     if text is None:
         return False
+    end = _after_value(text, 0)
+    return end >= 0 and _after_blank(text, end) == len(text)
+
+
+def member(value: bytes, names: list[str]) -> bytes | None:
+    """Return what the JSON text *value* holds under *names*, one name or index a level; None when that is not there.
+
+    A string is itself, without quotes and escapes; a number, a word, an array or an object is its own text. `null` is
+    not there. Of two members of one name the last counts, as everywhere.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    if not is_json(value):
+        raise ValueError("no JSON")
+    text = value.decode("utf-8")
+    at = _after_blank(text, 0)
+    for name in names:
+        at = _member_at(text, at, name)
+        if at < 0:
+            return None
+    found = text[at : _after_value(text, at)]
+    if found == "null":
+        return None
+    return (_string(found) if found[:1] == '"' else found).encode("utf-8", "surrogatepass")
+
+
+def _member_at(text: str, at: int, name: str) -> int:
+    """Return where the member *name* of the object, or the item of that number of the array, at *at* begins; or -1."""
+    opener = text[at]
+    if opener not in "{[":
+        return -1
+    found, number = -1, 0
+    at = _after_blank(text, at + 1)
+    while text[at] not in "}]":
+        label = str(number)
+        if opener == "{":
+            label = _string(text[at : _after_string(text, at + 1)])
+            at = _after_blank(text, _after_name(text, at))
+        if label == name:
+            found = at
+        at = _after_blank(text, _after_value(text, at))
+        if text[at] == ",":
+            at = _after_blank(text, at + 1)
+        number += 1
+    return found
+
+
+def _string(quoted: str) -> str:
+    """Return the text that a JSON string stands for."""
+    inner = quoted[1:-1]
+    done = ""
+    while "\\" in inner:
+        plain, _, rest = inner.partition("\\")
+        done += plain
+        if rest[0] == "u":
+            code, rest = int(rest[1:5], 16), rest[5:]
+            if 0xD800 <= code < 0xDC00 and rest[:2] == "\\u" and 0xDC00 <= int(rest[2:6], 16) < 0xE000:
+                code, rest = 0x10000 + (code - 0xD800 << 10) + int(rest[2:6], 16) - 0xDC00, rest[6:]
+            done += chr(code)
+            inner = rest
+        else:
+            done += _ESCAPES.get(rest[0], rest[0])
+            inner = rest[1:]
+    return done + inner
+
+
+def _after_value(text: str, at: int) -> int:
+    """Return where the value at *at* ends, blanks before it included; -1 when there is none."""
     closers: list[str] = []  # what ends each array and object around here
-    at = 0
     while True:
         at = _after_blank(text, at)
         opener = text[at : at + 1]
@@ -29,28 +99,28 @@ def is_json(value: bytes) -> bool:
                 if closer == "}":
                     at = _after_name(text, at)
                     if at < 0:
-                        return False
+                        return -1
                 continue
             at += 1
         else:
             at = _after_scalar(text, at)
             if at < 0:
-                return False
+                return -1
         while True:  # a value ends here
-            at = _after_blank(text, at)
             if not closers:
-                return at == len(text)
+                return at
+            at = _after_blank(text, at)
             follower = text[at : at + 1]
             at += 1
             if follower == closers[-1]:
                 closers.pop()
                 continue
             if follower != ",":
-                return False
+                return -1
             if closers[-1] == "}":
                 at = _after_name(text, _after_blank(text, at))
                 if at < 0:
-                    return False
+                    return -1
             break
 
 

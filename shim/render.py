@@ -114,7 +114,7 @@ def _filled(
     try:
         return template.fill(parts, resolution.value_of)
     except template.NotEncodable as error:
-        breaches.append(Unusable("", f"the template {source}: {error}", "use |url or |base64, which take any byte"))
+        breaches.append(Unusable("", f"the template {source}: {error}", error.hint))
         return None
 
 

@@ -23,6 +23,7 @@ class Sources:
 
     chosen: "Chosen | None" = None  # the profile in force
     is_one_off = False  # another command than the server of the image that the profile knows
+    bundles: "dict[str, tuple[bytes, bytes]] | None" = None  # name of a file with many values -> its path, its root
     waived: "Collection[str]" = ()  # keys that are not missed, whoever requires them
 
     def __init__(self) -> None:

@@ -95,7 +95,20 @@ def _resolved(key: str, spec: "KeySpec | None", sources: Sources, options: "Opti
                 sources.left_alone.append((path.decode("utf-8", "surrogateescape"), reason))
         else:
             return Resolved(key, secret, ROOT, path)
+    if spec is not None and spec.from_file and sources.bundles and spec.from_file in sources.bundles:
+        from shim import elsewhere
+
+        path, root = sources.bundles[spec.from_file]
+        whole = _read(path, key, root, 0, sources, root == sources.guarded)
+        found = elsewhere.member(key, whole, path, spec.from_member)
+        if found is not None:
+            return Resolved(key, found, ROOT, path)
     if given and key in sources.asked:
+        if spec is not None and spec.resolves and given.startswith(b"file:"):
+            from shim import elsewhere
+
+            path = elsewhere.path_of(key, given)
+            return Resolved(key, _read(path, key, b"", raw_bytes, sources), FILE, path)
         return Resolved(key, Secret(given), ENVIRONMENT)
     return None
 
@@ -153,9 +166,7 @@ def _from_schema(
         except template.NotEncodable as error:
             from shim.breaches import Unusable
 
-            wrong[key] = [
-                Unusable(key, f"{key} cannot be composed: {error}", "use |url or |base64, which take any byte")
-            ]
+            wrong[key] = [Unusable(key, f"{key} cannot be composed: {error}", error.hint)]
             return
         resolution.secrets[key] = Resolved(key, Secret(value), COMPOSED, b"", spec.deliver)
     elif spec.default:
@@ -177,7 +188,9 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
 
         if key in sources.env:
             return Missing(key, f"{key} is required, and is empty (from the environment)", "give it a value")
-        return Missing(key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options))
+        return Missing(
+            key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options, resolution.schema)
+        )
     value = resolved.secret.reveal()
     if not value:
         if not is_required:
@@ -262,9 +275,12 @@ def _deliverable(key: str, resolved: Resolved) -> Breach | None:
     return None
 
 
-def _looked_at(key: str, sources: Sources, options: "Options") -> str:
+def _looked_at(key: str, sources: Sources, options: "Options", schema: "Schema | None") -> str:
     places = [key, f"{key}_FILE"]
     places += [(root + b"/").decode("utf-8", "surrogateescape") + key.lower() for root in sources.looked_at]
+    spec = schema.keys.get(key) if schema is not None else None
+    if spec is not None and spec.from_file:
+        places.append(f"{spec.from_file}({spec.from_member})")
     hint = "looked at " + ", ".join(places)
     if options.only and key not in options.only:
         hint += f"; --only leaves {key} out"

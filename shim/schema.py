@@ -16,7 +16,9 @@ _FOREIGN = (
     "envFlag example generateGoEnv generatePhpEnv generatePythonEnv generateRustEnv generateTsTypes generateTypes icon "
     "import internal plugin preventLeaks redactLogs setValuesBulk tag tags "
 )
-_OURS = "composed deliver generate only optional public required rotate rotate-with sensitive services type"
+_OURS = (
+    "composed deliver from generate only optional public required resolve rotate rotate-with sensitive services type"
+)
 DELIVERIES = ("env", "file", "memfd", "none")
 
 
@@ -32,6 +34,9 @@ class KeySpec:
     rotate: str | None = None
     rotate_with: str | None = None
     generate: str | None = None
+    from_file = ""  # the file of a root that holds the value among others, and under which name
+    from_member = ""
+    resolves = False  # a file: URL in the environment stands for what is in the file
     deliver = "env"
     deliver_owner = ""  # whose the file is; the service's user when empty
     deliver_mode = 0o400
@@ -50,6 +55,11 @@ class KeySpec:
         return self.generate is not None or (self.type is not None and self.type.name in ("jwt", "bytes"))
 
     @property
+    def is_derived(self) -> bool:
+        """Return whether the value is made of, or stands in, something else, so that it has no file of its own."""
+        return self.composed is not None or bool(self.from_file)
+
+    @property
     def raw_bytes(self) -> int:
         """Return the length of a value that is binary, `bytes(N, raw)`; else 0."""
         if self.type is not None and self.type.name == "bytes" and self.type.arguments[1:] == ("raw",):
@@ -64,11 +74,13 @@ class Schema:
         self.source = source
         self.keys: dict[str, KeySpec] = {}
         self.is_exclusive = False  # @only: nothing but these keys leaves the secrets roots
+        self.bundles: set[str] = set()  # names of files that hold many values (@from)
 
     def for_service(self, service: str) -> "Schema":
         """Return the part of this schema that concerns *service*; keys that name no services concern all."""
         part = Schema(self.source)
         part.is_exclusive = self.is_exclusive
+        part.bundles = self.bundles
         part.keys = {key: spec for key, spec in self.keys.items() if not spec.services or service in spec.services}
         return part
 
@@ -265,6 +277,10 @@ class _Reading:
             spec.sensitive = not self.truth(name, value, line)
         elif name == "composed":
             self.compose(spec, value, line)
+        elif name == "from":
+            self.take_from(spec, value, line)
+        elif name == "resolve":
+            spec.resolves = self.truth(name, value, line)
         elif name == "rotate":
             if not (schema_text.is_count(value[:-1]) and value[-1] in "hdwmy"):
                 self.wrong(line, "@rotate wants a number and a unit", "h, d, w, m or y, as in @rotate=90d")
@@ -293,6 +309,15 @@ class _Reading:
             spec.deliver_as = delivery.variable
             if mistake:
                 self.wrong(line, mistake, "write file(owner=USER, mode=0400, as=VARIABLE) or memfd(as=VARIABLE)")
+
+    def take_from(self, spec: KeySpec, value: str, line: int) -> None:
+        file, parenthesis, member = value.partition("(")
+        if not parenthesis or not file or "/" in file or not member[:-1].strip():
+            message = "@from wants the name of a file in a secrets root, and one of its members"
+            self.wrong(line, message, "as in @from=db.json(username) or @from=app.env(KEY)")
+            return
+        spec.from_file, spec.from_member = file, schema_text.unquoted(member[:-1])
+        self.schema.bundles.add(file)
 
     def compose(self, spec: KeySpec, value: str, line: int) -> None:
         from shim import template

@@ -103,6 +103,9 @@ def _from_environment(
             env[variable] = value
             if value and variable.endswith("_FILE") and len(variable) > 5:
                 pointers.append(variable)
+    if not options.secrets_dir and env.get("CREDENTIALS_DIRECTORY", b"")[:1] == b"/":
+        # What systemd's LoadCredential= gives to this service alone; /run/secrets may be the whole machine's.
+        sources.looked_at.insert(0, _normal(env["CREDENTIALS_DIRECTORY"]))
     profile = None
     if options.profile:
         profile = _profile(sources, options)
@@ -199,11 +202,19 @@ def _from_root(
             if name.endswith(".example"):
                 sources.examples.setdefault(env_key(name[:-8], named, folded_keys), (path, root))
             continue
+        if schema is not None and name in schema.bundles:
+            if sources.bundles is None:
+                sources.bundles = {}
+            sources.bundles.setdefault(name, (path, root))
+            if env_key(name, named, folded_keys) not in named:
+                continue
         key = env_key(name, named, folded_keys)
         if not key:
             left_alone.append((path.decode("utf-8", "surrogateescape"), "its name cannot be a variable's"))
         elif wanted is not None and key not in wanted:
             left_alone.append((path.decode("utf-8", "surrogateescape"), f"nothing asks for {key}"))
+        elif name.endswith(".env") and key not in named:
+            _leave_bundle(sources, path, name)
         elif is_protected(key) and (schema is None or key not in schema.keys):
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
@@ -233,6 +244,13 @@ def _note_link(root: bytes, sources: Sources) -> None:
         from shim.breaches import NotOurs
 
         sources.is_left_alone(root, NotOurs("", "is a link"))
+
+
+def _leave_bundle(sources: Sources, path: bytes, name: str) -> None:
+    """Take no file with many values for one: `app.env` would become APP_ENV, which means something to frameworks."""
+    sources.left_alone.append((path.decode("utf-8", "surrogateescape"), "a file of that name holds many values"))
+    hint = f"take each that is needed: @from={name}(KEY) above KEY= in the schema"
+    sources.warnings.append((f"{shown_path(path)} is left alone: a file of that name holds many values", hint))
 
 
 def _two_names(key: str, first: bytes, second: bytes) -> Breach:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     Part = bytes | tuple[str, str]  # literal text, or (key, encoder)
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
+_MEMBERS_HINT = "write ${KEY|.name}, or ${KEY|.outer.inner}, as the value has it"
 
 
 class Malformed(ValueError):
@@ -19,11 +20,17 @@ class Malformed(ValueError):
 
 
 class NotEncodable(ValueError):
-    """The value cannot be written in the encoding that the reference asks for."""
+    """The value cannot be written as the reference asks for."""
+
+    def __init__(self, message: str, hint: str = "use |url or |base64, which take any byte") -> None:
+        ValueError.__init__(self, message)
+        self.hint = hint
 
 
 def parse(text: bytes) -> "list[Part]":
-    """Return the parts of *text*: literal bytes, and a pair of key and encoder (or "") for each reference.
+    """Return the parts of *text*: literal bytes, and a pair of key and what is done to its value for each reference.
+
+    That is nothing (""), an encoder, a member (`.user.name`), or both (`.user.name|url`).
 
     Raises:
         Malformed: a reference is not closed, has no key, or names an unknown encoder.
@@ -60,12 +67,15 @@ def parse(text: bytes) -> "list[Part]":
 
 
 def _reference(inner: bytes, line: int) -> tuple[str, str]:
-    key, bar, encoder = inner.decode("utf-8", "surrogateescape").partition("|")
+    key, bar, done = inner.decode("utf-8", "surrogateescape").partition("|")
     if not key or not key.replace("_", "a").isalnum() or not key.isascii() or key[0].isdigit():
         raise Malformed(f"the reference in line {line} names no key")
-    if bar and encoder not in ENCODERS:
+    path, more, encoder = done.partition("|") if done[:1] == "." else ("", bar, done)
+    if path and not all(path[1:].split(".")):
+        raise Malformed(f"the reference in line {line} names no member")
+    if more and encoder not in ENCODERS:
         raise Malformed(f"${{{key}|…}} in line {line} names no encoder; there are {', '.join(ENCODERS)}")
-    return key, encoder
+    return key, done
 
 
 def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
@@ -81,6 +91,9 @@ def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
             continue
         key, encoder = part
         value = value_of(key)
+        if encoder[:1] == ".":
+            path, _, encoder = encoder[1:].partition("|")
+            value = _member(key, value, path)
         if encoder:
             try:
                 value = ENCODERS[encoder](value)
@@ -88,6 +101,19 @@ def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
                 raise NotEncodable(f"{key} is not UTF-8 text, so |{encoder} cannot write it") from None
         done.append(value)
     return b"".join(done)
+
+
+def _member(key: str, value: bytes, path: str) -> bytes:
+    from shim.members import pick
+
+    try:
+        found = pick(value, path)
+    except ValueError:
+        message = f"{key} is neither JSON nor lines of KEY=value, so it has no member {path}"
+        raise NotEncodable(message, _MEMBERS_HINT) from None
+    if found is None:
+        raise NotEncodable(f"{key} has no member {path}", _MEMBERS_HINT)
+    return found
 
 
 def url(value: bytes) -> bytes:

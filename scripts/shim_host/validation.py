@@ -108,7 +108,7 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]
             if spec.is_sensitive and spec.is_required and subject.entries:
                 message = "is in plain text in the .env, and has no file"
                 yield Finding("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {where}")
-        elif not spec.is_required or spec.default is not None or spec.composed is not None:
+        elif not spec.is_required or spec.default is not None or spec.is_derived:
             continue
         elif spec.key not in subject.in_swarm and spec.key not in in_compose:
             yield _missing(subject, spec)

@@ -26,7 +26,7 @@ def laid_out(case: Case, folder: Path) -> dict[str, str]:
         (root / name).write_bytes(bytes.fromhex(text))
     for name, target in case.get("links", {}).items():
         (folder / name).symlink_to(target)
-    return {
+    return {"SHIM_SECRETS_DIR": str(root)} | {
         name: value.replace("{root}", str(root)).replace("{folder}", str(folder))
         for name, value in case.get("environ", {}).items()
-    } | {"SHIM_SECRETS_DIR": str(root)}
+    }

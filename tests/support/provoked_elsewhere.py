@@ -57,6 +57,31 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_deliver.py::test_the_missing_capability_is_named",
         "may not write in its folder",
     ),
+    "… is left alone: a file of that name holds many values": (
+        "shim/test_members.py::test_an_env_file_becomes_no_variable_unasked",
+        " is left alone: a file of that name holds many values",
+    ),
+    "… has no member …": ("shim/test_members.py::test_what_cannot_be_taken_apart_is_said", " has no member "),
+    "…: … is neither JSON nor lines of KEY=value, so it has no member …": (
+        "shim/test_members.py::test_what_cannot_be_taken_apart_is_said",
+        " is neither JSON nor lines of KEY=value, so it has no member ",
+    ),
+    "… is neither JSON nor lines of KEY=value, so it has no member …": (
+        "shim/test_members.py::test_a_composed_value_of_what_has_no_members",
+        " is neither JSON nor lines of KEY=value, so it has no member ",
+    ),
+    "…: its file: URL names no path on this machine": (
+        "shim/test_members.py::test_a_file_url_that_leads_nowhere",
+        "names no path on this machine",
+    ),
+    "the reference in line … names no member": (
+        "shim/test_members.py::test_a_reference_without_a_member",
+        " names no member",
+    ),
+    "@from wants the name of a file in a secrets root, and one of its members": (
+        "shim/test_members.py::test_a_from_that_says_too_little",
+        "@from wants the name of a file",
+    ),
     "…'s … has no command to start": (
         "shim/test_profiles.py::test_an_entrypoint_without_its_command_is_refused",
         "has no command to start",

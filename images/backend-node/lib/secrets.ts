@@ -41,7 +41,9 @@ export function readSecretOrEnv(name: string, fallback = ""): string {
 
 function secretsRoots(): string[] {
   const given = (process.env["SHIM_SECRETS_DIR"] ?? "").split(":").filter((path) => path !== "");
-  return given.length > 0 ? given : DEFAULT_ROOTS;
+  if (given.length > 0) return given;
+  const credentials = process.env["CREDENTIALS_DIRECTORY"] ?? "";
+  return credentials.startsWith("/") ? [credentials, ...DEFAULT_ROOTS] : DEFAULT_ROOTS;
 }
 
 function fromPointer(name: string): string | undefined {

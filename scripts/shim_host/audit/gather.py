@@ -118,7 +118,7 @@ def _is_weak(value: Secret) -> bool:
 def _keys(schema: Schema | None) -> Iterable[Key]:
     for key, spec in (schema.keys if schema else {}).items():
         if spec.is_sensitive:
-            is_made = spec.composed is not None or spec.default is not None
+            is_made = spec.is_derived or spec.default is not None
             yield Key(key, spec.services, days_of(spec.rotate) if spec.rotate else None, is_made, spec.line)
 
 

@@ -111,7 +111,7 @@ def without_blanks(values: dict[str, Secret], schema: Schema | None, generates: 
 
     def is_blank(key: str) -> bool:
         spec = schema.keys.get(key) if schema is not None else None
-        return spec is not None and (spec.composed is not None or (generates and can_be_made(spec)))
+        return spec is not None and (spec.is_derived or (generates and can_be_made(spec)))
 
     return {key: value for key, value in values.items() if len(value) or not is_blank(key)}
 

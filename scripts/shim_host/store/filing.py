@@ -66,7 +66,7 @@ def make_missing(plan: Iterable[Planned], store: Vault, schema: Schema | None) -
     # Keys that are signed with another one come after it.
     for spec in sorted(schema.keys.values(), key=is_signed):
         key = spec.key
-        if key in values or not spec.is_sensitive or not can_be_made(spec) or spec.composed is not None:
+        if key in values or not spec.is_sensitive or not can_be_made(spec) or spec.is_derived:
             continue
         values[key] = new_value(spec, values)
         made.append(Planned(key, file_names[key], values[key], CREATED))

@@ -1,0 +1,51 @@
+"""Values that stand in something else: a member of a file in a secrets root (`@from`), a `file:` URL (`@resolve`).
+
+Loaded only where the schema asks for one.
+"""
+
+from shim.breaches import Unusable
+from shim.members import pick
+from shim.secret import Secret, shown_path
+
+_HEX = b"0123456789abcdefABCDEF"
+
+
+def member(key: str, secret: Secret, path: bytes, name: str) -> Secret | None:
+    """Return the member *name* of the file that holds *secret*; None when it is not there, or empty.
+
+    Raises:
+        Unusable: the file has no members.
+    """
+    try:
+        value = pick(secret.reveal(), name)
+    except ValueError:
+        raise Unusable(
+            key,
+            f"{key}: {shown_path(path)} is neither JSON nor lines of KEY=value, so it has no member {name}",
+            "look at how the file is written; its name does not matter",
+        ) from None
+    return Secret(value) if value else None
+
+
+def path_of(key: str, url: bytes) -> bytes:
+    """Return the path that the `file:` URL *url* names (RFC 8089).
+
+    Raises:
+        Unusable: it names another machine, or no absolute path.
+    """
+    path = url[5:]
+    if path.startswith(b"//"):
+        host, slash, rest = path[2:].partition(b"/")
+        path = slash + rest if host in (b"", b"localhost") else b""
+    if path[:1] != b"/":
+        raise Unusable(
+            key, f"{key}: its file: URL names no path on this machine", "write file:///run/secrets/NAME, three slashes"
+        )
+    parts = path.split(b"%")
+    return parts[0] + b"".join([_decoded(part) for part in parts[1:]])
+
+
+def _decoded(part: bytes) -> bytes:
+    if len(part) > 1 and part[0] in _HEX and part[1] in _HEX:
+        return bytes([int(part[:2], 16)]) + part[2:]
+    return b"%" + part
