@@ -60,11 +60,12 @@ _PID_VARIABLES = (b"LISTEN_PID=", b"WATCHDOG_PID=")
 class Birth:
     """What every child of this init gets, however often one is started."""
 
-    __slots__ = ("ignores_children", "parent_death", "plan", "target")
+    __slots__ = ("changes_user", "ignores_children", "parent_death", "plan", "target")
 
     def __init__(self, plan: "Plan", ignores_children: bool, parent_death: int) -> None:
         self.plan = plan
-        self.target = plan.target  # whom it becomes; None for a child that stays who we are
+        self.target = plan.target  # whom it becomes; None where --user asks for nobody, or cannot have them
+        self.changes_user = True  # not for what runs before the service, as who we are
         self.ignores_children = ignores_children  # SIGCHLD was handed to us as ignored
         self.parent_death = parent_death
 
@@ -113,7 +114,7 @@ def spawn(
 def _spawn_plain(argv: list[bytes], environment: list[bytes], birth: Birth) -> int:
     """Start a child that needs nothing arranged, the quick way; return 0 when it does, or cannot be executed."""
     options = birth.plan.options
-    if birth.target is not None or options.no_core or options.no_new_privs or birth.parent_death:
+    if (options.user and birth.changes_user) or options.no_core or options.no_new_privs or birth.parent_death:
         return 0
     if any(entry.startswith(_PID_VARIABLES) for entry in environment):
         return 0
@@ -139,7 +140,7 @@ def _become(
             give(terminal, posix.getpid())
         for extra in extras:
             extra.arrange()
-        restrict(birth.plan.options, birth.target, parent)
+        restrict(birth.plan.options, birth.target, parent, birth.changes_user)
         if birth.parent_death:
             kernel.prctl(_PR_SET_PDEATHSIG, birth.parent_death)  # after the change of user, which would clear it
         if birth.ignores_children:

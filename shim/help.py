@@ -36,6 +36,7 @@ what the service gets
                            it is USER's, or the service's user's (repeatable)
   --allow-disk             let --render write to what is no tmpfs
   --user NAME[:GROUP]      become this user (or UID[:GID]) once the secrets are read
+  --keep-caps CAP,...      let it keep these capabilities under --user (NET_BIND_SERVICE); without, it has none
   --no-new-privs           the service can gain no privileges
   --no-core                the service writes no core file
 

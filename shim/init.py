@@ -98,11 +98,11 @@ class Init:
     def _run_before(self, option: str, commands: list[list[bytes]], environment: list[bytes]) -> int:
         """Run *commands* before the user changes."""
         for argv in commands:
-            self._birth.target = None
+            self._birth.changes_user = False
             try:
                 self._spawn(argv, environment)
             finally:
-                self._birth.target = self._plan.target
+                self._birth.changes_user = True
             code = self._supervise()
             if code:
                 from shim import stderr
@@ -172,6 +172,10 @@ class Init:
         if not self._staying.on_change:
             posix.chdir(b"/")  # nothing of ours needs it, and a mount below us could not be taken away
             self._plan.forget()
+            if posix.geteuid() == 0 and not (self._delivered is not None and self._delivered.rendered):
+                from shim.capabilities import give_up_reading
+
+                give_up_reading()
         self._events.after(_SETTLED_SECONDS, "settled", kernel.settle)
 
     def _spawn(self, argv: list[bytes], environment: list[bytes]) -> None:

@@ -122,6 +122,25 @@ def prctl(option: int, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0) -> in
     return done
 
 
+_CAPABILITY_VERSION = 0x20080522  # capget(2), version 3: two words of 32 bits for each set
+
+
+def capabilities() -> tuple[int, int, int]:
+    """Return the effective, permitted and inheritable capabilities of this process, as bits."""
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    words = (ctypes.c_uint32 * 6)()
+    _checked(_libc.capget(header, words))
+    return words[3] << 32 | words[0], words[4] << 32 | words[1], words[5] << 32 | words[2]
+
+
+def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
+    """Set them (capset(2))."""
+    sets = (effective, permitted, inheritable)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    words = (ctypes.c_uint32 * 6)(*(number & 0xFFFFFFFF for number in sets), *(number >> 32 for number in sets))
+    _checked(_libc.capset(header, words))
+
+
 def setrlimit(resource: int, soft: int, hard: int) -> None:
     """Set a limit of this process, as setrlimit(2) does."""
     import resource as limits

@@ -16,16 +16,28 @@ _RLIMIT_CORE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 
 
-def restrict(options: "Options", target: "Target | None", init_pid: int = 0) -> None:
+def restrict(options: "Options", target: "Target | None", init_pid: int = 0, changes_user: bool = True) -> None:
     """Give up what the service must not have: core files, other users' rights, new privileges."""
     if options.no_core:
         kernel.setrlimit(_RLIMIT_CORE, 0, 0)
-    if target is not None:
-        from shim.user import become
-
-        become(target, init_pid)
+    if options.user and changes_user:
+        _leave_rights(options, target, init_pid)
     if options.no_new_privs:
         kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _leave_rights(options: "Options", target: "Target | None", init_pid: int) -> None:
+    """Become the user of --user; where the engine chose another one, that one loses its capabilities all the same."""
+    from shim import capabilities
+
+    kept = capabilities.bits(options.keep_caps, [])
+    if target is None:
+        capabilities.give_up_bounds(kept)
+        capabilities.give_up(kept)
+        return
+    from shim.user import become
+
+    become(target, init_pid, kept)
 
 
 def candidates(program: bytes, environment: list[bytes]) -> list[bytes]:

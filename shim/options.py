@@ -23,6 +23,7 @@ KINDS = {
     "group": FLAG,
     "init": FLAG,
     "json": FLAG,
+    "keep-caps": LIST,
     "keep-file-vars": FLAG,
     "log": VALUE,
     "mask": FLAG,
@@ -83,6 +84,7 @@ class Options:
     group = False
     init = False
     json = False
+    keep_caps: "Sequence[str]" = ()
     keep_file_vars = False
     log = ""
     mask = False

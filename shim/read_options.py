@@ -47,6 +47,14 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
     if options.action in ("check", "explain", "ps") and rest:
         wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
+    if options.keep_caps:
+        from shim.capabilities import bits
+
+        bits(options.keep_caps, wrong)
+        if not options.user:
+            wrong.append(
+                Breach("", "--keep-caps belongs to --user", "without it the service has what the container has")
+            )
     if options.schema == NO_SCHEMA:
         options.require = ()
     if options.wait:

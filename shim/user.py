@@ -177,38 +177,50 @@ def act_again(before: "tuple[int, int, list[int]] | None") -> None:
         parent_death.ask_again()
 
 
-def become(target: Target, init_pid: int = 0) -> None:
-    """Take on groups, gid and uid of *target*, for good. A no-op where all of them are right already.
+def become(target: Target, init_pid: int = 0, kept: int = 0) -> None:
+    """Take on groups, gid and uid of *target*, for good, and keep no capability unless that is root.
 
     Args:
         target: whom to become.
         init_pid: our parent, when that is the init that we are a child of.
+        kept: the capabilities that the service keeps all the same, as bits.
 
     Raises:
         Refused: the kernel says no; the hint says what it wants.
     """
-    import posix
+    from shim import capabilities
 
-    wanted = sorted({*target.groups, *target.kept_groups})
+    if target.uid != 0:
+        capabilities.give_up_bounds(kept)
     try:
-        is_target = posix.getresuid() == (target.uid,) * 3 and posix.getresgid() == (target.gid,) * 3
-        if is_target and (target.uid != 0 or sorted({target.gid, *posix.getgroups()}) == wanted):
-            return
-        kept_back = _hand_over_stdio(target, init_pid)
-        try:
-            posix.setgroups(wanted)
-        except OSError as error:
-            if error.errno != 22 or not target.kept_groups:
-                raise
-            posix.setgroups(target.groups)  # EINVAL: one that the engine kept from outside has no number in here
-        posix.setresgid(target.gid, target.gid, target.gid)
-        for descriptor in kept_back:
-            _share_with_group(descriptor, target.gid)
-        posix.setresuid(target.uid, target.uid, target.uid)
+        _change_to(target, init_pid)
     except OSError as error:
         from shim import cannot_become
 
         raise Refused([cannot_become.reason(target.name, target.uid, target.groups, error)]) from None
+    if target.uid != 0:
+        capabilities.give_up(kept)
+
+
+def _change_to(target: Target, init_pid: int) -> None:
+    """Take on groups, gid and uid. A no-op where all of them are right already."""
+    import posix
+
+    wanted = sorted({*target.groups, *target.kept_groups})
+    is_target = posix.getresuid() == (target.uid,) * 3 and posix.getresgid() == (target.gid,) * 3
+    if is_target and (target.uid != 0 or sorted({target.gid, *posix.getgroups()}) == wanted):
+        return
+    kept_back = _hand_over_stdio(target, init_pid)
+    try:
+        posix.setgroups(wanted)
+    except OSError as error:
+        if error.errno != 22 or not target.kept_groups:
+            raise
+        posix.setgroups(target.groups)  # EINVAL: one that the engine kept from outside has no number in here
+    posix.setresgid(target.gid, target.gid, target.gid)
+    for descriptor in kept_back:
+        _share_with_group(descriptor, target.gid)
+    posix.setresuid(target.uid, target.uid, target.uid)
 
 
 def _hand_over_stdio(target: Target, init_pid: int) -> list[int]:

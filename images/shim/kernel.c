@@ -570,6 +570,47 @@ static PyObject *control_process(PyObject *self, PyObject *arguments)
     return answer < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(answer);
 }
 
+/* capget(2) and capset(2), version 3: two words of 32 bits for each set. */
+struct capability_sets {
+    uint32_t effective, permitted, inheritable;
+};
+
+static PyObject *capabilities(PyObject *self, PyObject *none)
+{
+    struct {
+        uint32_t version;
+        int pid;
+    } header = {0x20080522, 0};
+    struct capability_sets sets[2];
+
+    (void)self, (void)none;
+    if (syscall(SYS_capget, &header, sets) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    return Py_BuildValue("KKK", (unsigned long long)sets[1].effective << 32 | sets[0].effective,
+                         (unsigned long long)sets[1].permitted << 32 | sets[0].permitted,
+                         (unsigned long long)sets[1].inheritable << 32 | sets[0].inheritable);
+}
+
+static PyObject *set_capabilities(PyObject *self, PyObject *arguments)
+{
+    struct {
+        uint32_t version;
+        int pid;
+    } header = {0x20080522, 0};
+    unsigned long long effective, permitted, inheritable;
+    struct capability_sets sets[2];
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "KKK:set_capabilities", &effective, &permitted, &inheritable))
+        return NULL;
+    for (int word = 0; word < 2; word++)
+        sets[word] = (struct capability_sets){(uint32_t)(effective >> 32 * word), (uint32_t)(permitted >> 32 * word),
+                                              (uint32_t)(inheritable >> 32 * word)};
+    if (syscall(SYS_capset, &header, sets) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 static PyObject *set_limit(PyObject *self, PyObject *arguments)
 {
     struct rlimit limit;
@@ -647,6 +688,8 @@ static PyMethodDef functions[] = {
     {"read_link_at", read_link_at, METH_VARARGS, NULL},
     {"open_beneath", open_beneath, METH_VARARGS, NULL},
     {"prctl", control_process, METH_VARARGS, NULL},
+    {"capabilities", capabilities, METH_NOARGS, NULL},
+    {"set_capabilities", set_capabilities, METH_VARARGS, NULL},
     {"setrlimit", set_limit, METH_VARARGS, NULL},
     {"filesystem_type", filesystem_type, METH_O, NULL},
     {"close_range", close_descriptors, METH_VARARGS, NULL},

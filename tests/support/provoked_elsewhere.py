@@ -3,6 +3,26 @@
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     # The shim.
+    "--keep-caps belongs to --user": (
+        "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",
+        "--keep-caps belongs to --user",
+    ),
+    "--keep-caps names what is no capability": (
+        "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",
+        "--keep-caps names what is no capability",
+    ),
+    "--keep-caps: the container has no … to keep": (
+        "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",
+        "--keep-caps: the container has no ",
+    ),
+    "--keep-caps: the kernel hands on no capability: …": (
+        "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",
+        "--keep-caps: the kernel hands on no capability: ",
+    ),
+    "--user: capabilities stay that nobody asked for": (
+        "shim/test_capabilities.py::test_a_kernel_that_takes_nothing_away_starts_nothing",
+        "--user: capabilities stay that nobody asked for",
+    ),
     "--render: on the way to … stands a link that …": (
         "shim/test_deliver_attacked.py::test_a_link_of_a_stranger_is_not_followed_to_a_rendered_file",
         "stands a link that ",

@@ -55,6 +55,12 @@ def open_beneath(folder: int, path: bytes, /) -> int:
 def prctl(option: int, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /) -> int:
     """Return what prctl(2) returns."""
 
+def capabilities() -> tuple[int, int, int]:
+    """Return the effective, permitted and inheritable capabilities of this process, as bits."""
+
+def set_capabilities(effective: int, permitted: int, inheritable: int, /) -> None:
+    """Set them (capset(2))."""
+
 def setrlimit(resource: int, soft: int, hard: int, /) -> None:
     """Set a limit of this process; -1 is RLIM_INFINITY."""
 
