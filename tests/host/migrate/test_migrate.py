@@ -13,6 +13,7 @@ import pytest
 from shim_host.compose import nodes
 from shim_host.compose.images import find, read_configs
 from shim_host.env.reduced import reduce
+from shim_host.migrate.profiles import profile_of
 from shim_host.sensitive import masked_line, why_secret
 
 from tests.support.engine import Engine
@@ -766,3 +767,20 @@ def test_a_stack_file_is_known_for_one(manage: Manage, canary: Canary) -> None:
         assert "create-swarm" in end.stderr
     manage.write("docker-compose.yml", file % (", deploy: {resources: {limits: {memory: 1G}}}", ""))
     assert "stack file" not in manage("migrate", "--image-config", "images.json", "--dry-run").stderr
+
+
+@pytest.mark.parametrize(
+    ("image", "name"),
+    [
+        ("postgres:15", "postgres"),
+        ("docker.io/library/mysql:8.4@sha256:0", "mysql"),
+        ("mariadb", "mariadb"),
+        ("mongo:7", None),  # becomes mongodb first
+        ("wordpress:6", None),  # PHP reads as www-data
+        ("redis:7", None),
+    ],
+)
+def test_only_an_image_that_reads_its_files_as_root_is_left_alone(image: str, name: str | None) -> None:
+    profile = profile_of(image, ())
+
+    assert (profile and profile.name) == name
