@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 
 from shim.schema import KeySpec, check_value
-from shim.secret import Secret
+from shim.secret import Secret, clean
 from shim_host.errors import Refused
 
 _ALPHABET = string.ascii_letters + string.digits  # goes unquoted through URLs, shells and YAML
@@ -102,7 +102,7 @@ def _jwt(spec: KeySpec, others: Mapping[str, Secret]) -> bytes:
     head = json.dumps({"alg": "HS256", "typ": "JWT"}, separators=(",", ":")).encode()
     body = json.dumps(claims, separators=(",", ":")).encode()
     signed = _base64url(head) + b"." + _base64url(body)
-    return signed + b"." + _base64url(hmac.digest(others[signer].reveal(), signed, hashlib.sha256))
+    return signed + b"." + _base64url(hmac.digest(clean(others[signer].reveal()), signed, hashlib.sha256))
 
 
 def _base64url(data: bytes) -> bytes:

@@ -10,9 +10,9 @@ from shim_host.audit.model import Service as AuditService
 from shim_host.doctor import judge as doctor
 from shim_host.doctor.engine import Node
 from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
-from shim_host.rotate import swarm_plan
+from shim_host.rotate import preflight, swarm_plan
 from shim_host.swarm import model
-from shim_host.swarm.model import Service
+from shim_host.swarm.model import Service, SwarmSecret
 
 from tests.support import audit_examples
 from tests.support.audit_examples import file, mounted, service, version
@@ -200,6 +200,9 @@ def test_what_an_audit_says() -> str:
     "has host port …, so that no second task can start beside the first on … nodes",
     "has max-replicas-per-node …, so that no task can start beside the others",
     "writes to …, and start-first would run two tasks on it at once",
+    "has run to its end, and would run again",
+    "is not up (…): it gets the version, and is not waited for",
+    "has … of … tasks up, and is not waited for to have more",
 )
 def test_what_is_found_before_a_rotation() -> str:
     first = model.START_FIRST
@@ -208,6 +211,34 @@ def test_what_is_found_before_a_rotation() -> str:
         Service("2", "updating", update_state="updating"),
         Service("3", "paused", update_state="paused", has_health_check=False),
         Service("4", "full", order=first, host_ports=(80,), max_per_node=1, volumes=("data",)),
+        Service("5", "once", running=0, is_finished=True),
+        Service("6", "down", running=0, trouble="no suitable node"),
+        Service("7", "some", running=2, replicas=3, has_health_check=True),
     )
-    found = [*swarm_plan.preflight(services, 1, (3, 1)), *swarm_plan.preflight((), 1, (3, 2))]
+    found = [*preflight.preflight(services, 1, (3, 1)), *preflight.preflight((), 1, (3, 2))]
     return "\n".join(finding.message for finding in found)
+
+
+@provokes(
+    "services of other stacks mount it and move: …",
+    "services of several stacks mount it and move: …",
+    "mounts version … of …, and … is in use: it stays",
+    "mounts … for …, which this tool did not make: it keeps that value",
+)
+def test_what_a_rotation_does_not_reach_or_reaches_unasked() -> str:
+    old, new, foreign = (SwarmSecret(name, name, key, n, "", "", "", "") for name, key, n in _SECRETS)
+    services = (
+        Service("1", "one", "shop", (model.Mount("a.v2", "a.v2", "a"),)),
+        Service("2", "two", "blog", (model.Mount("a.v2", "a.v2", "a"),)),
+        Service("3", "late", "shop", (model.Mount("a.v1", "a.v1", "a"),)),
+        Service("4", "own", "shop", (model.Mount("a", "a", "a"),)),
+    )
+    planned = swarm_plan.plan("run", "", ["A"], [old, new], services)
+    found = preflight.left_behind(planned, [old, new, foreign], services)
+    versions = [replace(secret, stack="shop") for secret in (old, new)]
+    planned = swarm_plan.plan("run", "shop", ["A"], versions, services)
+    found += preflight.left_behind(planned, versions, services)
+    return "\n".join(finding.message for finding in found)
+
+
+_SECRETS = (("a.v1", "A", 1), ("a.v2", "A", 2), ("a", "", 0))

@@ -379,4 +379,48 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/rotate/test_rotate_compose.py::test_a_service_that_comes_up_with_neither_value_is_said_and_resumed",
         " has the old value, and yet ",
     ),
+    "… has this value already, in …, which does not run in …": (
+        "host/rotate/test_rotate_situations.py::test_numbers_names_and_persons",
+        "has this value already, in ",
+    ),
+    "there is no service … to leave": (
+        "host/rotate/test_rotate_situations.py::test_services_that_are_not_up",
+        "there is no service ",
+    ),
+    "the Swarm has secrets of these names that are not ours: …; nothing was changed": (
+        "host/rotate/test_rotate_situations.py::test_numbers_names_and_persons",
+        "secrets of these names that are not ours: ",
+    ),
+    "every service has the new value, and the old one still works: …": (
+        "host/rotate/test_rotate_situations.py::test_the_last_steps_hold_nothing_up",
+        "every service has the new value, and the old one still works",
+    ),
+    "… stays: …": (
+        "host/rotate/test_rotate_situations.py::test_the_last_steps_hold_nothing_up",
+        " stays: ",
+    ),
+    "it has its old version again, but …": (
+        "host/rotate/test_rotate_situations.py::test_a_global_service_that_ends_with_the_new_value_goes_back",
+        "it has its old version again, but ",
+    ),
+    "… was removed meanwhile": (
+        "host/rotate/test_rotate_situations.py::test_what_changes_meanwhile",
+        " was removed meanwhile",
+    ),
+    "… was written by somebody else meanwhile, with the version before; it is moved once more": (
+        "host/rotate/test_rotate_situations.py::test_what_changes_meanwhile",
+        "was written by somebody else meanwhile, with the version before; it is moved once more",
+    ),
+    "… was written by somebody else meanwhile, with the version before": (
+        "host/rotate/test_rotate_situations.py::test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back",
+        "was written by somebody else meanwhile, with the version before",
+    ),
+    "… is written by somebody else, with another version": (
+        "host/rotate/test_rotate_situations.py::test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back",
+        "is written by somebody else, with another version",
+    ),
+    "the services have moved, but …": (
+        "host/rotate/test_rotate_situations.py::test_what_cannot_be_written_is_known_before_the_lock",
+        "the services have moved, but ",
+    ),
 }

@@ -1,6 +1,8 @@
 """A service in a Swarm whose secrets rotate."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,15 @@ JWT_SECRET=
 # @sensitive @type=jwt(signedBy=JWT_SECRET, role=anon) @generate
 ANON_KEY=
 """
+
+
+def spec(swarm: PrivateSwarm, service: str) -> Any:
+    return json.loads(swarm.docker("service", "inspect", service))[0]["Spec"]
+
+
+def mounted(swarm: PrivateSwarm, service: str) -> list[tuple[str, str]]:
+    secrets = spec(swarm, service)["TaskTemplate"]["ContainerSpec"].get("Secrets", [])
+    return sorted((item["SecretName"], item["File"]["Name"]) for item in secrets)
 
 
 def versions(swarm: PrivateSwarm) -> list[str]:

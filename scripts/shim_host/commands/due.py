@@ -35,6 +35,7 @@ class Due(NamedTuple):
     wish: Wish
     settings: Settings
     lock_file: Path | None
+    leave: tuple[str, ...] = ()
 
 
 def run(stack: str, due: Due) -> int:
@@ -82,7 +83,9 @@ def _tried(stack: str, due: Due) -> int:
 def _of_stack(stack: str, due: Due) -> tuple[int, list[SwarmSecret]]:
     wish = due.wish
     store = Vault.of_stack(wish.secrets_dir, stack)
-    work = SwarmWork(stack, due.settings, due.lock_file, store, wish.schema, wish.is_json)
+    work = SwarmWork(stack, due.settings, due.lock_file, store, wish.schema, wish.is_json, due.leave)
+    if not wish.dry_run:
+        work.finish_dead_run()
     keys, left = work.due_keys()
     _say_left(left, stack)
     if not keys:

@@ -94,6 +94,20 @@ def no_questions(function: F) -> F:
     return click.option("--yes", "-y", is_flag=True, expose_value=False, help="Taken, but nothing is asked.")(function)
 
 
+def by(function: F) -> F:
+    """Add `--by`; the command gets what the label `by` says."""
+    from shim_host.swarm import owner
+
+    return click.option(
+        "--by",
+        envvar="SHIM_BY",
+        default="",
+        metavar="NAME",
+        callback=lambda _ctx, _option, value: owner.author({**os.environ, "SHIM_BY": value}),
+        help="Who does it, for `history`.  [default: who is logged in]",
+    )(function)
+
+
 def salt(function: F) -> F:
     """Add `--salt`; the command gets bytes."""
     return click.option(

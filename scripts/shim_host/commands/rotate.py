@@ -12,7 +12,7 @@ from shim_host.commands import due as due_of
 from shim_host.commands import options, rotate_compose
 from shim_host.commands.rotate_compose import Wish
 from shim_host.errors import Refused
-from shim_host.rotate import swarm_run
+from shim_host.rotate import history
 from shim_host.rotate.swarm import SwarmWork
 from shim_host.rotate.swarm_run import Settings
 from shim_host.store.vault import Vault
@@ -59,6 +59,8 @@ def _how(function: Any) -> Any:
         click.option(
             "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Services at a time."
         ),
+        options.by,
+        click.option("--leave", multiple=True, metavar="SERVICE", help="Keep SERVICE on the version that it has."),
         click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are."),
     ):
         function = option(function)
@@ -85,6 +87,8 @@ def rotate_command(
     resume: bool,
     keep: int,
     stack: str,
+    leave: tuple[str, ...],
+    by: str,
     parallel: int,
     timeout: float,
     lock_file: Path | None,
@@ -121,6 +125,7 @@ def rotate_command(
     \b
     With --json: {"keys": [{"key", "name", "version"}], "services": [NAME],
     "verified": containers that said the new fingerprint, "elsewhere": tasks on other nodes,
+    "not_running": [NAME of a service that has the new version, and in which nothing runs],
     "state": "planned|rotated|taken back|nothing to do"}
     With Compose: {"state", "why", "keys": [{"key", "file"}], "services": [{"service", "containers",
     "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|started anew; no shim to ask|"}]}
@@ -139,11 +144,11 @@ def rotate_command(
         if resume:
             return rotate_compose.resume(wish)
         return rotate_compose.rotate(keys, value_file, generate, wish)
-    settings = Settings(salt, timeout, parallel, keep)
+    settings = Settings(salt, timeout, parallel, keep, by)
     if due:
-        asked = due_of.Due(wish, settings, lock_file)
+        asked = due_of.Due(wish, settings, lock_file, leave)
         return due_of.everywhere(asked) if everywhere else due_of.run(stack, asked)
-    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json)
+    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json, leave)
     if resume:
         return work.resume(force)
     return work.rotate(keys, value_file, generate, force, dry_run)
@@ -155,6 +160,8 @@ def rotate_command(
 def rollback_command(
     keys: tuple[str, ...],
     stack: str,
+    leave: tuple[str, ...],
+    by: str,
     parallel: int,
     timeout: float,
     lock_file: Path | None,
@@ -184,8 +191,8 @@ def rollback_command(
     wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
     if not stack and rotate_compose.is_meant(wish, keys):
         return rotate_compose.rollback(keys, wish)
-    settings = Settings(salt, timeout, parallel)
-    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json)
+    settings = Settings(salt, timeout, parallel, by=by)
+    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json, leave)
     return work.rollback(keys, force, dry_run, yes)
 
 
@@ -202,7 +209,8 @@ def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
       manage-secrets history DB_PASSWORD --json
 
     \b
-    With --json: {"versions": [{"key", "version", "created", "by", "state": "in use|kept|removed", "services": [NAME]}]}
+    With --json: {"versions": [{"key", "version", "created", "by", "state": "in use|kept|removed", "services": [NAME],
+    "end": "|rolled back|taken back", "ended", "ended_by"}]}
     """
     engine = connection.connect(os.environ)
     secrets = [secret for secret in engine.secrets() if secret.key and secret.stack == stack]
@@ -210,20 +218,29 @@ def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
     if missing:
         raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
     services = engine.services()
-    rows: list[tuple[str, Any, str, str, str, list[str]]] = []
+    rows: list[tuple[str, int, str, str, str, list[str], str, str, str]] = []
     for key in sorted({secret.key for secret in secrets if not keys or secret.key in keys}):
         versions = sorted((secret for secret in secrets if secret.key == key), key=lambda secret: secret.version)
-        there = {secret.version for secret in versions}
-        for number, when, by in swarm_run.past(versions[-1]):
-            if number not in there:
-                rows.append((key, number, str(when), str(by), "removed", []))
+        told = history.told(versions)
         for secret in versions:
             users = sorted(service.name for service in services if secret.id in service.mounts)
-            rows.append((key, secret.version, secret.created, secret.by, "in use" if users else "kept", users))
-    fields = ("key", "version", "created", "by", "state", "services")
+            state = "in use" if users else "kept"
+            end = told.pop(secret.version, history.Past(secret.version, "", ""))[3:]
+            rows.append((key, secret.version, secret.created, secret.by, state, users, *end))
+        rows += [(key, past.number, past.created, past.by, "removed", [], *past[3:]) for past in told.values()]
+    rows.sort(key=lambda row: row[:2])
+    fields = ("key", "version", "created", "by", "state", "services", "end", "ended", "ended_by")
     if is_json:
         output.give_json({"versions": [dict(zip(fields, row, strict=True)) for row in rows]})
     else:
-        shown = [(key, f"v{number}", when, by, state, ", ".join(users)) for key, number, when, by, state, users in rows]
+        shown = [
+            (key, f"v{number}", when, by, _state(state, *ended), ", ".join(users))
+            for key, number, when, by, state, users, *ended in rows
+        ]
         output.give_table(["KEY", "VERSION", "CREATED", "BY", "STATE", "SERVICES"], shown)
     return 0
+
+
+def _state(state: str, end: str, ended: str, ended_by: str) -> str:
+    """Return what became of a version, and who saw to it."""
+    return f"{end} {ended} by {ended_by.partition(' (')[0]}" if end else state

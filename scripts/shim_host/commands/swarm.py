@@ -29,6 +29,7 @@ _KEPT = 2
 @options.secrets_dir
 @options.schema
 @options.salt
+@options.by
 @options.as_json
 @options.dry_run
 @options.no_questions
@@ -42,6 +43,7 @@ def create_swarm(
     secrets_dir: Path,
     schema_path: Path | None,
     salt: bytes,
+    by: str,
     is_json: bool,
     dry_run: bool,
 ) -> int:
@@ -85,7 +87,7 @@ def create_swarm(
     trouble: Ended | None = None
     if not dry_run:
         with output.progress("creating", len(made)) as advance:
-            made, trouble = deployment.apply(engine, steps, stack, prints, advance)
+            made, trouble = deployment.apply(engine, steps, stack, prints, by, advance)
     give(steps, made, is_json)
     if trouble is not None:
         output.say(f"{len(made)} made before it ended; run it again to go on from there")

@@ -147,12 +147,15 @@ def inside_change(
     spec: KeySpec, values: Values, environ: Mapping[str, str], command_seconds: float = 300
 ) -> InsideChange | None:
     """Return how the value of *spec* is changed inside its system; None when it lives in none."""
-    from shim_host.rotate import systems as rotate_systems
+    from shim_host.rotate.systems.command import Command
+    from shim_host.rotate.systems.mariadb import MariaDB
+    from shim_host.rotate.systems.postgres import Postgres
+    from shim_host.rotate.systems.redis import Redis
 
     found = how(spec)
     if found is None:
         return None
     if found.system == "command":
-        return rotate_systems.Command(spec.key, found, values, command_seconds)
-    kinds = {"postgres": rotate_systems.Postgres, "mariadb": rotate_systems.MariaDB, "redis": rotate_systems.Redis}
+        return Command(spec.key, found, values, command_seconds)
+    kinds = {"postgres": Postgres, "mariadb": MariaDB, "redis": Redis}
     return kinds[found.system](spec.key, found, values, environ)

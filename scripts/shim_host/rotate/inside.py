@@ -48,3 +48,8 @@ class InsideChange(Protocol):
 
     def undo(self) -> None:
         """Make the old value work, and the new one not."""
+
+
+def service_of(change: InsideChange) -> str:
+    """Return the service that the system is; empty where nobody says."""
+    return str(getattr(change, "service", ""))

@@ -2,41 +2,49 @@
 
 import os
 import secrets as randomness
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from shim.schema import KeySpec, Schema
 from shim.secret import Secret
-from shim_host import ages, deployment_key, inventory, names, output
+from shim_host import ages, deployment_key, output
 from shim_host.errors import Ended, Refused
-from shim_host.rotate import swarm_plan, swarm_run
+from shim_host.rotate import preflight, swarm_plan, swarm_run
+from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate import values as rotation_values
+from shim_host.rotate.files import Files
 from shim_host.rotate.inside import InsideChange, Values
-from shim_host.rotate.swarm_plan import BACK, Change, Finding, Plan
+from shim_host.rotate.preflight import Finding
+from shim_host.rotate.swarm_plan import BACK, ROTATE, Change, Plan
 from shim_host.rotate.swarm_run import Rotation, Settings
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, labels, model, versions_file
+from shim_host.swarm import connection, labels, model, owner, versions_file
+from shim_host.swarm.arrival import NotMoved, ServiceMover
 from shim_host.swarm.model import Service, SwarmSecret
-from shim_host.swarm.services import NotMoved, ServiceMover
 from shim_host.swarm.versions import refusal_of_other_marks, refusals
-
-# A new value before every service has it; dot files are secrets to nobody.
-_WAITING = ".{}.next"
 
 
 class SwarmWork:
     """What the commands share: the engine as it was found, and where a new value is written besides."""
 
     def __init__(
-        self, stack: str, settings: Settings, lock_file: Path | None, store: Vault, schema: Schema | None, is_json: bool
+        self,
+        stack: str,
+        settings: Settings,
+        lock_file: Path | None,
+        store: Vault,
+        schema: Schema | None,
+        is_json: bool,
+        leave: Iterable[str] = (),
     ) -> None:
         self.stack = stack
-        self.lock_file = lock_file or versions_file.default_of(stack)
-        self.store = store
         self.schema = schema
         self.is_json = is_json
+        self.leave = frozenset(leave)
         self.engine = connection.connect_as(ServiceMover, os.environ)
         self.settings = settings._replace(prints=deployment_key.of_swarm(settings.salt, store, self.engine))
+        self.files = Files(store, lock_file or versions_file.default_of(stack), schema, self.settings.prints)
         self.secrets: list[SwarmSecret] = labels.taken_over(self.engine.secrets(), self.settings.prints)
         self.services: list[Service] = self.engine.movable()
 
@@ -60,42 +68,98 @@ class SwarmWork:
             hint = f"give its stack: --stack {elsewhere[0]}" if elsewhere else "manage-secrets create-swarm makes them"
             raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
         self._refuse_other_marks(keys, force)
+        there = self.files.by_key()
         values: dict[str, Secret] = {}
         if dry_run:
             ordered = rotation_values.with_signed(keys, self.schema, newest)
         else:
-            values = rotation_values.new_values(keys, self.schema, self._there(), value_file, newest, is_made=generate)
+            values = rotation_values.new_values(keys, self.schema, there, value_file, newest, is_made=generate)
             values |= self._companions(values)
             ordered = list(values)
             if wrong := refusals({key: ("", value) for key, value in values.items()}):
                 raise Refused(wrong[0], *wrong[1:], "nothing was changed")
-        same = [key for key, value in values.items() if self._is_same(key, value, newest[key])]
-        for key in same:
-            output.say(f"{key} has this value already")
+        same = [key for key, value in values.items() if self._is_there(key, value, newest[key], there)]
+        code = self._say_same(same)
         ordered = [key for key in ordered if key not in same]
-        plan = swarm_plan.plan(randomness.token_hex(8), self.stack, ordered, self.secrets, self.services)
+        services = self._movable()
+        plan = swarm_plan.plan(randomness.token_hex(8), self.stack, ordered, self.secrets, services)
+        self._refuse_taken(plan)
         inside = self._inside(plan, values)
         self._announce(plan, inside, force)
         if dry_run or not ordered:
             self.give(plan, "planned" if dry_run else "nothing to do")
-            return 0
+            return code
+        self.files.refuse_without_room({key: values[key] for key in ordered}, has_versions=self._has_versions(plan))
         self._keep_key()
-        run = swarm_run.begin(self.engine, plan, self.services, self.settings, inside)
+        run = begin.begin(self.engine, plan, self.services, self.settings, inside)
         try:
-            self._stage(plan, values)
+            self.files.stage(plan, values)
             run.make(values, self.secrets)
         except Ended as ended:
-            raise type(ended)(ended.message, *ended.hints, f"{swarm_run.RESUME} takes back what was made") from None
-        self._forward(run, values)
-        return 0
+            self._give_up(run, ended)
+        return self._forward(run, values) or code
 
-    def _forward(self, run: Rotation, values: Mapping[str, Secret]) -> None:
+    def _give_up(self, run: Rotation, why: Ended) -> NoReturn:
+        """Take back what was made before it ended for *why*, and say so."""
+        try:
+            run.give_up()
+            self.files.unstage(change.key for change in run.plan.changes)
+        except Ended:
+            raise type(why)(why.message, *why.hints, f"{swarm_run.RESUME} takes back what was made") from None
+        raise type(why)(why.message, *why.hints, "nothing was changed") from None
+
+    def _is_there(self, key: str, value: Secret, newest: SwarmSecret, there: Mapping[str, Secret]) -> bool:
+        """Return whether the Swarm has *value* already, to the byte where ./secrets can tell."""
+        known = there.get(key)
+        is_same_text = self.files.is_same(key, value, newest)
+        return is_same_text and (known is None or not self.files.is_same(key, known, newest) or known == value)
+
+    def _say_same(self, keys: Iterable[str]) -> int:
+        """Say which keys have their value already; 1 when services do not run it all the same."""
+        code = 0
+        for key in keys:
+            newest = model.newest(self.secrets, self.stack)[key]
+            versions = swarm_plan.of_key(self.secrets, key, self.stack)
+            older = sorted(
+                service.name
+                for service in self.services
+                if (mounted := swarm_plan.mounted_versions(service, versions)) and swarm_plan.is_behind(mounted, newest)
+            )
+            if older:
+                code = 1
+                words = f"{key} has this value already, in {newest.name}, which does not run in {', '.join(older)}"
+                output.warn(words, f"manage-secrets sync {key} moves them to it")
+            else:
+                output.say(f"{key} has this value already")
+        return code
+
+    def _movable(self) -> list[Service]:
+        """Return the services that may move: all but those that are to be left."""
+        if unknown := sorted(self.leave - {service.name for service in self.services}):
+            raise Refused(f"there is no service {', '.join(unknown)} to leave", "docker service ls lists them")
+        return [service for service in self.services if service.name not in self.leave]
+
+    def _refuse_taken(self, plan: Plan) -> None:
+        if taken := swarm_plan.taken(plan, self.secrets):
+            raise Refused(
+                f"the Swarm has secrets of these names that are not ours: {', '.join(taken)}; nothing was changed",
+                f"manage-secrets adopt {taken[0]} takes it over; else remove it",
+            )
+
+    def _has_versions(self, plan: Plan) -> bool:
+        """Return whether the file of versions is to be written."""
+        moved = {service.stack for service in self.services if service.id in plan.moves}
+        return self.files.versions_path.exists() or any(moved)
+
+    def _forward(self, run: Rotation, values: Mapping[str, Secret], *, is_told: bool = True) -> int:
         try:
             run.forward(lambda: self._settle(run.plan, values))
         except NotMoved:
-            self._unstage(run.plan)
+            self.files.unstage(change.key for change in run.plan.changes)
             raise
-        self.give(run.plan, "rotated", run)
+        if is_told:
+            self.give(run.plan, "rotated", run)
+        return int(not run.is_whole)
 
     def rollback(self, keys: Sequence[str], force: bool, dry_run: bool, yes: bool) -> int:
         """Take *keys* back to the version before; return the exit code."""
@@ -105,7 +169,8 @@ class SwarmWork:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
         keys = self._with_names_of_roles(keys)
         self._refuse_other_marks(keys, force)
-        plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, self.services)
+        services = self._movable()
+        plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, services)
         if lacking:
             hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
             raise Refused(f"no version before the one in use is kept of {', '.join(lacking)}", hint)
@@ -117,41 +182,59 @@ class SwarmWork:
             return 0
         left = [s.name for s in self.secrets if any(s.id in change.old_ids for change in plan.changes)]
         output.confirm(f"go back, and remove {', '.join(left)}?", yes=yes)
+        self.files.refuse_without_room(values, has_versions=self._has_versions(plan))
         self._keep_key()
-        run = swarm_run.begin(self.engine, plan, self.services, self.settings, inside)
-        self._forward(run, values)
-        return 0
+        run = begin.begin(self.engine, plan, self.services, self.settings, inside)
+        return self._forward(run, values)
 
     def resume(self, force: bool) -> int:
         """Finish what a run that has ended left, or take it back; return the exit code."""
         self._keep_key()
-        run = swarm_run.taken_over(self.engine, self.stack, self.settings, force=force)
+        run = begin.taken_over(self.engine, self.stack, self.settings, force=force)
         if run is None:
             output.say("no rotation is unfinished")
             self.give(Plan("", self.stack, ()), "nothing to do")
             return 0
+        return self._finish(run)
+
+    def finish_dead_run(self) -> None:
+        """Finish, or take back, what a run on this machine left that is known to have ended; for cron.
+
+        Raises:
+            Refused: a rotation is under way, or may be.
+        """
+        held = self.engine.held_lock(self.stack)
+        if held is None:
+            return
+        if not owner.has_ended(held.owner):
+            raise begin.busy(held)
+        self._keep_key()
+        run = begin.taken_over(self.engine, self.stack, self.settings, force=False)
+        if run is not None:
+            output.say(f"a run that was begun at {held.created} has ended in its middle")
+            self._finish(run, is_told=False)
+        self.secrets = labels.taken_over(self.engine.secrets(), self.settings.prints)
+        self.services = self.engine.movable()
+
+    def _finish(self, run: Rotation, *, is_told: bool = True) -> int:
         names_of_keys = ", ".join(change.key for change in run.plan.changes)
         values = self._of_versions(run.plan)
         run.inside = self._inside(run.plan, values)
         if swarm_plan.direction(run.plan, run.lock.goes_back) == BACK:
             output.say(f"taking back the rotation of {names_of_keys}")
             run.back()
-            self._unstage(run.plan)
-            self.give(run.plan, "taken back", run)
+            self.files.unstage(change.key for change in run.plan.changes)
+            if is_told:
+                self.give(run.plan, "taken back", run)
             return 0
         output.say(f"finishing the rotation of {names_of_keys}")
-        self._forward(run, values)
-        return 0
-
-    def _refuse_busy(self) -> None:
-        held = self.engine.held_lock(self.stack)
-        if held is not None:
-            raise swarm_run.busy(held)
+        return self._forward(run, values, is_told=is_told)
 
     def _keep_key(self) -> None:
         """Keep the key of the fingerprints, now that something is going to change."""
         prints = deployment_key.kept_in_swarm(self.settings.prints, self.engine)
         self.settings = self.settings._replace(prints=prints)
+        self.files.prints = prints
         self.secrets = labels.taken_over(self.engine.secrets(), prints)
 
     def _refuse_other_marks(self, keys: Sequence[str], force: bool) -> None:
@@ -167,21 +250,24 @@ class SwarmWork:
             raise refusal
         output.warn(refusal.message)
 
-    def _is_same(self, key: str, value: Secret, newest: SwarmSecret) -> bool:
-        prints = self.settings.prints
-        return newest.salt == prints.mark and newest.fingerprint == prints.of(key, value)
+    def _refuse_busy(self) -> None:
+        """Refuse while a rotation is under way; one that ended before it made anything is no rotation."""
+        held = self.engine.held_lock(self.stack)
+        if held is None:
+            return
+        plan = swarm_plan.with_ids(begin.plan_of(held), self.secrets)
+        has_made = plan.kind != ROTATE or any(change.new_id for change in plan.changes)
+        if has_made or held.goes_back or not owner.has_ended(held.owner):
+            raise begin.busy(held)
+        self.files.unstage(change.key for change in plan.changes)
+        self.engine.unlock(held)
 
     def _spec(self, key: str) -> KeySpec:
         return self.schema.keys.get(key, KeySpec(key)) if self.schema else KeySpec(key)
 
-    def _there(self) -> dict[str, Secret]:
-        """Return the present values that ./secrets has, by key."""
-        found = inventory.files_by_key(self.store, [*(self.schema.keys if self.schema else ())])
-        return {key: entry.value for key, entry in found.items()}
-
     def _value_of(self, key: str) -> Secret | None:
         """Return the present value of *key*: its file's, or what the Swarm's newest version has."""
-        if key in (there := self._there()):
+        if key in (there := self.files.by_key()):
             return there[key]
         version = model.newest(self.secrets, self.stack).get(key)
         return self._read_back([version]).get(version.name) if version is not None else None
@@ -189,8 +275,8 @@ class SwarmWork:
     def _value_before(self, change: Change) -> Secret | None:
         """Return what the services had before *change*, which a file of an interrupted run need not hold any more."""
         old = [secret for secret in self.secrets if secret.id in change.old_ids]
-        there = self._there().get(change.key)
-        if there is not None and any(self._is_same(change.key, there, secret) for secret in old):
+        there = self.files.by_key().get(change.key)
+        if there is not None and any(self.files.is_same(change.key, there, secret) for secret in old):
             return there
         mounted = {mount.secret_id for service in self.services for mount in (*service.mounts, *service.previous)}
         newest_first = sorted(old, key=lambda secret: (secret.id not in mounted, -secret.version))
@@ -231,13 +317,14 @@ class SwarmWork:
         """Return the values of versions that are made already, where something needs them: waiting, or read back."""
         versions = {s.id: s for s in self.secrets}
         made = {change.key: versions[change.new_id] for change in plan.changes if change.new_id in versions}
-        there = self._there()
+        there = self.files.by_key()
         lives_inside = any(self._spec(change.key).rotate_with is not None for change in plan.changes)
-        values = self._staged(made, {key: self._file_name(key) for key in made})
+        values = self.files.staged(made)
         needed = [
             version
             for key, version in made.items()
-            if key not in values and (lives_inside or (key in there and not self._is_same(key, there[key], version)))
+            if key not in values
+            and (lives_inside or (key in there and not self.files.is_same(key, there[key], version)))
         ]
         read = self._read_back(needed)
         return values | {version.key: read[version.name] for version in needed if version.name in read}
@@ -247,7 +334,7 @@ class SwarmWork:
         for change in plan.changes:
             output.say(f"{change.key}: to {change.name}")
         output.say(f"{len(moving)} services to move" + (f": {', '.join(s.name for s in moving)}" if moving else ""))
-        found = self._findings(moving)
+        found = self._findings(moving) + preflight.left_behind(plan, self.secrets, self.services)
         found += [Finding(True, "", words, "see @rotate-with in the schema") for one in inside for words in one.check()]
         for finding in found:
             words = f"{finding.service} {finding.message}".strip()
@@ -264,78 +351,31 @@ class SwarmWork:
         nodes, managers = self.engine.nodes()
         unknown = [service for service in moving if service.has_health_check is None]
         images = self.engine.image_health_checks(unknown)
-        known = [
-            replace(service, has_health_check=images[service.id]) if service.id in images else service
-            for service in moving
-        ]
-        return swarm_plan.preflight(known, nodes, managers)
+        known = []
+        for service in moving:
+            if (health := images.get(service.id)) is not None:
+                own_seconds = service.own_seconds + health.seconds
+                service = replace(service, has_health_check=health.is_there, own_seconds=own_seconds)
+            known.append(service)
+        self.services = [next((one for one in known if one.id == service.id), service) for service in self.services]
+        return preflight.preflight(known, nodes, managers)
 
     def _settle(self, plan: Plan, values: Mapping[str, Secret]) -> None:
-        """Write the values into ./secrets where their keys have files, and the versions into the lock file."""
-        moved = {service.stack for service in self.services if service.id in plan.moves}
-        if self.lock_file.exists() or any(moved):
-            versions = {key: secret.version for key, secret in model.newest(self.secrets, self.stack).items()}
-            versions_file.write(self.lock_file, {**versions, **{change.key: change.version for change in plan.changes}})
-            output.say(f"wrote {self.lock_file}")
-        file_names = names.file_names([*(self.schema.keys if self.schema else ()), *(c.key for c in plan.changes)])
-        stale = {}
-        made = {secret.id: secret for secret in self.engine.secrets()}
-        for change in plan.changes:
-            entry = self.store.read(file_names[change.key])
-            new = made.get(change.new_id)
-            if entry is not None and new is not None and not self._is_same(change.key, entry.value, new):
-                stale[change.key] = new
-        with_value = {key: values.get(key) for key in stale}
-        if any(value is not None for value in with_value.values()):
-            with self.store.writing() as writer:
-                for key, value in with_value.items():
-                    if value is not None:
-                        writer.write(file_names[key], value.reveal())
-        self._unstage(plan)
-        for key, value in with_value.items():
-            if value is None:
-                output.warn(
-                    f"{self.store.shown(file_names[key])} holds another value than the Swarm",
-                    "`manage-secrets diff` compares",
-                )
-
-    def _stage(self, plan: Plan, values: Mapping[str, Secret]) -> None:
-        """Keep the new values beside the files that are to hold them, since the Swarm gives no value back."""
-        waiting = {
-            name: values[change.key]
-            for change in plan.changes
-            if self.store.read(name := self._file_name(change.key)) is not None
-        }
-        if waiting:
-            with self.store.writing() as writer:
-                for name, value in waiting.items():
-                    writer.write(_WAITING.format(name), value.reveal())
-
-    def _staged(self, stale: Mapping[str, SwarmSecret], file_names: Mapping[str, str]) -> dict[str, Secret]:
-        """Return the values that wait in ./secrets and are those of the *stale* keys' new versions."""
-        waiting = {key: self.store.read(_WAITING.format(file_names[key])) for key in stale}
-        return {
-            key: entry.value
-            for key, entry in waiting.items()
-            if entry is not None and self._is_same(key, entry.value, stale[key])
-        }
-
-    def _unstage(self, plan: Plan) -> None:
-        waiting = [_WAITING.format(self._file_name(change.key)) for change in plan.changes]
-        if any((self.store.path / name).exists() for name in waiting):
-            with self.store.writing() as writer:
-                for name in waiting:
-                    writer.remove(name)
-
-    def _file_name(self, key: str) -> str:
-        return names.file_names([*(self.schema.keys if self.schema else ()), key])[key]
+        """Write the values into ./secrets where their keys have files, and the versions for `docker stack deploy`."""
+        if self._has_versions(plan):
+            newest = {key: secret.version for key, secret in model.newest(self.secrets, self.stack).items()}
+            self.files.write_versions({**newest, **{change.key: change.version for change in plan.changes}})
+        there = {secret.id: secret for secret in self.engine.patiently(self.engine.secrets)}
+        made = {change.key: there[change.new_id] for change in plan.changes if change.new_id in there}
+        self.files.settle(made, values)
 
     def _read_back(self, versions: Sequence[SwarmSecret]) -> dict[str, Secret]:
         """Return the values that only the Swarm still has; none when they cannot be read from here."""
-        if not versions:
+        readable = [version for version in versions if not version.template]  # a task sees what came of a template
+        if not readable:
             return {}
         try:
-            return self.engine.read(versions, "", lambda: None)
+            return self.engine.read(readable, "", lambda: None)
         except Ended as ended:
             output.warn(ended.message, *ended.hints[:1])
             return {}
@@ -343,15 +383,20 @@ class SwarmWork:
     def give(self, plan: Plan, state: str, run: Rotation | None = None) -> None:
         """Print what was done."""
         services = sorted(service.name for service in self.services if service.id in plan.moves)
+        idle: list[str] = []
+        if run and state == "rotated":
+            idle = [name for name in services if name not in run.arrived]
+            services = [name for name in services if name in run.arrived]
         verified, elsewhere = (run.verified, run.elsewhere) if run else (0, 0)
         if self.is_json:
             keys = [{"key": c.key, "name": c.name, "version": c.version} for c in plan.changes]
-            output.give_json(
-                {"keys": keys, "services": services, "verified": verified, "elsewhere": elsewhere, "state": state}
-            )
+            document = {"keys": keys, "services": services, "not_running": idle, "verified": verified}
+            output.give_json({**document, "elsewhere": elsewhere, "state": state})
             return
         if plan.changes:
             output.give_table(["KEY", "NAME", "STATE"], [(c.key, c.name, state) for c in plan.changes])
         if run and state == "rotated":
             words = f"{len(services)} services moved; {verified} containers said the new fingerprint"
             output.say(words + (f", {elsewhere} tasks run on other nodes" if elsewhere else ""))
+            if idle:
+                output.say(f"given the new version, with nothing running in it: {', '.join(idle)}")

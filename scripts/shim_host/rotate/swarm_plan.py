@@ -1,11 +1,12 @@
-"""Rotation, decided: which versions are made, which services move, and what would fail. No I/O, and never a value.
+"""Rotation, decided: which versions are made, and what becomes of each mount. No I/O, and never a value.
 
-What is found comes in (services, versions), a `Plan` leaves. It is kept in the Swarm for as long as the rotation runs,
+What is found comes in (versions, services), a `Plan` leaves. It is kept in the Swarm for as long as the rotation runs,
 so that any machine can finish it or take it back.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -13,20 +14,23 @@ from shim.schema import Schema
 from shim_host import names
 from shim_host.ages import days_of
 from shim_host.generate import can_be_made, signer_of
-from shim_host.swarm.model import START_FIRST, Mount, Service, SwarmSecret, newest
+from shim_host.rotate import history
+from shim_host.swarm.model import Mount, Place, Service, SwarmSecret, newest
 
 FORWARD, BACK = "forward", "back"
-_UNDER_WAY = frozenset(["updating", "rollback_started"])
-_STUCK = frozenset(["paused", "rollback_paused"])
+ROTATE, ROLLBACK, SYNC = "rotate", "rollback", "sync"
+# What a target is called that holds the version before the one in use: tokens signed with that are still verified.
+_TRAILING = re.compile(r"(?P<stem>.+)[._-](?:previous|prev|old)", re.IGNORECASE)
 
 
-class Finding(NamedTuple):
-    """What would go wrong with a rotation; a hard one refuses it unless `--force` is given."""
+class Move(NamedTuple):
+    """What becomes of one mount: the version it leaves, and the one it gets, whose id is known once it is made."""
 
-    is_hard: bool
-    service: str
-    message: str
-    hint: str
+    target: str
+    old_id: str
+    old_name: str
+    new_id: str
+    new_name: str
 
 
 @dataclass(frozen=True)
@@ -38,22 +42,31 @@ class Change:
     version: int
     old_ids: tuple[str, ...]
     new_id: str = ""
+    template: str = ""  # the driver that fills the value in when a task starts
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole rotation. `moves` holds each service's mounts before, by the service's id."""
+    """A whole rotation. `moves` holds what becomes of each service's mounts, by the service's id."""
 
     id: str
     stack: str
     changes: tuple[Change, ...]
-    moves: Mapping[str, tuple[Mount, ...]] = field(default_factory=dict)
-    kind: str = "rotate"  # or rollback: then the versions are there already, and those left behind are removed
+    moves: Mapping[str, tuple[Move, ...]] = field(default_factory=dict)
+    kind: str = ROTATE  # ROLLBACK, SYNC: the versions are there already; those rolled back from are removed
+    running: Mapping[str, int] = field(default_factory=dict)  # how many tasks of each service were up before
 
     def to_json(self) -> bytes:
         """Return the plan as it is kept in the Swarm; it holds names and ids."""
-        changes = [[change.key, change.name, change.version, list(change.old_ids)] for change in self.changes]
-        document = {"id": self.id, "stack": self.stack, "kind": self.kind, "changes": changes, "moves": self.moves}
+        changes = [[c.key, c.name, c.version, list(c.old_ids), c.new_id, c.template] for c in self.changes]
+        document = {
+            "id": self.id,
+            "stack": self.stack,
+            "kind": self.kind,
+            "changes": changes,
+            "moves": self.moves,
+            "running": self.running,
+        }
         return json.dumps(document, separators=(",", ":")).encode()
 
 
@@ -68,72 +81,197 @@ def plan_from_json(data: bytes) -> Plan:
         return Plan(
             document["id"],
             document["stack"],
-            tuple(Change(key, name, version, tuple(old)) for key, name, version, old in document["changes"]),
-            {service: tuple(Mount(*mount) for mount in mounts) for service, mounts in document["moves"].items()},
+            tuple(
+                Change(key, name, version, tuple(old), new_id, template)
+                for key, name, version, old, new_id, template in document["changes"]
+            ),
+            {service: tuple(Move(*move) for move in moves) for service, moves in document["moves"].items()},
             document["kind"],
+            document["running"],
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"no plan of a rotation: {type(error).__name__}") from None
 
 
 def plan(
-    rotation_id: str,
-    stack: str,
-    keys: Iterable[str],
-    secrets: Sequence[SwarmSecret],
-    services: Iterable[Service],
+    rotation_id: str, stack: str, keys: Iterable[str], secrets: Sequence[SwarmSecret], services: Sequence[Service]
 ) -> Plan:
     """Return the rotation of *keys*, each of which has a version in *stack*.
 
-    Every service that mounts any version of a key moves, so that afterwards one version is in use.
+    A mount of the version in use gets the new one; one of the version before, in a service that mounts both, gets the
+    one that was in use. A service that mounts only an older version stays where it is: `behind` names it.
     """
     current = newest(secrets, stack)
     changes = []
+    moves: dict[str, list[Move]] = {}
     for key in keys:
-        base, _ = names.split_version(current[key].name)
-        version = current[key].version + 1
-        old = tuple(secret.id for secret in secrets if secret.key == key and secret.stack == stack)
-        changes.append(Change(key, names.versioned(base, version), version, old))
-    return Plan(rotation_id, stack, tuple(changes), _moves(changes, services))
+        versions = of_key(secrets, key, stack)
+        number = history.last_number(versions) + 1
+        name = _free_name(current[key], number, secrets)
+        change = Change(key, name, number, tuple(s.id for s in versions), template=current[key].template)
+        changes.append(change)
+        used = in_use(versions, services)
+        for service in services:
+            mounted = mounted_versions(service, versions)
+            if not mounted or is_behind(mounted, used):
+                continue
+            goals = _goals(mounted, number, versions, used)
+            moves.setdefault(service.id, []).extend(_moves(service, mounted, goals, versions, change))
+    return _planned(Plan(rotation_id, stack, tuple(changes)), moves, services)
 
 
 def plan_back(
     rotation_id: str, stack: str, keys: Iterable[str], secrets: Sequence[SwarmSecret], services: Sequence[Service]
 ) -> tuple[Plan, list[str]]:
     """Return the rollback of *keys* to the version before the one in use, and the keys that have none."""
-    changes = []
+    goals = {}
     lacking = []
     for key in keys:
-        versions = sorted(
-            (secret for secret in secrets if secret.key == key and secret.stack == stack),
-            key=lambda secret: -secret.version,
-        )
-        mounted = {mount.secret_id for service in services for mount in service.mounts}
-        present = next((secret for secret in versions if secret.id in mounted), versions[0] if versions else None)
-        before = next((secret for secret in versions if present and secret.version < present.version), None)
+        versions = of_key(secrets, key, stack)
+        used = in_use(versions, services)
+        before = max((s for s in versions if s.version < used.version), key=lambda s: s.version, default=None)
         if before is None:
             lacking.append(key)
-            continue
-        old = tuple(secret.id for secret in versions if secret.version > before.version)
-        changes.append(Change(key, before.name, before.version, old, before.id))
-    return Plan(rotation_id, stack, tuple(changes), _moves(changes, services), "rollback"), lacking
+        else:
+            goals[key] = before
+    return plan_to(rotation_id, stack, goals, secrets, services, ROLLBACK), lacking
 
 
-def _moves(changes: Iterable[Change], services: Iterable[Service]) -> dict[str, tuple[Mount, ...]]:
-    leaving = {old for change in changes for old in change.old_ids}
-    return {
-        service.id: service.mounts
-        for service in services
-        if any(mount.secret_id in leaving for mount in service.mounts)
-    }
+def plan_to(
+    rotation_id: str,
+    stack: str,
+    goals: Mapping[str, SwarmSecret],
+    secrets: Sequence[SwarmSecret],
+    services: Sequence[Service],
+    kind: str = SYNC,
+) -> Plan:
+    """Return what brings every service to the versions in *goals* (by key), which are there already.
+
+    A rollback moves what has a newer version; `SYNC` moves what has any other.
+    """
+    changes = []
+    moves: dict[str, list[Move]] = {}
+    for key, goal in goals.items():
+        versions = of_key(secrets, key, stack)
+        left = tuple(s.id for s in versions if (s.version > goal.version if kind == ROLLBACK else s.id != goal.id))
+        change = Change(key, goal.name, goal.version, left, goal.id, goal.template)
+        changes.append(change)
+        used = in_use(versions, services)
+        for service in services:
+            mounted = mounted_versions(service, versions)
+            first = max(mounted.values(), default=goal.version)
+            if first == goal.version or (kind == ROLLBACK and first < goal.version):
+                continue
+            wanted = _goals(mounted, goal.version, versions, used)
+            moves.setdefault(service.id, []).extend(_moves(service, mounted, wanted, versions, change))
+    return _planned(Plan(rotation_id, stack, tuple(changes), kind=kind), moves, services)
+
+
+def _planned(planned: Plan, moves: Mapping[str, Sequence[Move]], services: Iterable[Service]) -> Plan:
+    kept = {service: tuple(of_service) for service, of_service in moves.items() if of_service}
+    running = {service.id: service.running for service in services if service.id in kept}
+    return replace(planned, moves=kept, running=running)
+
+
+def of_key(secrets: Iterable[SwarmSecret], key: str, stack: str) -> list[SwarmSecret]:
+    """Return the versions of *key* in *stack*, the newest first."""
+    return sorted((s for s in secrets if s.key == key and s.stack == stack), key=lambda s: -s.version)
+
+
+def mounted_versions(service: Service, versions: Iterable[SwarmSecret]) -> dict[str, int]:
+    """Return which of a key's *versions* the service mounts, by target."""
+    numbers = {secret.id: secret.version for secret in versions}
+    return {mount.target: numbers[mount.secret_id] for mount in service.mounts if mount.secret_id in numbers}
+
+
+def in_use(versions: Sequence[SwarmSecret], services: Iterable[Service]) -> SwarmSecret:
+    """Return the newest of a key's *versions* that a service mounts as the current one; the newest if none does."""
+    used = set()
+    for service in services:
+        used |= set(_leading(mounted_versions(service, versions), versions[0].key).values())
+    return next((secret for secret in versions if secret.version in used), versions[0])
+
+
+def is_behind(mounted: Mapping[str, int], used: SwarmSecret) -> bool:
+    """Return whether a service mounts only versions older than the one that is *used*, and as the current one."""
+    return bool(_leading(mounted, used.key)) and max(mounted.values()) < used.version
+
+
+def _leading(mounted: Mapping[str, int], key: str) -> dict[str, int]:
+    """Return the mounts that are meant for the current version: all but those whose name says that they trail it."""
+    stems = {*mounted, names.file_name(key)}
+    found = {}
+    for target, version in mounted.items():
+        match = _TRAILING.fullmatch(target)
+        if match is None or match["stem"] not in stems:
+            found[target] = version
+    return found
+
+
+def _goals(mounted: Mapping[str, int], top: int, versions: Iterable[SwarmSecret], used: SwarmSecret) -> dict[str, int]:
+    """Return which version each mount of one key gets, by target, when the current one becomes *top*.
+
+    Args:
+        mounted: the versions that a service mounts, by target.
+        top: what the current one becomes: newer, or older.
+        versions: all that are there.
+        used: the one that was in use.
+    """
+    leading = _leading(mounted, used.key)
+    first = max(leading.values(), default=used.version)
+    goals = {target: top for target, version in leading.items() if version == first}
+    above, goal_above = first, top
+    for version in sorted({v for target, v in mounted.items() if target not in goals}, reverse=True):
+        if top > first:
+            goal = above if version < above else version
+        else:
+            lower = max((s.version for s in versions if s.version < goal_above), default=goal_above)
+            goal = version if version < goal_above else min(version, lower)
+        goals |= {target: goal for target, v in mounted.items() if v == version and target not in goals}
+        above, goal_above = version, goal
+    return goals
+
+
+def _moves(
+    service: Service, mounted: Mapping[str, int], goals: Mapping[str, int], versions: Iterable[SwarmSecret], to: Change
+) -> list[Move]:
+    found = {secret.version: (secret.id, secret.name) for secret in versions}
+    found.setdefault(to.version, (to.new_id, to.name))
+    by_target = {mount.target: mount for mount in service.mounts}
+    return [
+        Move(target, by_target[target].secret_id, by_target[target].name, *found[goal])
+        for target, goal in goals.items()
+        if goal != mounted[target]
+    ]
+
+
+def _free_name(current: SwarmSecret, number: int, secrets: Iterable[SwarmSecret]) -> str:
+    """Return the name of version *number*; another base where a key of another stack has taken that name."""
+    base, _ = names.split_version(current.name)
+    name = names.versioned(base, number)
+    if any(s.name.casefold() == name.casefold() for s in secrets if s.key):
+        return names.versioned(names.swarm_base_apart(names.file_name(current.key), current.stack), number)
+    return name
+
+
+def taken(planned: Plan, secrets: Iterable[SwarmSecret]) -> list[str]:
+    """Return the names that *planned* is to make and somebody else's secrets have; the engine ignores case there."""
+    there = {secret.name.casefold(): secret.name for secret in secrets}
+    wanted = [change.name.casefold() for change in planned.changes if planned.kind == ROTATE]
+    return [there[name] for name in wanted if name in there]
 
 
 def with_ids(planned: Plan, secrets: Iterable[SwarmSecret]) -> Plan:
-    """Return *planned* with the ids of the new versions that are among *secrets*."""
-    ids = {secret.name: secret.id for secret in secrets}
-    return replace(
-        planned, changes=tuple(replace(change, new_id=ids.get(change.name, "")) for change in planned.changes)
-    )
+    """Return *planned* with the ids of the new versions that are among *secrets*: those that this rotation made."""
+    if planned.kind != ROTATE:
+        return planned
+    ids = {secret.name: secret.id for secret in secrets if secret.run == planned.id}
+    moves = {
+        service: tuple(move if move.new_id else move._replace(new_id=ids.get(move.new_name, "")) for move in moves)
+        for service, moves in planned.moves.items()
+    }
+    changes = tuple(replace(change, new_id=ids.get(change.name, "")) for change in planned.changes)
+    return replace(planned, changes=changes, moves=moves)
 
 
 def direction(planned: Plan, is_going_back: bool) -> str:
@@ -141,87 +279,18 @@ def direction(planned: Plan, is_going_back: bool) -> str:
     return BACK if is_going_back or not all(change.new_id for change in planned.changes) else FORWARD
 
 
-def swaps_forward(planned: Plan) -> dict[str, tuple[str, str]]:
-    """Return, by the id of each version that is left, id and name of the one that takes its place."""
-    return {old: (change.new_id, change.name) for change in planned.changes for old in change.old_ids}
+def swaps(planned: Plan, service_id: str, towards: str) -> dict[str, tuple[str, Mount]]:
+    """Return, by target, the id that a service has mounted there, and the mount that takes its place."""
+    if towards == FORWARD:
+        return {m.target: (m.old_id, Mount(m.new_id, m.new_name, m.target)) for m in planned.moves[service_id]}
+    return {m.target: (m.new_id, Mount(m.old_id, m.old_name, m.target)) for m in planned.moves[service_id] if m.new_id}
 
 
-def swaps_back(planned: Plan, service_id: str) -> dict[str, tuple[str, str]]:
-    """Return, by the id of each new version, id and name of what the service mounted before under that target."""
-    taken = {old: change.new_id for change in planned.changes for old in change.old_ids}
-    return {
-        taken[mount.secret_id]: (mount.secret_id, mount.name)
-        for mount in planned.moves[service_id]
-        if taken.get(mount.secret_id)
-    }
-
-
-def expected(planned: Plan, service_id: str, towards: str) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the ids that a service has mounted once it arrived *towards* there, and those it must not have."""
-    swaps = swaps_forward(planned) if towards == FORWARD else swaps_back(planned, service_id)
-    before = {mount.secret_id for mount in planned.moves[service_id]}
-    if towards == BACK:
-        return frozenset(new for new, _ in swaps.values()), frozenset(swaps)
-    return frozenset(swaps[old][0] for old in before if old in swaps), frozenset(before & swaps.keys())
-
-
-def preflight(services: Iterable[Service], nodes: int, managers: tuple[int, int]) -> list[Finding]:
-    """Return what would go wrong, all of it.
-
-    Args:
-        services: those that would move.
-        nodes: how many nodes take tasks.
-        managers: how many there are, and how many of them can be reached.
-    """
-    found = []
-    whole, reachable = managers
-    if reachable * 2 <= whole:
-        found.append(
-            Finding(True, "", f"{reachable} of {whole} managers can be reached: no quorum", "bring managers back first")
-        )
-    elif whole > 1 and (reachable - 1) * 2 <= whole:
-        hint = "a rotation goes on where it stopped: rotate --resume"
-        found.append(Finding(False, "", f"{reachable} of {whole} managers: one more lost ends the quorum", hint))
-    for service in services:
-        found += _troubles(service, nodes)
-    return found
-
-
-def _troubles(service: Service, nodes: int) -> Iterator[Finding]:
-    name = service.name
-    if service.mode.endswith("-job"):
-        yield Finding(True, name, "is a job, and would run again", "remove it first, or let it run again with --force")
-        return
-    if service.update_state in _UNDER_WAY:
-        yield Finding(True, name, "is being updated right now", f"wait for it: docker service ps {name}")
-    elif service.update_state in _STUCK:
-        words = f"has an update that stopped ({service.update_state})"
-        yield Finding(True, name, words, f"docker service rollback {name}, or mend what it stumbled over")
-    if service.mode == "replicated" and service.replicas == 0:
-        return
-    if service.order == START_FIRST:
-        yield from _no_room_for_two(service, nodes)
-    elif service.replicas == 1 or service.mode == "global":
-        words = "stops before its next task starts (stop-first)"
-        yield Finding(False, name, words, "requests fail meanwhile; start-first avoids it")
-    if service.has_health_check is False:
-        words = "has no health check, so that a task counts as ready when its process exists"
-        yield Finding(False, name, words, "add one (HEALTHCHECK, --health-cmd): without, requests fail while it starts")
-
-
-def _no_room_for_two(service: Service, nodes: int) -> Iterator[Finding]:
-    name = service.name
-    stop_first = f"docker service update --update-order stop-first {name}"
-    if service.host_ports and (service.mode == "global" or service.replicas >= nodes):
-        ports = ", ".join(map(str, service.host_ports))
-        words = f"has host port {ports}, so that no second task can start beside the first on {nodes} nodes"
-        yield Finding(True, name, words, stop_first)
-    if service.max_per_node and service.replicas >= nodes * service.max_per_node:
-        words = f"has max-replicas-per-node {service.max_per_node}, so that no task can start beside the others"
-        yield Finding(True, name, words, f"raise it by one, or {stop_first}")
-    if service.volumes:
-        words = f"writes to {', '.join(service.volumes)}, and start-first would run two tasks on it at once"
-        yield Finding(True, name, words, f"{stop_first}; --force if two may")
+def expected(planned: Plan, service_id: str, towards: str) -> tuple[frozenset[Place], frozenset[Place]]:
+    """Return the places that a service has once it arrived *towards* there, and those it must not have."""
+    found = swaps(planned, service_id, towards)
+    wanted = frozenset((target, mount.secret_id) for target, (_, mount) in found.items())
+    return wanted, frozenset((target, leaving) for target, (leaving, _) in found.items())
 
 
 def wrong_keys(keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str) -> list[str]:

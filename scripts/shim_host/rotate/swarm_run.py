@@ -4,8 +4,7 @@ Everything that a later run needs stands in the Swarm before the first change: t
 done twice, so that a run that was killed anywhere is finished, or taken back, by the next.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,17 +16,16 @@ from shim.secret import Secret, clean
 from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
-from shim_host.rotate import swarm_plan
-from shim_host.rotate.inside import InsideChange
-from shim_host.rotate.swarm_plan import BACK, FORWARD, Change, Plan
-from shim_host.swarm import connection, model, owner, versions
+from shim_host.rotate import history, swarm_plan
+from shim_host.rotate.inside import InsideChange, service_of
+from shim_host.rotate.swarm_plan import BACK, FORWARD, ROLLBACK, ROTATE, Change, Plan
+from shim_host.swarm import versions
+from shim_host.swarm.arrival import Arrival, NotEnded, NotMoved, ServiceMover, Way
 from shim_host.swarm.connection import Unclear
 from shim_host.swarm.lock import Lock
-from shim_host.swarm.model import Mount, RunningContainer, Service, SwarmSecret
-from shim_host.swarm.services import Arrival, NotMoved, ServiceMover
+from shim_host.swarm.model import HISTORY, RUN, RunningContainer, Service, SwarmSecret
 
 RESUME = "manage-secrets rotate --resume"
-_HISTORY_LENGTH = 50
 _ENDING_PER_TURN = 5  # one service that moves, and those whose old tasks end meanwhile
 # The way back waits at least so long, however soon one gave the new version up: what ends there may take the default
 # grace period (10 s) for each of two tasks, and a service that is left half way is worse than one that is waited for.
@@ -41,6 +39,7 @@ class Settings(NamedTuple):
     timeout_seconds: float = 300
     parallel: int = 4
     keep: int = 1
+    by: str = ""  # who does it, as `history` tells
     prints: Fingerprints = WITHOUT_KEY  # under the key that the Swarm has, or with the salt
 
 
@@ -65,20 +64,38 @@ class Rotation:
         self.inside = inside
         self.verified = 0  # containers whose shim has said the new fingerprint
         self.elsewhere = 0  # tasks on other nodes, whose mounted version is all that can be seen
+        self.is_whole = True  # no old value works any more
+        self.arrived: set[str] = set()  # services, by name, in which something runs with the new version
 
-    def make(self, values: Mapping[str, Secret], secrets: Iterable[SwarmSecret]) -> None:
+    def make(self, values: Mapping[str, Secret], secrets: Sequence[SwarmSecret]) -> None:
         """Make the new version of each key.
 
         Raises:
             Failed: the engine does not.
         """
-        present = model.newest(secrets, self.plan.stack)
-        for change in self.plan.changes:
-            kept = labels(change, values[change.key], present[change.key], self.plan.stack, self.settings.prints)
+        stack = self.plan.stack
+
+        def one(change: Change) -> None:
             value = values[change.key]
-            present_or_empty = value if len(value) else versions.EMPTY_IN_SWARM
-            self.engine.patiently(partial(self.engine.create, change.name, present_or_empty, kept))
+            kept = labels(change, value, swarm_plan.of_key(secrets, change.key, stack), self.plan, self.settings)
+            present = value if len(value) else versions.EMPTY_IN_SWARM
+            self.engine.patiently(partial(self.engine.create, change.name, present, kept, change.template))
+
+        for change in self.plan.changes:
+            one(change)
         self.plan = swarm_plan.with_ids(self.plan, self.engine.patiently(self.engine.secrets))
+
+    def give_up(self) -> None:
+        """Take back what `make` made before it failed; no service has moved.
+
+        Raises:
+            Failed: the engine does not answer; `rotate --resume` goes on.
+        """
+        with _resumable():
+            self.plan = swarm_plan.with_ids(self.plan, self.engine.patiently(self.engine.secrets))
+            made = {change.new_id for change in self.plan.changes if change.new_id}
+            self._remove(s for s in self.engine.patiently(self.engine.secrets) if s.id in made)
+            self.engine.unlock(self.lock)
 
     def forward(self, settle: Callable[[], None]) -> None:
         """Move every service, verify, and remove what is left over; *settle* writes what lives outside the Swarm.
@@ -87,7 +104,9 @@ class Rotation:
             NotMoved: something did not come up, and everything is as it was.
             Failed: the engine does not answer; `rotate --resume` goes on.
         """
-        hint = "every service is back at the version before, and the new one is removed"
+        hint = "every service is back at the version before"
+        if self.plan.kind == ROTATE:
+            hint += ", and the new one is removed"
         try:
             for change in self.inside:
                 change.begin()
@@ -103,19 +122,28 @@ class Rotation:
             raise NotMoved(refused.message, *refused.hints, hint) from None
         with _resumable():
             for change in self.inside:
-                change.finish()
+                self._finish(change)
             settle()
             self._remove_left()
             self.engine.unlock(self.lock)
+
+    def _finish(self, change: InsideChange) -> None:
+        """End the old value in a system; one that refuses keeps it, which is no reason to keep the rotation open."""
+        try:
+            change.finish()
+        except Refused as refused:
+            self.is_whole = False
+            hint = "end it there by hand: whoever has the old value is still let in"
+            output.warn(f"every service has the new value, and the old one still works: {refused.message}", hint)
 
     def back(self) -> None:
         """Take everything back: what was changed inside systems, the services, and the new versions.
 
         A system that holds one value gets the old one first, since most services still have that; one that holds two
-        drops the new one last.
+        drops the new one last. A service that does not come up with its old version either has it all the same.
 
         Raises:
-            Failed: the engine does not answer, or a service does not come up with its old version either.
+            Failed: the engine does not answer, or old tasks do not end.
         """
         with _resumable():
             lock = self.engine.change_lock(self.lock, self.lock.owner, goes_back=True)
@@ -127,41 +155,73 @@ class Rotation:
                     change.undo()
             try:
                 self._move_all(BACK)
-            except NotMoved as not_moved:
+            except NotEnded as not_ended:
                 hint = f"mend the service, then {RESUME}"
-                raise Failed(f"going back failed too: {not_moved.message}", hint) from None
+                raise Failed(f"going back failed too: {not_ended.message}", hint) from None
             for change in reversed(self.inside):
                 if change.keeps_both:
                     change.undo()
-            if self.plan.kind == "rotate":
+            if self.plan.kind == ROTATE:
                 made = {change.new_id for change in self.plan.changes if change.new_id}
                 for service in self.services:
                     self.engine.forget_previous(service.id, made)
+                self._note_end(made, history.TAKEN_BACK)
                 self._remove(secret for secret in self.engine.patiently(self.engine.secrets) if secret.id in made)
             self.engine.unlock(self.lock)
+
+    def _note_end(self, gone: Collection[str], end: str) -> None:
+        """Write into the labels of each key's newest version that stays what became of those that go."""
+        there = self.engine.patiently(self.engine.secrets)
+        when = today().isoformat(timespec="seconds")
+        for change in self.plan.changes:
+            of_key = swarm_plan.of_key(there, change.key, self.plan.stack)
+            going = [secret for secret in of_key if secret.id in gone]
+            staying = [secret for secret in of_key if secret.id not in gone]
+            if going and staying:
+                told = {HISTORY: history.left(staying[0], going, end, when, self.settings.by)}
+                self.engine.patiently(partial(self.engine.label_secret, staying[0].id, told))
+
+    def way(self, service: Service, towards: str) -> Way:
+        """Return where *service* goes *towards* there."""
+        least = _BACK_SECONDS if towards == BACK else 0
+        return Way(
+            service,
+            swarm_plan.swaps(self.plan, service.id, towards),
+            self.plan.running.get(service.id, service.replicas),
+            max(self.settings.timeout_seconds, least),
+            towards == BACK,
+        )
 
     def _move_all(self, towards: str) -> None:
         """Move the services, so many at a time; after one that does not come up no other is begun.
 
-        While the old tasks of one end, which may take as long as their grace period, the next moves.
+        While the old tasks of one end, which may take as long as their grace period, the next moves. On the way back
+        every one goes, whatever becomes of the others.
         """
         has_failed = False
         turns = Semaphore(self.settings.parallel)
-        seconds = self._seconds(towards)
 
         def one(service: Service) -> None:
             nonlocal has_failed
+            way = self.way(service, towards)
             try:
                 with turns:
                     if has_failed:
                         return
-                    self._move(service, towards)
-                _, unwanted = swarm_plan.expected(self.plan, service.id, towards)
-                self.engine.left(service, unwanted, seconds)
+                    self._move(way)
+                if way.before:
+                    self.engine.left(way)
+            except NotMoved as not_moved:
+                if towards == BACK and not isinstance(not_moved, NotEnded):
+                    output.warn(f"it has its old version again, but {not_moved.message}", *not_moved.hints)
+                else:
+                    has_failed = towards == FORWARD
+                    raise
             except BaseException:
                 has_failed = True
                 raise
-            advance()
+            finally:
+                advance()
 
         jobs: list[Future[None]] = []
         with (
@@ -169,8 +229,8 @@ class Rotation:
             ThreadPoolExecutor(self.settings.parallel * _ENDING_PER_TURN) as pool,
         ):
             try:
-                for is_turn in (True, False):
-                    jobs += [pool.submit(one, service) for service in self.services if service.goes_first == is_turn]
+                for turn in self._turns(towards):
+                    jobs += [pool.submit(one, service) for service in turn]
                     wait(jobs)
             except BaseException:
                 has_failed = True
@@ -181,20 +241,38 @@ class Rotation:
         for error in sorted(errors, key=lambda error: isinstance(error, Ended)):  # a bug first: it hides nothing
             raise error
 
-    def _move(self, service: Service, towards: str) -> None:
-        wanted, _ = swarm_plan.expected(self.plan, service.id, towards)
-        plan = self.plan
-        swaps = swarm_plan.swaps_forward(plan) if towards == FORWARD else swarm_plan.swaps_back(plan, service.id)
-        self.engine.swap(service.id, swaps)
-        output.detail(f"{service.name}: moving {towards}")
-        arrival = self.engine.arrive(service, wanted, self._seconds(towards), may_roll_back=towards == BACK)
-        if towards == FORWARD:
-            self._verify(service, arrival)
-        output.detail(f"{service.name}: every task runs it")
+    def _turns(self, towards: str) -> list[list[Service]]:
+        """Return the services in the order in which they move: those that others wait for, the rest, and the systems.
 
-    def _seconds(self, towards: str) -> float:
-        least = _BACK_SECONDS if towards == BACK else 0
-        return max(self.settings.timeout_seconds, least)
+        A system that holds two values takes both until it starts with the new one: by then its clients have that.
+        """
+        systems = {service_of(change) for change in self.inside} - {""}
+
+        def rank(service: Service) -> int:
+            if service.name in systems or service.name.removeprefix(f"{service.stack}_") in systems:
+                return 2
+            return 0 if service.goes_first else 1
+
+        turns = [[service for service in self.services if rank(service) == number] for number in range(3)]
+        return turns if towards == FORWARD else [turns[2], turns[0], turns[1]]
+
+    def _move(self, way: Way) -> None:
+        service = way.service
+        self.engine.swap(service.id, way.swaps)
+        where = "back" if way.is_back else "forward"
+        if not way.before:
+            output.detail(f"{service.name}: written, {where}; nothing of it was up")
+            return
+        output.detail(f"{service.name}: moving {where}")
+        arrival = self.engine.arrive(way)
+        if arrival.is_gone:
+            output.warn(f"{service.name} was removed meanwhile", "the rotation goes on without it")
+            return
+        if not way.is_back:
+            self._verify(way, arrival)
+        if not arrival.is_empty:
+            self.arrived.add(service.name)
+        output.detail(f"{service.name}: every task runs it")
 
     def _look_again(self) -> None:
         """See that no service has failed since it came up, while the version before can still be gone back to.
@@ -202,29 +280,29 @@ class Rotation:
         Raises:
             NotMoved: one has.
         """
-        wanted = {s.id: swarm_plan.expected(self.plan, s.id, FORWARD)[0] for s in self.services}
-        self.engine.patiently(partial(self.engine.stay, self.services, wanted))
+        ways = [self.way(service, FORWARD) for service in self.services]
+        self.engine.patiently(partial(self.engine.stay, [way for way in ways if way.before]))
 
-    def _verify(self, service: Service, arrival: Arrival) -> None:
+    def _verify(self, way: Way, arrival: Arrival) -> None:
         """Ask the shim in each container of this node for the fingerprints that it got.
 
         Raises:
             NotMoved: one has another value.
         """
+        name = way.service.name
+        mounted = {mount.secret_id for _, mount in way.swaps.values()}
         wanted = {
             secret.key: secret.fingerprint
             for secret in self._new_versions()
-            if secret.salt == self.settings.prints.mark
-            and any(m.secret_id == secret.id for m in self._mounts_now(service))
+            if secret.salt == self.settings.prints.mark and secret.id in mounted and not secret.template
         }
         for container in arrival.containers:
-            running = RunningContainer(container, service.name, service.name)
-            said = self.engine.explained(running, self.settings.prints.question)
+            said = self.engine.explained(RunningContainer(container, name, name), self.settings.prints.question)
             found = said.fingerprints if said is not None else {}
             wrong = [key for key, print_ in wanted.items() if key in found and found[key] != print_]
             if wrong:
                 raise NotMoved(
-                    f"{service.name} runs with another value of {', '.join(wrong)} than the new version has",
+                    f"{name} runs with another value of {', '.join(wrong)} than the new version has",
                     "does its environment or another file set the key? `shim explain` in the container says",
                 )
             self.verified += bool(found.keys() & wanted.keys())
@@ -236,28 +314,30 @@ class Rotation:
             self._made = [secret for secret in self.engine.patiently(self.engine.secrets) if secret.id in ids]
         return self._made
 
-    def _mounts_now(self, service: Service) -> list[Mount]:
-        swaps = swarm_plan.swaps_forward(self.plan)
-        moved = []
-        for mount in self.plan.moves[service.id]:
-            new_id, name = swaps.get(mount.secret_id, (mount.secret_id, mount.name))
-            moved.append(Mount(new_id, name, mount.target))
-        return moved
-
     def _remove_left(self) -> None:
         """Remove the versions that nothing needs any more: those before the kept ones, or those rolled back from."""
-        if self.plan.kind == "rollback":
+        if self.plan.kind == ROLLBACK:
             left = {old for change in self.plan.changes for old in change.old_ids}
             for service in self.services:
                 self.engine.forget_previous(service.id, left)
+            self._note_end(left, history.ROLLED_BACK)
             named = self.engine.patiently(self.engine.named_ids)
             there = self.engine.patiently(self.engine.secrets)
-            self._remove(secret for secret in there if secret.id in left and secret.id not in named)
+            idle = [secret for secret in there if secret.id in left and secret.id not in named]
+        elif self.plan.kind == ROTATE:
+            named = self.engine.patiently(self.engine.named_ids)
+            there = self.engine.patiently(self.engine.secrets)
+            keys = [change.key for change in self.plan.changes]
+            idle = swarm_plan.superfluous(there, keys, self.plan.stack, named, self.settings.keep)
+        else:
             return
-        named = self.engine.patiently(self.engine.named_ids)
-        there = self.engine.patiently(self.engine.secrets)
-        keys = [change.key for change in self.plan.changes]
-        self._remove(swarm_plan.superfluous(there, keys, self.plan.stack, named, self.settings.keep))
+        for secret in idle:
+            try:
+                self._remove([secret])
+            except Unclear:
+                raise
+            except Failed as failed:  # somebody has taken it up since we looked
+                output.warn(f"{secret.name} stays: {failed.message}", "manage-secrets prune removes it once it is idle")
 
     def _remove(self, secrets: Iterable[SwarmSecret]) -> None:
         for secret in secrets:
@@ -276,87 +356,14 @@ def _resumable() -> Iterator[None]:
         raise Failed(failed.message, *hints, f"once the engine answers again, {RESUME} goes on") from None
 
 
-def begin(
-    engine: ServiceMover,
-    plan: Plan,
-    services: Iterable[Service],
-    settings: Settings,
-    inside: Sequence[InsideChange] = (),
-) -> Rotation:
-    """Take the lock for *plan*.
-
-    Raises:
-        Refused: another rotation is under way.
-    """
-    me = owner.this_run() or connection.made_by()
-    lock = engine.lock(plan.stack, plan.to_json(), me)
-    if lock is None:
-        held = engine.held_lock(plan.stack)
-        raise busy(held) if held is not None else Refused("another rotation has just ended", "run it again")
-    return Rotation(engine, plan, lock, services, settings, inside)
-
-
-def busy(lock: Lock) -> Refused:
-    """Return the refusal that names the rotation which holds *lock*."""
-    keys = ", ".join(change.key for change in plan_of(lock).changes)
-    where = lock.owner.partition(" ")[0]
-    return Refused(
-        f"a rotation of {keys} is under way, begun on {where} at {lock.created}",
-        f"wait for it; if that run has ended, finish it or take it back: {RESUME}",
-    )
-
-
-def taken_over(engine: ServiceMover, stack: str, settings: Settings, *, force: bool) -> Rotation | None:
-    """Return the rotation of *stack* that a run left unfinished, its lock taken over; None when there is none.
-
-    Raises:
-        Refused: that run goes on, or may: it was begun on another machine, and *force* is not given.
-    """
-    held = engine.held_lock(stack)
-    if held is None:
-        return None
-    plan = swarm_plan.with_ids(plan_of(held), engine.secrets())
-    if not owner.has_ended(held.owner) and not force:
-        raise Refused(
-            busy(held).message,
-            "make sure that it has ended there; then --resume --force takes it over",
-        )
-    me = owner.this_run() or connection.made_by()
-    towards = swarm_plan.direction(plan, held.goes_back)
-    lock = engine.change_lock(held, me, goes_back=towards == BACK)
-    if lock is None:
-        raise Refused("another run has just taken this rotation over", "wait for it")
-    return Rotation(engine, plan, lock, engine.movable(), settings)
-
-
-def plan_of(lock: Lock) -> Plan:
-    """Return the plan that *lock* keeps.
-
-    Raises:
-        Refused: it is not one that this release understands.
-    """
-    try:
-        return swarm_plan.plan_from_json(lock.data)
-    except ValueError:
-        hint = f"finish it with the release that began it; else remove the config {lock.id}, and check with `list`"
-        raise Refused("another release of manage-secrets began a rotation here", hint) from None
-
-
-def labels(change: Change, value: Secret, before: SwarmSecret, stack: str, prints: Fingerprints) -> dict[str, str]:
-    """Return what is kept with a new version: as for a first one, and who made those before."""
+def labels(
+    change: Change, value: Secret, before: Iterable[SwarmSecret], plan: Plan, settings: Settings
+) -> dict[str, str]:
+    """Return what is kept with a new version: as for a first one, who made those before, and which rotation it was."""
     step = versions.Step(versions.Wanted(change.key, "", value), change.name, change.version, versions.CREATED)
-    kept = versions.labels(step, prints.of(change.key, value), stack, prints.mark)
-    kept[model.HISTORY] = json.dumps([*past(before), [before.version, before.created, before.by]][-_HISTORY_LENGTH:])
-    return kept
-
-
-def past(secret: SwarmSecret) -> list[list[object]]:
-    """Return the versions before *secret*, as its labels tell: number, when, by whom."""
-    try:
-        found = json.loads(secret.history or "[]")
-    except ValueError:
-        return []
-    return [item for item in found if isinstance(item, list) and len(item) == 3] if isinstance(found, list) else []
+    prints = settings.prints
+    kept = versions.labels(step, prints.of(change.key, value), plan.stack, prints.mark, settings.by)
+    return {**kept, HISTORY: history.after(before), RUN: plan.id}
 
 
 def today() -> datetime:

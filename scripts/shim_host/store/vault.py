@@ -4,6 +4,7 @@ A file is written beside its place and renamed into it, so a kill at any moment 
 run left over is removed by the next one.
 """
 
+import errno
 import os
 import stat
 import sys
@@ -185,6 +186,29 @@ def _restrict_on_windows(path: Path) -> None:
         is_done = False
     if not is_done:
         raise Failed(f"cannot restrict {path} to {user} with icacls", "run icacls on the folder yourself to see why")
+
+
+def refuse_without_room(folder: Path, size: int) -> None:
+    """See that *size* bytes can be written into *folder*, leaving nothing there; Linux alone can tell of the room.
+
+    Raises:
+        Failed: they cannot.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, FILE_MODE)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR):  # of a file system that knows no such files
+            return
+        raise failed_file("write into", str(folder), error) from None
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise failed_file("write into", str(folder), error) from None
+    finally:
+        os.close(descriptor)
 
 
 class Writer:

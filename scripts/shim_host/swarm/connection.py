@@ -28,6 +28,7 @@ from shim_host.swarm.model import (
     HISTORY,
     KEY,
     NAMESPACE,
+    RUN,
     SALT,
     STACK,
     VERSION,
@@ -43,11 +44,14 @@ if TYPE_CHECKING:
     from docker.errors import APIError
     from requests import HTTPError
 
+_NOT_FOUND = 404
 PARALLEL_CALLS = 8
 _CLIENT_REFUSED = "it refuses this client's certificate"
 _CLOSED = "it ends the TLS connection, as with a client whose certificate it does not take"
 # An alert comes from the other side: what it thinks of the certificate that it was shown, or was not.
 _ALERT = re.compile(r"_ALERT_(?P<words>[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA)")
+# What makes a secret the one that was to be made; `created` and `by` differ between two runs that make the same.
+_IDENTITY = (KEY, VERSION, STACK, FINGERPRINT, SALT, RUN)
 _ENDED_STATES = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
 
 
@@ -190,6 +194,10 @@ class NoSwarm(Unclear):
     """The engine is in no Swarm: there is nothing to look at, which is not the same as not to see it."""
 
 
+class Missing(Failed):
+    """There is no such thing, or no more."""
+
+
 class Swarm:
     """One connection to an engine."""
 
@@ -223,31 +231,51 @@ class Swarm:
                 named.update(_mounts(task.get("Spec")))
         return named
 
-    def create(self, name: str, value: Secret, labels: Mapping[str, str]) -> bool:
+    def create(self, name: str, value: Secret, labels: Mapping[str, str], template: str = "") -> bool:
         """Make the secret *name*; return False when it is there already with these very labels.
 
         A call that fails may have been carried out, so what is there is read before it is tried once more.
+
+        Args:
+            name: what it is called in the Swarm.
+            value: what it holds.
+            labels: what is kept with it.
+            template: the driver that fills it in when a task starts; empty for a value that is taken as it is.
 
         Raises:
             Failed: the engine does not make it, or has one of that name which is not this one.
         """
         try:
-            self._create(name, value, labels)
+            self._create(name, value, labels, template)
         except Failed:
             if self._is_made(name, labels):
                 return False
-            self._create(name, value, labels)
+            self._create(name, value, labels, template)
         return True
 
-    def _create(self, name: str, value: Secret, labels: Mapping[str, str]) -> None:
-        self._call(f"create {name}", lambda: self._api.create_secret(name, value.reveal(), labels=dict(labels)))
+    def _create(self, name: str, value: Secret, labels: Mapping[str, str], template: str) -> None:
+        def call() -> None:
+            if not template:
+                self._api.create_secret(name, value.reveal(), labels=dict(labels))
+                return
+            data = base64.b64encode(value.reveal()).decode()
+            spec = {"Name": name, "Labels": dict(labels), "Data": data, "Templating": {"Name": template}}
+            self._post("secrets/create", spec, {})
+
+        self._call(f"create {name}", call)
         report.detail(f"created {name}")
+
+    def _post(self, path: str, document: Any, parameters: Mapping[str, Any]) -> None:
+        """Post what the SDK has no method or argument for."""
+        url = f"{self._api.base_url}/v{self._api.api_version}/{path}"
+        response = self._api.post(url, json=document, params=parameters, timeout=self._api.timeout)
+        response.raise_for_status()
 
     def _is_made(self, name: str, labels: Mapping[str, str]) -> bool:
         found = self._call("list secrets", lambda: self._api.secrets(filters={"names": [name]}))
         return any(
             secret["Spec"]["Name"] == name
-            and all((secret["Spec"].get("Labels") or {}).get(label) == labels[label] for label in (KEY, FINGERPRINT))
+            and all((secret["Spec"].get("Labels") or {}).get(label) == labels.get(label) for label in _IDENTITY)
             for secret in found
         )
 
@@ -271,14 +299,13 @@ class Swarm:
         """Change these labels of a secret; the others stay, and so does its value, which cannot be changed."""
 
         def call() -> None:
-            client: Any = self._api
-            there = client.inspect_secret(secret_id)
-            spec = {"Name": there["Spec"]["Name"], "Labels": {**(there["Spec"].get("Labels") or {}), **labels}}
-            url = f"{client.base_url}/v{client.api_version}/secrets/{secret_id}/update"
-            version = {"version": there["Version"]["Index"]}
-            client.post(url, json=spec, params=version, timeout=client.timeout).raise_for_status()
+            there = self._api.inspect_secret(secret_id)
+            kept = there["Spec"].get("Labels") or {}
+            if any(kept.get(name) != text for name, text in labels.items()):
+                spec = {**there["Spec"], "Labels": {**kept, **labels}}
+                self._post(f"secrets/{secret_id}/update", spec, {"version": there["Version"]["Index"]})
 
-        self._call("label a secret", call)
+        self._unless_gone("label a secret", call)
 
     def config(self, name: str) -> bytes | None:
         """Return what the config *name* holds; None when there is none."""
@@ -342,15 +369,10 @@ class Swarm:
 
     def _unless_gone(self, what: str, call: Any) -> Any:
         """Return what *call* does; None where the engine has no such thing, or no more."""
-        from docker.errors import NotFound
-
-        def asked() -> Any:
-            try:
-                return call()
-            except NotFound:
-                return None
-
-        return self._call(what, asked)
+        try:
+            return self._call(what, call)
+        except Missing:
+            return None
 
     def _call(self, what: str, call: Any) -> Any:
         import requests
@@ -386,7 +408,7 @@ def _api_trouble(what: str, error: "APIError") -> Ended:
         return Unclear(
             f"cannot {what}: {said}", "the Swarm may be choosing a leader: try again, or see `docker node ls`"
         )
-    return Failed(f"cannot {what}: {said}")
+    return Missing(f"cannot {what}: {said}") if status == _NOT_FOUND else Failed(f"cannot {what}: {said}")
 
 
 def _no_manager(what: str, said: str) -> "Unclear":
@@ -424,6 +446,8 @@ def _secret(found: Mapping[str, Any]) -> SwarmSecret:
         stack=labels.get(STACK, ""),
         by=labels.get(BY, ""),
         history=labels.get(HISTORY, ""),
+        run=labels.get(RUN, ""),
+        template=(spec.get("Templating") or {}).get("Name", ""),
     )
 
 
@@ -454,13 +478,3 @@ def _mounts(template: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 S = TypeVar("S", bound=Swarm)
-
-
-@cache
-def made_by() -> str:
-    """Return what the label `by` says: the tool, its release, and the machine it ran on."""
-    import platform
-
-    from shim import __version__
-
-    return f"manage-secrets {__version__} on {platform.node()}"

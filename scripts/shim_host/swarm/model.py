@@ -12,8 +12,8 @@ LABEL = "docker-secrets-shim."
 NAMESPACE = "com.docker.stack.namespace"
 # Of Ansible's docker_secret with rolling_versions, whose names end in _v1, _v2 …
 ANSIBLE_VERSION = "ansible_version"
-KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY = (
-    LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history")
+KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY, RUN = (
+    LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history", "run")
 )
 # swarmkit's MaxSecretSize is 500 KiB, and less than that is taken.
 MAX_VALUE_BYTES = 511_999
@@ -80,7 +80,9 @@ class SwarmSecret:
     salt: str
     stack: str
     by: str = ""
-    history: str = ""  # JSON of the versions before: number, when, by whom
+    history: str = ""  # what `rotate.history` reads
+    run: str = ""  # the rotation that made it
+    template: str = ""  # the driver that fills it in when a task starts; the value is not what a service sees then
     base: str = ""  # of a secret that somebody else made: its name without their stack's and their number
 
 

@@ -4,6 +4,20 @@ tell whether that run is still alive. Elsewhere, and where the system does not s
 
 import os
 import platform
+import re
+from collections.abc import Mapping
+
+# Who asks for it: what was said first, then who began the pipeline, who became root, and who is logged in.
+_PERSON = ("SHIM_BY", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "SUDO_USER", "LOGNAME", "USER", "USERNAME")
+
+
+def author(environ: Mapping[str, str]) -> str:
+    """Return what the label `by` says: the person, the machine, and this tool."""
+    from shim import __version__
+
+    named = (re.sub(r"[^\w@.+-]+", " ", environ.get(name, "")).strip() for name in _PERSON)
+    person = next(filter(None, named), "") or (str(os.getuid()) if hasattr(os, "getuid") else "somebody")
+    return f"{person} on {platform.node()} (manage-secrets {__version__})"
 
 
 def this_run() -> str:

@@ -78,8 +78,8 @@ def plan(
         found = newest.get(item.key)
         if found is None:
             number = numbers(item.key)
-            others = {secret.name.casefold() for secret in existing if secret.key}
-            if names.versioned(base, number).casefold() in others:  # as of shop and EU_DB, and of shop_eu and DB
+            others = {names.split_version(secret.name)[0].casefold() for secret in existing if secret.key}
+            if base.casefold() in others:  # as of shop and EU_DB, and of shop_eu and DB
                 base = names.swarm_base_apart(item.file_name, stack)
             steps.append(Step(item, names.versioned(base, number), number, CREATED))
         elif found.fingerprint == item.fingerprint:
@@ -95,13 +95,13 @@ def foreign(steps: Iterable[Step], existing: Iterable[SwarmSecret]) -> list[str]
     return [step.name for step in steps if step.state == CREATED and step.name.casefold() in taken]
 
 
-def labels(step: Step, its_fingerprint: str, stack: str, mark: str) -> dict[str, str]:
+def labels(step: Step, its_fingerprint: str, stack: str, mark: str, by: str) -> dict[str, str]:
     """Return what is kept with a version: all that anybody can know of it later, and no part of its value."""
     kept = {
         model.KEY: step.wanted.key,
         model.VERSION: str(step.version),
         model.CREATED: datetime.now(UTC).isoformat(timespec="seconds"),
-        model.BY: connection.made_by(),
+        model.BY: by,
         model.FINGERPRINT: its_fingerprint,
         model.SALT: mark,
     }
@@ -111,7 +111,7 @@ def labels(step: Step, its_fingerprint: str, stack: str, mark: str) -> dict[str,
 
 
 def apply(
-    engine: Swarm, steps: Iterable[Step], stack: str, prints: Fingerprints, advance: Callable[[], None]
+    engine: Swarm, steps: Iterable[Step], stack: str, prints: Fingerprints, by: str, advance: Callable[[], None]
 ) -> tuple[list[Step], Ended | None]:
     """Make the versions of *steps*; return what was made, and what stopped it if something did."""
     todo = [step for step in steps if step.state == CREATED]
@@ -120,7 +120,7 @@ def apply(
 
     def one(step: Step) -> None:
         key, value = step.wanted.key, step.wanted.value
-        kept = labels(step, prints.of(key, value), stack, prints.mark)
+        kept = labels(step, prints.of(key, value), stack, prints.mark, by)
         engine.create(step.name, value if len(value) else EMPTY_IN_SWARM, kept)
 
     with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:

@@ -4,14 +4,13 @@ import base64
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from shim.secret import fingerprint, keyed
 from tests.support.forms import Custody
 from tests.support.host import Canary, Manage, PrivateSwarm
-from tests.support.rotation import SCHEMA, serve, versions
+from tests.support.rotation import SCHEMA, mounted, serve, spec, versions
 
 pytestmark = pytest.mark.engine
 
@@ -37,15 +36,6 @@ source=jwt_secret.v1,target=/run/elsewhere,uid=7 --stop-grace-period 1s --stop-s
 """
 
 
-def spec(swarm: PrivateSwarm, service: str) -> Any:
-    return json.loads(swarm.docker("service", "inspect", service))[0]["Spec"]
-
-
-def mounted(swarm: PrivateSwarm, service: str) -> list[tuple[str, str]]:
-    secrets = spec(swarm, service)["TaskTemplate"]["ContainerSpec"].get("Secrets", [])
-    return sorted((item["SecretName"], item["File"]["Name"]) for item in secrets)
-
-
 def test_a_service_moves_to_the_new_value(
     swarm: PrivateSwarm, project: Manage, image: str, canary: Canary, custody: Custody
 ) -> None:
@@ -57,6 +47,7 @@ def test_a_service_moves_to_the_new_value(
     assert document == {
         "keys": [{"key": "DB_PASSWORD", "name": "db_password.v2", "version": 2}],
         "services": ["app"],
+        "not_running": [],
         "verified": 2,
         "elsewhere": 0,
         "state": "rotated",

@@ -63,7 +63,7 @@ def test_the_other_takes_over_first_what_a_dead_run_left(swarm: PrivateSwarm, pr
 
     assert end.code == 1, end.stderr
     assert "another run has just taken this rotation over" in end.stderr
-    assert swarm.docker("config", "ls", "--format", "{{.Name}}") == LOCK
+    assert swarm.docker("config", "ls", "--filter", f"label={LOCK}", "--format", "{{.Name}}") == LOCK
 
 
 def test_the_other_goes_on_with_what_we_would_take_back(swarm: PrivateSwarm, project: Manage) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import psycopg
 import pytest
 from shim_host.errors import Refused
-from shim_host.rotate import decorator, systems
+from shim_host.rotate import decorator
 from shim_host.rotate.inside import Values
+from shim_host.rotate.systems.postgres import _prepared
 
 from shim.secret import Secret
 from tests.support.engine import UGLY, Engine, SecretsFolder, Start
@@ -344,7 +345,7 @@ def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(
     ],
 )
 def test_a_password_is_prepared_as_libpq_does(password: str, prepared: str) -> None:
-    assert systems._prepared(password.encode()) == prepared.encode()
+    assert _prepared(password.encode()) == prepared.encode()
 
 
 @pytest.mark.engine

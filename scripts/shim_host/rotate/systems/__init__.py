@@ -1,0 +1,1 @@
+"""The systems that `@rotate-with` knows, one a file."""

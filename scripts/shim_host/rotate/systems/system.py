@@ -1,0 +1,153 @@
+"""What the systems have in common: a role, a container to speak to it in, and two values.
+
+Statements go in on stdin and hold what a system stores of a password only, but for MySQL, whose logs say <secret>.
+"""
+
+from collections.abc import Mapping
+
+from shim.secret import Secret, clean
+from shim_host.errors import Ended, Failed, Refused
+from shim_host.rotate.inside import How, Values
+from shim_host.swarm import connection
+from shim_host.swarm.run_inside import Door
+
+
+class NotLetIn(Refused):
+    """The admin's password is not the one that the system has."""
+
+
+class System:
+    """A system; a kind of it says what to tell it, and what its answers mean."""
+
+    program = ""
+
+    def __init__(self, key: str, how: How, values: Values, environ: Mapping[str, str]) -> None:
+        self.key = key
+        self.how = how
+        self.values = values
+        self.environ = environ
+        self.options = how.options
+
+    @property
+    def role(self) -> str:
+        """Return the role whose password changes: the one, or the one whose turn it is."""
+        if not self.how.roles:
+            return self.options["user"]
+        name = self.known(self.values.new_of(self.options["userKey"])).decode("utf-8", "replace")
+        if name not in self.how.roles:
+            raise Refused(f"{self.options['userKey']} is none of the roles that {self.key} takes in turn")
+        return name
+
+    @property
+    def takes_turns(self) -> bool:
+        """Return whether there are two roles."""
+        return bool(self.how.roles)
+
+    @property
+    def keeps_both(self) -> bool:
+        """Return whether the old value goes on working: another role has it."""
+        return self.takes_turns
+
+    def check(self) -> list[str]:
+        """Ask for nothing but an answer."""
+        wrong = []
+        if self.values.old is None and not self.takes_turns:
+            wrong.append(f"{self.key}: nobody here knows its present value, so that it could not be taken back")
+        try:
+            self.say(self.hello())
+        except Ended as ended:
+            wrong.append(f"{self.key}: {ended.message}")
+        return wrong
+
+    def begin(self) -> None:
+        """Give the role its new password."""
+        self.say(self.statement(self.role, self.known(self.values.new)))
+
+    def finish(self) -> None:
+        """Nothing: the system holds one password a role, and another role's stays as it is."""
+
+    def undo(self) -> None:
+        """Give the role its old password; with two roles in turn the other never lost its own."""
+        if not self.takes_turns:
+            self.say(self.statement(self.role, self.known(self.values.old)))
+
+    def known(self, value: Secret | None) -> bytes:
+        """Return a value as the system has it.
+
+        Raises:
+            Failed: nobody here knows it.
+        """
+        if value is None:
+            raise Failed(f"a value that {self.key} needs cannot be read from here", "run it where ./secrets is")
+        return clean(value.reveal())
+
+    @property
+    def service(self) -> str:
+        """Return the service that the system is."""
+        return self.options["service"]
+
+    def admin_passwords(self) -> list[bytes | None]:
+        """Return what may let the admin in: the present value, and the new one where that rotates along.
+
+        A server that takes its admin's password from the very secret that rotates has the new one once it has moved.
+        """
+        if "adminKey" not in self.options:
+            return [None]
+        key = self.options["adminKey"]
+        found = [self.values.of(key), self.values.new if key == self.key else self.values.new_of(key)]
+        found += [self.values.old] if key == self.key else []
+        known = dict.fromkeys(clean(value.reveal()) for value in found if value is not None)
+        return list(known) or [self.known(None)]
+
+    def say(self, lines: bytes) -> bytes:
+        """Run *lines* in the system; return what it answered.
+
+        Raises:
+            Refused: the system does, whichever of the admin's passwords it is told.
+        """
+        *others, last = self.admin_passwords()
+        for password in others:
+            try:
+                return self._say(self.with_password(password or b"", lines))
+            except NotLetIn:
+                continue
+        return self._say(lines if last is None else self.with_password(last, lines))
+
+    def with_password(self, password: bytes, lines: bytes) -> bytes:
+        """Return *lines* with the admin's *password* in front."""
+        raise NotImplementedError
+
+    def _say(self, lines: bytes) -> bytes:
+        door = connection.connect_as(Door, self.environ)
+        container = door.container_of(self.options["service"])
+        code, out, err = door.run_in(container, self.argv(), lines)
+        trouble = self.trouble(code, out, err)
+        if trouble:
+            hint = "see its log; nothing that was said to it is shown here"
+            message = f"{self.program} in {self.options['service']} refuses: {trouble}"
+            if self.is_not_let_in(out, err):
+                raise NotLetIn(message, hint)
+            raise Refused(f"{self.program} in {self.options['service']} refuses: {trouble}", hint)
+        return out
+
+    def is_not_let_in(self, _out: bytes, _err: bytes) -> bool:
+        """Return whether it was the admin's password that was refused."""
+        return False
+
+    def hello(self) -> bytes:
+        """Return what asks whether the role is there, and changes nothing."""
+        raise NotImplementedError
+
+    def statement(self, role: str, password: bytes) -> bytes:
+        """Return what makes *password* work for *role*."""
+        raise NotImplementedError
+
+    def argv(self) -> list[str]:
+        """Return the client, as it is run in the system's container."""
+        raise NotImplementedError
+
+    def trouble(self, code: int, _out: bytes, _err: bytes) -> str:
+        """Return why it failed, in words that hold nothing of the statement; "" when it did not."""
+        if code in (126, 127):
+            return f"there is no {self.program} in its image"
+        return "" if code == 0 else f"it ended with {code}"  # a warning on stderr is none of ours

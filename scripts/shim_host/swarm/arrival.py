@@ -1,0 +1,278 @@
+"""Waiting for services that move: until they are there, until their old tasks have ended, and for as long as it takes.
+
+Slow is not dead. What counts is whether anything changes; an update is started once more only for a node that is down.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from shim_host import output
+from shim_host.errors import Failed, Refused
+from shim_host.swarm.baseline import ENDED, ENDED_BY_ITSELF, is_meant_to_run
+from shim_host.swarm.connection import Unclear
+from shim_host.swarm.model import Mount, Place, Service
+from shim_host.swarm.services import ServiceWriter, mounts_of
+
+# How long an update may stand still before a node that is down is taken for the reason.
+_STALL_SECONDS = 10
+_POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
+_ENDING_POLL_SECONDS = 0.5
+_WRITTEN_AGAIN = 3  # how often somebody else may write the old version back before we give up
+_UNDER_WAY = frozenset(["updating", "rollback_started"])
+_GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
+_WAY_UP = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running")
+
+
+class NotMoved(Refused):
+    """A service did not come up with the new version; the message says why."""
+
+
+class NotEnded(NotMoved):
+    """Tasks of a service that should end do not."""
+
+
+class Arrival(NamedTuple):
+    """How a service runs: the containers of this node, how many tasks run on others, and whether it is there at all."""
+
+    containers: tuple[str, ...]
+    elsewhere: int
+    is_gone: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing of it runs."""
+        return not self.containers and not self.elsewhere
+
+
+class Way(NamedTuple):
+    """Where a service goes."""
+
+    service: Service
+    swaps: Mapping[str, tuple[str, Mount]]  # as `ServiceWriter.swap` takes them
+    before: int  # how many tasks were up before anything moved
+    seconds: float  # how long it may stand still, besides what its own settings take
+    is_back: bool = False
+
+    @property
+    def patience(self) -> float:
+        """Return how long nothing at all may happen."""
+        return self.seconds + self.service.own_seconds
+
+    def is_right(self, mounts: Iterable[Mount]) -> bool:
+        """Return whether these mounts are as they should be; a target that is not mounted any more is nobody's matter.
+
+        On the way back nothing may be left of what was gone to, and whatever else is there somebody wants so.
+        """
+        there = {mount.target: mount.secret_id for mount in mounts}
+        if self.is_back:
+            return not any(there.get(target) == leaving for target, (leaving, _) in self.swaps.items())
+        return all(there.get(target, to.secret_id) == to.secret_id for target, (_, to) in self.swaps.items())
+
+
+class ServiceMover(ServiceWriter):
+    """A connection that moves services; set `interrupted` to end what waits."""
+
+    interrupted = threading.Event()
+
+    def arrive(self, way: Way) -> Arrival:
+        """Wait until as many tasks as should run do, healthy, with the right secrets; old ones may end later (`left`).
+
+        How many that is the Swarm's present specification says, and what ran before: what was down stays down. A
+        specification that somebody else writes meanwhile is written once more.
+
+        Raises:
+            NotMoved: the Swarm gave the update up, or nothing has changed for as long as it may take.
+            Failed: the engine has not answered for so long.
+        """
+        service = way.service
+        begin = time.monotonic()
+        progress = _Progress(way)
+        written_again = 0
+        bumped_for: set[str] = set()
+        said = ""
+        while True:
+            waited = time.monotonic() - begin
+            try:
+                found = self._read(service.id)
+                if found is None:
+                    return Arrival((), 0, is_gone=True)
+                tasks = self._tasks(service.id)
+                state = (update := found.get("UpdateStatus") or {}).get("State")
+                said = _trouble(way, tasks) or update.get("Message") or said
+                if not way.is_back and state in _GONE_WRONG:
+                    raise NotMoved(f"{service.name} does not come up with the new version: {said}")
+                if not way.is_right(mounts_of(found["Spec"]["TaskTemplate"])):
+                    written_again += 1
+                    self._write_again(way, written_again)
+                    continue
+                arrived = self._arrived(way, found["Spec"], tasks)
+                # For some seconds more (`monitor`) the Swarm watches the new tasks, and may yet go back.
+                if arrived is not None and (arrived.is_empty or state not in _UNDER_WAY):
+                    return arrived
+                if progress.is_made(tasks):
+                    begin = time.monotonic()
+                    continue
+                if state in _UNDER_WAY and waited > _STALL_SECONDS:
+                    lost = self._lost_nodes(tasks)
+                    if not lost <= bumped_for:
+                        bumped_for |= lost
+                        self.bump(service.id)
+            except Unclear:
+                if waited > way.patience:
+                    raise  # nobody knows how the service is, so that nothing may be taken back
+            else:
+                if waited > way.patience:
+                    words = f"{service.name} did not come up within {way.patience:.0f} s"
+                    raise NotMoved(f"{words}: {said}" if said else words)
+            self._pause()
+
+    def _write_again(self, way: Way, times: int) -> None:
+        name = way.service.name
+        if times > _WRITTEN_AGAIN or not self.swap(way.service.id, way.swaps):
+            raise NotMoved(
+                f"{name} is written by somebody else, with another version", f"docker service inspect {name}"
+            )
+        output.warn(
+            f"{name} was written by somebody else meanwhile, with the version before; it is moved once more",
+            "was it a stack deploy without the versions in its environment?",
+        )
+
+    def stay(self, ways: Iterable[Way]) -> None:
+        """See that no service has failed since it arrived, nor been written back by somebody else.
+
+        The Swarm itself watches a new task for its `monitor` only, which may be a moment.
+
+        Raises:
+            NotMoved: one has.
+            Failed: the engine does not answer.
+        """
+        tasks: dict[str, list[Any]] = {}
+        for task in self._call("list tasks", lambda: self._client.tasks()):
+            tasks.setdefault(task["ServiceID"], []).append(task)
+        specs = {found["ID"]: found["Spec"] for found in self._call("list services", lambda: self._client.services())}
+        for way in ways:
+            name, spec, own = way.service.name, specs.get(way.service.id), tasks.get(way.service.id, [])
+            if spec is None:
+                continue
+            if not way.is_right(mounts_of(spec["TaskTemplate"])):
+                hint = f"docker service inspect {name}"
+                raise NotMoved(f"{name} was written by somebody else meanwhile, with the version before", hint)
+            new = [task for task in own if way.is_right(mounts_of(task.get("Spec")))]
+            if self._arrived(way, spec, own) is None and any(t["Status"]["State"] in ENDED_BY_ITSELF for t in new):
+                why = _trouble(way, own) or "its task ended"
+                raise NotMoved(f"{name} came up with the new version, and then failed: {why}")
+
+    def left(self, way: Way) -> None:
+        """Wait until no task of a service that arrived has what it left any more, but on nodes that are down.
+
+        Raises:
+            NotEnded: one does not end for so long.
+            Failed: the engine has not answered for so long.
+        """
+        name, unwanted = way.service.name, {(target, leaving) for target, (leaving, _) in way.swaps.items()}
+        begin = time.monotonic()
+        while True:
+            try:
+                if not any(self._still_has(task, unwanted) for task in self._tasks(way.service.id)):
+                    return
+            except Unclear:
+                if time.monotonic() - begin > way.seconds:
+                    raise
+            else:
+                if time.monotonic() - begin > way.seconds:
+                    raise NotEnded(f"{name}: its old tasks did not end within {way.seconds:.0f} s")
+            self._pause(_ENDING_POLL_SECONDS)
+
+    def _still_has(self, task: Any, unwanted: set[Place]) -> bool:
+        """Return whether the task is about to end; one that is meant to run somebody else wants (`stay` sees it)."""
+        if task["Status"]["State"] in ENDED or is_meant_to_run(task):
+            return False
+        places = {(mount.target, mount.secret_id) for mount in mounts_of(task.get("Spec"))}
+        return bool(places & unwanted) and not self._lost_nodes([task])
+
+    def _tasks(self, service_id: str) -> list[Any]:
+        """Return the tasks of a service; none of one that is gone."""
+        return list(self._unless_gone("list tasks", lambda: self._client.tasks(filters={"service": service_id})) or ())
+
+    def _pause(self, seconds: float = _POLL_SECONDS) -> None:
+        if self.interrupted.wait(seconds):
+            raise Failed("interrupted while services were moving", "manage-secrets rotate --resume goes on")
+
+    def _arrived(self, way: Way, spec: Mapping[str, Any], tasks: Iterable[Any]) -> Arrival | None:
+        """Return how the service runs once enough of it does, and nothing with other secrets is meant to."""
+        tasks = list(tasks)
+        meant = [task for task in tasks if is_meant_to_run(task)]
+        running = [task for task in meant if task["Status"]["State"] == "running"]
+        if not all(way.is_right(mounts_of(task.get("Spec"))) for task in running):
+            return None
+        if len(meant) - len(running) > max(0, way.service.replicas - way.before):
+            return None
+        if len(running) < self._needed(way, spec, tasks):
+            return None
+        here = self._own_node()
+        containers = [
+            task["Status"].get("ContainerStatus", {}).get("ContainerID", "")
+            for task in running
+            if task.get("NodeID") == here
+        ]
+        return Arrival(tuple(filter(None, containers)), len(running) - len(containers))
+
+    def _needed(self, way: Way, spec: Mapping[str, Any], tasks: Iterable[Any]) -> int:
+        """Return how many tasks must run: as many as are wanted now, or as were up before if those were fewer."""
+        if way.service.mode == "global":
+            return max(0, way.before - len(self._closed_nodes(tasks)))
+        wanted = int(((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas", 1))
+        return wanted if way.before >= way.service.replicas else min(wanted, way.before)
+
+    def _lost_nodes(self, tasks: Iterable[Any]) -> set[str]:
+        """Return the nodes that are down of those that *tasks* which have not ended are on."""
+        names = {task.get("NodeID") or "" for task in tasks if task["Status"]["State"] not in ENDED}
+        return self._nodes_of(names - {self._own_node()}, lambda node: node["Status"]["State"] != "ready")
+
+    def _closed_nodes(self, tasks: Iterable[Any]) -> set[str]:
+        """Return the nodes that take no tasks (any more) of those that *tasks* are or were on."""
+        names = {task.get("NodeID") or "" for task in tasks}
+        return self._nodes_of(
+            names, lambda node: node["Status"]["State"] != "ready" or node["Spec"]["Availability"] != "active"
+        )
+
+    def _nodes_of(self, names: set[str], is_one: Any) -> set[str]:
+        names = names - {""}
+        if not names:
+            return set()
+        nodes = self._call("list nodes", lambda: self._client.nodes(filters={"id": sorted(names)}))
+        return names - {node["ID"] for node in nodes if not is_one(node)}
+
+
+class _Progress:
+    """What of a service has come how far; a task that fails again and again is progress only the first time."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._best: dict[object, int] = {}
+        self._ended: set[str] = set()
+
+    def is_made(self, tasks: Iterable[Any]) -> bool:
+        """Return whether anything is further than it ever was."""
+        before = (sum(self._best.values()), len(self._ended))
+        for task in tasks:
+            state = task["Status"]["State"]
+            if not self._way.is_right(mounts_of(task.get("Spec"))):
+                if state in ENDED:
+                    self._ended.add(task["ID"])
+            elif state in _WAY_UP:
+                slot = task.get("Slot") or task.get("NodeID")
+                self._best[slot] = max(self._best.get(slot, 0), _WAY_UP.index(state) + 1)
+        return (sum(self._best.values()), len(self._ended)) != before
+
+
+def _trouble(way: Way, tasks: Iterable[Any]) -> str:
+    """Return what the newest task with the right secrets says of its end."""
+    said = [
+        (task["Status"].get("Timestamp") or "", task["Status"].get("Err") or "")
+        for task in tasks
+        if way.is_right(mounts_of(task.get("Spec")))
+    ]
+    return max((item for item in said if item[1]), default=("", ""))[1]

@@ -1,0 +1,152 @@
+"""What becomes of each mount, decided without an engine: pairs, older versions, numbers and names."""
+
+from collections.abc import Mapping
+
+import pytest
+from shim_host.rotate import history, preflight, swarm_plan
+from shim_host.rotate.swarm_plan import BACK, FORWARD
+from shim_host.swarm import versions
+from shim_host.swarm.model import Mount, Service, SwarmSecret
+
+from shim.secret import Secret
+
+
+def version(number: int, key: str = "JWT_SECRET", stack: str = "", told: str = "", name: str = "") -> SwarmSecret:
+    name = name or f"{stack}_{key.lower()}.v{number}".removeprefix("_")
+    return SwarmSecret(f"id-{name}", name, key, number, f"2026-01-{number:02}", "", "", stack, "who", told)
+
+
+def service(mounts: Mapping[str, SwarmSecret], name: str = "signer") -> Service:
+    mounted = tuple(Mount(secret.id, secret.name, target) for target, secret in mounts.items())
+    return Service(f"id-{name}", name, mounts=mounted)
+
+
+def after(planned: swarm_plan.Plan, of: Service) -> dict[str, str]:
+    """Return what the service mounts once it has moved, by target."""
+    names = {mount.target: mount.name for mount in of.mounts}
+    moved = {target: to.name for target, (_, to) in swarm_plan.swaps(planned, of.id, FORWARD).items()}
+    return {**names, **moved}
+
+
+V1, V2, V3 = version(1), version(2), version(3)
+
+
+@pytest.mark.parametrize(
+    ("mounts", "wanted"),
+    [
+        ({"a": V2, "b": V2}, {"a": 3, "b": 3}),  # two targets of one version, whatever they are called
+        ({"jwt_secret": V2, "jwt_secret_previous": V1}, {"jwt_secret": 3, "jwt_secret_previous": 2}),
+        ({"now": V2, "before": V1}, {"now": 3, "before": 2}),
+        ({"jwt_secret": V2, "jwt_secret.old": V2}, {"jwt_secret": 3, "jwt_secret.old": 2}),  # there was none before
+        ({"jwt_secret-prev": V1}, {"jwt_secret-prev": 2}),  # who only verifies
+        ({"threshold": V2}, {"threshold": 3}),
+    ],
+)
+def test_a_pair_of_versions_stays_a_pair(mounts: dict[str, SwarmSecret], wanted: dict[str, int]) -> None:
+    """The current one becomes the new one, and the one before it what was current; a rollback gives both back."""
+    moving, other = service(mounts), service({"jwt_secret": V2}, "other")
+
+    planned = swarm_plan.plan("run", "", ["JWT_SECRET"], [V1, V2], [moving, other])
+
+    assert after(planned, moving) == {target: f"jwt_secret.v{number}" for target, number in wanted.items()}
+    there = {1: V1, 2: V2, 3: V3}
+    moved = service({target: there[number] for target, number in wanted.items()})
+    moved_other = service({"jwt_secret": V3}, "other")
+    back, lacking = swarm_plan.plan_back("run", "", ["JWT_SECRET"], [V1, V2, V3], [moved, moved_other])
+    assert not lacking
+    first = {target: secret.name for target, secret in mounts.items()}
+    first |= {"jwt_secret.old": V1.name} if "jwt_secret.old" in mounts else {}
+    assert (after(back, moved) if moved.id in back.moves else first) == first
+
+
+def test_who_mounts_only_an_older_version_stays_and_is_named() -> None:
+    current, older = service({"jwt_secret": V2}, "current"), service({"jwt_secret": V1}, "older")
+
+    planned = swarm_plan.plan("run", "", ["JWT_SECRET"], [V1, V2], [current, older])
+
+    assert set(planned.moves) == {current.id}
+    (finding,) = preflight.left_behind(planned, [V1, V2], [current, older])
+    assert (finding.is_hard, finding.service) == (False, "older")
+    assert finding.hint == "manage-secrets sync JWT_SECRET moves it"
+    synced = swarm_plan.plan_to("run", "", {"JWT_SECRET": V2}, [V1, V2], [current, older])
+    assert (set(synced.moves), after(synced, older)) == ({older.id}, {"jwt_secret": "jwt_secret.v2"})
+
+
+def test_when_a_deployment_put_the_old_version_back_everywhere_all_move() -> None:
+    """The newest version is then in use nowhere."""
+    planned = swarm_plan.plan(
+        "run", "", ["JWT_SECRET"], [V1, V2], [service({"a": V1}, "one"), service({"b": V1}, "two")]
+    )
+
+    assert len(planned.moves) == 2
+    assert planned.changes[0].name == "jwt_secret.v3"
+
+
+def test_no_number_is_given_twice() -> None:
+    """Not after a rollback, nor after one was taken back, nor once everything that tells of it is older."""
+    kept = version(1, told=history.left(V1, [V2], history.ROLLED_BACK, "2026-02-01", "alice"))
+    new = swarm_plan.plan("run", "", ["JWT_SECRET"], [kept], []).changes[0]
+    assert (new.name, new.version) == ("jwt_secret.v3", 3)
+
+    third = version(3, told=history.after([kept]))
+    assert [past[:4] for past in history.past(third)] == [
+        (1, "2026-01-01", "who", ""),
+        (2, "2026-01-02", "who", "rolled back"),
+    ]
+    assert history.past(third)[1].ended_by == "alice"
+    assert history.last_number([version(1, told="[[7, 'no JSON'")]) == 1
+
+
+def test_names_of_two_stacks_that_collide_are_kept_apart() -> None:
+    """`shop` + EU_DB and `shop_eu` + DB both want shop_eu_db; what is somebody else's is refused by name."""
+    wanted = [versions.Wanted("DB", "db", Secret(b"x"))]
+    first = version(4, "EU_DB", "shop", name="shop_eu_db.v4")
+
+    (step,) = versions.plan(wanted, [first], "shop_eu")
+
+    assert step.name != "shop_eu_db.v1"
+    assert step.name.startswith("shop_eu_db.")
+    assert step.name.endswith(".v1")
+    second = version(3, "DB", "shop_eu", name="shop_eu_db.v3")
+    (change,) = swarm_plan.plan("run", "shop_eu", ["DB"], [first, second], []).changes
+    assert change.name != first.name
+    assert change.version == 4
+    foreign = SwarmSecret("f", "JWT_secret.V3", "", 0, "", "", "", "")  # the engine ignores case in names
+    planned = swarm_plan.plan("run", "", ["JWT_SECRET"], [V1, V2, foreign], [])
+    assert swarm_plan.taken(planned, [V1, V2, foreign]) == ["JWT_secret.V3"]
+
+
+def test_what_a_rotation_made_is_known_by_its_label_and_by_no_name() -> None:
+    planned = swarm_plan.plan("run", "", ["JWT_SECRET"], [V1], [service({"jwt_secret": V1})])
+    by_hand = SwarmSecret("other", "jwt_secret.v2", "JWT_SECRET", 2, "", "", "", "")
+
+    assert swarm_plan.direction(swarm_plan.with_ids(planned, [by_hand]), False) == BACK
+    ours = SwarmSecret("ours", "jwt_secret.v2", "JWT_SECRET", 2, "", "", "", "", run="run")
+    found = swarm_plan.plan_from_json(swarm_plan.with_ids(planned, [ours]).to_json())
+    assert found.changes[0].new_id == "ours"
+    assert swarm_plan.swaps(found, "id-signer", BACK)["jwt_secret"] == ("ours", Mount(V1.id, V1.name, "jwt_secret"))
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "stack", "of_stack", "found"),
+    [
+        ("jwt_secret", "jwt_secret", "", "", True),
+        ("jwt_secret_v3", "elsewhere", "", "", True),
+        ("shop_jwt_secret", "jwt_secret", "shop", "shop", True),
+        ("anything", "jwt_secret", "shop", "shop", True),
+        ("shop_jwt_secret", "jwt_secret", "", "shop", True),
+        ("jwt_secret", "jwt_secret", "shop", "blog", False),
+        ("other", "jwt_secret", "", "", False),
+    ],
+)
+def test_a_secret_made_by_others_in_place_of_the_key_is_named(
+    name: str, target: str, stack: str, of_stack: str, found: bool
+) -> None:
+    mine = version(1, stack=stack)
+    foreign = SwarmSecret("f", name, "", 0, "", "", "", "")
+    user = Service("id-app", "app", of_stack, (Mount("f", name, target),))
+
+    planned = swarm_plan.plan("run", stack, ["JWT_SECRET"], [mine, foreign], [user])
+
+    findings = preflight.left_behind(planned, [mine, foreign], [user])
+    assert [(one.is_hard, one.service) for one in findings] == ([(True, "app")] if found else [])
