@@ -113,15 +113,15 @@ def compose_project(file: Path | None, gaps: list[str] | None = None) -> "Projec
     Raises:
         Refused: *file* was named, and has mistakes.
     """
-    from shim_host.compose import project as compose
+    from shim_host.compose import reading
 
     try:
         if file is None:
             try:
-                compose.default_files(Path(), os.environ)
+                reading.default_files(Path(), os.environ)
             except Refused:
                 return None
-        return compose.read_project(file or Path(), os.environ)
+        return reading.read_project(file or Path(), os.environ)
     except Ended as ended:
         if file is not None:
             raise

@@ -418,6 +418,7 @@ secrets: {gone: {file: ./secrets/gone}, here: {file: ./secrets/a}}
     "…:…: a service extends itself",
     "…:…: it extends …, which is no service in …",
     "…: a quote in … is not closed",
+    "a ${...} in the Compose file cannot be replaced: …",
     "there is no Compose file …",
     "… is not UTF-8",
     "…: this is not valid YAML",
@@ -426,9 +427,8 @@ secrets: {gone: {file: ./secrets/gone}, here: {file: ./secrets/a}}
     "… is not JSON",
     "… holds no image's configuration",
     "…: … holds no image's configuration",
-    "the service … is an alias of …",
     "…: there is no free name for the secret of …",
-    "not known is what these images start: …",
+    "not known is what these images start, so their services stay as they are: …",
     "there is no docker program",
     "there is no docker compose here, so the result is not checked with it",
 )
@@ -444,6 +444,7 @@ def test_compose_files_with_mistakes(say: Say, manage: Manage, canary: Canary) -
         "services: {one: {extends: one}}\n",
         "services: {one: {extends: two}}\n",
         f'services: {{one: {{image: app, command: "sh \'x", environment: {{TOKEN: {canary()}}}}}}}\n',
+        "services: {one: {image: app, command: '${GONE?}'}}\n",
         b"services: {one: {image: \xff}}\n",
         "services: [\n",
         "- one\n",
@@ -628,7 +629,7 @@ def test_a_file_that_is_no_backup_by_its_size(say: Say, manage: Manage, canary: 
 
 @provokes(
     "the Docker client does not answer within … s",
-    "…: docker compose gives … another value than was read here",
+    "docker compose would refuse the new files, so nothing is written: …",
     "the new files would change what a service sees: …",
     "…: … … takes longer than … s",
 )
@@ -644,12 +645,14 @@ def test_programs_that_do_not_do_what_they_should(say: Say, manage: Manage, cana
     said = [say("migrate", PATH=path, DOCKER_CLIENT_TIMEOUT="1")]
     config = 'case " $* " in *" config "*) ;; *) exit;; esac; '
     read = {"TOKEN": value}
-    as_it_is, other = (json.dumps({"services": {"a": {"environment": e}}}) for e in (read, {**read, "OTHER": "1"}))
-    manage.write("bin/docker", f"#!/bin/sh\n{config}echo '{other}'\n").chmod(0o755)
-    said.append(say(migrate, PATH=path))
-    and_then = f"[ -e seen ] && echo '{other}' || echo '{as_it_is}'; touch seen"
-    manage.write("bin/docker", f"#!/bin/sh\n{config}{and_then}\n").chmod(0o755)
-    said.append(say(migrate, PATH=path))
+    as_it_is = {"services": {"a": {"image": "a", "environment": read}}}
+    moved = {"a": {"image": "a", "environment": {**read, "OTHER": "1"}}}
+    differing = f"echo '{json.dumps({'services': moved})}'", f"echo '{json.dumps({**as_it_is, 'networks': {'n': {}}})}'"
+    for answer in (*differing, f"echo 'services.a is bad: \"{value}\"' >&2; exit 1"):
+        Path(manage.folder, "seen").unlink(missing_ok=True)
+        and_then = f"if [ -e seen ]; then {answer}; else echo '{json.dumps(as_it_is)}'; fi; touch seen"
+        manage.write("bin/docker", f"#!/bin/sh\n{config}{and_then}\n").chmod(0o755)
+        said.append(say(migrate, PATH=path))
     manage.write("change-it", "#!/bin/sh\nexec sleep 60\n").chmod(0o755)
     manage.write(".env.schema", "# @sensitive @generate @rotate-with=command(./change-it)\nTOKEN=\n")
     manage.write("secrets/token", canary()).chmod(0o600)
@@ -704,7 +707,6 @@ def test_at_a_terminal(manage: Manage, canary: Canary) -> str:
 @provokes(
     "… holds it in plain, so it stays in … too",
     "the shim gets … to read the secrets and to become …",
-    "its env_file … depends on a variable, and still names the old file",
     "a comment in … held an old value, which is taken out",
     "its image sets SHIM_ONLY without …",
     "HOME is set, and the shim sets it to the home of the user it becomes",

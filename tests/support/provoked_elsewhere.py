@@ -2,6 +2,23 @@
 
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
+    # Compose projects.
+    "docker compose config refuses …: …": (
+        "host/migrate/test_migrate_forms.py::test_a_refusal_says_why_and_writes_nothing",
+        "docker compose config refuses ",
+    ),
+    "it stays as it is, with … in plain: …": (
+        "host/migrate/test_migrate_forms.py::test_a_service_that_would_change_stays_and_the_others_go_on",
+        "it stays as it is, with ",
+    ),
+    "it stays in …: … is made from it": (
+        "host/migrate/test_migrate_forms.py::test_what_stays_keeps_its_parts",
+        " is made from it",
+    ),
+    "its env_file gives it secrets that … does not read: …": (
+        "host/migrate/test_migrate_forms.py::test_a_database_with_a_shared_env_file_is_said",
+        "its env_file gives it secrets that ",
+    ),
     # The shim.
     "--keep-caps belongs to --user": (
         "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",

@@ -1,6 +1,7 @@
 """`migrate`: from a Compose file and a `.env` with values to the same services with secrets."""
 
 import difflib
+import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +12,8 @@ import click
 
 from shim_host import inputs, output
 from shim_host.commands import options
-from shim_host.compose import images
-from shim_host.compose import project as compose
+from shim_host.commands.env import OWNER_HELP, owner_of
+from shim_host.compose import images, reading
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.nodes import child
 from shim_host.compose.project import Project
@@ -20,10 +21,20 @@ from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Failed, Refused, failed_file
 from shim_host.migrate import check
-from shim_host.migrate.model import NewFile, Plan, ShimSource, Wishes, compose_path, image_of
+from shim_host.migrate.model import (
+    EnvSource,
+    NewFile,
+    Plan,
+    Rejected,
+    ShimSource,
+    Wishes,
+    compose_path,
+    image_of,
+)
 from shim_host.migrate.new_files import new_files
 from shim_host.migrate.plan import make_plan
-from shim_host.migrate.write import REPLACED, UNCHANGED, Written, named_files, outputs, secrets_to_write, verify, write
+from shim_host.migrate.prove import Asked, Proven, proven
+from shim_host.migrate.write import REPLACED, UNCHANGED, Written, outputs, secrets_to_write, write
 from shim_host.output import Warned
 from shim_host.store.vault import Vault
 
@@ -34,9 +45,21 @@ _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.argument("files", nargs=-1, type=_A_FILE)
 @click.option("--file", "-f", "more_files", multiple=True, type=_A_FILE, metavar="FILE", help="A Compose file.")
 @click.option(
-    "--env-file", type=_A_FILE, metavar="FILE", help="The project's .env.  [default: the one beside the first file]"
+    "--env-file",
+    "env_files",
+    multiple=True,
+    type=_A_FILE,
+    metavar="FILE",
+    help="The project's .env, or several.  [default: what Compose takes]",
 )
-@click.option("--image-config", type=_A_FILE, metavar="FILE", help="What docker image inspect printed.")
+@click.option(
+    "--image-config",
+    "image_configs",
+    multiple=True,
+    type=_A_FILE,
+    metavar="FILE",
+    help="What docker image inspect printed.",
+)
 @click.option(
     "--shim", "program", type=_A_FILE, metavar="FILE", help="Mount this shim, instead of a volume from its image."
 )
@@ -50,6 +73,7 @@ _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--secret", "secret", multiple=True, metavar="KEY", help="This is a secret, whatever its name says.")
 @click.option("--public", "public", multiple=True, metavar="KEY", help="This is no secret, whatever its name says.")
 @click.option("--force", is_flag=True, help="Replace new files of an earlier run, and secrets with other values.")
+@click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
 @options.secrets_dir
 @options.schema
 @options.as_json
@@ -58,13 +82,14 @@ _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 def command(
     files: tuple[Path, ...],
     more_files: tuple[Path, ...],
-    env_file: Path | None,
-    image_config: Path | None,
+    env_files: tuple[Path, ...],
+    image_configs: tuple[Path, ...],
     program: Path | None,
     shim_image: str,
     secret: tuple[str, ...],
     public: tuple[str, ...],
     force: bool,
+    owner: tuple[int, int] | None,
     secrets_dir: Path,
     schema_path: Path | None,
     is_json: bool,
@@ -98,39 +123,77 @@ def command(
     """
     environ = dict(os.environ)
     chosen = [*files, *more_files]
-    project = compose.read_project(chosen or Path(), environ, None if env_file is None else [env_file])
-    if project.warnings:
-        raise Refused(project.warnings[0], *project.warnings[1:], "set the variable it needs, or mend the reference")
-    env_path, env_data, warned = read_env_file(project, env_file, environ)
-    plan = plan_for(project, env_path, env_data, warned, schema_path, secrets_dir, secret, public, image_config)
+    project = reading.read_project(chosen or Path(), environ, list(env_files) or None, to_edit=True)
+    before = as_composed(project, chosen, env_files, environ)
+    sources, warned = read_sources(project, env_files)
+    wishes = wishes_of(project, schema_path, secrets_dir, secret, public)
+    images, trouble = known_images(project, image_configs)
     source = ShimSource(compose_path(program, project.folder) if program else "", shim_image)
-    results = new_files(plan, source, new_path, env_path)
-    before = check.composed(chosen, env_file, project.folder, environ)
-    if before is None:
-        output.warn("there is no docker compose here, so the result is not checked with it")
-    else:
-        check.check_reading(plan, before)
+
+    def make(left: Mapping[str, str]) -> Proven:
+        plan = make_plan(project, sources, wishes, images, left)
+        plan.owner = owner[0] if owner is not None else os.geteuid() if hasattr(os, "geteuid") else None
+        return Proven(plan, new_files(plan, source, new_path), new_files(plan, source, lambda path: path))
+
+    found = proven(make, source, Asked(before, {**environ, "PWD": os.getcwd()}))
+    plan, results = found.plan, found.files
+    plan.findings = list(dict.fromkeys(plan.findings))
+    if trouble is not None and plan.unknown:
+        if not plan.moved:
+            raise Failed(trouble.message, *trouble.hints, *(f.message for f in plan.findings if f.is_exposed))
+        output.warn(trouble.message, *trouble.hints[:1])
+    say_warnings(plan, warned)
     document = describe(plan, results)
     document["diff"] = difference(results)
     if not is_json:
         show(plan, document)
     if not results:
         say_findings(plan)
-        output.say("there is nothing to migrate: no service has a secret among its variables")
+        if not plan.unknown and not plan.left:
+            output.say("there is nothing to migrate: no service has a secret among its variables")
         give(document, is_json)
         return exit_code(plan)
     written = outputs(results, force)
     values = secrets_to_write(plan, Vault(secrets_dir), force)
     announce(plan, written, values, dry_run)
     warn_of_stack(project)
+    if before is not None:
+        output.say("docker compose config agrees: every service sees what it saw before")
     if not dry_run:
         ask(written, values, yes)
-        write(plan, written, values, Vault(secrets_dir), env_path)
-        verify(plan, results, chosen, env_path, before, environ, written)
+        write(plan, written, values, Vault(secrets_dir), owner)
         say_what_is_next(results, project, chosen)
     document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
     give(document, is_json)
     return exit_code(plan)
+
+
+def as_composed(
+    project: Project, files: Sequence[Path], env_files: Sequence[Path], environ: Mapping[str, str]
+) -> check.Read | None:
+    """Return what the real Compose makes of *project*, which is told so; None where there is no Compose.
+
+    Raises:
+        Refused: Compose takes the project not; its reason is said.
+    """
+    if not check.is_there(environ):
+        output.warn("there is no docker compose here, so the result is not checked with it")
+        if project.warnings:
+            hint = "set the variable it needs, or mend the reference"
+            raise Refused(project.warnings[0], *project.warnings[1:], hint)
+        return None
+    try:
+        # Where the shell is in a folder by a link, Compose would name that one, and not the one that is meant.
+        read = check.composed(files, env_files, {**environ, "PWD": os.getcwd()})
+    except Rejected as rejected:
+        names = {*project.services, *project.secrets, *project.environ}
+        values = [value for key, value in project.environ.items() if key not in {*environ, "COMPOSE_PROJECT_NAME"}]
+        shown = " ".join(str(file) for file in files) or "the project"
+        reason = check.reason_of(rejected.reason, names, values)
+        raise Refused(f"docker compose config refuses {shown}: {reason}") from None
+    before: check.Read = json.loads(read)
+    check.see(project, before)
+    return before
 
 
 def exit_code(plan: Plan) -> int:
@@ -148,66 +211,63 @@ def new_path(path: Path) -> Path:
     return path.with_name(path.name + ".new")
 
 
-def read_env_file(
-    project: Project, env_file: Path | None, environ: Mapping[str, str]
-) -> tuple[Path | None, bytes, list[Warned]]:
-    """Return the project's `.env`, its content, and what is likely to surprise in it."""
-    path = env_file or project.folder / ".env"
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        if env_file is not None:
-            raise Refused(f"there is no {env_file}") from None
-        return None, b"", []
-    except OSError as error:
-        raise failed_file("read", str(path), error) from None
-    try:
-        read = envfile.read(data, environ, use="project")
-    except Malformed as error:
-        raise Refused(f"{path}:{error.line}: {error.message}", *([error.hint] if error.hint else [])) from None
-    return path, data, read.warnings
+def read_sources(project: Project, named: Sequence[Path]) -> tuple[list[EnvSource], list[tuple[Path, Warned]]]:
+    """Return the env files that give `${...}` its values, and what is likely to surprise in them."""
+    sources: list[EnvSource] = []
+    warned: list[tuple[Path, Warned]] = []
+    wanted = [(path, project.environ) for path in project.env_files]
+    for path, around in project.included_env_files.items():
+        wanted.append((path, {**reading.settings_of([path], around), **around}))
+    for path, environ in wanted:
+        try:
+            data = path.read_bytes()
+            read = envfile.read(data, environ, use="project")
+        except FileNotFoundError:
+            if path in named:
+                raise Refused(f"there is no {path}") from None
+            continue
+        except OSError as error:
+            raise failed_file("read", str(path), error) from None
+        except Malformed as error:
+            raise Refused(f"{path}:{error.line}: {error.message}", *([error.hint] if error.hint else [])) from None
+        sources.append(EnvSource(path, data, environ))
+        warned += [(path, warning) for warning in read.warnings]
+    return sources, warned
 
 
-def plan_for(
-    project: Project,
-    env_path: Path | None,
-    env_data: bytes,
-    warned: list[Warned],
-    schema_path: Path | None,
-    secrets_dir: Path,
-    secret: Iterable[str],
-    public: Iterable[str],
-    image_config: Path | None,
-) -> Plan:
-    """Return the plan, with what the engine or *image_config* says of the images."""
+def wishes_of(
+    project: Project, schema_path: Path | None, secrets_dir: Path, secret: Iterable[str], public: Iterable[str]
+) -> Wishes:
+    """Return what the person asked for."""
     place = project.folder / inputs.SCHEMA
     schema = inputs.read_schema(schema_path or (place if place.exists() else None))
-    wishes = Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
+    return Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
+
+
+def known_images(project: Project, image_configs: Sequence[Path]) -> tuple[dict[str, ImageConfig], Failed | None]:
+    """Return what *image_configs* and the engine say of the project's images, and what was wrong with the engine."""
     known: dict[str, ImageConfig] = {}
     wanted = {image_of(service, project) for service in project.services.values()}
-    if image_config is not None:
-        given = images.read_configs(image_config)
+    for path in image_configs:
+        given = images.read_configs(path)
         for service in project.services.values():
             name = image_of(service, project)
             found = images.find(given, name) or given.get(service.name)
             if found is not None:
                 known[name] = found
     # The engine is asked only for what is missing; where it is not there, official images are known by name.
-    trouble: Failed | None = None
     try:
         known.update(images.ask_engine(sorted(wanted - set(known)), os.environ))
     except Failed as failed:
-        trouble = failed
-    try:
-        plan = make_plan(project, env_path, env_data, wishes, known)
-    except Refused as refused:
-        if trouble is None or "these images" not in refused.message:
-            raise
-        raise Failed(trouble.message, *trouble.hints, refused.message) from None
-    for line, key, message, hint in warned:
+        return known, failed
+    return known, None
+
+
+def say_warnings(plan: Plan, warned: Iterable[tuple[Path, Warned]]) -> None:
+    """Say what is likely to surprise in the env files, where it concerns a secret."""
+    for path, (line, key, message, hint) in warned:
         if not key or key in plan.reasons:
-            output.warn(f"{env_path}:{line}: {key}: {message}" if key else f"{env_path}:{line}: {message}", hint)
-    return plan
+            output.warn(f"{path}:{line}: {key}: {message}" if key else f"{path}:{line}: {message}", hint)
 
 
 def difference(results: Iterable[NewFile]) -> str:
@@ -314,8 +374,9 @@ def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> N
 def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Sequence[Path]) -> None:
     """Say how to start the result, and what to remove once it works."""
     new = {file.old.absolute(): file.new for file in results}
-    files = [new.get(path.absolute(), path) for path in chosen or named_files(project)]
-    env_files = [file.new for file in results if file.old.name == ".env"]
+    files = [new.get(path.absolute(), path) for path in chosen or project.files]
+    has_new_env = any(path.absolute() in new for path in project.env_files)
+    env_files = [new.get(path.absolute(), path) for path in project.env_files] if has_new_env else []
     words = [
         "docker compose",
         *(f"-f {file}" for file in files),

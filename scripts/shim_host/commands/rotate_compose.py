@@ -11,7 +11,7 @@ import click
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import deployment_key, inventory, names, output
-from shim_host.compose import project as compose
+from shim_host.compose import reading
 from shim_host.compose.running import RunningProject
 from shim_host.errors import Failed, Refused
 from shim_host.rotate import compose_journal, compose_run
@@ -77,7 +77,7 @@ def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
     if not keys:
         return compose_journal.is_under_way(store)
     try:
-        compose.default_files(Path(), os.environ)
+        reading.default_files(Path(), os.environ)
         in_swarm = {secret.key for secret in connection.connect(os.environ).secrets()}
     except Refused:
         return False
@@ -211,7 +211,7 @@ def _read(project: RunningProject) -> None:
         project.read()
     except Refused:
         try:
-            project.files or compose.default_files(Path(), project.environ)
+            project.files or reading.default_files(Path(), project.environ)
         except Refused as refused:
             raise Refused(refused.message, "name it with --compose; --how none changes ./secrets alone") from None
         raise

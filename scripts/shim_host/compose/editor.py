@@ -1,40 +1,43 @@
 """Changes to the text of one Compose file. What is not changed stays byte for byte: comments, order, anchors, spacing.
 
-Edits are collected against the text as it was read, and made in one go; they never overlap.
+Edits are collected against the text as it was read, and made in one go; they never overlap. Where each node stands, its
+layout says: an alias, an empty value and a block list have places like all others.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.tokens import AliasToken
 
-from shim_host.compose.nodes import Document, elements, is_merge, is_null, item
+from shim_host.compose.braces import Braces, Edit, comments
+from shim_host.compose.nodes import OVERRIDE, RESET, Document, Spot, child, elements, is_merge, is_null, item, tag_of
+from shim_host.compose.written import Raw, Style, Value, as_json, is_flow
 
-Value = str | bool | Sequence["Value"] | Mapping[str, "Value"]
-
-_PLAIN = re.compile(r"[A-Za-z_./](?:[A-Za-z0-9_./-]|:(?=[A-Za-z0-9_./]))*")
-_WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
+_ENDED = re.compile(r"^\.\.\.", re.MULTILINE)  # the document ends before the file does
+_PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*[ \t]*)+")
+_FIT_FOR_BRACES = re.compile(r"[^\s,\[\]{}#&*!|>'\"%@`:?-][^\r\n,\[\]{}#:]*|-?[0-9.][0-9.eE+_-]*")
 
 
 class Editor:
-    """Collects the edits of one file."""
+    """Collects the edits of one file, which may hold several YAML documents."""
 
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.text = document.text
-        self.line_end = "\r\n" if "\r\n" in document.text else "\n"
-        self.step = _step(document.root)
-        self.aliases = _aliases(document.text)
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self.documents = documents
+        whole = documents[0].text
+        self.line_end = "\r\n" if "\r\n" in whole else "\n"
+        # What is inserted behind the last line must find that line ended.
+        self.text = whole if not whole or whole.endswith("\n") else whole + self.line_end
+        self.style = Style(whole, _step(documents[0].root))
+        self.step, self.quote = self.style.step, self.style.quote
+        self.layout = {key: spots for document in documents for key, spots in document.layout.items()}
+        values = (entry for document in documents for entry in _values(document.root, self.layout, set()))
+        self.aliased = {id(node) for node, spot in values if spot.is_alias}
         # Start, end, rank, new text; where several stand at one place the deeper one comes first, then the older one.
-        self._edits: list[tuple[int, int, int, str]] = []
-        self._removed: set[int] = set()
+        self._edits: list[Edit] = []
+        self._removed: set[int] = set()  # the starts of elements that go
         self._grown: set[int] = set()  # collections that get more at their end
         # What happens to collections in braces or brackets, where commas depend on all of it.
-        self._flows: dict[int, _Flow] = {}
+        self._flows: dict[int, Braces] = {}
 
     @property
     def has_edits(self) -> bool:
@@ -43,8 +46,10 @@ class Editor:
 
     def result(self) -> str:
         """Return the text with every edit made."""
+        flows = (edit for changed in self._flows.values() for edit in changed.edits(self.text, self.line_end))
+        edits = [*self._edits, *flows]
+        edits += self._anchors_moved(edits)
         text = self.text
-        edits = [*self._edits, *(edit for flow_ in self._flows.values() for edit in self._flow_edits(flow_))]
         for start, end, _, new in sorted(edits, key=lambda edit: edit[:3])[::-1]:
             text = text[:start] + new + text[end:]
         return text
@@ -53,92 +58,79 @@ class Editor:
         """Put *new* in the place of what stands from *start* to *end*."""
         self._edits.append((start, end, 0, new))
 
-    def end_of(self, node: Node) -> int:
-        """Return where the text of *node* ends, without what follows it."""
-        if isinstance(node, ScalarNode):
-            start = int(node.start_mark.index)
-            return start + len(self.text[start : node.end_mark.index].rstrip())
-        if is_flow(node) or not node.value:
-            return int(node.end_mark.index)
-        return self.spans(node)[-1][1]
+    def spots(self, node: Node) -> list[Spot]:
+        """Return where each element of a collection stands; of a mapping, each key with its value."""
+        return self.layout.get(id(node), [])
 
-    def spans(self, node: Node) -> list[tuple[int, int]]:
-        """Return where each element of a collection begins and ends; of a mapping, each key with its value."""
-        found = []
-        at = int(node.start_mark.index)
-        for entry in node.value:
-            key, value = entry if isinstance(node, MappingNode) else (None, entry)
-            if key is not None:
-                start = int(key.start_mark.index)
-                at = int(key.end_mark.index)
-            value_start, end = self.span(value, at)
-            found.append((start if key is not None else value_start, end))
-            at = end
-        return found
+    def is_alias(self, mapping: Node, value: Node) -> bool:
+        """Return whether an alias stands for *value* in *mapping*."""
+        pairs = zip(mapping.value, self.spots(mapping), strict=True)
+        return any(spot.is_alias for (_, own), spot in pairs if own is value)
 
-    def span(self, node: Node, after: int) -> tuple[int, int]:
-        """Return where *node* stands behind *after*: itself, or the alias that stands for it."""
-        if node.start_mark.index >= after:
-            return int(node.start_mark.index), self.end_of(node)
-        return next((start, end) for start, end in self.aliases if start >= after)
-
-    def is_alias(self, node: Node, after: int) -> bool:
-        """Return whether an alias stands for *node* behind *after*."""
-        return bool(node.start_mark.index < after)
+    def replace_scalar(self, node: ScalarNode, new: str) -> None:
+        """Put the text *new* in the place of *node*, as a string."""
+        start = int(node.start_mark.index)
+        properties = _PROPERTIES.match(self.text, start)
+        start = start if properties is None else properties.end()
+        self.replace(start, start + len(self.text[start : node.end_mark.index].rstrip()), self.quote(new))
 
     def remove(self, collection: Node, position: int, note: str = "") -> None:
         """Remove one element of *collection*. A comment behind it stays, behind *note*, as a line of its own."""
-        spans = self.spans(collection)
-        start, end = spans[position]
-        if id(collection.value[position]) in self._removed:
+        spot = self.spots(collection)[position]
+        if spot.start in self._removed:
             return
-        self._removed.add(id(collection.value[position]))
+        self._removed.add(spot.start)
         if is_flow(collection):
-            self._flow_of(collection).removed.add(position)
+            self._flow_of(collection).removed[position] = note
             return
-        line, next_line = self.line_start(start), self.next_line(end)
-        comment = self.text[end:next_line].strip()
-        front = self.text[line:start]
+        line, next_line = self.line_start(spot.start), self.next_line(spot.end)
+        front = self.text[line : spot.dash if spot.dash >= 0 else spot.start]
         indent = front[: len(front) - len(front.lstrip())]
-        kept = f"{indent}# {note}{comment}{self.line_end}" if comment.startswith("#") else ""
-        self.replace(line, next_line, kept)
+        kept = [*comments(self.text[spot.key_end : spot.value]), *comments(self.text[spot.end : next_line])]
+        if kept and note:
+            kept[0] = f"# {note}{kept[0]}"
+        self.replace(line, next_line, "".join(f"{indent}{comment}{self.line_end}" for comment in kept))
 
     def is_emptied(self, collection: Node) -> bool:
         """Return whether every element of *collection* is removed, and nothing added."""
-        gone = all(id(entry) in self._removed for entry in collection.value)
+        gone = all(spot.start in self._removed for spot in self.spots(collection))
         return gone and id(collection) not in self._grown
 
     def settle_emptied(self, holder: MappingNode, position: int) -> None:
         """Take away the field at *position* of *holder*, whose elements are all removed; comments in it stay.
 
-        Where something refers to it by its anchor, or *holder* would get another one by a merge key or have nothing
-        left, it stays and is empty.
+        Where something refers to it by its anchor, or it says what earlier files have no longer, or *holder* would get
+        another one by a merge key or have nothing left, it stays and is empty.
         """
-        key_node, value = holder.value[position]
-        colon = self.text.index(":", key_node.end_mark.index)
-        if value.anchor or len(holder.value) == 1 or any(is_merge(key) for key, _ in holder.value):
-            start = int(value.start_mark.index)
-            anchor = f"&{value.anchor} " if value.anchor else ""
+        value = holder.value[position][1]
+        spot = self.spots(holder)[position]
+        colon = self.colon_of(spot)
+        if value.anchor or tag_of(value) or len(holder.value) == 1 or any(is_merge(key) for key, _ in holder.value):
             empty = "[]" if isinstance(value, SequenceNode) else "{}"
+            properties = _PROPERTIES.match(self.text, spot.value)
+            front = "" if properties is None else properties[0].rstrip() + " "
             if is_flow(value):
-                self._drop_inner(value)
-                self.replace(start, int(value.end_mark.index), anchor + empty)
-            else:
-                line_end = self.next_line(colon)
-                has_anchor = bool(value.anchor) and start < line_end
-                at = start + len(anchor) - 1 if has_anchor else colon + 1
+                self._drop_inner(spot.value, spot.end)
+                self.replace(spot.value, spot.end, front + empty)
+            elif properties is not None:
+                at = spot.value + len(front) - 1
                 self.replace(at, at, " " + empty)
+            else:
+                self.replace(colon + 1, colon + 1, " " + empty)
         elif is_flow(holder) or is_flow(value):
-            self._drop_inner(value)
+            self._drop_inner(spot.value, spot.end)
             self.remove(holder, position)
         else:
-            start, end = self.line_start(int(key_node.start_mark.index)), self.next_line(colon)
-            comment = self.text[colon + 1 : end].strip()
-            indent = " " * int(key_node.start_mark.column)
-            self.replace(start, end, f"{indent}{comment}{self.line_end}" if comment.startswith("#") else "")
+            start, end = self.line_start(spot.start), self.next_line(colon)
+            indent = " " * (spot.start - start)
+            kept = "".join(f"{indent}{comment}{self.line_end}" for comment in comments(self.text[colon + 1 : end]))
+            self.replace(start, end, kept)
 
-    def _drop_inner(self, node: Node) -> None:
-        start, end = int(node.start_mark.index), int(node.end_mark.index)
+    def colon_of(self, spot: Spot) -> int:
+        """Return where the colon behind a key stands."""
+        return self.text.index(":", spot.key_end)
+
+    def _drop_inner(self, start: int, end: int) -> None:
         # What is put in at the very end belongs to what stands around it.
         self._edits = [edit for edit in self._edits if not start <= edit[0] <= edit[1] <= end or edit[0] == end]
         self._flows = {
@@ -146,36 +138,38 @@ class Editor:
         }
 
     def add_item(self, sequence: Node, new: Value) -> None:
-        """Add *new* behind the last element of *sequence*, which stands here and is not empty."""
-        if is_flow(sequence):
-            self._grow_flow(sequence, flow(new))
-            return
-        spans = self.spans(sequence)
-        dash = self.text.rfind("-", 0, spans[-1][0])
-        indent = dash - self.line_start(dash)
-        # A list may stand as far left as the fields beside it, and yet its elements come before those.
-        self._insert_lines(spans[-1][1], block_item(new, indent, self.step), indent + 1)
+        """Add *new* behind the last element of *sequence*, which stands here."""
         self._grown.add(id(sequence))
+        if is_flow(sequence):
+            self._flow_of(sequence).added.append(self.style.flow(new))
+            return
+        last = self.spots(sequence)[-1]
+        indent = last.dash - self.line_start(last.dash)
+        # A list may stand as far left as the fields beside it, and yet its elements come before those.
+        self._insert_lines(last.end, self.style.block_item(new, indent), indent + 1)
 
     def add_field(self, mapping: Node, key: str, new: Value, after: str = "", *, gap: bool = False) -> None:
         """Add `key: new` to *mapping*, behind the field *after* if that stands in it, else at its end.
 
         With *gap* an empty line comes before it.
         """
+        self._grown.add(id(mapping))
         if is_flow(mapping):
-            self._grow_flow(mapping, f"{quoted(key)}: {flow(new)}")
+            self._flow_of(mapping).added.append(f"{self.quote(key)}: {self.style.flow(new)}")
             return
-        spans = self.spans(mapping)
+        spots = self.spots(mapping)
         names = [str(key_node.value) for key_node, _ in mapping.value]
         position = names.index(after) if after in names else len(names) - 1
-        indent = int(mapping.value[0][0].start_mark.column)
-        lines = block_field(key, new, indent, self.step)
-        self._insert_lines(spans[position][1], [*([""] if gap else []), *lines], indent)
-        self._grown.add(id(mapping))
+        indent = self._column(spots[0].start)
+        lines = self.style.block_field(key, new, indent)
+        self._insert_lines(spots[position].end, [*([""] if gap else []), *lines], indent)
+
+    def _column(self, at: int) -> int:
+        return at - self.line_start(at)
 
     def _has_gaps(self, mapping: Node) -> bool:
         """Return whether empty lines stand between the fields of *mapping*."""
-        return len(mapping.value) > 1 and any(self._follows_empty_line(start) for start, _ in self.spans(mapping)[1:])
+        return len(mapping.value) > 1 and any(self._follows_empty_line(spot.start) for spot in self.spots(mapping)[1:])
 
     def _follows_empty_line(self, at: int) -> bool:
         above = self.text[: self.line_start(at)].splitlines()
@@ -183,52 +177,119 @@ class Editor:
             above.pop()
         return bool(above) and not above[-1].strip()
 
-    def add_to_empty(self, key_node: ScalarNode, fields: Mapping[str, Value]) -> None:
-        """Give the key *key_node*, which has no value, a mapping."""
-        lines: list[str] = []
-        indent = int(key_node.start_mark.column) + self.step
-        for key, new in fields.items():
-            lines += block_field(key, new, indent, self.step)
-        self._insert_lines(int(key_node.end_mark.index), lines, indent)
-
-    def set_field(self, mapping: Node, key: str, new: Value, after: str = "") -> None:
-        """Give *mapping* `key: new`, in the place of what the key has there."""
-        for key_node, value in mapping.value:
+    def set_field(self, mapping: Node, key: str, new: Value, after: str = "", *, tag: str = "") -> None:
+        """Give *mapping* `key: new`, in the place of what the key has there; *tag* comes before the value."""
+        for (key_node, value), spot in zip(mapping.value, self.spots(mapping), strict=True):
             if key_node.value == key:
-                start, end = self.span(value, int(key_node.end_mark.index))
-                space = "" if self.text[start - 1 : start].isspace() else " "
-                self._drop_inner(value)
-                if isinstance(value, ScalarNode) or is_flow(value) or self.is_alias(value, key_node.end_mark.index):
-                    self.replace(start, end, space + flow(new))
+                text = f"{tag} {self.style.flow(new)}".lstrip()
+                self._drop_inner(spot.value, spot.end)
+                if isinstance(value, ScalarNode) or is_flow(value) or spot.is_alias:
+                    space = "" if self.text[spot.value - 1 : spot.value].isspace() else " "
+                    self.replace(spot.value, spot.end, space + text)
                 else:
-                    colon = self.text.index(":", key_node.end_mark.index)
-                    self.replace(colon + 1, end, " " + flow(new))
+                    self.replace(self.colon_of(spot) + 1, spot.end, " " + text)
                 return
-        self.add_field(mapping, key, new, after)
+        self.add_field(mapping, key, Raw(f"{tag} {self.style.flow(new)}") if tag else new, after)
 
-    def add_top(self, section: str, fields: Mapping[str, Value]) -> None:
-        """Add *fields* to the section *section* of the file, which is made at the end where it is missing."""
-        found = item(self.document.root, section)
-        if found is not None and is_null(found.value):
-            self.add_to_empty(found.key_node, fields)
-        elif found is not None and found.value.value:
-            for key, new in fields.items():
-                self.add_field(found.value, key, new, gap=self._has_gaps(found.value))
-        elif found is not None:
-            self.set_field(self.document.root, section, fields)
+    def grow(
+        self,
+        mapping: Node,
+        key: str,
+        new: Mapping[str, Value],
+        without: Collection[str] = (),
+        *,
+        gap: bool = False,
+        keeps_others: bool = False,
+    ) -> None:
+        """Add *new* to the mapping that *mapping* has under *key*, and keep what it inherits there, but *without*."""
+        found = item(mapping, key)
+        if found is None:
+            self.add_field(mapping, key, new)
+            return
+        position = [str(key_node.value) for key_node, _ in found.holder.value].index(key)
+        spot = self.spots(found.holder)[position]
+        is_reset = tag_of(found.value) == RESET
+        if found.holder is not mapping:
+            # The service's own field replaces what it inherits, so that is written out.
+            fields = {} if is_reset else self.raw_fields(found.value)
+            kept = {name: value for name, value in fields.items() if name not in without}
+            self.add_field(mapping, key, {**kept, **new})
+        elif is_reset:
+            self.set_field(mapping, key, new, tag=OVERRIDE)
+        elif is_null(found.value):
+            if spot.value == spot.end and not is_flow(mapping):
+                self._below_empty(spot, new)
+            else:
+                self.set_field(mapping, key, new)
+        elif spot.is_alias:
+            alias = self.text[spot.value : spot.end]
+            self.set_field(mapping, key, {"<<": Raw(alias + " "), **new})
+        elif keeps_others and found.value.anchor and id(found.value) in self.aliased:
+            # Others have it by its anchor, and keep what it says.
+            kept_for_others = Raw(f"&{found.value.anchor} {self.raw(found.value)}")
+            self.set_field(mapping, key, {"<<": kept_for_others, **new})
         else:
-            lines = block_field(section, fields, 0, self.step)
-            gap = "" if self.text.endswith(self.line_end) else self.line_end
-            self.replace(len(self.text), len(self.text), gap + self._joined(["", *lines]))
+            for name, value in new.items():
+                self.add_field(found.value, name, value, gap=gap and self._has_gaps(found.value))
 
-    def raw(self, node: Node) -> str:
-        """Return *node* as it can stand in a flow collection, its references as they are."""
+    def _below_empty(self, spot: Spot, fields: Mapping[str, Value]) -> None:
+        """Give the key at *spot*, which has no value, a mapping."""
+        indent = self._column(spot.start) + self.step
+        lines = [line for key, new in fields.items() for line in self.style.block_field(key, new, indent)]
+        self._insert_lines(spot.end, lines, indent)
+
+    def add_to_list(self, mapping: Node, key: str, new: Sequence[Value]) -> None:
+        """Add *new* to the list that *mapping* has under *key*; what it inherits there is kept."""
+        own = own_sequence(mapping, key, self)
+        if own is not None and id(own) not in self.aliased:
+            for value in new:
+                self.add_item(own, value)
+            return
+        found = item(mapping, key)
+        is_reset = found is not None and tag_of(found.value) == RESET
+        # What is inherited by a merge key or an alias is replaced by the service's own field, so it is written out.
+        inherited = [] if is_reset else [self.raw(element) for element in elements(child(mapping, key))]
+        self.set_field(mapping, key, [*inherited, *new], tag=OVERRIDE if is_reset else "")
+
+    def add_top(self, root: MappingNode, section: str, fields: Mapping[str, Value]) -> None:
+        """Add *fields* to the section *section* of the document *root*; where it is missing, it is made at the end."""
+        if item(root, section) is not None:
+            self.grow(root, section, fields, gap=True)
+        elif is_flow(root) or len(self.documents) > 1 or _ENDED.search(self.text, self.spots(root)[-1].end):
+            self.add_field(root, section, fields, gap=True)
+        else:
+            lines = self.style.block_field(section, fields, self._column(self.spots(root)[0].start))
+            self.replace(len(self.text), len(self.text), self._joined(["", *lines]))
+
+    def raw(self, node: Node) -> Raw:
+        """Return *node* as it can stand in braces, each scalar as it is written."""
         if isinstance(node, ScalarNode):
-            own = self.text[node.start_mark.index : self.end_of(node)]
-            return own if node.style in ("'", '"') and "\n" not in own else quoted(str(node.value))
+            own = self.text[node.start_mark.index : node.end_mark.index].rstrip()
+            is_fit = node.style in ("'", '"') or _FIT_FOR_BRACES.fullmatch(own) is not None
+            if is_fit and "\n" not in own and node.anchor is None:
+                return Raw(own)
+            if node.style is None and is_null(node):
+                return Raw("null")
+            return Raw(as_json(str(node.value)))
         if isinstance(node, SequenceNode):
-            return "[" + ", ".join(map(self.raw, node.value)) + "]"
-        return "{" + ", ".join(f"{self.raw(key)}: {self.raw(value)}" for key, value in node.value) + "}"
+            return Raw("[" + ", ".join(map(self.raw, node.value)) + "]")
+        return Raw("{" + ", ".join(f"{key}: {value}" for key, value in self._raw_pairs(node)) + "}")
+
+    def _raw_pairs(self, node: Node) -> Iterator[tuple[str, Raw]]:
+        for key_node, value in node.value:
+            if is_merge(key_node):
+                for merged in value.value if isinstance(value, SequenceNode) else (value,):
+                    present = {str(own.value) for own, _ in node.value}
+                    yield from (pair for pair in self._raw_pairs(merged) if pair[0].strip("\"'") not in present)
+            else:
+                yield self.quote(str(key_node.value)), self.raw(value)
+
+    def raw_fields(self, node: Node) -> dict[str, Value]:
+        """Return the fields of a mapping, or of a list of `KEY=value`, to be written again."""
+        if isinstance(node, MappingNode):
+            return {key.strip("\"'"): value for key, value in self._raw_pairs(node)}
+        pairs = [str(element.value).partition("=") for element in elements(node)]
+        return {key: value if equals else Raw("null") for key, equals, value in pairs}
 
     def line_start(self, at: int) -> int:
         """Return where the line of the offset *at* begins."""
@@ -236,57 +297,76 @@ class Editor:
 
     def next_line(self, at: int) -> int:
         """Return where the line behind the one of *at* begins."""
+        if at and self.text[at - 1] == "\n":  # behind a text that keeps its empty lines
+            return at
         newline = self.text.find("\n", at)
         return len(self.text) if newline < 0 else newline + 1
 
+    def insert_words(self, sequence: Node, position: int, words: Iterable[str]) -> None:
+        """Put *words* in front of the element at *position* of a list, in the list's own style."""
+        spot = self.spots(sequence)[position]
+        if is_flow(sequence):
+            self.replace(spot.start, spot.start, "".join(f"{as_json(word)}, " for word in words))
+            return
+        gap = self.line_end + self.text[self.line_start(spot.dash) : spot.dash]
+        if gap.strip():  # a list in a list: its first dash stands behind another one
+            gap = self.line_end + " " * self._column(spot.dash)
+        self.replace(spot.dash, spot.dash, "".join(f"- {as_json(word)}{gap}" for word in words))
+
+    def replace_element(self, sequence: Node, position: int, words: Sequence[str]) -> None:
+        """Put *words* in the place of the element at *position* of a list, in the list's own style."""
+        spot = self.spots(sequence)[position]
+        if is_flow(sequence):
+            self.replace(spot.start, spot.end, ", ".join(map(as_json, words)))
+            return
+        front = self.line_end + " " * self._column(spot.dash) + "- "
+        self.replace(spot.start, spot.end, front.join(map(as_json, words)))
+
     def _insert_lines(self, behind: int, lines: list[str], depth: int) -> None:
         at = self.next_line(behind)
-        gap = "" if at == 0 or self.text[at - 1] == "\n" else self.line_end
-        self._edits.append((at, at, -depth, gap + self._joined(lines)))
+        self._edits.append((at, at, -depth, self._joined(lines)))
 
     def _joined(self, lines: Iterable[str]) -> str:
         return "".join(line + self.line_end for line in lines)
 
-    def _flow_of(self, collection: Node) -> "_Flow":
-        return self._flows.setdefault(id(collection), _Flow(collection, set(), []))
+    def _flow_of(self, collection: Node) -> Braces:
+        return self._flows.setdefault(id(collection), Braces(collection, self.spots(collection)))
 
-    def _grow_flow(self, collection: Node, new: str) -> None:
-        self._grown.add(id(collection))
-        self._flow_of(collection).added.append(new)
+    def _anchors_moved(self, edits: Sequence[Edit]) -> Iterator[Edit]:
+        """Yield the edits that put what goes, and is used elsewhere by its anchor, where it is used first."""
+        gone = [(start, end, new) for start, end, _, new in edits if end > start]
 
-    def _flow_edits(self, changed: "_Flow") -> Iterator[tuple[int, int, int, str]]:
-        """Yield the edits of one collection: runs of elements go with the comma behind them, or before the last."""
-        spans = self.spans(changed.node)
-        last = len(spans) - 1
-        position = 0
-        while position <= last:
-            if position in changed.removed:
-                first = position
-                while position + 1 in changed.removed:
-                    position += 1
-                if position < last:
-                    yield spans[first][0], spans[position + 1][0], 0, ""
-                else:
-                    yield spans[first - 1][1] if first else spans[0][0], spans[last][1], 0, ""
-            position += 1
-        if changed.added:
-            closing = int(changed.node.end_mark.index) - 1
-            has_comma = self.text[:closing].rstrip().endswith(",")
-            is_empty = len(changed.removed) == len(spans)
-            front = "" if is_empty else " " if has_comma else ", "
-            at = closing if has_comma or is_empty else spans[last][1]
-            yield at, at, 0, front + ", ".join(changed.added)
+        def goes(at: int, anchor: str = "") -> bool:
+            return any(start <= at < end and not (anchor and f"&{anchor} " in new) for start, end, new in gone)
+
+        aliases: dict[int, list[Spot]] = {}
+        targets: dict[int, Node] = {}
+        for document in self.documents:
+            for node, spot in _values(document.root, self.layout, set()):
+                if spot.is_alias:
+                    aliases.setdefault(id(node), []).append(spot)
+                elif node.anchor and goes(spot.value, str(node.anchor)):
+                    targets[id(node)] = node
+        for key, node in targets.items():
+            left = sorted(spot for spot in aliases.get(key, ()) if not goes(spot.value))
+            if left:
+                spot = left[0]
+                anchor, node.anchor = node.anchor, None
+                text = f"&{anchor} {self.raw(node)}"
+                node.anchor = anchor
+                yield spot.value, spot.end, 0, text
 
 
-class _Flow(NamedTuple):
-    node: Node
-    removed: set[int]
-    added: list[str]
-
-
-def is_flow(node: Node) -> bool:
-    """Return whether *node* is written in braces or brackets."""
-    return bool(getattr(node, "flow_style", False))
+def _values(node: Node, layout: Mapping[int, list[Spot]], seen: set[int]) -> Iterator[tuple[Node, Spot]]:
+    """Yield every value below *node* with its place, aliases too."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    for entry, spot in zip(node.value, layout.get(id(node), ()), strict=False):
+        value = entry[1] if isinstance(entry, tuple) else entry
+        yield value, spot
+        if not isinstance(value, ScalarNode):
+            yield from _values(value, layout, seen)
 
 
 def _step(root: MappingNode) -> int:
@@ -297,65 +377,9 @@ def _step(root: MappingNode) -> int:
     return 2
 
 
-def _aliases(text: str) -> list[tuple[int, int]]:
-    if "*" not in text:
-        return []
-    tokens = YAML(typ="safe", pure=True).scan(text)
-    return [(t.start_mark.index, t.end_mark.index) for t in tokens if isinstance(t, AliasToken)]
-
-
-def quoted(text: str) -> str:
-    """Return *text* as a YAML scalar, without quotes where every reader takes it for a string."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS and text not in (".", ".."):
-        return text
-    # A JSON string is a YAML one, but for characters that YAML does not print.
-    return "".join(
-        character if character.isprintable() else f"\\u{ord(character):04x}" if ord(character) > 0x1F else character
-        for character in json.dumps(text, ensure_ascii=False)
-    )
-
-
-def flow(value: Value) -> str:
-    """Return *value* on one line."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return quoted(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{quoted(key)}: {flow(inner)}" for key, inner in value.items()) + "}"
-    return "[" + ", ".join(json_like(inner) for inner in value) + "]"
-
-
-def json_like(value: Value) -> str:
-    """Return *value* as an element of a list of words, where strings always have quotes."""
-    if isinstance(value, str):
-        text = quoted(value)
-        return text if text.startswith('"') else f'"{text}"'
-    return flow(value)
-
-
-def block_field(key: str, value: Value, indent: int, step: int) -> list[str]:
-    """Return the lines of `key: value`. A list of words stays on one line when it is a tuple."""
-    start = " " * indent + quoted(key) + ":"
-    if isinstance(value, Mapping) and value:
-        return [start, *(line for k, v in value.items() for line in block_field(k, v, indent + step, step))]
-    if isinstance(value, list) and value:
-        return [start, *(line for inner in value for line in block_item(inner, indent + step, step))]
-    return [f"{start} {flow(value)}"]
-
-
-def block_item(value: Value, indent: int, step: int) -> list[str]:
-    """Return the lines of `- value`."""
-    start = " " * indent + "- "
-    if isinstance(value, Mapping):
-        lines = [line for k, v in value.items() for line in block_field(k, v, indent + 2, step)]
-        return [start + lines[0].lstrip(), *lines[1:]]
-    return [start + flow(value)]
-
-
 def own_sequence(mapping: Node, key: str, editor: Editor) -> Node | None:
     """Return the sequence that *mapping* itself writes out under *key*, if it can be added to."""
-    found = item(mapping, key)
-    if found is None or found.holder is not mapping or not elements(found.value):
-        return None
-    return None if editor.is_alias(found.value, int(found.key_node.end_mark.index)) else found.value
+    for (key_node, value), spot in zip(mapping.value, editor.spots(mapping), strict=True):
+        if key_node.value == key and isinstance(value, SequenceNode) and not spot.is_alias:
+            return value if (value.value or is_flow(value)) and tag_of(value) != RESET else None
+    return None

@@ -10,7 +10,7 @@ from shim_host.sensitive import is_harmless, is_telling, masked_line, why_by_nam
 _MASK = "***"
 
 
-def shown(text: str, root: MappingNode, keys: Iterable[str], values: Iterable[str]) -> str:
+def shown(text: str, root: Node, keys: Iterable[str], values: Iterable[str]) -> str:
     """Return the text of a Compose file without any value that is, or looks like, a secret.
 
     A short value or a single word is masked where it is one by its name alone: it is found in too many other words, and

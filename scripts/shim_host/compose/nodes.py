@@ -5,13 +5,23 @@ spacing stay. Merge keys (`<<`) are followed; what Go's YAML makes of a plain sc
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.errors import Refused, failed_file
@@ -19,6 +29,7 @@ from shim_host.errors import Refused, failed_file
 RESET, OVERRIDE = "!reset", "!override"  # Compose's tags: forget what earlier files say, or replace it
 
 _BOOLEANS = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
+_STRINGS = ("!", "tag:yaml.org,2002:str")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _INTEGER = re.compile(r"[-+]?(?:0[bB][01]+|0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -33,18 +44,35 @@ class Item(NamedTuple):
     holder: MappingNode
 
 
-@dataclass(frozen=True)
+class Spot(NamedTuple):
+    """Where one element of a collection stands in the text: an element of a list, or a key with its value."""
+
+    start: int  # of the key, or of the element: its anchor, its tag, or the alias in its place
+    key_end: int  # in a list the same as *value*
+    value: int  # where the value starts; of an empty one, right behind the colon or the dash
+    end: int
+    is_alias: bool  # the value is written elsewhere
+    dash: int  # of an element of a block list; -1 of anything else
+
+
+Layout = dict[int, list[Spot]]  # by the `id` of a collection's node
+
+
+@dataclass(frozen=True, eq=False)
 class Document:
-    """One file: its path as the user typed it, its text, and the nodes."""
+    """One YAML document: the path of its file as the user typed it, the file's text, the nodes and where they stand."""
 
     path: Path
     text: str
     root: MappingNode
     folder: Path = field(default=Path())  # what relative paths in it start from
+    layout: Layout = field(default_factory=dict, repr=False)
+    original: str = ""  # the file's text, where *text* is one that says the same in a form that can be edited
+    environ: Mapping[str, str] | None = None  # what `${...}` in it is looked up in, where an `include` says so
 
 
-def load(path: Path, folder: Path) -> Document:
-    """Return the Compose file at *path*.
+def load(path: Path, folder: Path, environ: Mapping[str, str] | None = None) -> list[Document]:
+    """Return the YAML documents of the Compose file at *path*; Compose merges them like several files.
 
     Raises:
         Refused: it is missing, or is not what YAML or Compose allow; the message names the line.
@@ -52,7 +80,7 @@ def load(path: Path, folder: Path) -> Document:
     """
     try:
         # Line ends stay as they are: the text is edited and written again.
-        with open(path, encoding="utf-8", newline="") as file:
+        with open(path, encoding="utf-8-sig", newline="") as file:
             text = file.read()
     except FileNotFoundError:
         raise Refused(f"there is no Compose file {path}", "name it with --file") from None
@@ -60,18 +88,42 @@ def load(path: Path, folder: Path) -> Document:
         raise Refused(f"{path} is not UTF-8", "save it as UTF-8") from None
     except OSError as error:
         raise failed_file("read", str(path), error) from None
-    return Document(path, text, parse(text, path), folder)
+    return [Document(path, text, root, folder, layout, environ=environ) for root, layout in parse(text, path)]
 
 
-def parse(text: str, path: Path) -> MappingNode:
-    """Return the root node of *text*.
+def with_own_services(documents: Sequence[Document]) -> list[Document]:
+    """Return the *documents* of one file with `b: *a` written as `b: {<<: *a}`, which says the same.
+
+    So each service has a mapping of its own, which can be changed.
+    """
+    spots = [
+        spot
+        for document in documents
+        for entry in [item(document.root, "services")]
+        if entry is not None
+        for (_, _), spot in zip(entry.value.value, document.layout.get(id(entry.value), ()), strict=False)
+        if spot.is_alias
+    ]
+    if not spots:
+        return list(documents)
+    first = documents[0]
+    text = first.text
+    for spot in sorted(spots, reverse=True):
+        text = f"{text[: spot.value]}{{<<: {text[spot.value : spot.end]} }}{text[spot.end :]}"
+    return [
+        Document(first.path, text, root, first.folder, layout, first.text, first.environ)
+        for root, layout in parse(text, first.path)
+    ]
+
+
+def parse(text: str, path: Path) -> list[tuple[MappingNode, Layout]]:
+    """Return the root node of each document in *text*, with the places of its nodes.
 
     Raises:
         Refused: as `load` says.
     """
-    loader = YAML(typ="safe", pure=True)
     try:
-        root = loader.compose(text)
+        found = _Composing(text).documents()
     except MarkedYAMLError as error:
         # The library's words may quote the file, and the file may hold a value.
         mark = error.problem_mark or error.context_mark
@@ -79,10 +131,157 @@ def parse(text: str, path: Path) -> MappingNode:
         raise Refused(f"{where}: this is not valid YAML", "look at indentation, quotes and anchors there") from None
     except YAMLError:
         raise Refused(f"{path}: this is not valid YAML") from None
-    if not isinstance(root, MappingNode):
+    roots = []
+    for root, layout in found:
+        if isinstance(root, MappingNode):
+            _refuse_duplicates(root, path, set())
+            roots.append((root, layout))
+        elif not is_null(root):
+            raise Refused(f"{path}: a Compose file is a mapping with services:")
+    if not roots:
         raise Refused(f"{path}: a Compose file is a mapping with services:")
-    _refuse_duplicates(root, path, set())
-    return root
+    return roots
+
+
+_TAB = "found character '\\t' that cannot start any token"
+
+
+def _events(text: str) -> list[Event]:
+    """Return the parser's events. A tab between tokens, which Go's YAML takes for a space, is one here, too."""
+    if "\t" in text and text.lstrip("\ufeff \t\r\n").startswith("{"):
+        # A JSON document, perhaps indented by tabs; a string of JSON holds none.
+        text = text.replace("\t", " ")
+    while True:
+        try:
+            return list(YAML(typ="safe", pure=True).parse(text))
+        except MarkedYAMLError as error:
+            mark = error.problem_mark
+            if mark is None or _TAB not in str(error.problem):
+                raise
+            end = mark.index + 1
+            while text[end : end + 1] in (" ", "\t"):
+                end += 1
+            text = text[: mark.index] + " " * (end - mark.index) + text[end:]
+
+
+_GAP = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")  # white space and comments
+_PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*[ \t]*)*")  # an anchor, a tag
+_COLON = re.compile(r"[ \t]*:")
+_COLON_BELOW = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*:(?=[ \t\r\n]|$)")
+_MAX_DEPTH = 100  # of collections in one another; a Compose file has ten
+
+
+class _Open:
+    """A collection whose end has not come yet."""
+
+    def __init__(self, node: Node, start: int, at: int) -> None:
+        self.node = node
+        self.start = start
+        self.at = at  # behind the last key or element
+        self.key: tuple[Node, int, int] | None = None  # a key that waits for its value
+        self.spots: list[Spot] = []
+
+
+class _Composing:
+    """Puts nodes together from events, as the library's own composer does, and keeps where each stands."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.anchors: dict[str, Node] = {}
+        self.layout: Layout = {}
+        self.open: list[_Open] = []
+        self.root: Node | None = None
+
+    def documents(self) -> list[tuple[Node, Layout]]:
+        """Return the root of every document with its layout."""
+        found = []
+        for event in _events(self.text):
+            if isinstance(event, DocumentStartEvent):
+                self.anchors, self.layout, self.root = {}, {}, None
+            elif isinstance(event, MappingStartEvent | SequenceStartEvent):
+                self.begin(event)
+            elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+                self.finish(event)
+                if not self.open and self.root is not None:
+                    found.append((self.root, self.layout))
+            elif isinstance(event, ScalarEvent):
+                node = ScalarNode(_tag(event), event.value, event.start_mark, event.end_mark, event.style)
+                self.place(self.named(node, event), int(event.start_mark.index), self.scalar_end(event), False)
+                if not self.open and self.root is not None:
+                    found.append((self.root, self.layout))
+            elif isinstance(event, AliasEvent):
+                target = self.anchors.get(event.anchor)
+                if target is None or any(target is opened.node for opened in self.open):
+                    raise MarkedYAMLError(problem="an alias of nothing", problem_mark=event.start_mark)
+                self.place(target, int(event.start_mark.index), int(event.end_mark.index), True)
+        return found
+
+    def named(self, node: Node, event: Any) -> Node:
+        node.anchor = event.anchor
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        return node
+
+    def begin(self, event: MappingStartEvent | SequenceStartEvent) -> None:
+        if len(self.open) == _MAX_DEPTH:
+            raise MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)
+        kind = MappingNode if isinstance(event, MappingStartEvent) else SequenceNode
+        node = kind(_tag(event), [], event.start_mark, event.end_mark, flow_style=bool(event.flow_style))
+        self.named(node, event)
+        start = int(event.start_mark.index)
+        properties = _PROPERTIES.match(self.text, start)
+        self.open.append(_Open(node, start, start if properties is None else properties.end()))
+
+    def finish(self, event: MappingEndEvent | SequenceEndEvent) -> None:
+        done = self.open.pop()
+        is_flow = bool(getattr(done.node, "flow_style", False))
+        end = int(event.end_mark.index) if is_flow else done.spots[-1].end if done.spots else done.at
+        done.node.end_mark = event.end_mark
+        self.layout[id(done.node)] = done.spots
+        self.place(done.node, done.start, end, False)
+
+    def scalar_end(self, event: ScalarEvent) -> int:
+        start, end = int(event.start_mark.index), int(event.end_mark.index)
+        if event.style in ("|", ">"):
+            head = self.text[start : self.text.find("\n", start)].partition("#")[0]
+            return end if "+" in head else start + len(self.text[start:end].rstrip())
+        return end
+
+    def place(self, node: Node, start: int, end: int, is_alias: bool) -> None:
+        """Add *node*, which stands from *start* to *end*, to the collection around it."""
+        if not self.open:
+            self.root = node
+            return
+        around = self.open[-1]
+        is_empty = start == end
+        if isinstance(around.node, SequenceNode):
+            dash = -1
+            if not getattr(around.node, "flow_style", False):
+                dash = self.behind_gap(around.at)
+                around.at = dash + 1
+            start = around.at if is_empty else start
+            end = start if is_empty else end
+            around.spots.append(Spot(start, start, start, end, is_alias, dash))
+            around.node.value.append(node)
+            around.at = end
+        elif around.key is None:
+            around.key = (node, start, end)
+        else:
+            key, key_start, key_end = around.key
+            if is_empty:
+                colon = _COLON.match(self.text, key_end) or _COLON_BELOW.match(self.text, key_end)
+                start = end = key_end if colon is None else colon.end()
+            around.spots.append(Spot(key_start, key_end, start, end, is_alias, -1))
+            around.node.value.append((key, node))
+            around.key, around.at = None, end
+
+    def behind_gap(self, at: int) -> int:
+        found = _GAP.match(self.text, at)
+        return at if found is None else found.end()
+
+
+def _tag(event: Any) -> str:
+    return str(event.ctag) if event.ctag is not None else ""
 
 
 def _refuse_duplicates(node: Node, path: Path, seen: set[int]) -> None:
@@ -164,7 +363,7 @@ def scalar(node: ScalarNode) -> str | None:
     A plain number arrives there as a number and is printed again, so `0123` becomes `83`.
     """
     text = str(node.value)
-    if node.style is not None:
+    if node.style is not None or str(node.tag) in _STRINGS:
         return text
     if text in _NULLS:
         return None

@@ -1,25 +1,26 @@
 """Where things stand in the files of a Compose project: places of a variable, and where a field is to be written."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from shim_host.compose.nodes import Document, child, elements, layers, scalar
+from shim_host.compose.nodes import Document, child, elements, is_merge, items, layers, scalar
 from shim_host.compose.project import Project, Service
 
 
 def scalars(
     node: Node, path: tuple[str, ...], seen: set[int] | None = None
 ) -> Iterable[tuple[tuple[str, ...], ScalarNode]]:
-    """Yield every scalar below *node* once, with the keys on the way to it."""
+    """Yield every scalar below *node* in each of its places, with the keys on the way to it; collections once."""
     seen = set() if seen is None else seen
+    if isinstance(node, ScalarNode):
+        yield path, node
+        return
     if id(node) in seen:
         return
     seen.add(id(node))
-    if isinstance(node, ScalarNode):
-        yield path, node
-    elif isinstance(node, SequenceNode):
+    if isinstance(node, SequenceNode):
         for element in node.value:
             yield from scalars(element, path, seen)
     elif isinstance(node, MappingNode):
@@ -43,6 +44,11 @@ class Place(NamedTuple):
     position: int
     node: Node
 
+    @property
+    def at(self) -> tuple[int, str]:
+        """Return what tells this place from others, those of one anchor too."""
+        return id(self.collection), self.key
+
 
 def places_of(service: Service) -> Iterable[Place]:
     """Yield every place where *service* has a variable from, also those that a stronger one hides."""
@@ -55,6 +61,51 @@ def places_of(service: Service) -> Iterable[Place]:
         for mapping in layers(node):
             for position, (key_node, value) in enumerate(mapping.value):
                 yield Place(str(key_node.value), definition.document, mapping, position, value)
+
+
+def reached(project: Project) -> set[int]:
+    """Return the `id` of every node that says something about the project: not those of an anchor that is replaced."""
+    found: set[int] = set()
+    for service in project.services.values():
+        for definition in service.definitions:
+            _reach(definition.node, found)
+    for document in project.documents:
+        for key, _, value, _ in items(document.root):
+            if key != "services" and not key.startswith("x-"):
+                _reach(value, found)
+    return found
+
+
+def _reach(node: Node, found: set[int]) -> None:
+    if id(node) in found:
+        return
+    found.add(id(node))
+    for value in [entry.value for entry in items(node)] if isinstance(node, MappingNode) else elements(node):
+        _reach(value, found)
+
+
+def unused_places(project: Project, keys: Collection[str]) -> Iterator[Place]:
+    """Yield every place that has one of *keys*, and from which no service gets it."""
+    known = reached(project)
+    for document in project.documents:
+        yield from _unused_below(document, document.root, keys, known, set())
+
+
+def _unused_below(
+    document: Document, node: Node, keys: Collection[str], known: set[int], seen: set[int]
+) -> Iterator[Place]:
+    if id(node) in seen or isinstance(node, ScalarNode):
+        return
+    seen.add(id(node))
+    for position, entry in enumerate(node.value):
+        key_node, value = entry if isinstance(node, MappingNode) else (None, entry)
+        if isinstance(value, ScalarNode) and id(value) not in known:
+            text = str(value.value if key_node is None else key_node.value)
+            key = text.partition("=")[0] if key_node is None else text
+            if key in keys and (key_node is None or not is_merge(key_node)):
+                yield Place(key, document, node, position, value)
+        else:
+            yield from _unused_below(document, value, keys, known, seen)
 
 
 def own_node(project: Project, name: str, field_name: str) -> tuple[Document, MappingNode]:

@@ -72,7 +72,13 @@ def _raw(text: str) -> Iterator[Statement]:
         at += len(line)
 
 
-def reduce(data: bytes, places: Mapping[str, str], secret: Mapping[str, str], dialect: str = "compose") -> Reduced:
+def reduce(
+    data: bytes,
+    places: Mapping[str, str],
+    secret: Mapping[str, str],
+    dialect: str = "compose",
+    staying: Mapping[str, str] | None = None,
+) -> Reduced:
     """Return *data* without the keys of *places*, which says of each where it is now.
 
     Args:
@@ -80,6 +86,7 @@ def reduce(data: bytes, places: Mapping[str, str], secret: Mapping[str, str], di
         places: key -> path of its secret.
         secret: every key whose value must not be shown, those that stay too.
         dialect: how the file is read.
+        staying: key -> why it stays although it is a secret, which is written before it.
     """
     text = decoded(data)
     line_end = "\r\n" if "\r\n" in text else "\n"
@@ -98,6 +105,10 @@ def reduce(data: bytes, places: Mapping[str, str], secret: Mapping[str, str], di
         masked = f"{key}={_MASK}{tail}" if key in secret else _masked(whole)
         old_shown.append(masked)
         if key not in places or not key:
+            note = f"# {key} is a secret, and stays: {staying[key]}{line_end}" if staying and key in staying else ""
+            if note and (start == 0 or text[start - 1] == "\n") and not text[:start].endswith(note):
+                new.append(note)
+                new_shown.append(note)
             new.append(whole)
             new_shown.append(masked)
         elif key not in noted:

@@ -1,17 +1,21 @@
 """The Compose files of a migration: what changes in each, as edits of its text."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from shim_host.compose import nodes as compose_yaml
-from shim_host.compose.editor import Editor, Value, is_flow, own_sequence, quoted
+from shim_host.compose import nodes
+from shim_host.compose.editor import Editor, own_sequence
 from shim_host.compose.masked import shown
 from shim_host.compose.nodes import Document, child, elements, is_null, item, items, scalar
-from shim_host.compose.places import Place, own_node, places_of
-from shim_host.compose.project import SECRETS_ROOT, names_in
-from shim_host.migrate.model import IMAGE, SHIM, Finding, Moved, NewFile, Plan, ShimSource
+from shim_host.compose.places import Place, own_node, places_of, unused_places
+from shim_host.compose.project import SECRETS_ROOT, interpolated
+from shim_host.compose.written import Raw, Value, is_flow
+from shim_host.env.compose_rules import InvalidReference
+from shim_host.errors import Refused
+from shim_host.migrate.model import IMAGE, SHIM, Entangled, Finding, Moved, NewFile, Plan, Rejected, ShimSource
 from shim_host.names import SHIM_FOLDER, SHIM_PROGRAM
 
 _VOLUME_PLACE = "/opt/shim-volume"
@@ -20,15 +24,15 @@ _VOLUME_PLACE = "/opt/shim-volume"
 class ComposeFiles:
     """Edits every Compose file of the project."""
 
-    def __init__(
-        self, plan: Plan, shim: ShimSource, rename: Callable[[Path], Path], renamed: Mapping[Path, Path]
-    ) -> None:
+    def __init__(self, plan: Plan, shim: ShimSource, rename: Callable[[Path], Path]) -> None:
         self.plan = plan
         self.project = plan.project
         self.shim = shim
         self.rename = rename
-        self.renamed = renamed  # env files that have a new name
-        self.editors = {id(document): Editor(document) for document in self.project.documents}
+        self.files_read: dict[Path, list[Document]] = {}
+        for document in self.project.documents:
+            self.files_read.setdefault(document.path.absolute(), []).append(document)
+        self.editors = {path: Editor(documents) for path, documents in self.files_read.items()}
 
     def files(self, values: list[str]) -> list[NewFile]:
         """Return the files that change; none of *values* is in what may be shown of them."""
@@ -38,83 +42,119 @@ class ComposeFiles:
         for moved in self.plan.moved.values():
             self._change_service(moved)
         self._settle_emptied()
-        self._rename_env_files()
         self._add_sections()
         self._rename_documents()
         keys = {*self.plan.reasons, *(use.key for moved in self.plan.moved.values() for use in moved.uses)}
         found = []
-        for document in self.project.documents:
-            editor = self._editor(document)
+        for path, documents in self.files_read.items():
+            editor = self.editors[path]
             if editor.has_edits:
-                text = editor.result()
-                root = compose_yaml.parse(text, document.path)
-                old_shown = shown(document.text, document.root, keys, values)
-                new_shown = shown(text, root, keys, values)
-                found.append(NewFile(document.path, self.rename(document.path), text, old_shown, new_shown))
+                text, place = editor.result(), documents[0].path
+                old_shown = shown(documents[0].original or documents[0].text, _roots(documents), keys, values)
+                new_shown = shown(text, _parsed(text, place), keys, values)
+                found.append(NewFile(place, self.rename(place), text, old_shown, new_shown))
         return found
 
     def _editor(self, document: Document) -> Editor:
-        return self.editors[id(document)]
+        return self.editors[document.path.absolute()]
 
     def _remove_variables(self) -> None:
         """Take each variable that is a secret now out of every place that has it."""
-        effective: dict[int, set[str]] = {}
+        effective: dict[tuple[int, str], set[str]] = {}
         for name, service in self.project.services.items():
             for variable in service.variables.values():
-                effective.setdefault(id(variable.node), set()).add(name)
+                effective.setdefault((id(variable.holder), variable.key), set()).add(name)
         moved_keys = {name: {use.key for use in moved.uses} for name, moved in self.plan.moved.items()}
+        removed: list[tuple[Place, str]] = []
+        written: set[tuple[int, str]] = set()
         for name, moved in self.plan.moved.items():
             by_key: dict[str, list[Place]] = {}
             for place in places_of(moved.service):
                 by_key.setdefault(place.key, []).append(place)
-            pointers = {}
+            new: dict[str, str] = {}
             for use in moved.uses:
                 places = by_key.get(use.key, [])
-                if moved.how == IMAGE and len(places) == 1 and effective.get(id(places[0].node)) == {name}:
-                    self._point(places[0], f"{SECRETS_ROOT}/{use.target}")
+                pointer = {f"{use.key}_FILE": f"{SECRETS_ROOT}/{use.target}"}
+                is_blank = self._is_given(moved, use.key)
+                is_own = len(places) == 1 and effective.get(places[0].at) == {name} and self._is_in(moved, places[0])
+                if moved.how == IMAGE and is_own and not is_blank:
+                    self._write_in_place(places[0], pointer)
+                    written.add(places[0].at)
                     continue
-                for place in places:
-                    users = effective.get(id(place.node), set())
-                    if all(use.key in moved_keys.get(user, ()) for user in users):
-                        note = f"{use.key}: {self.plan.place(use.source)}  "
-                        self._editor(place.document).remove(place.collection, place.position, note)
+                if is_blank and is_own:
+                    self._write_in_place(places[0], {use.key: ""})
+                    written.add(places[0].at)
+                    is_blank = False
+                else:
+                    for place in places:
+                        users = effective.get(place.at, set())
+                        if all(use.key in moved_keys.get(user, ()) for user in users):
+                            note = f"{use.key}: {self.plan.place(use.source)}  "
+                            removed.append((place, note))
+                        elif self._is_in(moved, place):
+                            others = ", ".join(sorted(users - {name}))
+                            raise Entangled(name, f"{others} gets {use.key} from it, and stays as it is")
+                        else:
+                            is_blank = True
+                if is_blank:
+                    new[use.key] = ""
                 if moved.how == IMAGE or use.needs_pointer:
-                    pointers[f"{use.key}_FILE"] = f"{SECRETS_ROOT}/{use.target}"
-            if pointers:
-                self._add_variables(moved, pointers)
+                    new.update(pointer)
+            if new:
+                self._add_variables(moved, new)
+        keys = {key for keys in moved_keys.values() for key in keys}
+        removed += [(place, "") for place in unused_places(self.project, keys)]
+        for place, note in removed:
+            if place.at not in written:
+                self._editor(place.document).remove(place.collection, place.position, note)
 
-    def _point(self, place: Place, path: str) -> None:
-        """Write KEY_FILE in the place of KEY."""
+    def _is_in(self, moved: Moved, place: Place) -> bool:
+        """Return whether *place* is in the `environment:` of the service itself, and of no other."""
+        document, node = own_node(self.project, moved.service.name, "environment")
+        editor = self._editor(document)
+        found = item(node, "environment")
+        if found is None or found.value is not place.collection or found.holder is not node:
+            return False
+        return id(found.value) not in editor.aliased
+
+    def _is_given(self, moved: Moved, key: str) -> bool:
+        """Return whether an env file gives the service the variable, so that it must be blank in `environment:`.
+
+        The file keeps its name, and its values until the new one takes its place; the blank hides the one in it.
+        """
+        return any(key in self.plan.env_file_keys.get(use.path.absolute(), ()) for use in moved.service.env_files)
+
+    def _write_in_place(self, place: Place, new: Mapping[str, str]) -> None:
+        """Write the one variable of *new* in *place*."""
         editor = self._editor(place.document)
-        start, end = editor.spans(place.collection)[place.position]
+        spot = editor.spots(place.collection)[place.position]
+        ((key, value),) = new.items()
         if isinstance(place.collection, MappingNode):
-            editor.replace(start, end, f"{quoted(place.key + '_FILE')}: {path}")
+            editor.replace(spot.start, spot.end, f"{editor.quote(key)}: {editor.quote(value)}")
         else:
-            editor.replace(start, end, quoted(f"{place.key}_FILE={path}"))
+            editor.replace(spot.start, spot.end, editor.quote(f"{key}={value}"))
 
     def _add_variables(self, moved: Moved, new: Mapping[str, str]) -> None:
         document, node = own_node(self.project, moved.service.name, "environment")
         editor = self._editor(document)
-        found = item(node, "environment")
-        if found is None or is_null(found.value):
-            editor.set_field(node, "environment", dict(new))
-            return
-        is_elsewhere = found.holder is not node or editor.is_alias(found.value, int(found.key_node.end_mark.index))
-        if is_elsewhere or not found.value.value:
-            # The service's own field replaces what it inherits, so that is written out.
+        value = child(node, "environment")
+        if not isinstance(value, SequenceNode):
             gone = {use.key for use in moved.uses}
-            inherited = [
-                key if variable.raw is None else f"{key}={variable.raw}"
-                for key, variable in moved.service.variables.items()
-                if key not in gone and variable.definition.node is node
-            ]
-            editor.set_field(node, "environment", [*inherited, *(f"{key}={value}" for key, value in new.items())])
+            editor.grow(node, "environment", dict(new), without=gone)
             return
-        for key, value in new.items():
-            if isinstance(found.value, MappingNode):
-                editor.add_field(found.value, key, value)
-            else:
-                editor.add_item(found.value, f"{key}={value}")
+        own = own_sequence(node, "environment", editor)
+        if own is not None:
+            for key, text in new.items():
+                editor.add_item(own, f"{key}={text}")
+            return
+        # The service's own field replaces what it inherits, so that is written out.
+        gone = {use.key for use in moved.uses}
+        kept: list[Value] = [
+            editor.raw(element)
+            for element in elements(value)
+            if isinstance(element, ScalarNode) and str(element.value).partition("=")[0] not in gone
+        ]
+        editor.set_field(node, "environment", [*kept, *(f"{key}={text}" for key, text in new.items())])
 
     def _change_service(self, moved: Moved) -> None:
         name = moved.service.name
@@ -135,8 +175,8 @@ class ComposeFiles:
                 mount: Value = {"type": "bind", "source": self.shim.program, "target": SHIM_PROGRAM, "read_only": True}
                 self._add_to_list(name, "volumes", [mount])
             else:
-                self._add_to_list(name, "volumes", [f"{self._volume_name()}:{SHIM_FOLDER}:ro"])
-                self._depend_on(name, self._installer_name())
+                self._add_to_list(name, "volumes", [f"{self.volume_name()}:{SHIM_FOLDER}:ro"])
+                self._depend_on(name, self.installer_name())
 
     def _words(self, moved: Moved) -> list[str]:
         """Return the shim's options, as a Compose file writes them."""
@@ -179,110 +219,135 @@ class ComposeFiles:
             if isinstance(old, ScalarNode):
                 text = " ".join([*front, scalar(old) or ""]).rstrip()
                 editor.set_field(node, "entrypoint", text, after="image")
-            elif own_sequence(node, "entrypoint", editor) is old and not is_flow(old):
-                start = editor.spans(old)[0][0]
-                dash = editor.text.rfind("-", 0, start)
-                gap = editor.line_end + editor.text[editor.line_start(dash) : dash]
-                editor.replace(dash, dash, "".join(f'- "{word}"{gap}' for word in front))
+            elif own_sequence(node, "entrypoint", editor) is old and old.value and id(old) not in editor.aliased:
+                editor.insert_words(old, 0, front)
             else:
-                words = [scalar(word) or "" for word in elements(old) if isinstance(word, ScalarNode)]
+                words = [_again(editor, definition.document, word) for word in elements(old)]
                 editor.set_field(node, "entrypoint", (*front, *words), after="image")
             return
 
     def _let_change_user(self, moved: Moved) -> None:
-        """Give back what the shim needs to become another user where all capabilities are dropped."""
+        """Give back what the shim needs to become another user where capabilities are dropped."""
         dropped = {
-            str(element.value).upper()
+            str(element.value).upper().removeprefix("CAP_")
             for definition in moved.service.definitions
             for element in elements(definition.value("cap_drop"))
         }
-        needed = ("DAC_READ_SEARCH", "SETGID", "SETUID")
-        if dropped.intersection(("ALL", *needed)):
-            self._add_to_list(moved.service.name, "cap_add", list(needed))
-            message = f"the shim gets {', '.join(needed)} to read the secrets and to become {moved.user}"
-            self.plan.findings.append(Finding(moved.service.name, "", message, "the service itself has none of them"))
+        # Root reads its own files without a capability; those of somebody else it does not.
+        owner = 0 if self.plan.owner is None else self.plan.owner
+        needed = ["SETGID", "SETUID", *(["DAC_OVERRIDE"] if owner else [])]
+        missing = needed if "ALL" in dropped else [name for name in needed if name in dropped]
+        if missing:
+            added = {
+                str(element.value).upper().removeprefix("CAP_")
+                for definition in moved.service.definitions
+                for element in elements(definition.value("cap_add"))
+            }
+            missing = [name for name in missing if name not in added]
+        if missing:
+            self._add_to_list(moved.service.name, "cap_add", list(missing))
+            message = f"the shim gets {', '.join(missing)} to read the secrets and to become {moved.user}"
+            hint = "the service itself has none of them"
+            if "DAC_OVERRIDE" in missing:
+                hint += "; with --owner 0 the files belong to root, and DAC_OVERRIDE is not needed"
+            self.plan.findings.append(Finding(moved.service.name, "", message, hint))
 
     def _set_healthcheck(self, moved: Moved) -> None:
         front = ["CMD", SHIM_PROGRAM, "exec", *self._words(moved), "--"]
-        if moved.healthcheck is not None:
-            test = (*front, *map(_literal, moved.healthcheck))
-        elif moved.wraps_healthcheck:
-            test = self._wrapped(moved, front)
-        else:
-            return
         document, node = own_node(self.project, moved.service.name, "healthcheck")
         editor = self._editor(document)
+        if moved.healthcheck is not None:
+            self._set_test(editor, node, (*front, *map(_literal, moved.healthcheck)))
+        elif moved.wraps_healthcheck:
+            shell = moved.image.shell if moved.image is not None else ["/bin/sh", "-c"]
+            for definition in reversed(moved.service.definitions):
+                test = child(definition.value("healthcheck"), "test")
+                if not is_null(test):
+                    self._wrap_test(editor, node, definition.document, test, front, shell)
+                    break
+
+    def _wrap_test(
+        self,
+        editor: Editor,
+        node: MappingNode,
+        document: Document,
+        test: Node | None,
+        front: list[str],
+        shell: list[str],
+    ) -> None:
+        """Put *front* before the Compose file's own *test*, whose words stay as they are."""
+        if isinstance(test, ScalarNode):
+            self._set_test(editor, node, (*front, *shell, _again(editor, document, test)))
+            return
+        words = elements(test)
+        is_shell = isinstance(words[0], ScalarNode) and scalar(words[0]) == "CMD-SHELL"
+        start = [*front, *(shell if is_shell else ())]
+        own = item(node, "healthcheck")
+        is_own = own is not None and own.holder is node and own_sequence(own.value, "test", editor) is test
+        is_ours = own is not None and not editor.aliased & {id(own.value), id(test)}
+        if own is not None and test is not None and is_own and is_ours and not editor.is_alias(node, own.value):
+            editor.replace_element(test, 0, start)
+            return
+        self._set_test(editor, node, (*start, *(_again(editor, document, word) for word in words[1:])))
+
+    def _set_test(self, editor: Editor, node: MappingNode, test: tuple[str, ...]) -> None:
         found = item(node, "healthcheck")
-        if found is None or is_null(found.value):
-            editor.set_field(node, "healthcheck", {"test": test})
-        elif found.holder is node and not editor.is_alias(found.value, int(found.key_node.end_mark.index)):
-            editor.set_field(found.value, "test", test)
-        else:
-            kept = {key: _value(value) for key, _, value, _ in items(found.value)}
-            editor.set_field(node, "healthcheck", {**kept, "test": test})
+        value = None if found is None or found.holder is not node else found.value
+        is_ours = isinstance(value, MappingNode) and value.value and id(value) not in editor.aliased
+        if isinstance(value, MappingNode) and is_ours and not editor.is_alias(node, value):
+            editor.set_field(value, "test", test)
+            return
+        editor.grow(node, "healthcheck", {"test": test}, keeps_others=True)
 
-    def _wrapped(self, moved: Moved, front: list[str]) -> tuple[str, ...]:
-        """Return the Compose file's own test behind *front*, its references as they are."""
-        shell = moved.image.shell if moved.image is not None else ["/bin/sh", "-c"]
-        for definition in reversed(moved.service.definitions):
-            test = child(definition.value("healthcheck"), "test")
-            if test is None or is_null(test):
-                continue
-            if isinstance(test, ScalarNode):
-                return (*front, *shell, scalar(test) or "")
-            words = [scalar(word) or "" for word in elements(test) if isinstance(word, ScalarNode)]
-            return (*front, *(shell if words[0] == "CMD-SHELL" else ()), *words[1:])
-        return tuple(front)
-
-    def _add_to_list(self, name: str, field_name: str, new: Iterable[Value]) -> None:
+    def _add_to_list(self, name: str, field_name: str, new: Sequence[Value]) -> None:
         document, node = own_node(self.project, name, field_name)
-        editor = self._editor(document)
-        own = own_sequence(node, field_name, editor)
-        if own is not None:
-            for value in new:
-                editor.add_item(own, value)
-        else:
-            # What is inherited by a merge key or an alias is replaced by the service's own field, so it is written out.
-            inherited = [_value(element) for element in elements(child(node, field_name))]
-            editor.set_field(node, field_name, [*inherited, *new])
+        self._editor(document).add_to_list(node, field_name, new)
 
     def _depend_on(self, name: str, installer: str) -> None:
         document, node = own_node(self.project, name, "depends_on")
         editor = self._editor(document)
-        found = item(node, "depends_on")
+        value = child(node, "depends_on")
         new: dict[str, Value] = {installer: {"condition": "service_completed_successfully"}}
-        if found is None or is_null(found.value) or not found.value.value:
-            editor.set_field(node, "depends_on", new)
-        elif found.holder is not node or editor.is_alias(found.value, int(found.key_node.end_mark.index)):
-            editor.set_field(node, "depends_on", {**_conditions(found.value), **new})
-        elif isinstance(found.value, MappingNode):
-            editor.add_field(found.value, installer, new[installer])
-        elif is_flow(found.value) or not isinstance(found.value, SequenceNode):
-            editor.set_field(node, "depends_on", {**_conditions(found.value), **new})
-        else:
-            self._list_to_mapping(editor, found.key_node, found.value, new)
+        if not isinstance(value, SequenceNode):
+            editor.grow(node, "depends_on", new, keeps_others=True)
+            return
+        own = own_sequence(node, "depends_on", editor)
+        is_plain = all("$" not in str(element.value) and element.anchor is None for element in value.value)
+        is_simple = not is_flow(value) and id(value) not in editor.aliased and not value.tag
+        if own is not None and value.value and is_plain and is_simple:
+            at = [str(key_node.value) for key_node, _ in node.value].index("depends_on")
+            start = editor.spots(node)[at].start
+            self._list_to_mapping(editor, own, new, start - editor.line_start(start) + editor.step)
+            return
+        environ = self.project.environ if document.environ is None else document.environ
+        conditions: dict[str, Value] = {}
+        for element in value.value:
+            conditions[_resolved(str(element.value), environ)] = {"condition": "service_started"}
+        tag = str(own.tag) if own is not None and own.tag else ""
+        editor.set_field(node, "depends_on", {**conditions, **new}, tag=tag)
 
-    def _list_to_mapping(self, editor: Editor, key_node: ScalarNode, old: SequenceNode, new: dict[str, Value]) -> None:
+    def _list_to_mapping(self, editor: Editor, old: Node, new: dict[str, Value], column: int) -> None:
         """Turn `- db` into `db: {condition: service_started}` line by line, so that comments stay."""
-        column = int(key_node.start_mark.column) + editor.step
-        spans = editor.spans(old)
-        for position, (element, (start, end)) in enumerate(zip(old.value, spans, strict=True)):
-            dash = editor.text.rfind("-", 0, start)
-            line = editor.line_start(dash)
-            text = " " * column + f"{quoted(str(element.value))}:{editor.line_end}"
+        spots = editor.spots(old)
+        for position, (element, spot) in enumerate(zip(old.value, spots, strict=True)):
+            line = editor.line_start(spot.dash)
+            text = " " * column + f"{editor.quote(str(element.value))}:{editor.line_end}"
             text += " " * (column + editor.step) + "condition: service_started"
-            if position == len(spans) - 1:
+            end = spot.end
+            if position == len(spots) - 1:
                 ((name, condition),) = new.items()
                 rest = editor.text[end : editor.next_line(end)].rstrip("\r\n")
-                text += rest + editor.line_end + " " * column + f"{quoted(name)}:{editor.line_end}"
+                text += rest + editor.line_end + " " * column + f"{editor.quote(name)}:{editor.line_end}"
                 text += " " * (column + editor.step) + f"condition: {condition['condition']}"  # type: ignore[call-overload,index]
                 end += len(rest)
             editor.replace(line, end, text)
 
-    def _installer_name(self) -> str:
+    def installer_name(self) -> str:
+        """Return the name of the service that fills the shim's volume."""
         return self._free_name("shim-install", self.project.services)
 
-    def _volume_name(self) -> str:
+    def volume_name(self) -> str:
+        """Return the name of the shim's volume."""
         known = {key for document in self.project.documents for key, *_ in items(child(document.root, "volumes"))}
         return self._free_name("shim", known)
 
@@ -303,7 +368,7 @@ class ComposeFiles:
         seen.add(id(node))
         for position, entry in enumerate(node.value if isinstance(node, MappingNode | SequenceNode) else ()):
             value = entry[1] if isinstance(node, MappingNode) else entry
-            if isinstance(value, ScalarNode) or id(value) in seen:
+            if isinstance(value, ScalarNode) or id(value) in seen or editor.spots(node)[position].is_alias:
                 continue
             if isinstance(node, MappingNode) and value.value and editor.is_emptied(value):
                 seen.add(id(value))
@@ -311,50 +376,26 @@ class ComposeFiles:
             else:
                 self._settle_below(editor, value, seen)
 
-    def _rename_env_files(self) -> None:
-        if not self.renamed:
-            return
-        done: set[int] = set()
-        for service in self.project.services.values():
-            for definition in service.definitions:
-                node = definition.value("env_file")
-                for element in elements(node) if isinstance(node, SequenceNode) else [node]:
-                    path = child(element, "path") if isinstance(element, MappingNode) else element
-                    if isinstance(path, ScalarNode) and not is_null(path) and id(path) not in done:
-                        done.add(id(path))
-                        self._rename_path(definition.document, path, service.name)
-
-    def _rename_path(self, document: Document, node: ScalarNode, service: str) -> None:
-        old = str(node.value)
-        new = self.renamed.get((document.folder / old).absolute())
-        if new is not None:
-            editor = self._editor(document)
-            text = old[: len(old) - len(Path(old).name)] + new.name
-            editor.replace(int(node.start_mark.index), editor.end_of(node), quoted(text))
-        elif names_in(old):
-            message = f"its env_file {old} depends on a variable, and still names the old file"
-            self.plan.findings.append(Finding(service, "", message, "name the new file there"))
-
     def _add_sections(self) -> None:
         main = self.project.documents[0]
         editor = self._editor(main)
         if not self.shim.program and any(moved.mounts_shim for moved in self.plan.moved.values()):
-            volume = self._volume_name()
+            volume = self.volume_name()
             installer: dict[str, Value] = {
                 "image": self.shim.image,
                 "entrypoint": (SHIM_PROGRAM, "install", _VOLUME_PLACE),
                 "network_mode": "none",
                 "volumes": [f"{volume}:{_VOLUME_PLACE}"],
             }
-            editor.add_top("services", {self._installer_name(): installer})
-            editor.add_top("volumes", {volume: {}})
+            editor.add_top(main.root, "services", {self.installer_name(): installer})
+            editor.add_top(main.root, "volumes", {volume: {}})
         files: dict[str, Value] = {
-            held.name: {"file": self.plan.place(held.name)}
+            held.name: {"file": _literal(self.plan.place(held.name))}
             for held in self.plan.held.values()
             if held.services and held.name not in self.project.secrets
         }
         if files:
-            editor.add_top("secrets", files)
+            editor.add_top(main.root, "secrets", files)
 
     def _rename_documents(self) -> None:
         """Where a changed file is named by another one, name the new file there; that changes the other one, too."""
@@ -362,20 +403,48 @@ class ComposeFiles:
         while True:
             before = len(done)
             changed = {
-                document.path.absolute(): self.rename(document.path)
-                for document in self.project.documents
-                if self._editor(document).has_edits and self.rename(document.path) != document.path
+                path: self.rename(documents[0].path)
+                for path, documents in self.files_read.items()
+                if self.editors[path].has_edits and self.rename(documents[0].path) != documents[0].path
             }
             for document in self.project.documents:
+                environ = self.project.environ if document.environ is None else document.environ
                 for node in _document_paths(document):
-                    new = changed.get((document.folder / str(node.value)).absolute())
+                    written = str(node.value)
+                    named = os.path.normpath((document.folder / _resolved(written, environ)).absolute())
+                    new = changed.get(Path(named)) or changed.get((document.folder / written).absolute())
                     if new is not None and id(node) not in done:
                         done.add(id(node))
-                        editor = self._editor(document)
-                        text = str(node.value)[: len(str(node.value)) - len(Path(str(node.value)).name)] + new.name
-                        editor.replace(int(node.start_mark.index), editor.end_of(node), quoted(text))
+                        front = written[: len(written) - len(Path(written).name)]
+                        self._editor(document).replace_scalar(node, front + new.name)
             if len(done) == before:
                 return
+
+
+def _roots(documents: Sequence[Document]) -> Node:
+    return SequenceNode("", [document.root for document in documents])
+
+
+def _parsed(text: str, path: Path) -> Node:
+    try:
+        return SequenceNode("", [root for root, _ in nodes.parse(text, path)])
+    except Refused as refused:
+        # The user's file was read; what is wrong with the new one is our doing.
+        raise Rejected(refused.message) from None
+
+
+def _resolved(text: str, environ: Mapping[str, str]) -> str:
+    try:
+        return interpolated(text, environ.get)
+    except InvalidReference:
+        return text
+
+
+def _again(editor: Editor, document: Document, word: Node) -> str:
+    """Return *word* of *document* to be written by *editor*, as it stands if it is from the same file."""
+    if document in editor.documents:
+        return editor.raw(word)
+    return Raw(editor.quote(scalar(word) or "")) if isinstance(word, ScalarNode) else ""
 
 
 def _document_paths(document: Document) -> Iterable[ScalarNode]:
@@ -386,24 +455,8 @@ def _document_paths(document: Document) -> Iterable[ScalarNode]:
             yield file
     for element in elements(child(document.root, "include")):
         path = child(element, "path") if isinstance(element, MappingNode) else element
-        nodes = elements(path) if isinstance(path, SequenceNode) else [path]
-        yield from (node for node in nodes if isinstance(node, ScalarNode))
-
-
-def _conditions(node: Node) -> dict[str, Value]:
-    """Return `depends_on:` in its long form."""
-    if isinstance(node, MappingNode):
-        return {key: _value(value) for key, _, value, _ in items(node)}
-    return {str(element.value): {"condition": "service_started"} for element in elements(node)}
-
-
-def _value(node: Node) -> Value:
-    """Return *node* as a value to be written again, its references as they are."""
-    if isinstance(node, MappingNode):
-        return {key: _value(value) for key, _, value, _ in items(node)}
-    if isinstance(node, SequenceNode):
-        return [_value(element) for element in node.value]
-    return scalar(node) or ""  # type: ignore[arg-type]
+        found = elements(path) if isinstance(path, SequenceNode) else [path]
+        yield from (node for node in found if isinstance(node, ScalarNode))
 
 
 def _literal(text: str) -> str:

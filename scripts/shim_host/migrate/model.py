@@ -1,6 +1,7 @@
 """What a migration is, as data: which values become secrets, and what changes in each service."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,23 @@ from shim_host.compose.project import Project, Service
 from shim_host.errors import Refused
 
 SHIM, IMAGE, READY = "shim", "image", "already"  # who hands a service its secrets: the shim, its image, a shim it has
+
+
+class Entangled(Exception):
+    """A service cannot change without one that must not."""
+
+    def __init__(self, service: str, reason: str) -> None:
+        super().__init__(reason)
+        self.service = service
+        self.reason = reason
+
+
+class Rejected(Exception):
+    """Compose would not take the project; *reason* is in its words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -98,18 +116,35 @@ class NewFile(NamedTuple):
     new_shown: str
 
 
+class EnvSource(NamedTuple):
+    """An env file that gives `${...}` its values: the project's own, or that of an included file."""
+
+    path: Path
+    data: bytes
+    environ: Mapping[str, str]  # all that counts where this file counts
+
+
 @dataclass
 class Plan:
     """The whole migration."""
 
     project: Project
     wishes: Wishes
-    env_file: Path | None = None
+    sources: list[EnvSource] = field(default_factory=list)
     held: dict[str, Held] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)  # key of the .env -> why it is a secret
     moved: dict[str, Moved] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     staying: dict[str, str] = field(default_factory=dict)  # secret keys that `.env` must keep -> why
+    unknown: list[str] = field(default_factory=list)  # services of whose image nothing is known
+    left: dict[str, str] = field(default_factory=dict)  # services that stay as they are -> why
+    env_file_keys: dict[Path, set[str]] = field(default_factory=dict)  # what each `env_file:` sets
+    owner: int | None = None  # user id that the secret files get; None: that of whoever runs this
+
+    @property
+    def env_name(self) -> str:
+        """Return how the project's env file is called in a message."""
+        return str(self.sources[-1].path) if self.sources else ".env"
 
     def place(self, name: str) -> str:
         """Return the path of the secret file *name*, as the Compose file writes it."""

@@ -10,36 +10,37 @@ from shim_host.migrate.model import Finding, Held, NewFile, Plan, ShimSource
 from shim_host.migrate.services import removable
 
 
-def new_files(plan: Plan, shim: ShimSource, rename: Callable[[Path], Path], env_file: Path | None) -> list[NewFile]:
+def new_files(plan: Plan, shim: ShimSource, rename: Callable[[Path], Path]) -> list[NewFile]:
     """Return the files that *plan* leads to. `plan.findings` may grow.
 
     Args:
         plan: what changes.
         shim: where the shim comes from.
-        rename: old path -> new path; the same path where files are replaced.
-        env_file: the project's `.env`, if there is one.
+        rename: old path -> new path.
     """
     values = [held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()]
-    env_files = _env_files(plan, rename, env_file, values)
-    renamed = {file.old.absolute(): file.new for file in env_files if file.old != file.new}
-    return [*ComposeFiles(plan, shim, rename, renamed).files(values), *env_files]
+    return [*ComposeFiles(plan, shim, rename).files(values), *_env_files(plan, rename, values)]
 
 
-def _env_files(plan: Plan, rename: Callable[[Path], Path], env_file: Path | None, values: list[str]) -> list[NewFile]:
-    found = {} if env_file is None else {env_file.absolute(): (env_file, "compose", _of_env_file(plan))}
+def _env_files(plan: Plan, rename: Callable[[Path], Path], values: list[str]) -> list[NewFile]:
+    found: dict[Path, tuple[Path, str, dict[str, Held]]] = {}
+    for source in plan.sources:
+        found[source.path.absolute()] = source.path, "compose", _of_project(plan)
+    own = set(found)
     for name, service in plan.project.services.items():
         for use in service.env_files:
             _, _, held = found.setdefault(use.path.absolute(), (use.path, use.dialect, {}))
             for used in plan.moved[name].uses if name in plan.moved else ():
-                if env_file is None or use.path.absolute() != env_file.absolute():
+                if use.path.absolute() not in own:
                     held.setdefault(used.key, plan.held[used.source])
     secret = dict.fromkeys([*plan.reasons, *(use.key for moved in plan.moved.values() for use in moved.uses)], "")
     files = []
     for path, dialect, held in found.values():
         places = {key: plan.place(held[key].name) for key in removable(plan, path, held)}
-        if not places or not path.exists():
+        staying = plan.staying if path.absolute() in own else {}
+        if not (places or staying) or not path.exists():
             continue
-        done = reduce(path.read_bytes(), places, secret, dialect)
+        done = reduce(path.read_bytes(), places, secret, dialect, staying)
         for key in done.emptied_comments:
             plan.findings.append(Finding("", key, f"a comment in {path} held an old value, which is taken out"))
         if done.text != decoded(path.read_bytes()):
@@ -48,7 +49,7 @@ def _env_files(plan: Plan, rename: Callable[[Path], Path], env_file: Path | None
     return files
 
 
-def _of_env_file(plan: Plan) -> dict[str, Held]:
-    """Return what leaves the `.env`, unless a service needs it there."""
+def _of_project(plan: Plan) -> dict[str, Held]:
+    """Return what leaves the project's env files, unless a service needs it there."""
     gone = {key for key in plan.reasons if key not in plan.staying}
     return {held.key: held for held in plan.held.values() if held.key in gone}

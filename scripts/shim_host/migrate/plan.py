@@ -4,48 +4,59 @@ A variable that is a secret leaves `environment:` and `.env` and becomes a file.
 itself gets that; every other one is started by the shim, which gives it the variable with the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from ruamel.yaml.nodes import Node
 
 from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
-from shim_host.compose.places import scalars, variable_nodes
+from shim_host.compose.nodes import is_null
+from shim_host.compose.places import reached, scalars, variable_nodes
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
-from shim_host.errors import Refused
 from shim_host.migrate.literals import HINTS, written_out
-from shim_host.migrate.model import Finding, Plan, Wishes
-from shim_host.migrate.services import avoid_both, decide_services
+from shim_host.migrate.model import EnvSource, Finding, Plan, Wishes
+from shim_host.migrate.services import decide_services, removable
 from shim_host.sensitive import why_secret
 
 
 def make_plan(
-    project: Project, env_file: Path | None, env_data: bytes, wishes: Wishes, images: Mapping[str, ImageConfig]
+    project: Project,
+    sources: Sequence[EnvSource],
+    wishes: Wishes,
+    images: Mapping[str, ImageConfig],
+    left: Mapping[str, str] | None = None,
 ) -> Plan:
     """Return the `Plan` for *project*.
 
     Args:
         project: the project as it is.
-        env_file: its `.env`, if there is one.
-        env_data: the content of that.
+        sources: the env files that give `${...}` its values.
         wishes: what the person asked for.
         images: image name -> its configuration, for those that are known.
+        left: services that are to stay as they are, and why.
 
     Raises:
-        Refused: something is not known that decides what a service would see; all of it is named at once.
+        Refused: an env file has a mistake, or a secret has no free name.
     """
-    plan = Plan(project, wishes, env_file)
-    plan.reasons = _reasons(project, env_data, wishes)
+    plan = Plan(project, wishes, list(sources), left=dict(left or {}))
+    parts = _Parts(sources)
+    plan.reasons = _reasons(plan, parts)
     for key, why in plan.reasons.items():
-        plan.hold([key], "", project.environ[key], why)
+        plan.hold([key], "", parts.values[key], why)
+    _read_env_files(plan)
     chosen = {name: _chosen(plan, service) for name, service in project.services.items()}
-    _refuse_shared_nodes(project)
+    for name, why in plan.left.items():
+        keys = chosen.pop(name)
+        message = f"it stays as it is, with {', '.join(keys)} in plain: {why}"
+        plan.findings.append(Finding(name, "", message, "docs/TROUBLESHOOTING.md says more", is_exposed=True))
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
+    _keep_parts(plan, parts)
     known = {held.key: held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()}
     plan.findings += written_out(project, wishes, known, plan.reasons, _removed(plan))
-    avoid_both(plan)
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
             hint = "it is kept as a file; remove it if nothing needs it"
@@ -53,35 +64,60 @@ def make_plan(
     return plan
 
 
-def _reasons(project: Project, env_data: bytes, wishes: Wishes) -> dict[str, str]:
-    """Return the keys of `.env` that are secrets, with the reason for each."""
-    values = {entry.key: project.environ.get(entry.key, "") for entry in statements(env_data)}
+class _Parts:
+    """The assignments of the project's env files: each key with its value, and what that is made from."""
+
+    def __init__(self, sources: Sequence[EnvSource]) -> None:
+        self.values: dict[str, str] = {}
+        self.parts: dict[str, set[str]] = {}
+        for source in sources:
+            for entry in statements(source.data):
+                self.values.setdefault(entry.key, source.environ.get(entry.key, ""))
+            for key, found in parts_of(source.data).items():
+                self.parts.setdefault(key, set()).update(found)
+
+
+def _reasons(plan: Plan, parts: _Parts) -> dict[str, str]:
+    """Return the keys of the project's env files that are secrets, with the reason for each."""
     reasons = {}
-    for key, value in values.items():
-        why = _why(key, value, wishes)
+    for key, value in parts.values.items():
+        why = _why(key, value, plan.wishes)
         if why and value and not why_not(key, value):
             reasons[key] = why
-    parts = _parts(env_data)
     # What refers to a secret holds it; and once the secret is gone from the file, the reference would lead nowhere.
     while True:
         made = {
-            key: f"it is made from {min(parts[key] & set(reasons))}"
-            for key in values
-            if key not in reasons and parts[key] & set(reasons) and values[key] and not why_not(key, values[key])
+            key: f"it is made from {min(parts.parts[key] & set(reasons))}"
+            for key, value in parts.values.items()
+            if key not in reasons
+            and key not in plan.wishes.public
+            and parts.parts[key] & set(reasons)
+            and value
+            and not why_not(key, value)
         }
         if not made:
             return reasons
         reasons.update(made)
 
 
-def _parts(env_data: bytes, dialect: str = "compose") -> dict[str, set[str]]:
-    """Return the variables that each value of an env file refers to."""
+def parts_of(env_data: bytes, dialect: str = "compose") -> dict[str, set[str]]:
+    """Return the variables that each value of an env file refers to; a bare name is its own part."""
     text = decoded(env_data)
-    parts = {}
+    parts: dict[str, set[str]] = {}
     for key, start, end in statements(env_data, dialect):
         raw = text[start:end].partition("=")[2].lstrip()
-        parts[key] = set() if raw.startswith("'") or dialect == "raw" else names_in(raw)
+        parts.setdefault(key, set()).update(() if raw.startswith("'") or dialect == "raw" else names_in(raw))
     return parts
+
+
+def _read_env_files(plan: Plan) -> None:
+    """Note which variables each `env_file:` sets, values aside."""
+    for service in plan.project.services.values():
+        for use in service.env_files:
+            path = use.path.absolute()
+            if path not in plan.env_file_keys and use.path.exists():
+                data = use.path.read_bytes()
+                plan.env_file_keys[path] = {entry.key for entry in statements(data, use.dialect)}
 
 
 def _why(key: str, value: str, wishes: Wishes) -> str:
@@ -94,7 +130,7 @@ def why_not(key: str, value: str) -> str:
     """Return why no secret file can give a service this variable with the same bytes, or ""."""
     data = value.encode("utf-8", "surrogateescape")
     if not is_key(key):
-        return "its name is no variable of a shell"
+        return "its name is no variable of a shell, and the shim sets no other"
     if clean(data) != data:
         return "its value ends in a line end (or begins with a byte order mark), which a secret file loses"
     if len(data) > MAX_SECRET_BYTES:
@@ -108,31 +144,35 @@ def _chosen(plan: Plan, service: Service) -> dict[str, tuple[str, str]]:
     parts: dict[str, set[str]] = {}
     for use in service.env_files:
         if use.path.exists():
-            parts.update(_parts(use.path.read_bytes(), use.dialect))
+            parts.update(parts_of(use.path.read_bytes(), use.dialect))
     parts.update({key: names_in(variable.raw or "") for key, variable in service.variables.items()})
-    for key, value in compose.environment_of(service, plan.project).items():
-        is_written_here = key in service.variables
+    values = compose.environment_of(service, plan.project)
+    for key, value in values.items():
+        variable = service.variables.get(key)
+        # A name without a value takes that of the project's env file, as an env_file does.
+        is_written_here = variable is not None and variable.raw is not None
         why = _why(key, value, plan.wishes) or ("" if is_written_here else plan.reasons.get(key, ""))
         secret_parts = parts.get(key, set()) & set(plan.reasons)
         if not why and secret_parts and key not in plan.wishes.public:
             why = f"it is made from {min(secret_parts)}"
         if not why or not value:
             continue
-        reason_against = why_not(key, value)
-        if reason_against:
-            plan.findings.append(Finding(service.name, key, f"it stays in plain: {reason_against}", is_exposed=True))
+        against = why_not(key, value)
+        if not against and values.get(f"{key}_FILE"):
+            against = f"{key}_FILE is set, too, and the two would be one"
+        if against:
+            hint = _WAY_OUT if not is_key(key) else ""
+            message = f"it stays in plain: {against}"
+            plan.findings.append(Finding(service.name, key, message, hint, is_exposed=True))
         else:
             chosen[key] = (value, why)
     return chosen
 
 
-def _refuse_shared_nodes(project: Project) -> None:
-    owners: dict[int, str] = {}
-    for name, service in project.services.items():
-        node = service.definitions[-1].node
-        if owners.setdefault(id(node), name) != name:
-            hint = "write it out, or let it extend the other one"
-            raise Refused(f"the service {name} is an alias of {owners[id(node)]}", hint)
+_WAY_OUT = (
+    "give it a name of letters, digits and _ that the service reads as well (Spring reads APP_DB_PASSWORD for "
+    "app.db.password), or let the shim write it into a file that the service reads: --render"
+)
 
 
 def _removed(plan: Plan) -> set[int]:
@@ -151,26 +191,75 @@ def _keep_what_is_referred_to(plan: Plan) -> None:
     for name, definition in plan.project.secrets.items():
         if definition.environment in plan.reasons:
             plan.staying.setdefault(str(definition.environment), f"secrets.{name}")
+    counts = reached(plan.project)
+    env_files = {source.path.absolute(): source.path for source in plan.sources}
     for document in plan.project.documents:
         for path, node in scalars(document.root, ()):
+            if id(node) not in counts:
+                continue
             service = path[1] if path[0] == "services" and len(path) > 1 else ""
             text = str(node.value)
-            found = names_in(text) & set(plan.reasons) if "$" in text and id(node) not in removed else set()
+            # A scalar with an anchor may stand elsewhere, too.
+            is_there = node.anchor is None or "environment" in path or path[0].startswith("x-")
+            is_removed = id(node) in removed and is_there
+            found = names_in(text) & set(plan.reasons) if "$" in text and not is_removed else set()
             where = ".".join(path[:4])
             for key in sorted(found):
                 plan.staying.setdefault(key, where)
-                message = f"{where} holds it in plain, so it stays in {plan.env_file or '.env'} too"
+                message = f"{where} holds it in plain, so it stays in {plan.env_name} too"
                 hint = HINTS.get("".join(path[2:3]), HINTS[""])
                 plan.findings.append(Finding(service, key, message, hint, is_exposed=True))
-            if (
-                service
-                and path[2:3] == ("volumes",)
-                and _mounts(plan.env_file, document.folder / text.partition(":")[0])
-            ):
+            mounted = env_files.get((document.folder / text.partition(":")[0]).absolute())
+            if service and path[2:3] == ("volumes",) and mounted is not None:
                 hint = "let it read its environment, or the files in /run/secrets"
-                message = f"it mounts {plan.env_file} and may read the values there"
+                message = f"it mounts {mounted} and may read the values there"
                 plan.findings.append(Finding(service, "", message, hint, is_exposed=True))
+        for key in _bare_names(plan, document.root, counts, removed):
+            plan.staying.setdefault(key, "a name without a value")
 
 
-def _mounts(env_file: Path | None, source: Path) -> bool:
-    return env_file is not None and source.absolute() == env_file.absolute()
+def _bare_names(plan: Plan, root: Node, counts: set[int], removed: set[int]) -> Iterator[str]:
+    """Yield the secrets that a service which stays as it is, or a build, gets by their name alone."""
+    for path, node in scalars(root, ()):
+        if id(node) not in counts or id(node) in removed:
+            continue
+        if path[-1:] in (("environment",), ("args",)) and str(node.value) in plan.reasons:
+            yield str(node.value)
+        elif path[-2:-1] in (("environment",), ("args",)) and is_null(node) and path[-1] in plan.reasons:
+            yield path[-1]
+
+
+def _keep_parts(plan: Plan, parts: _Parts) -> None:
+    """Keep what the values that stay in an env file are made from."""
+    env_files = {source.path.absolute() for source in plan.sources}
+    wanted: dict[str, str] = {}
+    for service in plan.project.services.values():
+        for use in service.env_files:
+            if use.path.exists() and use.path.absolute() not in env_files:
+                path = use.path
+                staying = parts_of(path.read_bytes(), use.dialect)
+                gone = removable(plan, path, staying)
+                for key, found in staying.items():
+                    if key not in gone or not _is_moved_everywhere(plan, path, key):
+                        wanted.update(dict.fromkeys(found, f"{key} in {path}"))
+    while True:
+        for key, found in parts.parts.items():
+            if key not in plan.reasons or key in plan.staying:
+                wanted.update(dict.fromkeys(found, key))
+        new = {key: why for key, why in wanted.items() if key in plan.reasons and key not in plan.staying}
+        if not new:
+            return
+        for key, why in new.items():
+            plan.staying[key] = why
+            message = f"it stays in {plan.env_name}: {why} is made from it"
+            plan.findings.append(Finding("", key, message, "mend what holds that one first", is_exposed=True))
+
+
+def _is_moved_everywhere(plan: Plan, path: Path, key: str) -> bool:
+    """Return whether *key* is a secret in every service that reads the env file *path*."""
+    users = [
+        name
+        for name, service in plan.project.services.items()
+        if any(use.path.absolute() == path.absolute() for use in service.env_files)
+    ]
+    return all(name in plan.moved and any(use.key == key for use in plan.moved[name].uses) for name in users)

@@ -1,16 +1,15 @@
 """Who hands each service its secrets, and how it is started then: decided from its image and the Compose file."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from shim.secret import env_key
+from shim.secret import env_key, is_protected
 from shim_host import names
-from shim_host.compose import project
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.project import SECRETS_ROOT, Service, names_in
-from shim_host.errors import Refused
 from shim_host.migrate import profiles
-from shim_host.migrate.model import IMAGE, READY, SHIM, Finding, Moved, Plan, Use, image_of
+from shim_host.migrate.model import IMAGE, READY, Finding, Moved, Plan, Use, image_of
 from shim_host.migrate.profiles import Profile
 
 _ROOTS = ("", "0", "root")
@@ -21,40 +20,65 @@ def decide_services(
 ) -> None:
     """Fill `plan.moved` for the services and variables of *chosen*: key -> value, and why it is a secret.
 
-    Raises:
-        Refused: the configuration of an image is not known, and its command would be lost; all are named.
+    A service of whose image nothing is known stays as it is, and is named: its command would be lost.
     """
-    unknown = []
     for name, keys in chosen.items():
         service = plan.project.services[name]
-        moved = Moved(service, images.get(image_of(service, plan.project)))
+        image = image_of(service, plan.project)
+        moved = Moved(service, images.get(image) or profiles.known_start(image))
+        targets = _targets(service, keys)
         profile = _profile(moved, keys)
-        moved.uses = _uses(plan, service, keys)
+        reads_files = profile is not None and not any(needs_pointer for _, needs_pointer in targets.values())
+        if moved.image is None and not reads_files:
+            plan.unknown.append(name)
+            continue
+        moved.uses = _uses(plan, service, keys, targets)
         for use in moved.uses:
             plan.held[use.source].services.append(name)
-        if profile is not None and not any(use.needs_pointer for use in moved.uses):
+        if profile is not None and reads_files:
             moved.how = IMAGE
             moved.why = f"{profile.title}'s own entrypoint reads {', '.join(f'{key}_FILE' for key in keys)}"
-        elif moved.image is None:
-            unknown.append(name)
-            continue
         else:
             _start_by_shim(plan, moved)
         _check_health(moved, keys)
+        _say_foreign(plan, moved)
         plan.moved[name] = moved
-    _refuse_unknown(plan, unknown)
+    _say_unknown(plan, chosen)
 
 
-def _refuse_unknown(plan: Plan, services: Sequence[str]) -> None:
-    if services:
-        wanted = ", ".join(f"{image_of(plan.project.services[name], plan.project)} ({name})" for name in services)
-        of_these = " ".join(services)
-        raise Refused(
-            f"not known is what these images start: {wanted}",
-            "an entrypoint that is set anew erases the image's command, so it is written down too",
-            f"docker compose build {of_these}, or docker compose pull {of_these}, and run this again",
-            "or give what docker image inspect prints with --image-config FILE",
+def _say_unknown(plan: Plan, chosen: Mapping[str, Collection[str]]) -> None:
+    """Name what is not migrated because nobody knows what its image starts, with the line that finds out."""
+    services = [plan.project.services[name] for name in plan.unknown]
+    for is_built in (True, False):
+        group = [service for service in services if (service.is_built and not service.image) is is_built]
+        if not group:
+            continue
+        wanted = ", ".join(
+            f"{image_of(service, plan.project)} ({service.name}: {', '.join(chosen[service.name])})"
+            for service in group
         )
+        images = " ".join(dict.fromkeys(shlex.quote(image_of(service, plan.project)) for service in group))
+        names_ = " ".join(shlex.quote(service.name) for service in group)
+        first = f"docker compose {'build' if is_built else 'pull'} {names_}"
+        file = "built.json" if is_built else "pulled.json"
+        hint = f"{first} && docker image inspect {images} > {file}; then add --image-config {file}"
+        message = f"not known is what these images start, so their services stay as they are: {wanted}"
+        plan.findings.append(Finding("", "", message, hint, is_exposed=True))
+
+
+def _say_foreign(plan: Plan, moved: Moved) -> None:
+    """Say that a database gets secrets of others, because an env file is shared."""
+    profile = profiles.profile_of(moved.service.image, moved.image.variables if moved.image else ())
+    if profile is None or not profile.keys:
+        return
+    foreign = [use.key for use in moved.uses if use.key not in profile.keys and use.key not in moved.service.variables]
+    if foreign:
+        own = [use.key for use in moved.uses if use.key not in foreign]
+        message = f"its env_file gives it secrets that {profile.title} does not read: {', '.join(foreign)}"
+        hint = "leave env_file out there, and list what it needs" + (
+            f": environment: [{', '.join(own)}]" if own else ""
+        )
+        plan.findings.append(Finding(moved.service.name, "", message, hint))
 
 
 def _profile(moved: Moved, keys: Iterable[str]) -> Profile | None:
@@ -76,18 +100,38 @@ def _uid(moved: Moved) -> str:
     return user.partition(":")[0]
 
 
-def _uses(plan: Plan, service: Service, keys: Mapping[str, tuple[str, str]]) -> list[Use]:
-    targets = names.file_names(keys)
-    taken = {use.target for use in service.secrets}
+def _targets(service: Service, keys: Iterable[str]) -> dict[str, tuple[str, bool]]:
+    """Return for each of *keys* its file's name in the container, and whether only KEY_FILE leads the shim there.
+
+    The shim takes no two files for one variable, and none for a variable that decides what programs load.
+    """
+    keys = list(keys)
+    taken = [use.target for use in service.secrets]
+    stand_for = {env_key(target, keys) for target in taken}
+    targets = {}
+    for key, name in names.file_names(keys).items():
+        target, number = name, 1
+        while target in taken or (target == name and key in stand_for):
+            target = f"env{number if number > 1 else ''}.{name}"
+            number += 1
+        taken.append(target)
+        targets[key] = target, target != name or env_key(target) != key or is_protected(key)
+    return targets
+
+
+def _uses(
+    plan: Plan,
+    service: Service,
+    keys: Mapping[str, tuple[str, str]],
+    targets: Mapping[str, tuple[str, bool]],
+) -> list[Use]:
     uses = []
     for key, (value, why) in keys.items():
         variable = service.variables.get(key)
         referred = _only_reference(variable.raw) if variable is not None and variable.raw else ""
         preferred = [referred, key] if referred in plan.reasons else [key]
         held = plan.hold(preferred, service.name, value, why)
-        target = targets[key] if targets[key] not in taken else f"env.{targets[key]}"
-        is_plain = target == targets[key] and env_key(target) == key and not profiles.is_protected(key)
-        uses.append(Use(key, held.name, target, not is_plain))
+        uses.append(Use(key, held.name, *targets[key]))
     return uses
 
 
@@ -150,36 +194,6 @@ def _check_health(moved: Moved, keys: Iterable[str]) -> None:
     elif moved.image is not None:
         shell = moved.image.shell if test[0] == "CMD-SHELL" else []
         moved.healthcheck = [*shell, *test[1:]]
-
-
-def avoid_both(plan: Plan) -> None:
-    """Where an env file goes on giving KEY, an image refuses KEY_FILE beside it; the shim can be told which counts.
-
-    Raises:
-        Refused: as `decide_services` does, for those that the shim must start now.
-    """
-    unknown = []
-    for name, moved in plan.moved.items():
-        both = [use for use in moved.uses if _still_given(plan, moved.service, use.key)]
-        if moved.how == IMAGE and both:
-            if moved.image is None:
-                unknown.append(name)
-                continue
-            moved.how = SHIM
-            _start_by_shim(plan, moved)
-        elif moved.how == SHIM and any(use.needs_pointer for use in both):
-            moved.options[:0] = ["--prefer", "file"]
-    _refuse_unknown(plan, unknown)
-
-
-def _still_given(plan: Plan, service: Service, key: str) -> bool:
-    """Return whether an env file of *service* still sets *key* when the secrets have left it."""
-    for use in service.env_files:
-        is_project_file = plan.env_file is not None and use.path.absolute() == plan.env_file.absolute()
-        leaves = key in plan.reasons and key not in plan.staying if is_project_file else True
-        if key in project.env_file_values(use, plan.project) and not (leaves and removable(plan, use.path, [key])):
-            return True
-    return False
 
 
 def removable(plan: Plan, path: Path, keys: Iterable[str]) -> list[str]:

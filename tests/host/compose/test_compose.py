@@ -12,11 +12,10 @@ from shim_host.compose.project import (
     Project,
     SecretDefinition,
     SecretUse,
-    default_files,
     environment_of,
     names_in,
-    read_project,
 )
+from shim_host.compose.reading import default_files, read_project
 from shim_host.errors import Refused
 
 from tests.support.host import compose_program

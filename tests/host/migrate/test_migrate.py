@@ -49,7 +49,8 @@ def migrated(manage: Manage, *arguments: str, code: int = 0) -> Any:
 
 def services(manage: Manage, name: str = "docker-compose.secrets.yml") -> Any:
     """Return the services of a new Compose file, merge keys followed, as plain data."""
-    root = nodes.load(manage.folder / name, manage.folder).root
+    (document,) = nodes.load(manage.folder / name, manage.folder)
+    root = document.root
     return _plain(root)["services"]
 
 
@@ -257,7 +258,9 @@ def test_the_env_file_keeps_what_is_no_secret(manage: Manage, canary: Canary) ->
         "DB_URL": "it is made from DB_PASSWORD",
     }
     assert manage.secrets()["db_url"] == f"http://db/x\n{value}".encode()
-    assert services(manage)["a"]["env_file"] == ".env.new"
+    # The file keeps its name, so that the new one can take its place; until then the old value is hidden.
+    assert services(manage)["a"]["env_file"] == ".env"
+    assert services(manage)["a"]["environment"] == {"DB_PASSWORD": "", "DB_URL": ""}
 
 
 def test_what_cannot_be_a_file_keeps_its_key_and_is_named(manage: Manage, canary: Canary) -> None:
@@ -271,7 +274,9 @@ def test_what_cannot_be_a_file_keeps_its_key_and_is_named(manage: Manage, canary
     document = migrated(manage, code=1)
 
     assert document["staying"] == [{"key": "TOKEN", "where": "services.a.command"}]
-    assert not (manage.folder / ".env.new").exists()
+    assert re.fullmatch(
+        r"# TOKEN is a secret, and stays: services.a.command\nTOKEN=.*\n", (manage.folder / ".env.new").read_text()
+    )
     assert [(finding["service"], finding["key"]) for finding in document["findings"]] == [("a", "TOKEN")]
     assert "environment" not in services(manage)["a"]
 
@@ -358,7 +363,7 @@ def test_other_files_in_run_secrets_do_not_become_variables(manage: Manage, cana
     manage.write(
         "docker-compose.yml",
         "services:\n"
-        "  a:\n    image: app\n    environment:\n      apiKey: ${apiKey}\n      NPM_CONFIG_TOKEN: ${apiKey}\n"
+        "  a:\n    image: app\n    environment:\n      apiKey: ${apiKey}\n      JAVA_OPTS: -Dkey=${apiKey}\n"
         "      CERT_FILE: /run/secrets/cert\n    secrets: [cert]\n"
         "secrets: {cert: {file: ./cert}}\n",
     )
@@ -367,14 +372,14 @@ def test_other_files_in_run_secrets_do_not_become_variables(manage: Manage, cana
     migrated(manage)
 
     found = services(manage)["a"]
-    keys = "apiKey,NPM_CONFIG_TOKEN"
+    keys = "apiKey,JAVA_OPTS"
     assert found["entrypoint"] == ["/opt/shim/shim", "--only", keys, "--file-key", keys, "--"]
     assert found["environment"] == {
         "CERT_FILE": "/run/secrets/cert",
         "apiKey_FILE": "/run/secrets/apiKey",
-        "NPM_CONFIG_TOKEN_FILE": "/run/secrets/npm_config_token",
+        "JAVA_OPTS_FILE": "/run/secrets/java_opts",
     }
-    assert found["secrets"] == ["cert", "apiKey", {"source": "apiKey", "target": "npm_config_token"}]
+    assert found["secrets"] == ["cert", "apiKey", "java_opts"]
 
 
 def test_several_files_extends_and_shared_parts_are_followed(manage: Manage, canary: Canary) -> None:
@@ -460,21 +465,26 @@ def test_without_the_image_the_command_would_be_lost_and_it_is_refused(manage: M
     end = manage("migrate")
 
     assert end.code == 111
-    assert re.search(r"not known is what these images start: .*-a \(a\), x \(b\)", end.stderr)
+    assert re.search(r"not known is what these images start.*: test\S*-a \(a: TOKEN\)", end.stderr)
+    assert re.search(r"not known is what these images start.*: x \(b: TOKEN\)", end.stderr)
     assert not (manage.folder / "secrets").exists()
 
 
-def test_an_image_that_must_be_started_by_the_shim_after_all_is_refused_too(manage: Manage, canary: Canary) -> None:
-    """It would read KEY_FILE itself, but a label keeps KEY in the .env that it reads too, and it refuses both."""
+def test_an_image_that_refuses_both_forms_does_not_see_what_an_env_file_still_says(
+    manage: Manage, canary: Canary
+) -> None:
+    """It reads KEY_FILE itself, and a label keeps KEY in the .env that it reads, too: a blank variable hides that."""
     service = "{image: 'postgres:16', env_file: [.env], labels: {said: '${POSTGRES_PASSWORD}'}}"
     manage.write("docker-compose.yml", f"services: {{db: {service}}}\n")
     manage.write(".env", f"POSTGRES_PASSWORD={canary()}\n")
 
-    end = manage("migrate")
+    document = migrated(manage, code=1)
 
-    assert end.code == 111
-    assert "not known is what these images start: postgres:16 (db)" in end.stderr
-    assert not (manage.folder / "secrets").exists()
+    assert [entry["how"] for entry in document["services"]] == ["image"]
+    assert services(manage)["db"]["environment"] == {
+        "POSTGRES_PASSWORD": "",
+        "POSTGRES_PASSWORD_FILE": "/run/secrets/postgres_password",
+    }
 
 
 def test_windows_line_ends_stay(manage: Manage, canary: Canary) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from shim_host.commands.migrate import new_path
 from shim_host.compose.images import from_config
-from shim_host.compose.project import read_project
+from shim_host.compose.reading import read_project
 from shim_host.migrate import check
-from shim_host.migrate.model import ShimSource, Wishes
+from shim_host.migrate.model import EnvSource, ShimSource, Wishes
 from shim_host.migrate.new_files import new_files
 from shim_host.migrate.plan import make_plan
 
@@ -119,14 +119,15 @@ def test_a_generated_project_stays_the_same(tmp_path: Path, seed: int) -> None:
     (tmp_path / "x.env").write_text("EXTRA=1\nDB_PASSWORD=another\n")
 
     project = read_project(tmp_path)
-    plan = make_plan(project, env_file, env_file.read_bytes(), Wishes(secrets_dir=tmp_path / "secrets"), IMAGES)
-    results = new_files(plan, ShimSource(), new_path, env_file)
+    sources = [EnvSource(env_file, env_file.read_bytes(), project.environ)]
+    plan = make_plan(project, sources, Wishes(secrets_dir=tmp_path / "secrets"), IMAGES)
+    results = new_files(plan, ShimSource(), new_path)
     for file in results:
         file.new.write_bytes(file.text.encode())
     new = {file.old: file.new for file in results}
 
     migrated = read_project([new.get(old, old)], {}, [new.get(env_file, env_file)])
-    assert check.differs(plan, migrated) == ""
+    assert check.differs(plan, migrated) is None
     written = new.get(old, old).read_bytes().decode()
     assert [comment for comment in re.findall(r"# c\d+\.|# the end", text) if comment not in written] == []
     assert len(re.findall(r"(?<!\r)\n", written)) == 0 or line_end == "\n"
