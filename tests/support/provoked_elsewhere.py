@@ -193,9 +193,13 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup_swarm.py::test_without_being_asked_the_backup_says_what_it_lacks",
         "without a value, because they are in the Swarm only: ",
     ),
-    "the values would travel unencrypted from …": (
-        "host/backup/test_backup_swarm.py::test_values_do_not_travel_in_the_clear",
-        "unencrypted",
+    "values would travel … (…)": (
+        "host/swarm/test_privacy.py::test_no_value_is_sent_or_read_over_an_open_connection",
+        "values would travel ",
+    ),
+    "the passphrase …: whoever gets the backup can guess it": (
+        "host/backup/test_backup.py::test_a_passphrase_that_can_be_guessed_is_refused",
+        ": whoever gets the backup can guess it",
     ),
     "this is a stack file, it seems (…), and what is written is for docker compose alone": (
         "host/migrate/test_migrate.py::test_a_stack_file_is_known_for_one",

@@ -10,6 +10,8 @@ from shim_host import inputs, output
 from shim_host.errors import Refused, failed_file
 
 STDIN = "-"
+_FEWEST_DIFFERENT = 4
+SHORTEST = 12  # characters; whoever has the file may try as long as they like
 _MAX_BYTES = 4096
 
 
@@ -38,6 +40,20 @@ def read(source: str) -> Secret:
     if len(data) > _MAX_BYTES or set(value) & set(b"\n\r\0"):
         raise Refused(f"the passphrase in {shown} is not one line", "give one line of text")
     return Secret(value)
+
+
+def refuse_weak(secret: Secret) -> None:
+    """Refuse to seal a backup with what can be guessed.
+
+    Raises:
+        Refused: it is short, or one character over and over.
+    """
+    value = secret.reveal()
+    is_short = len(value.decode("utf-8", "replace")) < SHORTEST
+    if is_short or len(set(value)) < _FEWEST_DIFFERENT:
+        what = f"is shorter than {SHORTEST} characters" if is_short else "repeats a few characters"
+        hint = "take five words at random, or keys (--recipient); --weak-passphrase takes it all the same"
+        raise Refused(f"the passphrase {what}: whoever gets the backup can guess it", hint)
 
 
 def ask(*, twice: bool) -> Secret:

@@ -36,6 +36,9 @@ ENCRYPTIONS = ("gpg", "age")
     type=click.Choice(ENCRYPTIONS),
     help="What encrypts.  [default: what the recipients or the name of FILE call for, else gpg]",
 )
+@click.option(
+    "--weak-passphrase", is_flag=True, help=f"Take a passphrase of fewer than {passphrase.SHORTEST} characters."
+)
 @click.option("--armor", "-a", is_flag=True, help="Write text instead of bytes.")
 @click.option("--from-swarm", is_flag=True, help="Read the values of the Swarm too, through a helper task there.")
 @click.option("--image", default="", metavar="IMAGE", help="What the helper task runs; it must have cat and sleep.")
@@ -44,6 +47,7 @@ ENCRYPTIONS = ("gpg", "age")
 @options.secrets_dir
 @options.schema
 @options.salt
+@options.insecure
 @options.as_json
 @options.dry_run
 @options.yes
@@ -53,6 +57,7 @@ def export_command(
     recipients_file: tuple[Path, ...],
     passphrase_file: str | None,
     asks: bool,
+    weak_passphrase: bool,
     encryption: str | None,
     armor: bool,
     from_swarm: bool,
@@ -108,6 +113,8 @@ def export_command(
     if output != sealed_file.STDIO and os.path.lexists(output):
         report.confirm(f"replace {output}?", yes=yes or not sys.stdin.isatty())
     secret = None if keys else _passphrase(passphrase_file, twice=True)
+    if secret is not None and not weak_passphrase:
+        passphrase.refuse_weak(secret)
     made = Backup(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), f"docker-secrets-shim {__version__}", tuple(items))
     sealed = _sealed(encryption, document.encode(made), keys, secret, armor=armor)
     if output == sealed_file.STDIO:

@@ -108,6 +108,24 @@ def by(function: F) -> F:
     )(function)
 
 
+def insecure(function: F) -> F:
+    """Add `--insecure` to a command that sends values to an engine, or reads them there."""
+
+    def allow(_context: click.Context, _option: click.Parameter, is_given: bool) -> None:
+        if is_given:
+            from shim_host.swarm import privacy
+
+            privacy.allow_open_connections()
+
+    return click.option(
+        "--insecure",
+        is_flag=True,
+        expose_value=False,
+        callback=allow,
+        help="Let values travel over plain TCP, or TLS whose certificate nobody checks.",
+    )(function)
+
+
 def salt(function: F) -> F:
     """Add `--salt`; the command gets bytes."""
     return click.option(

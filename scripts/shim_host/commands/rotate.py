@@ -44,6 +44,7 @@ def _how(function: Any) -> Any:
         options.dry_run,
         options.as_json,
         options.salt,
+        options.insecure,
         options.schema,
         options.secrets_dir,
         click.option("--force", is_flag=True, help="Go on although something is likely to fail."),

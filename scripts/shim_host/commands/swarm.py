@@ -30,6 +30,7 @@ _KEPT = 2
 @options.schema
 @options.salt
 @options.by
+@options.insecure
 @options.as_json
 @options.dry_run
 @options.no_questions
@@ -71,6 +72,8 @@ def create_swarm(
     if wrong:
         raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was made")
     engine = connection.connect(os.environ)
+    if not dry_run:
+        engine.refuse_open()
     prints = deployment_key.of_swarm(salt, Vault(secrets_dir), engine)
     if not dry_run:
         prints = deployment_key.kept_in_swarm(prints, engine)

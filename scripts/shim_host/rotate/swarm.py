@@ -232,6 +232,7 @@ class SwarmWork:
 
     def _keep_key(self) -> None:
         """Keep the key of the fingerprints, now that something is going to change."""
+        self.engine.refuse_open()
         prints = deployment_key.kept_in_swarm(self.settings.prints, self.engine)
         self.settings = self.settings._replace(prints=prints)
         self.files.prints = prints

@@ -19,7 +19,7 @@ from shim_host import output as report
 from shim_host.docker_cli import request_seconds
 from shim_host.errors import Ended, Failed
 from shim_host.explained import Explained
-from shim_host.swarm import inside
+from shim_host.swarm import inside, privacy
 from shim_host.swarm.model import (
     ANSIBLE_VERSION,
     BY,
@@ -253,7 +253,22 @@ class Swarm:
             self._create(name, value, labels, template)
         return True
 
+    def refuse_open(self) -> None:
+        """Refuse to send or read a value where others could read it, or somebody else may answer.
+
+        Raises:
+            Refused: the connection is plain TCP to another machine, or TLS that nobody checks.
+        """
+        privacy.refuse_open(self._api.base_url, self._api.verify, self.place)
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether others could read what travels."""
+        return bool(privacy.why_open(self._api.base_url, self._api.verify))
+
     def _create(self, name: str, value: Secret, labels: Mapping[str, str], template: str) -> None:
+        self.refuse_open()
+
         def call() -> None:
             if not template:
                 self._api.create_secret(name, value.reveal(), labels=dict(labels))
@@ -316,6 +331,7 @@ class Swarm:
 
     def make_config(self, name: str, data: bytes, labels: Mapping[str, str]) -> None:
         """Make the config *name*."""
+        self.refuse_open()
         client: Any = self._api
         self._call(f"make {name}", lambda: client.create_config(name, data, labels=dict(labels)))
 
@@ -358,6 +374,9 @@ class Swarm:
         import requests
         from docker.errors import DockerException
 
+        if question and self.is_open:
+            report.detail(f"{container.name} is not asked: the key would travel for all to read")
+            return None
         seconds, most = explained.SECONDS, explained.MOST_BYTES
         try:
             code, out, _ = inside.run(self._api, container.id, explained.command(question), question, seconds, most)

@@ -17,6 +17,8 @@ def fingerprint_key(engine: Swarm) -> bytes | None:
     Raises:
         Failed: the engine does not answer, or what it keeps in that place is no key.
     """
+    if engine.is_open:
+        return None  # whoever listens would have it, too
     key = engine.config(KEY_CONFIG)
     if key is not None and len(key) != KEY_BYTES:
         hint = f"see who made it: docker config inspect {KEY_CONFIG}; when it is removed a new one is made"

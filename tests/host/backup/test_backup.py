@@ -453,6 +453,20 @@ def test_a_passphrase_is_one_line_that_is_there(filled: Manage) -> None:
     assert not (filled.folder / "b.gpg").exists()
 
 
+@pytest.mark.parametrize("weak", [b"a\n", b"short-one 1", b"abababababababab"])
+def test_a_passphrase_that_can_be_guessed_is_refused(filled: Manage, weak: bytes) -> None:
+    """Whoever has the file may try as long as they like; who knows better says so."""
+    export = ("export", "-o", "b.age", "--encryption", "age", "--passphrase-file", "-")
+
+    end = filled(*export, stdin=weak)
+
+    assert end.code == 1
+    assert ": whoever gets the backup can guess it" in end.stderr
+    assert not (filled.folder / "b.age").exists()
+    assert filled(*export, "--weak-passphrase", stdin=weak).code == 0
+    assert filled("import", "b.age", "--passphrase-file", "-", stdin=weak).code == 0
+
+
 def test_the_passphrase_is_typed_unseen(filled: Manage, canary: Canary, custody: Custody) -> None:
     typed = canary()
     environ = {"PATH": os.environ["PATH"], "HOME": str(filled.folder), "TERM": "dumb", **filled.env}
