@@ -49,8 +49,8 @@ class Podman:
             *("podman", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none"),
             *("--root", f"{folder}/root", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/tmp"),
         ]
-        if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
-            self.words += ["--runtime", "runc"]  # crun wants one hierarchy of control groups
+        if shutil.which("runc"):
+            self.words += ["--runtime", "runc"]  # crun wants one hierarchy of control groups, and one that is its own
 
     def _become_another_user(self) -> None:
         """Run as a user that /etc/passwd and /etc/subuid name in a namespace of its own."""

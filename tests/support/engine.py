@@ -339,7 +339,7 @@ def _start(engine: Engine, secrets_folder: SecretsFolder) -> Iterator[Start]:
 
     def start(image: str, *argv: str, options: tuple[str | Path, ...] = ()) -> str:
         made = engine.docker(
-            *("run", "--detach", "--label", engine.run_name, "--health-interval", "1s"),
+            *("run", "--detach", "--label", engine.run_name, "--health-interval", "2s"),
             *(*secrets_folder.mount, *options, image, *argv),
         )
         started.append(made.stdout.strip())

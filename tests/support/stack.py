@@ -96,7 +96,7 @@ class Stack:
             "STRICT_API_PORT": str(self.port),
             "BACKEND_PORT": str(self.backend_port),
             "TAG": built_images(engine),
-            "HEALTH_INTERVAL": "1s",
+            "HEALTH_INTERVAL": "2s",
         }
         for name in ("docker-compose.yml", "docker-compose.optional.yml"):
             shutil.copy(ROOT / name, folder)

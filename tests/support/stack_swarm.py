@@ -110,7 +110,7 @@ class SwarmStack:
                 **os.environ,
                 **WITHOUT_IPVS,
                 "STACK_NETWORK": self.network,
-                "HEALTH_INTERVAL": "1s",
+                "HEALTH_INTERVAL": "2s",
                 "TAG": built_images(self.engine),
                 "DOCKER_HOST": self.hosts[0],
                 "STRICT_API_PORT": "18090",

@@ -291,7 +291,8 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
     if len(users) > max_services:
         message = f"{row.title} is shared by {len(users)} services: {some(users)}"
         hint = "give each a value of its own, or say that so many are meant: @services in the schema, or --max-services"
-        is_meant = row.spec is not None and set(users) <= set(row.spec.services)
+        names_them = row.spec is not None and bool(row.spec.services)
+        is_meant = names_them and not any(UNGRANTED in row.cells[name] for name in users)
         yield Finding("secret-shared-widely", NOTE if is_meant else WARNING, message, hint, row.key, "", place)
     newest = row.newest
     if not users and facts.services and not (newest is None and row.file is None):
