@@ -9,6 +9,7 @@ from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret, clean, is_skipped
 from shim_host import names
 from shim_host.errors import Ended
+from shim_host.shell import quoted
 from shim_host.store import vault
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
 
@@ -107,7 +108,7 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]
             yield from _of_value(spec, subject.env[spec.key].reveal(), where, None)
             if spec.is_sensitive and spec.is_required and subject.entries:
                 message = "is in plain text in the .env, and has no file"
-                yield Finding("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {where}")
+                yield Finding("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {quoted(where)}")
         elif not spec.is_required or spec.default is not None or spec.is_derived:
             continue
         elif spec.key not in subject.in_swarm and spec.key not in in_compose:
@@ -117,9 +118,9 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]
 def _missing(subject: Subject, spec: KeySpec) -> Finding:
     hint = f"write {spec.key}=VALUE into {subject.env_file}"
     if spec.generate is not None:
-        hint = f"manage-secrets generate {spec.key}"
+        hint = f"manage-secrets generate {quoted(spec.key)}"
     elif spec.is_sensitive:
-        hint = f"manage-secrets set {spec.key}"
+        hint = f"manage-secrets set {quoted(spec.key)}"
     if spec.key in subject.env:
         return Finding("empty", spec.key, str(subject.env_file), "is required, and is empty", hint)
     return Finding("missing", spec.key, str(subject.store.path), "is required, and nothing provides it", hint)
@@ -180,7 +181,7 @@ def _of_files(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
                 writer.restrict(name)
 
             message = f"can be read by others (mode {entry.mode:04o})"
-            yield Finding("mode", keys[name], where, message, f"chmod {FILE_MODE:o} {where}", restrict)
+            yield Finding("mode", keys[name], where, message, f"chmod {FILE_MODE:o} {quoted(where)}", restrict)
         value = entry.value.reveal()
         if _is_foreign_text(value):
 
@@ -205,7 +206,7 @@ def _of_folder(subject: Subject) -> Iterator[Finding]:
                 """Opening the folder to write restricts it already."""
 
             message = f"can be entered by others (mode {mode:04o})"
-            yield Finding("mode", "", str(path), message, f"chmod {FOLDER_MODE:o} {path}", nothing_more)
+            yield Finding("mode", "", str(path), message, f"chmod {FOLDER_MODE:o} {quoted(str(path))}", nothing_more)
 
 
 def _of_git(subject: Subject) -> Iterator[Finding]:
@@ -217,7 +218,7 @@ def _of_git(subject: Subject) -> Iterator[Finding]:
         path = Path(name)
         if path.name != subject.env_file.name and (is_skipped(path.name) or path.name not in subject.entries):
             continue
-        hint = f"git rm --cached {name}, and rotate what it holds: the history keeps it"
+        hint = f"git rm --cached {quoted(name)}, and rotate what it holds: the history keeps it"
         yield Finding("in-git", "", name, "is in git", hint)
     lacking = vault.missing_gitignore_lines(Path(), subject.store.path, subject.env_file)
     if lacking:
@@ -266,7 +267,7 @@ def _of_user(subject: Subject, project: "Project", service: "Service") -> Iterat
     message = f"runs as {user}, who cannot read files of mode 0600 under Compose"
     hint = f"start it as root through the shim with --user {user}"
     if user.isdecimal():
-        hint += f", or manage-secrets create-from-env --owner {user}"
+        hint += f", or manage-secrets create-from-env --owner {quoted(user)}"
     yield Finding("user", "", service.name, message, hint)
 
 

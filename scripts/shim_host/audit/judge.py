@@ -30,6 +30,7 @@ from shim_host.audit.model import (
     Trace,
 )
 from shim_host.audit.rules import NOT_LOOKED_AT, RULES
+from shim_host.shell import quoted
 from shim_host.swarm.model import ENGINE_LEFT_OUT, SWARM_LEFT_OUT
 
 MAX_SERVICES = 5
@@ -141,7 +142,8 @@ def _cells_of(service: Service, rows: list[Row], facts: Facts) -> Iterator[Findi
         newest = row.newest
         if mounted is not None and newest is not None and mounted.version < newest.version:
             _mark(row, service.name, OLD)
-            swap = f"--secret-rm {mounted.name} --secret-add source={newest.name},target={mount.target}"
+            added = f"source={newest.name},target={mount.target}"
+            swap = f"--secret-rm {quoted(mounted.name)} --secret-add {quoted(added)}"
             message = f"{service.name} mounts {mounted.name}, and {newest.name} is the newest"
             yield Finding(
                 "service-drift",
@@ -150,7 +152,7 @@ def _cells_of(service: Service, rows: list[Row], facts: Facts) -> Iterator[Findi
                 "move it to the newest, or remove that version",
                 row.key,
                 service.name,
-                command=f"docker service update {swap} {service.name}",
+                command=f"docker service update {swap} {quoted(service.name)}",
             )
         if not _is_meant(row, service):
             _mark(row, service.name, UNGRANTED)
@@ -237,10 +239,10 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
 def _anew(container: Container, service: Service) -> str:
     """Return the command that starts the service anew."""
     if service.kind == "swarm":
-        return f"docker service update --force {service.name}"
+        return f"docker service update --force {quoted(service.name)}"
     if service.kind == "compose":
-        return f"docker compose -p {service.stack} up -d --force-recreate {service.own_name}"
-    return f"docker restart {container.name}"
+        return f"docker compose -p {quoted(service.stack)} up -d --force-recreate {quoted(service.own_name)}"
+    return f"docker restart {quoted(container.name)}"
 
 
 def _edited(container: Container, service: Service, rows: list[Row]) -> Iterator[Finding]:
@@ -268,7 +270,7 @@ def _of_age(row: Row, facts: Facts) -> Iterator[Finding]:
     if age is None:
         return
     place = f"{facts.schema}:{row.spec.line}" if row.spec is not None and facts.schema else ""
-    command = f"manage-secrets rotate {row.key}" if row.key else ""
+    command = f"manage-secrets rotate {quoted(row.key)}" if row.key else ""
     if left is not None and row.spec is not None and row.spec.rotate_days is not None:
         if left < 0:
             level = ERROR if age > 2 * row.spec.rotate_days else WARNING
@@ -298,7 +300,9 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
     if not users and facts.services and not (newest is None and row.file is None):
         where = newest.name if newest is not None else row.file.path if row.file is not None else ""
         message = f"{row.title} is mounted by no service ({where})"
-        command = f"docker secret rm {' '.join(version.name for version in row.versions)}" if row.versions else ""
+        command = (
+            f"docker secret rm {' '.join(quoted(version.name) for version in row.versions)}" if row.versions else ""
+        )
         hint = "remove it, or mount it where it is meant"
         file_place = row.file.path if newest is None and row.file is not None else place
         yield Finding("secret-unused", WARNING, message, hint, row.key, "", file_place, command)
@@ -314,7 +318,7 @@ def _of_place(row: Row) -> Iterator[Finding]:
     """Files that are open, and secrets that somebody else made."""
     if row.file is not None and row.file.mode & 0o077:
         message = f"{row.file.path} can be read by others (mode {row.file.mode:04o})"
-        command = f"chmod 600 {row.file.path}"
+        command = f"chmod 600 {quoted(row.file.path)}"
         hint = "a secret's file is for its owner alone"
         yield Finding("file-readable-by-others", ERROR, message, hint, row.key, "", row.file.path, command)
     for version in row.versions:

@@ -8,6 +8,7 @@ from pathlib import Path
 from shim.secret import Secret, clean
 from shim_host import inputs, output
 from shim_host.errors import Refused, failed_file
+from shim_host.shell import quoted
 
 STDIN = "-"
 _FEWEST_DIFFERENT = 4
@@ -74,4 +75,4 @@ def can_ask() -> bool:
 
 def _warn_of_readers(path: Path, mode: int) -> None:
     if sys.platform != "win32" and stat.S_ISREG(mode) and mode & 0o077:
-        output.warn(f"{path} can be read by others (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {path}")
+        output.warn(f"{path} can be read by others (mode {stat.S_IMODE(mode):04o})", f"chmod 600 {quoted(str(path))}")

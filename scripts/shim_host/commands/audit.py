@@ -214,7 +214,7 @@ def _give_findings(judged: Audit) -> None:
     for item in judged.findings:
         line = Text.assemble("\n", (f"{item.level:<8}", styles[item.level]), (output.shown(item.message), "bold"))
         console.print(line)
-        console.print(Text(f"        {item.id}" + (f"  {item.place}" if item.place else ""), style="dim"))
+        console.print(Text(f"        {item.id}  {output.shown(item.place)}".rstrip(), style="dim"))
         console.print(Text(f"        -> {output.shown(item.command or item.hint)}"))
 
 

@@ -20,6 +20,7 @@ from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate.swarm import SwarmWork
 from shim_host.rotate.swarm_plan import Plan
 from shim_host.rotate.swarm_run import Settings
+from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, model, stacks
 from shim_host.swarm.connection import NoSwarm
@@ -46,7 +47,7 @@ def run(stack: str, due: Due) -> int:
     late = _late_elsewhere(stack, secrets, due.wish.schema)
     if late and not stack:
         words = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in late.items())
-        hint = f"manage-secrets rotate --due --stack {next(iter(late))}, or --everywhere for all at once"
+        hint = f"manage-secrets rotate --due --stack {quoted(next(iter(late)))}, or --everywhere for all at once"
         output.warn(f"due in other stacks, and not rotated: {words}", hint)
     return code or (REFUSED if late and not stack else CLEAN)
 
@@ -97,7 +98,7 @@ def _of_stack(stack: str, due: Due) -> tuple[int, list[SwarmSecret]]:
 
 def _say_left(left: list[str], stack: str = "") -> None:
     if left:
-        hint = f"manage-secrets rotate {left[0]}{stacks.option(stack)} asks for it"
+        hint = f"manage-secrets rotate {quoted(left[0])}{stacks.option(stack)} asks for it"
         output.warn(f"due, and nothing says how to make a value: {', '.join(left)}", hint)
 
 

@@ -10,6 +10,7 @@ from shim_host import inputs, names, output
 from shim_host.commands import options
 from shim_host.errors import Refused
 from shim_host.generate import is_signed, new_value, signer_of
+from shim_host.shell import quoted
 from shim_host.store import filing
 from shim_host.store.filing import Planned
 from shim_host.store.vault import Entry, Vault
@@ -80,5 +81,5 @@ def warn_of_old_signatures(schema: Schema, plan: list[Planned], entries: Mapping
     for spec in schema.keys.values():
         signer = signer_of(spec)
         if signer in replaced and spec.key not in made and entries[spec.key] is not None:
-            hint = f"manage-secrets generate {signer} {spec.key} --force makes both"
+            hint = f"manage-secrets generate {quoted(signer)} {quoted(spec.key)} --force makes both"
             output.warn(f"{spec.key} stays signed with the {signer} that is replaced", hint)

@@ -9,6 +9,7 @@ from shim.secret import Secret
 from shim_host import deployment_key, inputs, inventory, names, output
 from shim_host.commands import env, options
 from shim_host.errors import Ended, Refused
+from shim_host.shell import quoted
 from shim_host.store import filing
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, labels, model, stacks, versions_file
@@ -129,13 +130,15 @@ def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack:
     newest = model.newest(existing, stack)
     salted = [step.wanted.key for step in steps if step.state == CHANGED and newest[step.wanted.key].salt != mark]
     if salted:
-        hint = f"or begin anew under the deployment's key: manage-secrets rotate --force {' '.join(salted)}"
+        hint = (
+            f"or begin anew under the deployment's key: manage-secrets rotate --force {' '.join(map(quoted, salted))}"
+        )
         raise deployment.refusal_of_other_marks(salted, hint)
     changed = [step.wanted.key for step in steps if step.state == CHANGED]
     if changed:
         raise Refused(
             f"the Swarm holds another value for {', '.join(changed)}; nothing was made",
-            f"a secret cannot be changed: manage-secrets rotate {' '.join(changed)}",
+            f"a secret cannot be changed: manage-secrets rotate {' '.join(map(quoted, changed))}",
         )
     taken = deployment.foreign(steps, existing)
     if taken:

@@ -10,6 +10,7 @@ import click
 from shim_host import inputs, inventory, output, validation
 from shim_host.commands import options
 from shim_host.errors import Ended
+from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 from shim_host.swarm import model, stacks, versions_file
 from shim_host.validation import Finding, Subject
@@ -119,7 +120,9 @@ def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", prints: "Finger
     }
     found = prints.of_all(values)
     return [
-        Finding("drift", key, newest[key].name, "holds another value than the file", f"manage-secrets rotate {key}")
+        Finding(
+            "drift", key, newest[key].name, "holds another value than the file", f"manage-secrets rotate {quoted(key)}"
+        )
         for key in values
         if found[key] != newest[key].fingerprint
     ]

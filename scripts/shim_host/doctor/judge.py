@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from shim_host.shell import quoted
+
 if TYPE_CHECKING:  # a library that is missing is a finding, and must not end the one who looks for it
     from shim_host.doctor.engine import EngineFacts, Node
     from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
@@ -56,7 +58,7 @@ def folder(found: Folder) -> list[Finding]:
     bad = []
     if found.mode & 0o077:
         message = f"{found.path} is open to others (mode {found.mode:04o})"
-        bad.append(Finding(name, FAILURE, message, f"chmod 700 {found.path}"))
+        bad.append(Finding(name, FAILURE, message, f"chmod 700 {quoted(str(found.path))}"))
     if found.wide_files:
         message = f"{_some(found.wide_files)} in {found.path} can be read by others"
         bad.append(Finding(name, FAILURE, message, "validate --fix sets 0600; chmod 600 does too"))
@@ -137,7 +139,7 @@ def socket(found: Socket) -> Finding:
         return Finding(name, FAILURE, f"{found.path} is there, but not for you", hint)
     if found.mode & 0o002:
         message = f"every user of this machine may use {found.path}, and so is as good as root"
-        return Finding(name, FAILURE, message, f"chmod o-rw {found.path}")
+        return Finding(name, FAILURE, message, f"chmod o-rw {quoted(str(found.path))}")
     return Finding(name, OK, f"{found.path} is for its owner and the group {found.group}")
 
 
@@ -215,7 +217,9 @@ def swarm(facts: EngineFacts) -> list[Finding]:
         findings.append(Finding("swarm nodes", NOTE, message, "upgrade the older ones"))
     if facts.lost_readers:
         message = f"an interrupted export left {_some(facts.lost_readers)}, unless one is running now"
-        findings.append(Finding("helper tasks", WARNING, message, f"docker service rm {' '.join(facts.lost_readers)}"))
+        findings.append(
+            Finding("helper tasks", WARNING, message, f"docker service rm {' '.join(map(quoted, facts.lost_readers))}")
+        )
     return findings
 
 

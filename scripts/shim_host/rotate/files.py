@@ -12,6 +12,7 @@ from shim_host import inventory, names, output
 from shim_host.errors import Ended
 from shim_host.fingerprints import Fingerprints
 from shim_host.rotate.swarm_plan import Plan
+from shim_host.shell import quoted
 from shim_host.store.vault import Vault, refuse_without_room
 from shim_host.swarm import versions_file
 from shim_host.swarm.model import SwarmSecret
@@ -114,10 +115,9 @@ class Files:
                         writer.write(self._name(key), value.reveal())
             self.unstage(made)
         except Ended as ended:
-            moves = "; ".join(
-                f"mv {self.store.shown(_WAITING.format(self._name(key)))} {self.store.shown(self._name(key))}"
-                for key in new
-            )
+            names = [self._name(key) for key in new]
+            places = [(self.store.shown(_WAITING.format(name)), self.store.shown(name)) for name in names]
+            moves = "; ".join(f"mv {quoted(waiting)} {quoted(place)}" for waiting, place in places)
             output.warn(f"the services have moved, but {ended.message}", moves or "remove what waits there by hand")
         for key in stale.keys() - new.keys():
             shown = self.store.shown(self._name(key))

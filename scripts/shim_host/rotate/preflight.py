@@ -7,6 +7,7 @@ from typing import NamedTuple
 from shim_host import names
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.swarm_plan import ROTATE, Change, Plan
+from shim_host.shell import quoted
 from shim_host.swarm.model import START_FIRST, Mount, Service, SwarmSecret
 
 _UNDER_WAY = frozenset(["updating", "rollback_started"])
@@ -50,21 +51,21 @@ def _troubles(service: Service, nodes: int) -> Iterator[Finding]:
         yield Finding(True, name, "is a job, and would run again", "remove it first, or let it run again with --force")
         return
     if service.is_finished:
-        hint = f"--leave {name} keeps it on the version it has; --force lets it run again"
+        hint = f"--leave {quoted(name)} keeps it on the version it has; --force lets it run again"
         yield Finding(True, name, "has run to its end, and would run again", hint)
         return
     if service.update_state in _UNDER_WAY and service.is_up:
-        yield Finding(True, name, "is being updated right now", f"wait for it: docker service ps {name}")
+        yield Finding(True, name, "is being updated right now", f"wait for it: docker service ps {quoted(name)}")
     elif service.update_state in _STUCK:
         words = f"has an update that stopped ({service.update_state})"
-        yield Finding(True, name, words, f"docker service rollback {name}, or mend what it stumbled over")
+        yield Finding(True, name, words, f"docker service rollback {quoted(name)}, or mend what it stumbled over")
     if not service.is_up:
         words = f"is not up ({service.trouble or 'nothing of it runs'}): it gets the version, and is not waited for"
-        yield Finding(False, name, words, f"docker service ps {name} says more")
+        yield Finding(False, name, words, f"docker service ps {quoted(name)} says more")
         return
     if service.running < service.replicas:
         words = f"has {service.running} of {service.replicas} tasks up, and is not waited for to have more"
-        yield Finding(False, name, words, f"docker service ps {name} says why")
+        yield Finding(False, name, words, f"docker service ps {quoted(name)} says why")
     if service.order == START_FIRST:
         yield from _no_room_for_two(service, nodes)
     elif service.replicas == 1 or service.mode == "global":
@@ -77,7 +78,7 @@ def _troubles(service: Service, nodes: int) -> Iterator[Finding]:
 
 def _no_room_for_two(service: Service, nodes: int) -> Iterator[Finding]:
     name = service.name
-    stop_first = f"docker service update --update-order stop-first {name}"
+    stop_first = f"docker service update --update-order stop-first {quoted(name)}"
     if service.host_ports and (service.mode == "global" or service.replicas >= nodes):
         ports = ", ".join(map(str, service.host_ports))
         words = f"has host port {ports}, so that no second task can start beside the first on {nodes} nodes"
@@ -114,7 +115,7 @@ def _behind(change: Change, versions: Sequence[SwarmSecret], services: Iterable[
         mounted = swarm_plan.mounted_versions(service, versions)
         if mounted and swarm_plan.is_behind(mounted, used):
             words = f"mounts version {max(mounted.values())} of {change.key}, and {used.version} is in use: it stays"
-            yield Finding(False, service.name, words, f"manage-secrets sync {change.key} moves it")
+            yield Finding(False, service.name, words, f"manage-secrets sync {quoted(change.key)} moves it")
 
 
 def _made_by_others(
@@ -127,7 +128,9 @@ def _made_by_others(
         for mount in service.mounts:
             if mount.secret_id in foreign and _is_meant_for(mount, service, change.key, planned.stack):
                 words = f"mounts {mount.name} for {change.key}, which this tool did not make: it keeps that value"
-                yield Finding(not is_moved, service.name, words, f"manage-secrets adopt {mount.name} takes it over")
+                yield Finding(
+                    not is_moved, service.name, words, f"manage-secrets adopt {quoted(mount.name)} takes it over"
+                )
 
 
 def _is_meant_for(mount: Mount, service: Service, key: str, stack: str) -> bool:

@@ -18,6 +18,7 @@ from shim_host.rotate.inside import InsideChange, Values
 from shim_host.rotate.preflight import Finding
 from shim_host.rotate.swarm_plan import BACK, ROTATE, Change, Plan
 from shim_host.rotate.swarm_run import Rotation, Settings
+from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, labels, model, owner, versions_file
 from shim_host.swarm.arrival import NotMoved, ServiceMover
@@ -128,7 +129,7 @@ class SwarmWork:
             if older:
                 code = 1
                 words = f"{key} has this value already, in {newest.name}, which does not run in {', '.join(older)}"
-                output.warn(words, f"manage-secrets sync {key} moves them to it")
+                output.warn(words, f"manage-secrets sync {quoted(key)} moves them to it")
             else:
                 output.say(f"{key} has this value already")
         return code
@@ -143,7 +144,7 @@ class SwarmWork:
         if taken := swarm_plan.taken(plan, self.secrets):
             raise Refused(
                 f"the Swarm has secrets of these names that are not ours: {', '.join(taken)}; nothing was changed",
-                f"manage-secrets adopt {taken[0]} takes it over; else remove it",
+                f"manage-secrets adopt {quoted(taken[0])} takes it over; else remove it",
             )
 
     def _has_versions(self, plan: Plan) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from shim_host import output
 from shim_host.errors import Failed, Refused
+from shim_host.shell import quoted
 from shim_host.swarm.baseline import ENDED, ENDED_BY_ITSELF, is_meant_to_run
 from shim_host.swarm.connection import Unclear
 from shim_host.swarm.model import Mount, Place, Service
@@ -132,7 +133,7 @@ class ServiceMover(ServiceWriter):
         name = way.service.name
         if times > _WRITTEN_AGAIN or not self.swap(way.service.id, way.swaps):
             raise NotMoved(
-                f"{name} is written by somebody else, with another version", f"docker service inspect {name}"
+                f"{name} is written by somebody else, with another version", f"docker service inspect {quoted(name)}"
             )
         output.warn(
             f"{name} was written by somebody else meanwhile, with the version before; it is moved once more",
@@ -157,7 +158,7 @@ class ServiceMover(ServiceWriter):
             if spec is None:
                 continue
             if not way.is_right(mounts_of(spec["TaskTemplate"])):
-                hint = f"docker service inspect {name}"
+                hint = f"docker service inspect {quoted(name)}"
                 raise NotMoved(f"{name} was written by somebody else meanwhile, with the version before", hint)
             new = [task for task in own if way.is_right(mounts_of(task.get("Spec")))]
             if self._arrived(way, spec, own) is None and any(t["Status"]["State"] in ENDED_BY_ITSELF for t in new):

