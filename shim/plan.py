@@ -75,7 +75,7 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
         from shim.user import reachable_user
 
         try:
-            target = reachable_user(options.user)
+            target = reachable_user(options.user, is_said=before is None and options.action != "exec")
         except Refused as refusal:
             breaches += refusal.breaches
     plan = Plan(options, resolution, target, schema)

@@ -97,7 +97,7 @@ def _groups_of(name: str, groups: list[list[bytes]]) -> list[int]:
     ]
 
 
-def reachable_user(text: str, asked: str = "") -> Target | None:
+def reachable_user(text: str, asked: str = "", is_said: bool = True) -> Target | None:
     """Return whom *text* stands for, `find_user`'s; None, with a warning, when the engine started us as somebody else.
 
     OpenShift gives every project a uid of its own, and `docker run --user` overrules an image: neither may change
@@ -108,19 +108,28 @@ def reachable_user(text: str, asked: str = "") -> Target | None:
     """
     import posix
 
-    target = find_user(text, b"/etc", asked)
     uid, gid = posix.getuid(), posix.getgid()
-    if uid == 0 or (uid, gid) == (target.uid, target.gid):
-        return target
-    from shim import cannot_become, stderr
+    if uid:
+        from shim import cannot_become, stderr
 
-    if not cannot_become.missing_capabilities():
-        return target
-    stderr.warning(
-        f"{asked or '--user ' + text}: started as uid {uid}, gid {gid}, which cannot change user; going on as that",
-        "empty SHIM_USER= where the engine chooses the user, or start the container as root",
-    )
-    return None
+        if cannot_become.missing_capabilities() and not _is(uid, gid, text):
+            if is_said:
+                asked = asked or f"--user {text}"
+                stderr.warning(
+                    f"{asked}: started as uid {uid}, gid {gid}, which cannot change user; going on as that",
+                    "empty SHIM_USER= where the engine chooses the user, or start the container as root",
+                )
+            return None
+    return find_user(text, b"/etc", asked)
+
+
+def _is(uid: int, gid: int, text: str) -> bool:
+    """Return whether *text* stands for that user; one whom nobody knows is not."""
+    try:
+        target = find_user(text)
+    except Refused:
+        return False
+    return (uid, gid) == (target.uid, target.gid)
 
 
 def variables(target: Target, given: dict[str, bytes]) -> dict[str, bytes | None]:

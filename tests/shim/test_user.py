@@ -253,6 +253,16 @@ def test_who_was_started_as_somebody_else_goes_on_as_that(frozen: Shim, more: li
 
 
 @pytest.mark.usefixtures("as_root")
+def test_who_cannot_change_needs_no_entry_of_the_other(frozen: Shim) -> None:
+    """The platform's /etc/passwd is not the image's; and a health check every few seconds does not say it again."""
+    start = frozen("--user", "no-such-user", "--", "id", "-u", before=SOMEBODY)
+    check = frozen("exec", "--user", "nobody", "--", "id", "-u", before=SOMEBODY)
+
+    assert (start.code, start.stdout) == (check.code, check.stdout) == (0, "1000680000\n")
+    assert ("going on as that" in start.stderr, check.stderr) == (True, "")
+
+
+@pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize(
     ("left", "missing"), [("+setuid", "CAP_SETGID"), ("+setgid", "CAP_SETUID"), ("", "CAP_SETGID and CAP_SETUID")]
 )
