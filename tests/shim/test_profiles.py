@@ -368,6 +368,33 @@ def test_a_rendered_file_is_for_the_user_that_the_server_becomes(frozen: Shim, t
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "argv", "expected"),
+    [
+        ("postgres", "docker-entrypoint.sh psql", True),
+        ("postgres", "/usr/local/bin/docker-entrypoint.sh postgres -c a=b", False),
+        ("postgres", "docker-entrypoint.sh -c a=b", False),
+        ("postgres", "docker-entrypoint.sh -V", True),
+        ("postgres", "python3 app.py", False),
+        ("redis", "docker-entrypoint.sh redis-cli ping", True),
+        ("mongo", "docker-entrypoint.sh mongosh", True),
+        ("nginx", "/docker-entrypoint.sh nginx-debug", False),
+        ("keycloak", "/opt/keycloak/bin/kc.sh start --optimized", False),
+        ("keycloak", "/opt/keycloak/bin/kc.sh show-config", True),
+        ("grafana", "/run.sh --version", True),
+        ("grafana", "/run.sh cfg:default.log.level=debug", False),
+        ("gitea", "/usr/bin/entrypoint gitea admin user list", True),
+        ("gitea", "/usr/bin/entrypoint /bin/s6-svscan /etc/s6", False),
+        ("ghost", "docker-entrypoint.sh node current/index.js", False),
+        ("wordpress", "docker-entrypoint.sh php-fpm", False),
+        ("nextcloud", "/entrypoint.sh php occ status", True),
+        ("httpd", "httpd-foreground", False),
+    ],
+)
+def test_a_one_off_command_is_told_from_the_server(name: str, argv: str, expected: bool) -> None:
+    assert BY_NAME[name].is_one_off([word.encode() for word in argv.split()]) is expected
+
+
 @pytest.mark.parametrize("command", ["psql -U app", "sh -c true", "/usr/bin/env", "postgres --version", "--help"])
 def test_a_one_off_command_needs_no_secret(frozen: Shim, tmp_path: Path, command: str) -> None:
     """`docker run IMAGE psql --version` works; a secret that is there arrives all the same."""
