@@ -1,13 +1,17 @@
 """The reference stack of docker-compose.yml on a real engine, from the files as they are in the repository."""
 
 import json
+import shutil
+import subprocess
+import sys
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.engine import SHIM, UGLY, Engine, assert_kept_nothing, fingerprint_of
+from tests.support.engine import ROOT, SHIM, UGLY, Engine, assert_kept_nothing, fingerprint_of
+from tests.support.host import SCRIPT
 from tests.support.stack import IMAGES, NAMES, PYTHON_SERVICES, SECRETS_OF, Stack, canaries, remove_images, values
 
 pytestmark = [pytest.mark.engine, pytest.mark.frozen]
@@ -79,6 +83,26 @@ def test_a_service_finds_its_own_secrets_and_no_other(engine: Engine, stack: Sta
             has = engine.fingerprints(container)
             for key in from_files:
                 assert has[key] == fingerprint_of(stack.secrets[key.lower()], key)
+
+
+def test_our_own_audit_finds_nothing_to_mend(engine: Engine, stack: Stack) -> None:
+    """Nothing above a note in the stack that everybody is told to copy from, whatever else runs on this engine."""
+    shutil.copy(ROOT / ".env.schema", stack.folder)
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "audit", "--json"],
+        cwd=stack.folder,
+        env={**engine.environ, **stack.environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    project = stack.environ["COMPOSE_PROJECT_NAME"]
+    found = json.loads(done.stdout)["findings"]
+    ours = [finding for finding in found if project in str(finding) or finding["service"] in ("", *SECRETS_OF)]
+    assert {finding["level"] for finding in ours} <= {"note"}, ours
 
 
 def test_data_flows_from_the_feed_to_the_browser(stack: Stack) -> None:
