@@ -36,13 +36,13 @@ def get_secret(name: str, required: bool = False, default: str | None = None) ->
     """Return the value of *name* as text, or *default*.
 
     The file that `NAME_FILE` points to wins, then a file in $CREDENTIALS_DIRECTORY, /run/secrets or ./secrets
-    (`SHIM_SECRETS_DIR` replaces them), then the environment variable. Bytes that are not UTF-8 come as surrogates, as
-    in `os.environ`.
+    (`SHIM_SECRETS_DIR` replaces them), then the environment variable, then *default*. An empty file or variable is
+    not set. Bytes that are not UTF-8 come as surrogates, as in `os.environ`.
 
     Args:
         name: the key, e.g. `DB_PASSWORD`.
         required: raise instead of returning *default* when nothing, or an empty value, is there.
-        default: what to return when nothing is there.
+        default: what to return when nothing is there, or nothing but empty ones.
 
     Raises:
         SecretNotFound: it is required and missing, or a file that should hold it cannot be used.
@@ -57,11 +57,12 @@ def get_secret(name: str, required: bool = False, default: str | None = None) ->
     except (Breach, Refused) as refusal:
         breach = refusal.breaches[0] if isinstance(refusal, Refused) else refusal
         raise SecretNotFound(f"{breach.message}; {breach.hint}") from None
-    if value or (value is not None and not required):
+    if value or (value is not None and default is None and not required):
         return value.decode("utf-8", "surrogateescape")
     if required and default is None:
+        is_empty = value == b"" or name in sources.roots or name in sources.pointers
         raise SecretNotFound(
-            f"{name} is required, and {'is empty' if value == b'' else 'nothing provides it'}; looked at {name}, "
+            f"{name} is required, and {'is empty' if is_empty else 'nothing provides it'}; looked at {name}, "
             f"{name}_FILE and " + ", ".join(shown_path(root) for root in sources.looked_at)
         )
     return default
@@ -69,17 +70,17 @@ def get_secret(name: str, required: bool = False, default: str | None = None) ->
 
 def read_secret_or_env(name: str, default: str = "") -> str:
     """Return the value of *name* from its file or the environment, or *default*; never raises for a missing one."""
-    value = get_secret(name)
-    return default if value is None else value
+    return get_secret(name) or default
 
 
 def _first(name: str, sources: Sources) -> bytes | None:
     pointer = sources.pointers.get(name)
     if pointer is not None:
         path, root = pointer
-        return read_secret(
-            path, name, root, folder=sources.folders.get(root, -1), follow=sources.follows_roots
-        ).reveal()
+        folder = sources.folders.get(root, -1)
+        pointed = read_secret(path, name, root, folder=folder, follow=sources.follows_roots).reveal()
+        if pointed:
+            return pointed
     value = sources.env.get(name)
     place = sources.roots.get(name)
     try:
@@ -89,7 +90,7 @@ def _first(name: str, sources: Sources) -> bytes | None:
         if place is not None:
             path, root = place
             is_guarded = root == sources.guarded
-            return read_secret(path, name, root, folder=sources.folders[root], is_guarded=is_guarded).reveal()
+            return read_secret(path, name, root, folder=sources.folders[root], is_guarded=is_guarded).reveal() or value
     except NotOurs:
         return value  # somebody else could have written it
     except (Missing, Unreadable):

@@ -160,7 +160,7 @@ def hand_over(
             if resolved.deliver == "memfd" or (resolved.deliver == "file" and options.action == "exec"):
                 before = act_as(target)
                 try:
-                    descriptor = _memory_file(key, resolved.secret.reveal())
+                    descriptor = _memory_file(key, resolved.content())
                 finally:
                     act_again(before)
                 delivered.descriptors.append(descriptor)
@@ -195,7 +195,7 @@ def _fill_folder(
     for key in keys:
         path = folder.path + b"/" + key.encode("utf-8", "surrogateescape")
         copy = Copy(path, folder.descriptor, owner, modes[key], True)
-        _put(copy, resolution.secrets[key].secret.reveal())
+        _put(copy, resolution.secrets[key].content())
         delivered.copies[key] = copy
         delivered.variables[_variable(key, resolution)] = path
 
@@ -209,7 +209,7 @@ def renew(delivered: Delivered, resolution: "Resolution", rendered: "Sequence[Re
     try:
         for key, resolved in resolution.secrets.items():
             if key in delivered.copies:
-                _put(delivered.copies[key], resolved.secret.reveal())
+                _put(delivered.copies[key], resolved.content())
         for file in rendered:
             _put(delivered.rendered[file.path], file.content)
     except OSError as error:

@@ -64,7 +64,7 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
 
         resolution = wait.until_there(resolution, lambda: _resolved(options, environ, schema), options.wait_seconds)
     sources = resolution.sources
-    if before is None and (warnings or sources.warnings):
+    if before is None and options.action != "exec" and (warnings or sources.warnings):
         from shim import stderr
 
         for message, hint in [*warnings, *sources.warnings]:

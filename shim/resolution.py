@@ -16,6 +16,34 @@ ROOT = "root"  # a file in a secrets root
 ENVIRONMENT = "environment"
 DEFAULT = "default"
 COMPOSED = "composed"
+# How references into stores begin, and what stores have encrypted; doubts.py says whose they are.
+REFERENCES = (
+    b"op://",
+    b"vault:",
+    b"se://",
+    b"dso://",
+    b"ref+",
+    b"ENC[",
+    b"encrypted:",
+    b"$ANSIBLE_VAULT;",
+    b"age-encryption.org/",
+    b"-----BEGIN AGE ENCRYPTED FILE-----",
+    b"-----BEGIN PGP MESSAGE-----",
+    b"arn:aws:secretsmanager:",
+    b"arn:aws:ssm:",
+    b"awssm://",
+    b"gcp-secret://",
+    b"sm://",
+    b"berglas://",
+    b"@Microsoft.KeyVault(",
+    b"akv://",
+    b"bws://",
+    b"keeper://",
+    b"infisical://",
+    b"doppler://",
+    b"akeyless:",
+    b"secretref:",
+)
 
 
 class Sources:
@@ -36,10 +64,14 @@ class Sources:
         self.guarded = b""  # the root that anybody could have made, of which only what is ours is taken
         self.folders: dict[bytes, int] = {}  # the descriptors of the roots that are open
         self.follows_roots = True  # somebody named them
-        self.warnings: list[tuple[str, str]] = []  # what is likely to surprise, and what to do
         self.breaches: list[Breach] = []
+        self.warnings: list[tuple[str, str]] = []  # what is likely to surprise, and what to do
+        self.unlisted: list[tuple[bytes, OSError]] = []  # roots whose names we cannot see
+        self.shadowed: list[tuple[str, bytes, bytes]] = []  # key, path, root: behind another root's file
+        self.untaken: list[str] = []  # variables that look like pointers, and stay
         self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order
         self.spelled: dict[str, str] = {}  # key -> the variable that points to its file, where that is not KEY_FILE
+        self._has_warned_of_others = False
         self.withheld: list[str] = []  # variables that the image in front of us could not start with
 
     def close(self) -> None:
@@ -60,7 +92,8 @@ class Sources:
         from shim.secret import shown_path
 
         self.left_alone.append((path.decode("utf-8", "surrogateescape"), f"it {breach.message}"))
-        if not self.warnings:
+        if not self._has_warned_of_others:
+            self._has_warned_of_others = True
             self.warnings.append(
                 (
                     f"{shown_path(path)} is left alone: it {breach.message}",
@@ -81,14 +114,16 @@ class Sources:
 class Resolved:
     """One key with its value, and where that came from."""
 
-    __slots__ = ("deliver", "key", "origin", "path", "secret")
-
     def __init__(self, key: str, secret: "Secret", origin: str, path: bytes = b"", deliver: str = "env") -> None:
         self.key = key
         self.secret = secret
         self.origin = origin
         self.path = path
         self.deliver = deliver
+
+    def content(self) -> bytes:
+        """Return what the service is handed: the value, or where it gets a file that one, byte for byte."""
+        return self.secret.reveal_file() if self.deliver in ("file", "memfd") else self.secret.reveal()
 
 
 class Resolution:
@@ -98,6 +133,7 @@ class Resolution:
         self.sources = sources
         self.schema = schema
         self.secrets: dict[str, Resolved] = {}
+        self.empty: dict[str, bytes] = {}  # key -> path of a file of it that holds nothing
         self.breaches: list[Breach] = []
 
     def value_of(self, key: str) -> bytes:

@@ -6,14 +6,19 @@ default value. Only the winner's file is read.
 
 from shim import kernel
 from shim.errors import Breach
-from shim.resolution import COMPOSED, DEFAULT, ENVIRONMENT, FILE, ROOT, Resolution, Resolved, Sources
-from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, read_secret, shown_path
+from shim.resolution import COMPOSED, DEFAULT, ENVIRONMENT, FILE, REFERENCES, ROOT, Resolution, Resolved, Sources
+from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, clean, read_secret, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.options import Options
     from shim.schema import KeySpec, Schema
 
+# How a value begins or ends that is probably something else; E is that of ENC[ and encrypted values in general.
+_DOUBTFUL_FIRST = b"\"'/. \t\r\nE"
+_DOUBTFUL_STARTS = (*REFERENCES, b"file:/")
+_DOUBTFUL_LAST = b" \t\r\n"
+_MANY_BYTES = 100_000  # fewer than the kernel takes of one command, whatever its limits are
 _MAX_STEPS = 100  # from a composed value to its parts, and theirs
 
 
@@ -26,7 +31,7 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     for key in {**sources.asked, **pointers, **roots}:
         spec = specs.get(key)
         try:
-            resolved = _resolved(key, spec, sources, options)
+            resolved = _resolved(key, spec, resolution, options)
         except Breach as breach:
             wrong[key] = [breach]
             continue
@@ -34,6 +39,10 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             if spec is not None:
                 resolved.deliver = spec.deliver
             resolution.secrets[key] = resolved
+    if sources.untaken and not options.keep_file_vars:
+        from shim import strays
+
+        strays.settle_pointers(resolution)
     for key, spec in specs.items():
         if key not in resolution.secrets and key not in wrong and (spec.composed is not None or spec.default):
             _from_schema(resolution, spec, wrong, [])
@@ -42,14 +51,42 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             mistake = _check(key, resolution, options)
             if mistake is not None:
                 wrong[key] = [mistake]
-    for key, resolved in resolution.secrets.items():
+    unasked_bytes = 0
+    for key, resolved in list(resolution.secrets.items()):
         value = resolved.secret.reveal()
         # At most four bytes a character: the exact length is only worth counting when it comes near the limit.
-        is_near = len(value) + 4 * len(key) >= MAX_ENV_BYTES or b"\0" in value
+        is_near = len(value) + 4 * len(key) >= MAX_ENV_BYTES or 0 in value
         if is_near and resolved.deliver == "env" and key not in wrong:
             mistake = _deliverable(key, resolved)
+            if mistake is not None and resolved.origin == ROOT and key not in sources.asked:
+                from shim import strays
+
+                strays.drop(resolution, resolved, mistake)
+                continue
             if mistake is not None:
                 wrong[key] = [mistake]
+        if resolved.origin == ROOT:
+            unasked_bytes += len(value)
+        if not value.isalnum() and value and _is_doubtful(key, value) and key not in wrong:
+            from shim import doubts
+
+            mistake = doubts.about(resolved, resolution, options)
+            if mistake is not None:
+                wrong[key] = [mistake]
+    if unasked_bytes > _MANY_BYTES:
+        from shim import strays
+
+        strays.fit(resolution, options)
+    if sources.shadowed:
+        from shim import strays
+
+        strays.shadowed(resolution, MAX_SECRET_BYTES)
+    if sources.asked and sources.roots:
+        _look_near(resolution, wrong)
+    if sources.unlisted:
+        from shim import strays
+
+        strays.unlisted(resolution, options, wrong)
     if sources.chosen is not None:
         from shim import profile_effects
 
@@ -66,7 +103,34 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     return resolution
 
 
-def _resolved(key: str, spec: "KeySpec | None", sources: Sources, options: "Options") -> Resolved | None:
+def _is_doubtful(key: str, value: bytes) -> bool:
+    """Return whether *value*, which is not letters and digits alone, looks like something else; doubts.py decides."""
+    # Numbers, since `b":" in value` makes an exception on its way: ":", "{", "=" and a line end.
+    if value[0] in _DOUBTFUL_FIRST or value[-1] in _DOUBTFUL_LAST:
+        return value[0] != 69 or value.startswith(REFERENCES)
+    if 58 in value and value.startswith(_DOUBTFUL_STARTS):
+        return True
+    if 123 in value and (value.find(b"${") >= 0 or value.find(b"{{") >= 0):
+        return True
+    if 61 in value and (value.find(b"=") == len(key) or value.startswith(b"export ")):
+        return True
+    return 10 in value and value[:5] != b"-----"
+
+
+def _look_near(resolution: Resolution, wrong: dict[str, list[Breach]]) -> None:
+    """Warn of a file whose name is nearly that of a key that may be missing, and is."""
+    sources = resolution.sources
+    missing = [key for key in sources.asked if key not in resolution.secrets and key not in wrong]
+    stems = {other.rpartition("_")[0] for other in sources.roots if other not in sources.asked} if missing else ()
+    if any(key in stems for key in missing):
+        from shim import strays
+
+        strays.warn_of_near(resolution, missing)
+
+
+def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options: "Options") -> Resolved | None:
+    """Return the value of the first source that has one; an empty file or variable has none."""
+    sources = resolution.sources
     pointer = sources.pointers.get(key)
     given = sources.env.get(key, b"")
     raw_bytes = 0 if spec is None else spec.raw_bytes
@@ -75,13 +139,17 @@ def _resolved(key: str, spec: "KeySpec | None", sources: Sources, options: "Opti
             return Resolved(key, Secret(given), ENVIRONMENT)
         path, root = pointer
         secret = _read(path, key, root, raw_bytes, sources)
-        if given and options.prefer != "file" and secret.reveal() != given:
+        if key not in sources.asked and _stays_a_path(key, secret, sources, options):
+            return None
+        if secret and given and options.prefer != "file" and secret.reveal() not in (given, clean(given)):
             raise Breach(
                 key,
                 f"both {key} and {sources.pointer_of(key)} are set, and their values differ; keep one",
                 f"unset {key}, or say which one counts with --prefer file or --prefer env",
             )
-        return Resolved(key, secret, FILE, path)
+        if secret.reveal():
+            return Resolved(key, secret, FILE, path)
+        resolution.empty[key] = path
     place = sources.roots.get(key)
     if place is not None:
         path, root = place
@@ -89,12 +157,14 @@ def _resolved(key: str, spec: "KeySpec | None", sources: Sources, options: "Opti
             secret = _read(path, key, root, raw_bytes, sources, root == sources.guarded)
         except Breach as breach:
             if not sources.is_left_alone(path, breach):
-                reason = _why_left_alone(breach, key in sources.asked, bool(given))
-                if not reason:
+                from shim import strays
+
+                if not strays.leave_alone(key, path, breach, sources, bool(given)):
                     raise
-                sources.left_alone.append((path.decode("utf-8", "surrogateescape"), reason))
         else:
-            return Resolved(key, secret, ROOT, path)
+            if secret.reveal():
+                return Resolved(key, secret, ROOT, path)
+            resolution.empty[key] = path
     if spec is not None and spec.from_file and sources.bundles and spec.from_file in sources.bundles:
         from shim import elsewhere
 
@@ -119,15 +189,21 @@ def _read(path: bytes, key: str, root: bytes, raw_bytes: int, sources: Sources, 
     return read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file, folder, follow, is_guarded)
 
 
-def _why_left_alone(breach: Breach, is_asked: bool, is_given: bool) -> str:
-    """Return why what is wrong with a file of a root stops nothing; "" when it does."""
-    from shim.breaches import Directory, Missing
+def _stays_a_path(key: str, secret: Secret, sources: Sources, options: "Options") -> bool:
+    """Leave the pointer of a key that nobody asked for where its file cannot be one value; return whether it is so."""
+    value = secret.reveal()
+    is_one_line = 10 not in value and 0 not in value and value[:1] not in (b"{", b"[")
+    if (is_one_line and len(value) < _MANY_BYTES) or key in options.file_key or key in sources.spelled:
+        return False
+    from shim import strays
 
-    if isinstance(breach, Directory):
-        return "" if is_asked else "it is a directory"
-    if isinstance(breach, Missing):  # it was listed a moment ago: a link to nothing
-        return "" if is_asked and not is_given else "it vanished, or links to nothing"
-    return ""
+    reason = strays.stays_a_path(key, value)
+    if not reason:
+        return False
+    del sources.pointers[key]
+    sources.untaken.append(key + "_FILE")
+    sources.left_alone.append((key + "_FILE", f"{reason}, so it stays a path; --file-key {key} would take it"))
+    return True
 
 
 def _from_schema(
@@ -186,6 +262,9 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
             return _uncomposed(key, spec.composed, resolution)
         from shim.breaches import Missing
 
+        if key in resolution.empty:
+            where = f" (from {shown_path(resolution.empty[key])})"
+            return Missing(key, f"{key} is required, and is empty{where}", "give it a value")
         if key in sources.env:
             return Missing(key, f"{key} is required, and is empty (from the environment)", "give it a value")
         return Missing(
@@ -281,7 +360,11 @@ def _looked_at(key: str, sources: Sources, options: "Options", schema: "Schema |
     spec = schema.keys.get(key) if schema is not None else None
     if spec is not None and spec.from_file:
         places.append(f"{spec.from_file}({spec.from_member})")
+    from shim import strays
+
     hint = "looked at " + ", ".join(places)
+    for path in strays.nearest(key, sources):
+        hint = f"{shown_path(path)} is there: {strays.how_to_take(key, path)}; {hint}"
     if options.only and key not in options.only:
         hint += f"; --only leaves {key} out"
     return hint

@@ -17,7 +17,8 @@ _FOREIGN = (
     "import internal plugin preventLeaks redactLogs setValuesBulk tag tags "
 )
 _OURS = (
-    "composed deliver from generate only optional public required resolve rotate rotate-with sensitive services type"
+    "composed deliver from generate literal only optional public required resolve rotate rotate-with sensitive "
+    "services type"
 )
 DELIVERIES = ("env", "file", "memfd", "none")
 
@@ -41,6 +42,7 @@ class KeySpec:
     deliver_owner = ""  # whose the file is; the service's user when empty
     deliver_mode = 0o400
     deliver_as = ""  # the variable that gets its path; KEY_FILE when empty
+    literal = False  # the value is what it is, whatever it looks like
     description: tuple[str, ...] = ()
 
     def __init__(self, key: str, line: int = 0) -> None:
@@ -289,6 +291,8 @@ class _Reading:
             spec.rotate_with = value
         elif name == "generate":
             spec.generate = value.strip("()")
+        elif name == "literal":
+            spec.literal = self.truth(name, value, line)
         elif name == "deliver":
             self.deliver(spec, value, line)
         else:

@@ -13,6 +13,7 @@ MAX_ENV_BYTES = 131_071
 MAX_SECRET_BYTES = 1_048_576
 
 _FILE_TYPES = {0o010000: "a FIFO", 0o020000: "a character device", 0o060000: "a block device", 0o140000: "a socket"}
+_NULL_DEVICE = 0x103  # makedev(1, 3)
 _FINGERPRINT_ROUNDS = 8192
 _MOST_READS = 8  # of a file that changes while it is read
 
@@ -63,14 +64,19 @@ if TYPE_CHECKING:
 class Secret:
     """A value in custody: it can be compared and measured, but neither printed nor formatted nor pickled."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_file", "_value")
 
-    def __init__(self, value: bytes) -> None:
+    def __init__(self, value: bytes, file: bytes | None = None) -> None:
         self._value = value
+        self._file = file
 
     def reveal(self) -> bytes:
         """Return the value itself."""
         return self._value
+
+    def reveal_file(self) -> bytes:
+        """Return the file that it came in, byte for byte: a key without its last line end is none for ssh."""
+        return self._value if self._file is None else self._file
 
     def __len__(self) -> int:
         return len(self._value)
@@ -135,8 +141,15 @@ def env_key(file_name: str, keys: "Iterable[str]" = (), folded_keys: dict[str, s
 
 
 def is_skipped(file_name: str) -> bool:
-    """Return whether a file of this name in a secrets root is no secret: hidden, an example, documentation."""
-    return file_name.startswith((".", "README")) or file_name.endswith((".example", ".md"))
+    """Return whether a file of this name in a secrets root is no secret: hidden, an example, documentation, another's.
+
+    Podman mounts RHEL's subscription there, Kubernetes and EKS their service accounts.
+    """
+    return (
+        file_name.startswith((".", "README"))
+        or file_name.endswith((".example", ".md"))
+        or file_name in {"redhat.repo", "rhsm", "etc-pki-entitlement", "kubernetes.io", "eks.amazonaws.com"}
+    )
 
 
 def is_protected(key: str) -> bool:
@@ -270,6 +283,8 @@ def read_secret(
         mode, size, data = _settled(path, key, root, max_bytes, reader, folder, follow)
     kind = mode & 0o170000
     if kind != 0o100000:
+        if kind == 0o020000 and _is_null_device(path):
+            return Secret(b"")
         raise _not_a_file(path, key, kind)
     if len(data) > max_bytes:
         from shim.breaches import Unusable
@@ -281,7 +296,7 @@ def read_secret(
         )
     if raw_bytes and len(data) == raw_bytes:
         return Secret(data)
-    return Secret(clean(data))
+    return Secret(clean(data), data)
 
 
 def _below(
@@ -329,15 +344,22 @@ def _escape(path: bytes, key: str, root: bytes) -> Breach:
     )
 
 
+def _is_null_device(path: bytes) -> bool:
+    """Return whether *path* is /dev/null, which people mount where an optional secret has no file."""
+    from os import stat
+
+    return stat(path).st_rdev == _NULL_DEVICE
+
+
 def _not_a_file(path: bytes, key: str, kind: int) -> Breach:
     from shim.breaches import Directory, Unusable
+    from shim.place import why_a_folder
 
     if kind == 0o040000:
         return Directory(
             key,
             f"{key}: {shown_path(path)} is a directory, not a file",
-            "Compose makes a directory when the file of a bind mount is missing on the host: create the file there, "
-            "remove the directory, start again",
+            why_a_folder(),
         )
     return Unusable(
         key,
@@ -348,12 +370,13 @@ def _not_a_file(path: bytes, key: str, kind: int) -> Breach:
 
 def _unreadable(path: bytes, key: str, error: OSError) -> Breach:
     from shim.breaches import Missing, Unreadable, Unusable
+    from shim.place import why_denied, why_missing
 
     if error.errno in (2, 20):  # ENOENT, ENOTDIR
         return Missing(
             key,
             f"{key}: {shown_path(path)} does not exist",
-            "check the path, and that the service lists the secret (secrets: in the Compose file, --secret in Swarm)",
+            why_missing(),
         )
     if error.errno in (6, 19):  # ENXIO, ENODEV: a socket, a device without a driver
         return _not_a_file(path, key, 0o140000)
@@ -361,8 +384,7 @@ def _unreadable(path: bytes, key: str, error: OSError) -> Breach:
         return Unreadable(
             key,
             f"{key}: {shown_path(path)} is there but cannot be read: permission denied",
-            "under Compose a file secret keeps the host's owner and mode: start the container as root with "
-            "--user NAME, or give the file to the service's user",
+            why_denied(path),
         )
     if error.errno == 40:  # ELOOP, and the link was to be followed
         return Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it by the file")

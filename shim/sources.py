@@ -19,12 +19,19 @@ DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
 
 # Variables that programs read as paths, whatever the path is.
 _PATH_VARIABLES = (
-    " AWS_CONFIG_FILE AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE "
+    " ANSIBLE_BECOME_PASSWORD_FILE ANSIBLE_CONNECTION_PASSWORD_FILE ANSIBLE_VAULT_PASSWORD_FILE AWS_CONFIG_FILE "
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE "
     "AZURE_FEDERATED_TOKEN_FILE BORG_KEY_FILE CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE CURL_CA_FILE DOCKER_CONFIG_FILE "
     "ENV_FILE GIT_INDEX_FILE GOOGLE_API_CERTIFICATE_CONFIG_FILE HISTFILE KUBECONFIG_FILE LOG_FILE MYSQL_HISTFILE "
     "NIX_SSL_CERT_FILE NSS_WRAPPER_FILE PGPASSFILE PID_FILE RABBITMQ_CONFIG_FILE RABBITMQ_ADVANCED_CONFIG_FILE "
     "RABBITMQ_CONF_ENV_FILE RABBITMQ_ENABLED_PLUGINS_FILE RABBITMQ_PID_FILE REQUESTS_CA_FILE SSL_CERT_FILE "
     "TF_CLI_CONFIG_FILE VAULT_TOKEN_FILE "
+)
+# How a key ends whose file is read as a file: certificates, keytabs, documents of credentials.
+_OF_DOCUMENTS = (
+    *("_CERT", "_CERTS", "_CRT", "_CERTIFICATE", "_CA", "_CACERT", "_CA_CERT", "_CA_BUNDLE", "_TRUSTED_CA", "_PEM"),
+    *("_CRED", "_CREDS", "_CREDENTIAL", "_CREDENTIALS", "_CONFIG", "_KUBECONFIG", "_KEYTAB", "_KEYSTORE"),
+    *("_TRUSTSTORE", "_HTPASSWD", "_NETRC"),
 )
 
 
@@ -101,7 +108,7 @@ def _from_environment(
         variable = name.decode("utf-8", "surrogateescape")
         if variable not in env:
             env[variable] = value
-            if value and variable.endswith("_FILE") and len(variable) > 5:
+            if value and (variable.endswith("_FILE") or variable.startswith("FILE__")):
                 pointers.append(variable)
     if not options.secrets_dir and env.get("CREDENTIALS_DIRECTORY", b"")[:1] == b"/":
         # What systemd's LoadCredential= gives to this service alone; /run/secrets may be the whole machine's.
@@ -113,48 +120,85 @@ def _from_environment(
             from shim import profile_effects
 
             pointers = profile_effects.pointers(profile, env, pointers)
-    # What a variable that ends in _FILE is; the first line that fits decides.
-    #
-    #   the profile spells KEY so, and KEY changes what programs load    left alone
-    #   the profile spells KEY so, and --only or @only leaves KEY out    left alone
-    #   the profile spells KEY so                                        the file of KEY, wherever it is
-    #   something asks for KEY, and --only leaves it out                 left alone
-    #   schema, --require or --file-key ask for KEY                      the file of KEY, wherever it is
-    #   it leads below no secrets root                                   a path: left alone
-    #   programs are known to read it as a path                          a path: left alone
-    #   KEY changes what programs load                                   left alone
-    #   it is spelt KEY__FILE                                            left alone: the image reads it itself
-    #   --only or @only leaves KEY out                                   left alone
-    #   anything else                                                    the file of KEY
     for variable in pointers:
-        key = variable[:-5]
-        path, root = _below_root(env[variable], sources.looked_at, cwd)
-        if profile is not None and (own := profile.key_of(variable)):
-            if is_protected(own):
-                sources.left_alone.append((variable, f"{own} changes what programs load"))
-            elif allowed is None or own in allowed or own in options.file_key:
-                sources.pointers[own] = path, root
-                sources.spelled[own] = variable
-                sources.withheld.append(variable)
-            else:
-                sources.left_alone.append((variable, f"{own} is not in --only"))
-        elif key in sources.asked or key in options.file_key:
-            if allowed is None or key in allowed or key in options.file_key:
-                sources.pointers[key] = path, root
-            else:
-                sources.left_alone.append((variable, f"{key} is not in --only"))
-        elif not root:
-            sources.left_alone.append((variable, "its path is below no secrets root, and nothing asks for " + key))
-        elif is_path_variable(variable) or (profile is not None and profile.is_path(variable)):
-            sources.left_alone.append((variable, "programs read it as a path; --file-key " + key + " would take it"))
-        elif is_protected(key):
-            sources.left_alone.append((variable, f"{key} changes what programs load; only the schema can ask for it"))
-        elif key.endswith("_"):
-            sources.left_alone.append((variable, "services that spell it __FILE (Grafana, Gitea) read it themselves"))
-        elif allowed is not None and key not in allowed:
-            sources.left_alone.append((variable, f"{key} is not in --only"))
-        elif key:
-            sources.pointers[key] = path, root
+        value = env[variable]
+        is_quoted = value[:1] in (b'"', b"'")
+        if is_quoted:
+            from shim import strays
+
+            value = strays.unquoted(value)
+        path, root = _below_root(value, sources.looked_at, cwd)
+        if not root and not is_path_variable(variable):
+            from shim import strays
+
+            other, root = strays.by_another_name(path, sources.looked_at)
+            path = other or path
+        key, reason = _key_of(variable, root, sources, options, allowed, profile)
+        if reason:
+            sources.left_alone.append((variable, reason))
+            sources.untaken.append(variable)
+            continue
+        if is_quoted:
+            strays.warn_of_quotes(variable, sources)
+        if variable != key + "_FILE" or (profile is not None and profile.key_of(variable)):
+            sources.withheld.append(variable)
+            if key in sources.pointers:
+                continue
+            sources.spelled[key] = variable
+        else:
+            sources.spelled.pop(key, None)
+        sources.pointers[key] = path, root
+
+
+def _key_of(
+    variable: str,
+    root: bytes,
+    sources: Sources,
+    options: "Options",
+    allowed: set[str] | None,
+    profile: "Profile | None",
+) -> tuple[str, str]:
+    """Return the key whose file *variable* names, and why it is left alone; "" when it is taken.
+
+    The first line that fits decides:
+
+        the profile spells KEY so, and KEY changes what programs load    left alone
+        the profile spells KEY so, and --only or @only leaves KEY out    left alone
+        the profile spells KEY so                                        the file of KEY, wherever it is
+        something asks for KEY, and --only leaves it out                 left alone
+        schema, --require or --file-key ask for KEY                      the file of KEY, wherever it is
+        the same for KEY__FILE and FILE__KEY                             the file of KEY, where no KEY_FILE is set
+        KEY__FILE, FILE__KEY                                             left alone: the image reads it itself
+        it leads below no secrets root, links followed                   a path: left alone
+        programs read it as a path, or KEY ends as documents do          a path: left alone
+        KEY changes what programs load                                   left alone
+        --only or @only leaves KEY out                                   left alone
+        anything else                                                    the file of KEY, if it can be one value:
+                                                                         resolve.py reads it, and has the last word
+    """
+    key = variable[:-5]
+    if profile is not None and (own := profile.key_of(variable)):
+        if is_protected(own):
+            return own, f"{own} changes what programs load"
+        is_left_out = allowed is not None and own not in allowed and own not in options.file_key
+        return own, f"{own} is not in --only" if is_left_out else ""
+    is_spelt_otherwise = key[-1:] == "_" or variable[:6] == "FILE__"
+    if is_spelt_otherwise and key not in sources.asked and key not in options.file_key:
+        key = key[:-1] if key[-1:] == "_" else variable[6:]
+    if key in sources.asked or key in options.file_key:
+        is_left_out = allowed is not None and key not in allowed and key not in options.file_key
+        return key, f"{key} is not in --only" if is_left_out else ""
+    if is_spelt_otherwise:
+        return key, "services that spell it __FILE or FILE__ (Grafana, Gitea, linuxserver.io) read it themselves"
+    if not root:
+        return key, "its path is below no secrets root, and nothing asks for " + key
+    if is_path_variable(variable) or (profile is not None and profile.is_path(variable)):
+        return key, "programs read it as a path; --file-key " + key + " would take it"
+    if is_protected(key):
+        return key, f"{key} changes what programs load; only the schema can ask for it"
+    if allowed is not None and key not in allowed:
+        return key, f"{key} is not in --only"
+    return key, "" if key else "it names no key"
 
 
 def _from_root(
@@ -179,18 +223,20 @@ def _from_root(
             )
         elif error.errno == 20 and not sources.follows_roots:
             _note_link(root, sources)
-        elif error.errno not in (2, 20):  # ENOENT, ENOTDIR
-            from shim.breaches import Unreadable
+        elif error.errno in (2, 20):  # ENOENT, ENOTDIR
+            if sources.follows_roots:
+                from shim import strays
 
-            sources.breaches.append(
-                Unreadable(
-                    "",
-                    f"the secrets root {shown_path(root)} cannot be listed: {error.strerror}",
-                    "give the folder to the service's user, or start the container as root with --user NAME"
-                    if error.errno in (1, 13)  # EPERM, EACCES
-                    else "a retry may help; else look at the limits of memory and open files, and at the volume",
-                )
+                strays.warn_of_no_root(root, sources)
+        elif root == sources.guarded:
+            sources.left_alone.append(
+                (root.decode("utf-8", "surrogateescape"), f"it is closed to us: {error.strerror}")
             )
+        else:
+            from shim import strays
+
+            sources.unlisted.append((root, error))
+            strays.probe(sources, root, wanted)
         return
     names.sort()
     found: dict[str, bytes] = {}
@@ -215,6 +261,10 @@ def _from_root(
             left_alone.append((path.decode("utf-8", "surrogateescape"), f"nothing asks for {key}"))
         elif name.endswith(".env") and key not in named:
             _leave_bundle(sources, path, name)
+        elif "FILE" in key and (key.endswith("_FILE") or key.startswith("FILE__")):
+            left_alone.append(
+                (path.decode("utf-8", "surrogateescape"), f"{key} names a file, and what is in a file is no path")
+            )
         elif is_protected(key) and (schema is None or key not in schema.keys):
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
@@ -226,6 +276,8 @@ def _from_root(
             found[key] = path
             if key not in sources.roots or _is_folder(sources, *sources.roots[key]):
                 sources.roots[key] = path, root
+            elif sources.follows_roots:
+                sources.shadowed.append((key, path, root))
 
 
 def _opened(root: bytes, sources: Sources) -> int:
@@ -268,8 +320,10 @@ def _is_folder(sources: Sources, path: bytes, root: bytes) -> bool:
 
 
 def is_path_variable(variable: str) -> bool:
-    """Return whether programs are known to read *variable* as a path (`SSL_CERT_FILE`, Keycloak's `KC_*_FILE`)."""
-    return f" {variable} " in _PATH_VARIABLES or variable.startswith("KC_")
+    """Return whether programs read *variable* as a path (`SSL_CERT_FILE`, Keycloak's `KC_*_FILE`, `X_CONFIG_FILE`)."""
+    if f" {variable} " in _PATH_VARIABLES or variable.startswith("KC_"):
+        return True
+    return ("_" + variable[:-5]).endswith(_OF_DOCUMENTS) and variable.endswith("_FILE")
 
 
 def _normal(path: bytes) -> bytes:

@@ -189,9 +189,7 @@ def _add(wanted: dict[bytes, set[bytes] | None], folder: bytes, name: bytes) -> 
 
 def _digests(plan: "Plan") -> dict[str, tuple[int, int]]:
     """Return a short form of each value, good for nothing but comparing: the seed is this process's own."""
-    return {
-        key: (len(resolved.secret), hash(resolved.secret.reveal())) for key, resolved in plan.resolution.secrets.items()
-    }
+    return {key: (len(resolved.secret), hash(resolved.content())) for key, resolved in plan.resolution.secrets.items()}
 
 
 def places(path: bytes) -> list[tuple[bytes, bytes]]:

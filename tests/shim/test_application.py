@@ -37,7 +37,8 @@ def test_an_application_gets(case: Case, tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))
 def test_a_service_gets(case: Case, frozen: Shim) -> None:
     """At the start, a key that is asked for but need not be there is one of the schema's."""
-    (frozen.folder / "s").write_text(("# @required\n" if case.get("required") else "") + f"{case['key']}=\n")
+    required = "# @required\n" if case.get("required") else ""
+    (frozen.folder / "s").write_text(f"{required}# @literal\n{case['key']}=\n")  # white space is meant
     env = laid_out(case, frozen.folder)
     if case.get("refused"):
         assert frozen("--schema", "s", "true", env=env).code == 100
@@ -81,7 +82,12 @@ def test_a_default_is_for_what_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp
     assert get_secret("NOT_THERE", required=True, default="d") == "d"
     assert read_secret_or_env("NOT_THERE") == ""
     assert read_secret_or_env("NOT_THERE", "d") == "d"
-    assert read_secret_or_env("EMPTY", "d") == ""
+    assert read_secret_or_env("EMPTY", "d") == "d"
+    assert get_secret("EMPTY", default="d") == "d"
+    (tmp_path / "blank").touch()
+    assert get_secret("BLANK") is None
+    with pytest.raises(SecretNotFound, match="is empty"):
+        get_secret("BLANK", required=True)
 
 
 def test_bytes_that_are_no_text_come_as_surrogates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

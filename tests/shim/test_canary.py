@@ -83,7 +83,12 @@ def test_no_wrong_value_is_said(shim: Shim, canary: Canary, level: list[str]) ->
     (shim.root / "nul").write_bytes(canary().encode() + b"\0")
     (shim.root / "huge").write_bytes(canary().encode() * 60_000)
     front, behind = commands(level)
-    env = {"BOTH": canary(), "BOTH_FILE": str(shim.root / "nul"), "GIVEN": canary(), "SHIM_REQUIRE": "GIVEN,ABSENT"}
+    env = {
+        "BOTH": canary(),
+        "BOTH_FILE": str(shim.root / "nul"),
+        "GIVEN": canary(),
+        "SHIM_REQUIRE": "GIVEN,ABSENT,NUL,HUGE",
+    }
 
     end = shim(*front, "--schema", "s", *behind, env=env)
 

@@ -1,10 +1,12 @@
 """Values handed over as files: private copies on tmpfs, sealed memory files, rendered configuration."""
 
 import os
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
+from shim.secret import clean
 from tests.support.forms import Shim
 
 SHOW = 'stat -c \'%a %u %g %F\' "$A_FILE" && stat -f -c %T "$A_FILE" && cat "$A_FILE"'
@@ -115,7 +117,7 @@ def test_a_memory_file(shim: Shim, user: list[str], as_root: None) -> None:
 
     end = shim("--schema", "memfd", *user, "--", "sh", "-c", script, a="value\n")
 
-    assert end.stdout == "1\nvaluevaluesealed\n", end
+    assert end.stdout == "1\nvalue\nvalue\nsealed\n", end
     env = shim.child("--schema", "memfd", *user).env
     assert env["A_FILE"].startswith("/proc/self/fd/")
     assert int(env["A_FILE"].rpartition("/")[2]) > 2
@@ -371,3 +373,21 @@ def test_a_folder_in_use_is_left_alone(frozen: Shim) -> None:
     end = frozen("--schema", "file", "--", "sh", "-c", uses, before=[*private(), "sh", "-c", both, "sh"], a="value")
 
     assert end.stdout.count("value") == 6, end
+
+
+@pytest.mark.parametrize("content", [b"key\n", b"key\r\n\r\n", b"\xef\xbb\xbfkey\n", b"\xff\xfek\0\n\0", b"\xed\r\n"])
+@pytest.mark.parametrize("way", ["file", "memfd", "exec"])
+def test_a_file_is_handed_over_byte_for_byte(frozen: Shim, way: str, content: bytes) -> None:
+    """ssh refuses a key without its last line end, and binary key material may well end in one."""
+    delivery = "memfd" if way == "memfd" else "file"
+    (frozen.folder / "exact").write_text(f'# @deliver={delivery}\nA=\n# @composed="<${{A|base64}}>"\nB=\n')
+    front = ["exec"] if way == "exec" else []
+    script = 'cmp "$A_FILE" "$1" && echo same'
+
+    for env in ({}, {"A_FILE": str(frozen.root / "a")}):
+        end = frozen(
+            *front, "--schema", "exact", "--", "sh", "-c", script, "sh", f"{frozen.root}/a", env=env, a=content
+        )
+        assert (end.code, end.stdout) == (0, "same\n"), end
+    composed = frozen("--schema", "exact", "--", "sh", "-c", "echo $B").stdout
+    assert composed == f"<{b64encode(clean(content)).decode()}>\n", "what becomes a variable loses its line ends"

@@ -404,7 +404,8 @@ def test_commands_that_cannot_be_started(shim: Shim, canary: Canary) -> str:
     said += "".join(shim("--", *command).stderr for command in commands)
     small = ["sh", "-c", 'ulimit -s 1024; exec "$@"', "sh"]  # a quarter of it: 256 KiB
 
-    return said + shim("--", "/bin/true", before=small, secrets=dict.fromkeys("abc", canary() * 4000)).stderr
+    asking = ("--require", "A,B,C", "--", "/bin/true")
+    return said + shim(*asking, before=small, secrets=dict.fromkeys("abc", canary() * 4000)).stderr
 
 
 @provokes("the environment alone is over the kernel's limit of … bytes for it and the arguments")
@@ -413,10 +414,10 @@ def test_more_values_than_an_environment_holds(shim: Shim, canary: Canary) -> st
     values: dict[str, str | bytes] = dict.fromkeys("abc", canary() * 4000)
     small = ["sh", "-c", 'ulimit -s 1024; exec "$@"', "sh"]  # a quarter of it: 256 KiB
 
-    end = shim("check", before=small, secrets=values)
+    end = shim("check", "--require", "A,B,C", before=small, secrets=values)
 
     assert end.code == 100
-    assert shim("--", "/bin/true", before=small).code == 100
+    assert shim("--require", "A,B,C", "--", "/bin/true", before=small).code == 100
     assert shim("check", "--only", "A,B", before=small).code == 0
     assert shim("--only", "A,B", "--", "/bin/true", before=small).code == 0
     return end.stderr

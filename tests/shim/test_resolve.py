@@ -154,10 +154,11 @@ def test_a_file_variable_that_is_asked_for_is_taken(shim: Shim, asking: list[str
 def test_a_relative_path_starts_at_the_working_folder(shim: Shim) -> None:
     (shim.root / "nested").mkdir()
     (shim.root / "nested" / "pw").write_text("v")
+    here = {"SHIM_SECRETS_DIR": ".", "SHIM_ONLY": "A"}
 
     assert shim.child(env={"A_FILE": "root/nested/pw", "SHIM_SECRETS_DIR": "root"}).env["A"] == "v"
     assert shim.child(env={"A_FILE": "./root/./nested/../nested/pw"}).env["A"] == "v"
-    assert shim.child(env={"A_FILE": "root/nested/pw", "SHIM_SECRETS_DIR": "."}).env["A"] == "v"
+    assert shim.child(env={"A_FILE": "root/nested/pw", **here}).env["A"] == "v"
 
 
 def test_a_path_that_climbs_out_of_the_root_is_not_below_it(shim: Shim) -> None:
@@ -206,7 +207,10 @@ def test_what_is_no_secret_is_skipped(shim: Shim) -> None:
         (shim.root / name).write_text("v")
     (shim.root / os.fsdecode(b"\xff\xfe")).write_text("v")
     (shim.root / "new\nline").write_text("v")
-    (shim.root / "folder").mkdir()
+    (shim.root / "folder" / "folder").mkdir(parents=True)
+    (shim.root / "kubernetes.io").mkdir()
+    for name in ("redhat.repo", "etc-pki-entitlement"):
+        (shim.root / name).write_text("what Podman mounts on RHEL")
 
     assert shim.child().environ == [b"PATH=/usr/bin:/bin"]
 
@@ -233,12 +237,16 @@ def test_the_first_root_wins(shim: Shim, tmp_path: Path) -> None:
     (second / "b").write_text("second")
     (second / "c").write_text("second")
     (shim.root / "c").mkdir()
-    (shim.root / "a").write_text("first")
+    (shim.root / "a").write_text("second")
 
-    env = shim.child(env={"SHIM_SECRETS_DIR": f"{shim.root}:{second}:/missing"}).env
-    assert (env["A"], env["B"], env["C"]) == ("first", "second", "second")
-    env = shim.child("--secrets-dir", str(second), "--secrets-dir", str(shim.root)).env
-    assert (env["A"], env["B"]) == ("second", "second")
+    env = shim.child(env={"SHIM_SECRETS_DIR": f"{shim.root}:{second}"}).env
+    assert (env["A"], env["B"], env["C"]) == ("second", "second", "second")
+    (shim.root / "a").write_text("first")
+    end = shim("sh", "-c", "echo $A", env={"SHIM_SECRETS_DIR": f"{shim.root}:{second}"})
+    assert end.stdout == "first\n"
+    assert f"{shim.root}/a and {second}/a give A two values; the first is taken" in end.stderr
+    end = shim("--secrets-dir", str(second), "--secrets-dir", str(shim.root), "--", "sh", "-c", "echo $A")
+    assert (end.stdout, end.stderr.count("two values")) == ("second\n", 1)
 
 
 PROTECTED = (
@@ -368,7 +376,7 @@ def test_a_link_that_leaves_its_root_is_refused(shim: Shim, canary: Canary, targ
     (shim.root / ".deep" / "out").symlink_to("../../outside")
     (shim.root / "link").symlink_to(target.format(folder=shim.folder))
 
-    end = shim("true")
+    end = shim("--require", "LINK", "true")
 
     assert end.code == 100
     assert "leaves its secrets root" in end.stderr
@@ -389,7 +397,7 @@ def test_a_link_to_itself_ends(shim: Shim) -> None:
     (shim.root / "a").symlink_to("b")
     (shim.root / "b").symlink_to("a")
 
-    end = shim("true")
+    end = shim("--require", "A", "true")
 
     assert end.code == 100
     assert "leads to itself" in end.stderr
@@ -428,12 +436,11 @@ def test_a_directory_where_a_file_belongs(shim: Shim) -> None:
     """Compose makes one for a missing bind mount."""
     (shim.root / "a").mkdir()
 
-    assert shim("true").code == 0
     for env in ({"A_FILE": str(shim.root / "a")}, {"SHIM_REQUIRE": "A"}):
         end = shim("true", env=env)
         assert end.code == 100
         assert "is a directory" in end.errors[0]
-        assert "Compose makes a directory" in end.stderr
+        assert "folder" in end.stderr
 
 
 @pytest.mark.usefixtures("as_root")  # only root makes devices
@@ -451,7 +458,7 @@ def test_what_would_wait_for_ever_is_refused(shim: Shim, kind: str) -> None:
     else:
         os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5))
 
-    for end in (shim("true"), shim("true", env={"A_FILE": str(path)})):
+    for end in (shim("--require", "A", "true"), shim("true", env={"A_FILE": str(path)})):
         assert end.code == 100
         assert kind in end.errors[0]
         assert "regular file" in end.stderr
@@ -464,14 +471,15 @@ def test_unreadable_is_never_missing(shim: Shim, canary: Canary) -> None:
     (shim.root / "a").chmod(0o000)
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
-    end = shim("true", before=nobody)
+    end = shim("--require", "A", "true", before=nobody)
     assert end.code == 111
     assert "cannot be read: permission denied" in end.errors[0]
     assert "--user" in end.stderr
     shim.root.chmod(0o700)
-    end = shim("true", before=nobody)
+    end = shim("--require", "A", "true", before=nobody)
     assert end.code == 111
     assert "cannot be listed" in end.errors[0]
+    assert "A is required, and nothing provides it" in end.errors[1]
     end = shim(
         "true", before=nobody, env={"SHIM_SECRETS_DIR": "/nowhere", "SHIM_FILE_KEY": "A", "A_FILE": f"{shim.root}/a"}
     )
@@ -480,7 +488,7 @@ def test_unreadable_is_never_missing(shim: Shim, canary: Canary) -> None:
 
 
 def test_a_nul_byte_is_refused(shim: Shim, canary: Canary) -> None:
-    end = shim("true", a=canary() + "\0")
+    end = shim("--require", "A", "true", a=canary() + "\0")
 
     assert end.code == 100
     assert "A holds a NUL byte" in end.errors[0]
@@ -492,7 +500,7 @@ def test_the_longest_value_passes_and_one_byte_more_is_refused(shim: Shim) -> No
     longest = "x" * (131_071 - len("KEY="))
 
     assert shim.child(key=longest).env["KEY"] == longest
-    end = shim("true", key=longest + "x")
+    end = shim("--require", "KEY", "true", key=longest + "x")
     assert end.code == 100
     assert "131071 bytes" in end.errors[0]
     assert "@deliver=file" in end.stderr
@@ -502,17 +510,39 @@ def test_a_huge_file_is_not_read_into_memory(shim: Shim) -> None:
     with (shim.root / "key").open("wb") as file:
         file.truncate(1 << 40)
 
-    end = shim("true", before=["sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh"])
+    end = shim("--require", "KEY", "true", before=["sh", "-c", 'ulimit -v 1000000; exec "$@"', "sh"])
 
     assert end.code == 100
     assert "larger than" in end.errors[0]
 
 
-def test_an_empty_file_is_an_empty_value(shim: Shim) -> None:
-    assert shim.child(key="").environ[-1] == b"KEY="
-    end = shim("--require", "KEY", "true")
+def test_an_empty_file_is_not_set(shim: Shim) -> None:
+    """The next source is asked: another file, the environment, the schema; none of them, and there is no variable."""
+    pointer = {"KEY_FILE": str(shim.root / "other"), "SHIM_SCHEMA": ""}
+    (shim.folder / "s").write_text("KEY=default\n")
+
+    assert "KEY" not in shim.child(key="\n").env
+    assert shim.child(env={"KEY": "environment"}).env["KEY"] == "environment"
+    assert shim.child("--require", "KEY", env={"KEY": "environment"}).env["KEY"] == "environment"
+    assert shim.child("--schema", "s").env["KEY"] == "default"
+    assert shim.child(env={**pointer, "KEY": "environment"}, other="\r\n").env["KEY"] == "environment"
+    (shim.root / "key").write_text("root\n")
+    child = shim.child(env=pointer)
+    assert (child.env["KEY"], "KEY_FILE" in child.env) == ("root", False)
+    (shim.root / "key").write_text("")
+    end = shim("--require", "KEY", "true", env=pointer)
     assert end.code == 100
-    assert "is empty" in end.errors[0]
+    assert end.errors == [f"KEY is required, and is empty (from {shim.root}/key)"]
+
+
+def test_a_null_device_is_an_empty_file(shim: Shim, as_root: None) -> None:
+    """What Compose users name where an optional secret has no file."""
+    os.mknod(shim.root / "smtp_password", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+
+    assert shim.child(db_password="v").environ == [b"PATH=/usr/bin:/bin", b"DB_PASSWORD=v"]
+    assert shim.child("--require", "A", env={"A_FILE": "/dev/null", "A": "v"}).env["A"] == "v"
+    end = shim("--require", "A", "true", env={"A_FILE": "/dev/null"})
+    assert end.errors == ["A is required, and is empty (from /dev/null)"]
 
 
 # --- what is exported ------------------------------------------------------------------------------------------------
@@ -562,7 +592,7 @@ def test_all_breaches_at_once_in_the_schemas_order(shim: Shim, canary: Canary) -
     (shim.root / "extra").write_bytes(canary().encode() + b"\0")
 
     end = shim(
-        "--schema", "s", "--require", "E_REQUIRED", "--", "true",
+        "--schema", "s", "--require", "E_REQUIRED,EXTRA", "--", "true",
         a_port=canary(), m_placeholder="changeme", b_key=canary(), d_fine="fine",
     )  # fmt: skip
 

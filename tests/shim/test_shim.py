@@ -50,7 +50,7 @@ def test_messages_as_json(shim: Shim, way: dict[str, dict[str, str] | str]) -> N
     env = way.get("env")
     (shim.root / "b").write_bytes(b"\0")
 
-    end = shim(*argument, "--require", "A", "true", env=env if isinstance(env, dict) else None)
+    end = shim(*argument, "--require", "A,B", "true", env=env if isinstance(env, dict) else None)
 
     first, second = [json.loads(line) for line in end.stderr.splitlines()]
     assert (first["level"], first["key"], first["code"]) == ("error", "A", 100)
@@ -136,11 +136,11 @@ def test_check_finds_what_a_retry_may_help_with(frozen: Shim, as_root: None) -> 
     (frozen.root / "a").chmod(0o600)
     nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
-    assert frozen("true", before=nobody).code == 111
-    end = frozen("check", before=nobody)
+    assert frozen("--require", "A", "true", before=nobody).code == 111
+    end = frozen("check", "--require", "A", before=nobody)
     assert (end.code, len(end.errors)) == (100, 1)
     assert "permission denied" in end.stderr
-    (breach,) = json.loads(frozen("check", "--json", before=nobody).stdout)["breaches"]
+    (breach,) = json.loads(frozen("check", "--require", "A", "--json", before=nobody).stdout)["breaches"]
     assert breach["code"] == 111
 
 
@@ -215,7 +215,7 @@ def test_what_is_no_fingerprint_key_is_refused_and_not_repeated(frozen: Shim, sa
 
 
 def test_explain_tells_breaches_too(shim: Shim) -> None:
-    end = shim("explain", "--require", "A", b=b"\0")
+    end = shim("explain", "--require", "A,B", b=b"\0")
 
     assert end.code == 100
     assert [text.split()[0] for text in end.errors] == ["A", "B"]

@@ -8,6 +8,7 @@ import pytest
 
 from shim.options import Options
 from shim.resolution import Sources
+from shim.resolve import resolve
 from shim.schema import parse
 from shim.secret import is_protected
 from shim.sources import gather, is_path_variable
@@ -120,7 +121,12 @@ def test_names_that_only_look_like_it() -> None:
 def test_variables_that_are_paths() -> None:
     assert is_path_variable("SSL_CERT_FILE")
     assert is_path_variable("KC_ANYTHING_FILE")
+    assert is_path_variable("ETCD_TRUSTED_CA_FILE")
+    assert is_path_variable("CONFIG_FILE")
+    assert is_path_variable("TUNNEL_CRED_FILE")
+    assert is_path_variable("KRB5_CLIENT_KEYTAB_FILE")
     assert not is_path_variable("DB_PASSWORD_FILE")
+    assert not is_path_variable("MONICA_FILE")
 
 
 def test_a_root_that_cannot_be_listed_for_another_reason_than_rights(tmp_path: Path) -> None:
@@ -128,9 +134,12 @@ def test_a_root_that_cannot_be_listed_for_another_reason_than_rights(tmp_path: P
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
-        (breach,) = gathered(tmp_path).breaches
+        sources = gathered(tmp_path, require=["A"])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    options = Options()
+    options.require = ["A"]
+    breach = resolve(sources, options, None).breaches[0]
 
     assert "cannot be listed: Too many open files" in breach.message
     assert "--user" not in breach.hint

@@ -60,7 +60,7 @@ OWN_PLACES = {
 # Rooms whose functions answer with words that a message is made of.
 ROOMS_OF_WORDS = ("shim/checks.py", "shim/schema_values.py")
 # Rooms that yield a warning with its hint.
-ROOMS_OF_WARNINGS = ("shim/profile_effects.py",)
+ROOMS_OF_WARNINGS = ("shim/profile_effects.py", "shim/doubts.py")
 
 
 class Message(NamedTuple):

@@ -48,6 +48,78 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_deliver_attacked.py::test_a_copy_that_cannot_be_removed_does_not_change_the_exit_code",
         " cannot be removed: ",
     ),
+    "nothing provides …, and … is there": (
+        "shim/test_strays.py::test_a_file_that_was_probably_meant",
+        "nothing provides ",
+    ),
+    "there is no folder …, which is named as a secrets root": (
+        "shim/test_strays.py::test_a_named_root_that_is_not_there",
+        "there is no folder ",
+    ),
+    "… and … give … two values; the first is taken": (
+        "shim/test_resolve.py::test_the_first_root_wins",
+        " two values; the first is taken",
+    ),
+    "… is left alone: … is set, and names another file": (
+        "shim/test_profiles.py::test_an_images_own_pointers_are_taken_wherever_they_lead",
+        " is set, and names another file",
+    ),
+    "…; nothing is taken from it but what is named": (
+        "shim/test_strays.py::test_a_root_that_cannot_be_listed",
+        "nothing is taken from it",
+    ),
+    "the secrets root … cannot be listed: …": (
+        "shim/test_strays.py::test_a_root_that_cannot_be_listed",
+        " cannot be listed",
+    ),
+    "…: all variables together are over the kernel's limit for one command": (
+        "shim/test_strays.py::test_all_files_together_are_too_large_for_one_command",
+        "over the kernel's limit for one command",
+    ),
+    "…; nothing asks for …, and it is left alone": (
+        "shim/test_strays.py::test_a_file_that_nobody_asked_for_never_stops_a_start",
+        "left alone",
+    ),
+    "…; the environment's value is taken": (
+        "shim/test_strays.py::test_a_folder_where_the_environment_has_the_value",
+        "the environment's value is taken",
+    ),
+    "… is in quotes, which are no part of a path; they are taken off": (
+        "shim/test_strays.py::test_a_pointer_in_quotes",
+        " is in quotes",
+    ),
+    "…… holds …, which nobody has resolved": (
+        "shim/test_doubts.py::test_a_reference_that_nobody_resolved",
+        "which nobody has resolved",
+    ),
+    "…… holds lines of KEY=value, and is handed over as one value": (
+        "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
+        "lines of KEY=value",
+    ),
+    "…… begins with …=, and that is part of the value": (
+        "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
+        "begins with ",
+    ),
+    "…… is in quotes, and they are part of the value": (
+        "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
+        "in quotes",
+    ),
+    "…… holds the path of a file that is there, not what is in it": (
+        "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
+        "holds the path of a file",
+    ),
+    "…… holds a file: URL, not what is in the file": (
+        "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
+        "a file: URL",
+    ),
+    "…… begins or ends with white space, which is part of the value": (
+        "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
+        "white space",
+    ),
+    "…… holds a reference (${…} or {{ … }}) that nobody has resolved": (
+        "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
+        "a reference",
+    ),
     "… is left alone: it …": (
         "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
         " is left alone: it ",

@@ -2,7 +2,7 @@
  * One value, by the same order and the same trimming as the shim at the start of the container.
  *
  * The file that `NAME_FILE` points to wins, then a file in a secrets root whose name means NAME (`supabase_url` for
- * SUPABASE_URL), then the environment. A file that only root may read counts as delivered when the environment has the
+ * SUPABASE_URL), then the environment. An empty file or variable is not set. A file that only root may read counts as delivered when the environment has the
  * value: the shim read it as root before it became the service's user.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, readdirSync, realpathSync } from "node:fs";
@@ -24,9 +24,11 @@ const DEFAULT_ROOTS = ["/run/secrets", "./secrets"];
 export function getSecret(name: string, required: true): string;
 export function getSecret(name: string, required?: boolean): string | undefined;
 export function getSecret(name: string, required = false): string | undefined {
-  const value = fromPointer(name) ?? fromRoots(name) ?? process.env[name];
+  const pointed = fromPointer(name);
+  const found = pointed || fromRoots(name); // an empty file is not set
+  const value = found || process.env[name];
   if (required && !value) {
-    const state = value === "" ? "is empty" : "nothing provides it";
+    const state = [pointed, found, value].includes("") ? "is empty" : "nothing provides it";
     throw new SecretNotFound(
       `${name} is required, and ${state}; looked at ${[name, `${name}_FILE`, ...secretsRoots()].join(", ")}`,
     );
@@ -34,9 +36,9 @@ export function getSecret(name: string, required = false): string | undefined {
   return value;
 }
 
-/** Return the value of `name`, or `fallback` when nothing provides it. */
+/** Return the value of `name`, or `fallback` when nothing, or an empty one, provides it. */
 export function readSecretOrEnv(name: string, fallback = ""): string {
-  return getSecret(name) ?? fallback;
+  return getSecret(name) || fallback;
 }
 
 function secretsRoots(): string[] {

@@ -1,0 +1,354 @@
+"""Files and variables that nobody asked for, and what is not where it was looked for. Loaded when there is such.
+
+A file that nobody asked for never stops a start: it is left alone, and that is said. A key arrives once: as a value, or
+as the variable that names its file, never as both.
+"""
+
+from shim.breaches import Directory, Missing, Unreadable
+from shim.errors import Breach
+from shim.resolution import ROOT
+from shim.secret import folded, shown_name, shown_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.options import Options
+    from shim.resolution import Resolution, Resolved, Sources
+
+# What people append to the name of a secret's file (folded, as names are compared).
+_ENDINGS = (
+    *("txt", "text", "secret", "key", "value", "val", "pwd", "pass", "password", "conf", "cfg", "env", "dat", "data"),
+    *("file", "old", "new", "bak", "tmp", "enc", "gpg", "age", "b64", "base64"),
+)
+_HERE = -100  # AT_FDCWD, openat(2)
+_SHORTEST_SLIP = 5  # shorter names differ in one letter on purpose
+# Links that nobody follows any further, path_resolution(7).
+_MOST_LINKS = 40
+# What the kernel takes of arguments and environment at the most, whatever the stack limit is (execve(2)).
+_MOST_ARGUMENT_BYTES = 6 << 20
+_POINTER_BYTES = 8
+
+
+# --- files that nobody asked for -------------------------------------------------------------------------------------
+
+
+def leave_alone(key: str, path: bytes, breach: Breach, sources: "Sources", is_given: bool) -> bool:
+    """Leave a file of a root alone that cannot be used; return False where something asks for it, and needs it.
+
+    An unasked folder is none of ours and goes without saying, unless it is empty: engines make such in the place of a
+    file that is missing on the host.
+    """
+    is_asked = key in sources.asked
+    if is_asked and not (is_given and isinstance(breach, Directory | Missing)):
+        return False
+    shown = path.decode("utf-8", "surrogateescape")
+    if isinstance(breach, Missing):
+        sources.left_alone.append((shown, "it vanished, or links to nothing"))
+        return True
+    if isinstance(breach, Directory):
+        sources.left_alone.append((shown, "it is a directory"))
+        if not is_asked and not _is_empty(path):
+            return True
+    else:
+        sources.left_alone.append((shown, "it cannot be used: " + breach.message.removeprefix(f"{key}: ")))
+    if is_asked:
+        sources.warnings.append((f"{breach.message}; the environment's value is taken", breach.hint))
+    else:
+        sources.warnings.append((f"{breach.message}; nothing asks for {key}, and it is left alone", breach.hint))
+    return True
+
+
+def _is_empty(folder: bytes) -> bool:
+    from posix import listdir
+
+    try:
+        return not listdir(folder)
+    except OSError:
+        return False
+
+
+def fit(resolution: "Resolution", options: "Options") -> None:
+    """Leave the largest files that nobody asked for alone, until the kernel takes what is left for one command."""
+    import os
+
+    most = min(os.sysconf("SC_ARG_MAX"), _MOST_ARGUMENT_BYTES)
+    sources = resolution.sources
+    size = sum(len(key) + len(value) + _POINTER_BYTES + 2 for key, value in sources.env.items())
+    size += sum(len(word) + _POINTER_BYTES + 1 for word in options.argv) + os.sysconf("SC_PAGE_SIZE")
+    ours = {key: found for key, found in resolution.secrets.items() if found.deliver == "env"}
+    size += sum(len(key) + len(found.secret) + _POINTER_BYTES + 2 for key, found in ours.items() if found.path)
+    for key, found in sorted(ours.items(), key=lambda item: -len(item[1].secret)):
+        if size <= most:
+            return
+        if found.origin == ROOT and key not in sources.asked:
+            size -= len(key) + len(found.secret) + _POINTER_BYTES + 2
+            message = f"{key}: all variables together are over the kernel's limit for one command"
+            drop(resolution, found, Breach(key, message, "export fewer keys (--only), or read this one as a file"))
+
+
+def drop(resolution: "Resolution", resolved: "Resolved", breach: Breach) -> None:
+    """Take a value back that no variable can carry, and that nobody asked for."""
+    del resolution.secrets[resolved.key]
+    leave_alone(resolved.key, resolved.path, breach, resolution.sources, False)
+
+
+# --- a key arrives once ----------------------------------------------------------------------------------------------
+
+
+def settle_pointers(resolution: "Resolution") -> None:
+    """Let each key that a variable names a file of, and a root has, too, arrive as one of the two.
+
+    The variable stays, since programs read it as a path or somebody named another file with it. Only where it leads to
+    the very file whose value the service gets, and is spelt so that an image would read it, the value speaks for both.
+    """
+    sources = resolution.sources
+    for variable in sources.untaken:
+        key = base_of(variable)
+        resolved = resolution.secrets.get(key)
+        if resolved is None or resolved.origin != ROOT or resolved.deliver != "env" or variable in sources.withheld:
+            continue
+        is_read_by_the_image = variable != key + "_FILE"
+        if is_read_by_the_image and real(sources.env[variable]) == real(resolved.path):
+            sources.withheld.append(variable)
+        elif key not in sources.asked:
+            del resolution.secrets[key]
+            shown = resolved.path.decode("utf-8", "surrogateescape")
+            sources.left_alone.append((shown, f"{variable} is set, and the service gets one of the two"))
+            if real(sources.env[variable]) != real(resolved.path):
+                sources.warnings.append(
+                    (
+                        f"{shown_path(resolved.path)} is left alone: {variable} is set, and names another file",
+                        f"unset {variable}, or let it name this file; a service gets {key} or {variable}, never both",
+                    )
+                )
+        else:
+            sources.withheld.append(variable)
+
+
+def base_of(variable: str) -> str:
+    """Return the key whose file *variable* would name: `KEY_FILE`, `KEY__FILE` or `FILE__KEY`."""
+    if variable.startswith("FILE__"):
+        return variable[6:]
+    return variable[:-6] if variable.endswith("__FILE") else variable[:-5]
+
+
+def by_another_name(path: bytes, roots: list[bytes]) -> tuple[bytes, bytes]:
+    """Return *path* as it lies below one of *roots*, and that root, where links alone make the two look different.
+
+    `/var/run` is `/run` in most images. Both are b"" when the path leads elsewhere.
+    """
+    target = real(path)
+    for root in roots:
+        place = real(root)
+        if target.startswith(place + b"/"):
+            return root + target[len(place) :], root
+    return b"", b""
+
+
+def real(path: bytes) -> bytes:
+    """Return *path* with every link on the way followed, as far as it can be seen."""
+    from posix import getcwdb, readlink
+
+    if path[:1] != b"/":
+        try:
+            path = getcwdb() + b"/" + path
+        except OSError:
+            return path
+    todo = path.split(b"/")
+    done: list[bytes] = []
+    links = 0
+    while todo:
+        name = todo.pop(0)
+        if name in (b"", b"."):
+            continue
+        if name == b"..":
+            del done[-1:]
+            continue
+        try:
+            target = readlink(b"/".join([b"", *done, name]))
+        except (OSError, ValueError):  # it is no link, or not there; a NUL byte
+            done.append(name)
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            return path
+        if target[:1] == b"/":
+            done = []
+        todo[:0] = target.split(b"/")
+    return b"/" + b"/".join(done)
+
+
+# --- pointers that are no pointers -----------------------------------------------------------------------------------
+
+
+def unquoted(value: bytes) -> bytes:
+    """Return the path in *value* without the quotes around it."""
+    text = value.strip()
+    return text[1:-1] if len(text) > 1 and text[:1] == text[-1:] else text[1:]
+
+
+def warn_of_quotes(variable: str, sources: "Sources") -> None:
+    """Say that a path was in quotes, once it is taken."""
+    sources.warnings.append(
+        (
+            f"{variable} is in quotes, which are no part of a path; they are taken off",
+            "write the path without them: a YAML list (- KEY=value) and docker's --env-file keep quotes as they are",
+        )
+    )
+
+
+def stays_a_path(key: str, data: bytes) -> str:
+    """Return why the file of an unasked variable is read as a file and not as one value; "" when it may be one."""
+    if data.startswith(b"-----BEGIN "):
+        return "its file is PEM"
+    if b"\0" in data:
+        return "its file is binary"
+    if b"\n" in data:
+        return "its file has many lines"
+    if data[:1] in (b"{", b"["):
+        from shim.json_text import is_json
+
+        if is_json(data):
+            return "its file is JSON"
+    return "" if len(data) + len(key) < 131_000 else "its file is too large for a variable"
+
+
+# --- what is not where it was looked for -----------------------------------------------------------------------------
+
+
+def probe(sources: "Sources", root: bytes, wanted: set[str] | None) -> None:
+    """Look for the keys that are asked for in a folder that may be searched, and not listed."""
+    from shim import files
+
+    try:
+        folder = sources.folders[root] = files.open_path(_HERE, root + b"/." if sources.follows_roots else root)
+    except OSError:
+        return
+    for key in sources.asked:
+        if key in sources.roots or (wanted is not None and key not in wanted):
+            continue
+        lower = key.lower()
+        for name in (key, lower, lower.replace("_", "-"), lower.replace("_", ".")):
+            file_name = name.encode("utf-8", "surrogateescape")
+            try:
+                files.status_at(folder, file_name)
+            except OSError:
+                continue
+            sources.roots[key] = root + b"/" + file_name, root
+            break
+
+
+def unlisted(resolution: "Resolution", options: "Options", wrong: dict[str, list[Breach]]) -> None:
+    """Say which roots we could not look into: it is wrong where something that is asked for stays missing.
+
+    What is in *wrong* for that reason is nothing that somebody must change, as long as we cannot look.
+    """
+    sources = resolution.sources
+    specs = resolution.schema.keys if resolution.schema is not None else {}
+    missing = [key for key in sources.asked if key not in resolution.secrets and key not in sources.waived]
+    is_wrong = any(key in options.require or specs[key].is_required for key in missing)
+    for key in missing:
+        wrong[key] = [
+            Unreadable(key, breach.message, breach.hint) if isinstance(breach, Missing) else breach
+            for breach in wrong.get(key, ())
+        ]
+    for root, error in sources.unlisted:
+        message = f"the secrets root {shown_path(root)} cannot be listed: {error.strerror}"
+        if error.errno in (1, 13):  # EPERM, EACCES
+            from shim.place import why_denied
+
+            hint = why_denied(root)
+        else:
+            hint = "a retry may help; else look at the limits of memory and open files, and at the volume"
+        if is_wrong:
+            resolution.breaches.append(Unreadable("", message, hint))
+        else:
+            sources.warnings.append((f"{message}; nothing is taken from it but what is named", hint))
+
+
+def warn_of_no_root(path: bytes, sources: "Sources") -> None:
+    """Say that a secrets root which somebody named is not there."""
+    hint = "check --secrets-dir (SHIM_SECRETS_DIR), and that the container is given the folder"
+    if path[:1] in (b'"', b"'") or path[:3] in (b'./"', b"./'"):
+        hint = "its quotes are part of the path: nothing takes them off"
+    elif b"," in path or b";" in path:
+        hint = "several folders are separated by ':'"
+    sources.warnings.append((f"there is no folder {shown_name(path)}, which is named as a secrets root", hint))
+
+
+def shadowed(resolution: "Resolution", max_bytes: int) -> None:
+    """Warn of each key that two of the folders which somebody named give, with two values."""
+    from shim.secret import read_secret
+
+    sources = resolution.sources
+    for key, path, root in sources.shadowed:
+        winner = resolution.secrets.get(key)
+        if winner is None or winner.origin != ROOT:
+            continue
+        try:
+            other = read_secret(path, key, root, max_bytes)
+        except Breach:
+            continue
+        if other and other != winner.secret:
+            sources.warnings.append(
+                (
+                    f"{shown_path(winner.path)} and {shown_path(path)} give {key} two values; the first is taken",
+                    f"keep one, or name the other's file with another key: OTHER_{key}_FILE={shown_path(path)}",
+                )
+            )
+
+
+def near(key: str, sources: "Sources") -> list[bytes]:
+    """Return the paths of files in a root that were probably meant for *key*, which nothing provides."""
+    wanted = folded(key)
+    paths = [path for path, _ in sources.roots.values()]
+    paths += [name.encode("utf-8", "surrogateescape") for name, _ in sources.left_alone if "/" in name]
+    found = []
+    for path in paths:
+        name = folded(path.rpartition(b"/")[2].decode("utf-8", "surrogateescape"))
+        rest = name.removeprefix(wanted) if name != wanted else ""
+        if rest in _ENDINGS or (name != wanted and wanted.removeprefix(name) in ("value", "secret")):
+            found.append(path)
+    return found
+
+
+def nearest(key: str, sources: "Sources") -> list[bytes]:
+    """Return the same, or else a file whose name is one slip away."""
+    found = near(key, sources)
+    if found:
+        return found[:1]
+    wanted = folded(key)
+    for path, _ in sources.roots.values():
+        if _is_a_slip(wanted, folded(path.rpartition(b"/")[2].decode("utf-8", "surrogateescape"))):
+            return [path]
+    return []
+
+
+def _is_a_slip(meant: str, written: str) -> bool:
+    """Return whether *written* is *meant* but for one letter: another one, one too many, one missing, two swapped."""
+    if len(meant) < _SHORTEST_SLIP or meant == written:
+        return False
+    at = 0
+    while at < min(len(meant), len(written)) and meant[at] == written[at]:
+        at += 1
+    rest, other = meant[at:], written[at:]
+    return (
+        rest[1:] == other[1:]
+        or rest[1:] == other
+        or rest == other[1:]
+        or (rest[2:] == other[2:] and rest[:2] == other[1:2] + other[:1])
+    )
+
+
+def warn_of_near(resolution: "Resolution", missing: list[str]) -> None:
+    """Warn of files that were probably meant for keys that nothing provides, and that may be missing."""
+    sources = resolution.sources
+    for key in missing:
+        for path in near(key, sources)[:1]:
+            sources.warnings.append(
+                (f"nothing provides {key}, and {shown_path(path)} is there", how_to_take(key, path))
+            )
+
+
+def how_to_take(key: str, path: bytes) -> str:
+    """Return how the file at *path* becomes the value of *key*."""
+    return f"call it {key.lower()}, or set {key}_FILE={shown_path(path)}"
