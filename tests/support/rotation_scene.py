@@ -117,7 +117,9 @@ class Scene:
         assert mounted == [version]
         there = first.docker("secret", "ls", "--format", "{{.Name}}").split()
         assert sorted(there) == (["token.v1"] if version == "token.v1" else ["token.v1", "token.v2"])
-        assert first.docker("config", "ls", "--quiet") == "", "the lock is still there"
+        assert first.docker("config", "ls", "--quiet", "--filter", "label=docker-secrets-shim.rotation") == "", (
+            "the lock is still there"
+        )
         return version
 
     def tasks(self) -> list[tuple[Node, str]]:

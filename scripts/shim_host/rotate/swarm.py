@@ -79,7 +79,8 @@ class SwarmWork:
             ordered = list(values)
             if wrong := refusals({key: ("", value) for key, value in values.items()}):
                 raise Refused(wrong[0], *wrong[1:], "nothing was changed")
-        same = [key for key, value in values.items() if self._is_there(key, value, newest[key], there)]
+        given = [key for key in keys if key in values and not generate]  # what is made up is new
+        same = [key for key in given if self._is_there(key, values[key], newest[key], there)]
         code = self._say_same(same)
         ordered = [key for key in ordered if key not in same]
         services = self._movable()

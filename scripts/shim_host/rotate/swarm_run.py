@@ -75,14 +75,16 @@ class Rotation:
         """
         stack = self.plan.stack
 
-        def one(change: Change) -> None:
-            value = values[change.key]
-            kept = labels(change, value, swarm_plan.of_key(secrets, change.key, stack), self.plan, self.settings)
-            present = value if len(value) else versions.EMPTY_IN_SWARM
-            self.engine.patiently(partial(self.engine.create, change.name, present, kept, change.template))
+        def labelled(change: Change) -> dict[str, str]:
+            before = swarm_plan.of_key(secrets, change.key, stack)
+            return labels(change, values[change.key], before, self.plan, self.settings)
 
-        for change in self.plan.changes:
-            one(change)
+        with ThreadPoolExecutor() as pool:  # a fingerprint is slow
+            kept = list(pool.map(labelled, self.plan.changes))
+        for change, its_labels in zip(self.plan.changes, kept, strict=True):
+            value = values[change.key]
+            present = value if len(value) else versions.EMPTY_IN_SWARM
+            self.engine.patiently(partial(self.engine.create, change.name, present, its_labels, change.template))
         self.plan = swarm_plan.with_ids(self.plan, self.engine.patiently(self.engine.secrets))
 
     def give_up(self) -> None:
