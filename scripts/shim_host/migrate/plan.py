@@ -18,7 +18,7 @@ from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.migrate.literals import HINTS, written_out
 from shim_host.migrate.model import EnvSource, Finding, Plan, Wishes
-from shim_host.migrate.services import decide_services, removable
+from shim_host.migrate.services import decide_services, only_reference, removable
 from shim_host.sensitive import why_secret
 
 
@@ -70,9 +70,14 @@ class _Parts:
     def __init__(self, sources: Sequence[EnvSource]) -> None:
         self.values: dict[str, str] = {}
         self.parts: dict[str, set[str]] = {}
+        self.only: dict[str, str] = {}  # the one key that a value is nothing but
         for source in sources:
+            text = decoded(source.data)
             for entry in statements(source.data):
                 self.values.setdefault(entry.key, source.environ.get(entry.key, ""))
+                written = text[entry.start : entry.end].partition("=")[2].strip().strip('"')
+                if other := only_reference(written):
+                    self.only[entry.key] = other
             for key, found in parts_of(source.data).items():
                 self.parts.setdefault(key, set()).update(found)
 
@@ -84,6 +89,7 @@ def _reasons(plan: Plan, parts: _Parts) -> dict[str, str]:
         why = _why(key, value, plan.wishes)
         if why and value and not why_not(key, value):
             reasons[key] = why
+    reasons |= _sources_of_secrets(plan, parts, reasons)
     # What refers to a secret holds it; and once the secret is gone from the file, the reference would lead nowhere.
     while True:
         made = {
@@ -98,6 +104,27 @@ def _reasons(plan: Plan, parts: _Parts) -> dict[str, str]:
         if not made:
             return reasons
         reasons.update(made)
+
+
+def _sources_of_secrets(plan: Plan, parts: _Parts, reasons: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys that give a secret its whole value, as DBROOT does in `MYSQL_ROOT_PASSWORD=${DBROOT}`."""
+    given: dict[str, str] = {}
+    for service in plan.project.services.values():
+        for key, variable in service.variables.items():
+            source = only_reference(variable.raw or "")
+            value = parts.values.get(source, "")
+            if value and _why(key, value, plan.wishes):
+                given.setdefault(source, key)
+    for key in reasons:
+        if key in parts.only:
+            given.setdefault(parts.only[key], key)
+    return {
+        source: f"it gives {key} its value"
+        for source, key in given.items()
+        if source not in reasons
+        and source not in plan.wishes.public
+        and not why_not(source, parts.values.get(source, ""))
+    }
 
 
 def parts_of(env_data: bytes, dialect: str = "compose") -> dict[str, set[str]]:

@@ -128,14 +128,14 @@ def _uses(
     uses = []
     for key, (value, why) in keys.items():
         variable = service.variables.get(key)
-        referred = _only_reference(variable.raw) if variable is not None and variable.raw else ""
+        referred = only_reference(variable.raw) if variable is not None and variable.raw else ""
         preferred = [referred, key] if referred in plan.reasons else [key]
         held = plan.hold(preferred, service.name, value, why)
         uses.append(Use(key, held.name, *targets[key]))
     return uses
 
 
-def _only_reference(raw: str) -> str:
+def only_reference(raw: str) -> str:
     """Return the name in *raw* when it is one reference and nothing else."""
     found = names_in(raw)
     name = next(iter(found), "")

@@ -23,6 +23,7 @@ class Written(NamedTuple):
     mode: int  # that of the file it is made from
     state: str
     before: bytes | None  # what is there now
+    old: Path = Path()  # the file it is made from, absolute
 
 
 def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
@@ -44,7 +45,7 @@ def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
         is_there = before is not None or file.new.is_symlink()
         is_same = before == data and not file.new.is_symlink()
         state = UNCHANGED if is_same else REPLACED if is_there else CREATED
-        written.append(Written(file.new, data, mode, state, before))
+        written.append(Written(file.new, data, mode, state, before, file.old.absolute()))
     there = [str(item.path) for item in written if item.state == REPLACED]
     if there and not force:
         raise Refused(f"already there, and different: {', '.join(there)}", "look at it, then remove it or add --force")
@@ -80,16 +81,21 @@ def write(
     owner: tuple[int, int] | None,
 ) -> None:
     """Write secrets first, so that no Compose file ever names one that is missing."""
+    # First, so that git shows no value at any moment: a secret that must stay is in the new env files, too.
+    env_files = {source.path.absolute() for source in plan.sources} | set(plan.env_file_keys)
+    kept_out = [
+        *(source.path for source in plan.sources[:1]),
+        *(item.path for item in written if item.old in env_files),
+    ]
+    lacking = vault.missing_gitignore_lines(plan.project.folder, store.path, *kept_out)
+    if lacking:
+        vault.add_gitignore_lines(plan.project.folder, lacking)
+        output.say(f".gitignore gets {' '.join(lacking)}")
     with store.writing() as writer:
         for name, value in values.items():
             writer.write(name, value)
         for name in plan.held if owner is not None else ():
             writer.give_to(name, owner or (-1, -1))
-    env_path = plan.sources[0].path if plan.sources else None
-    lacking = vault.missing_gitignore_lines(plan.project.folder, store.path, env_path)
-    if lacking:
-        vault.add_gitignore_lines(plan.project.folder, lacking)
-        output.say(f".gitignore gets {' '.join(lacking)}")
     for item in written:
         if item.state != UNCHANGED:
             write_whole(item.path, item.data, item.mode)

@@ -5,6 +5,7 @@ run left over is removed by the next one.
 """
 
 import errno
+import fnmatch
 import os
 import stat
 import sys
@@ -305,8 +306,8 @@ class Writer:
             os.rename(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
 
-def missing_gitignore_lines(folder: Path, secrets: Path, env_file: Path | None) -> list[str]:
-    """Return the lines that the `.gitignore` in *folder* lacks to keep *secrets* and *env_file* out of git."""
+def missing_gitignore_lines(folder: Path, secrets: Path, *files: Path | None) -> list[str]:
+    """Return the lines that the `.gitignore` in *folder* lacks to keep *secrets* and *files* with values out of git."""
     have = {line.strip() for line in _lines(folder / ".gitignore")}
     lacking = []
     inside = _below(folder, secrets)
@@ -314,9 +315,10 @@ def missing_gitignore_lines(folder: Path, secrets: Path, env_file: Path | None) 
         wanted = GITIGNORE_FOR_FOLDER.format("/" + inside).splitlines()
         if not have & {form + tail for form in (inside, "/" + inside) for tail in ("", "/", "/*", "/**")}:
             lacking += wanted
-    name = _below(folder, env_file) if env_file is not None else ""
-    if name and not have & {name, "/" + name, ".env*" if name.startswith(".env") else name}:
-        lacking.append(name if "/" not in name else "/" + name)
+    for name in dict.fromkeys(_below(folder, file) for file in files if file is not None):
+        last = name.rpartition("/")[2]
+        if name and not any(line in (name, "/" + name) or fnmatch.fnmatchcase(last, line) for line in have):
+            lacking.append(name if "/" not in name else "/" + name)
     return lacking
 
 

@@ -60,6 +60,27 @@ def test_a_value_of_the_projects_own_is_found_under_any_name(manage: Manage, can
     assert "services.a.environment holds the value of AWS_SECRET_KEY in plain" in said
 
 
+def test_the_key_that_gives_a_secret_its_value_is_one(manage: Manage, canary: Canary) -> None:
+    """Whatever it is called, in the Compose file or in `.env` itself."""
+    values = [canary(), canary()]
+    project(manage, "environment: ['MYSQL_ROOT_PASSWORD=${DBROOT}', 'API_TOKEN']")
+    manage.write(".env", f"DBROOT={values[0]}\nAPI_TOKEN=${{THING}}\nTHING={values[1]}\nOTHER=1\n")
+
+    assert manage("migrate", "--image-config", "images.json", "--yes").code == 0
+    assert not any(value in (manage.folder / ".env.new").read_text() for value in values)
+    assert "OTHER=1" in (manage.folder / ".env.new").read_text()
+
+
+def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, canary: Canary) -> None:
+    """A secret that has to stay stays in the new .env, too."""
+    project(manage, "command: redis-server --requirepass ${DB_PASSWORD}\n    environment: [API_KEY]")
+    manage.write(".env", f"DB_PASSWORD={canary()}\nAPI_KEY={canary()}\n")
+
+    assert manage("migrate", "--image-config", "images.json", "--yes").code == 1
+    ignored = (manage.folder / ".gitignore").read_text().splitlines()
+    assert {".env", ".env.new", "/secrets/*"} <= set(ignored)
+
+
 def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> None:
     project(manage, "configs: [c]", f"configs:\n  c:\n    content: |\n      user = app\n      password = {canary()}\n")
 
