@@ -1,17 +1,50 @@
 """What a person hands in: files that are named, the schema, and what is typed unseen."""
 
 import difflib
+import errno
 import getpass
+import os
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from shim.schema import Schema, parse
 from shim.secret import Secret
+from shim.secret import read_file as read_secret_file
 from shim_host import output
 from shim_host.errors import Refused, UsageError, failed_file
 
 SCHEMA = ".env.schema"
+
+
+# A Compose file, a `.env` or a schema has some kilobytes; what a program could not finish in a moment is no such file.
+MOST_BYTES = 1 << 20
+_KINDS = {stat.S_IFIFO: "a FIFO", stat.S_IFCHR: "a character device", stat.S_IFBLK: "a block device"}
+# Where a shell puts `<(command)`: a FIFO, but the person's own.
+_GIVEN = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
+
+
+def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Return the bytes of the file at *path*, which may come from a stranger: a link may lead anywhere.
+
+    Raises:
+        OSError: it is not there, cannot be read, is no file (a device or a FIFO could go on for ever), or is larger
+            than *most_bytes*.
+    """
+    if str(path).startswith(_GIVEN):
+        with open(path, "rb") as file:
+            data = file.read(most_bytes + 1)
+    else:
+        mode, _size, data = read_secret_file(os.fsencode(path), most_bytes, True)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+            raise OSError(errno.EINVAL, f"it is {kind}, and reading it could go on for ever")
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 10} KiB")
+    return data
 
 
 def read_schema(path: Path | None) -> Schema | None:
@@ -24,7 +57,7 @@ def read_schema(path: Path | None) -> Schema | None:
 
     place = path or Path(SCHEMA)
     try:
-        return parse(place.read_bytes(), str(place))
+        return parse(read_bounded(place), str(place))
     except FileNotFoundError:
         if path is None:
             return None
@@ -43,9 +76,9 @@ def read_file(path: Path) -> bytes:
         Refused, Failed: it is not there, or cannot be read.
     """
     if str(path) == "-":
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
     try:
-        return path.read_bytes()
+        return read_bounded(path)
     except (FileNotFoundError, IsADirectoryError) as error:
         problem = "is a folder" if isinstance(error, IsADirectoryError) else "does not exist"
         raise UsageError(f"{path} {problem}") from None

@@ -14,6 +14,7 @@ from shim_host.ages import age_days, days_of
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Ended, Refused
+from shim_host.inputs import read_bounded
 from shim_host.store.vault import Entry, Vault
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def env_values(path: Path, environ: Mapping[str, str], gaps: list[str] | None = 
     One that cannot be read is said aloud, added to *gaps*, and left out.
     """
     try:
-        return envfile.read(path.read_bytes(), environ, use="project").values
+        return envfile.read(read_bounded(path), environ, use="project").values
     except FileNotFoundError:
         return {}
     except Malformed as error:

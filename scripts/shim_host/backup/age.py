@@ -10,6 +10,7 @@ import pyrage
 
 from shim.secret import Secret
 from shim_host.errors import Refused, failed_file
+from shim_host.inputs import read_bounded
 
 ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 HEADER = b"age-encryption.org/v1"
@@ -79,7 +80,7 @@ def _identities(path: Path) -> list[Any]:
         Failed: it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = read_bounded(path)
     except OSError as error:
         raise failed_file("read", str(path), error) from None
     try:

@@ -20,6 +20,7 @@ from shim_host.compose.project import Project
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Failed, Refused, failed_file
+from shim_host.inputs import read_bounded
 from shim_host.migrate import check
 from shim_host.migrate.model import (
     EnvSource,
@@ -220,7 +221,7 @@ def read_sources(project: Project, named: Sequence[Path]) -> tuple[list[EnvSourc
         wanted.append((path, {**reading.settings_of([path], around), **around}))
     for path, environ in wanted:
         try:
-            data = path.read_bytes()
+            data = read_bounded(path)
             read = envfile.read(data, environ, use="project")
         except FileNotFoundError:
             if path in named:

@@ -8,8 +8,11 @@ from typing import Any
 
 from shim_host.docker_cli import run_docker
 from shim_host.errors import Failed, Refused, failed_file
+from shim_host.inputs import read_bounded
 
 _SHELL = ("/bin/sh", "-c")
+
+MOST_IMAGES_BYTES = 64 << 20  # what `docker image inspect` says of hundreds of images
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,10 @@ def read_configs(path: Path) -> dict[str, ImageConfig]:
         Failed: it cannot be read.
     """
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_bounded(path, MOST_IMAGES_BYTES))
     except OSError as error:
         raise failed_file("read", str(path), error) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused(f"{path} is not JSON", "docker image inspect IMAGE > FILE makes one") from None
     found: dict[str, ImageConfig] = {}
     for entry in document if isinstance(document, list) else [document]:

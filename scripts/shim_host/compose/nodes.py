@@ -4,9 +4,11 @@ Nodes and not plain data: a file is changed by editing its text at these places,
 spacing stay. Merge keys (`<<`) are followed; what Go's YAML makes of a plain scalar is what Compose sees.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.errors import Refused, failed_file
+from shim_host.inputs import read_bounded
 
 RESET, OVERRIDE = "!reset", "!override"  # Compose's tags: forget what earlier files say, or replace it
 
@@ -32,6 +35,7 @@ _BOOLEANS = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "
 _STRINGS = ("!", "tag:yaml.org,2002:str")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _INTEGER = re.compile(r"[-+]?(?:0[bB][01]+|0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
+_MOST_DIGITS = 100  # far more than 64 bits have
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
 
@@ -80,8 +84,7 @@ def load(path: Path, folder: Path, environ: Mapping[str, str] | None = None) -> 
     """
     try:
         # Line ends stay as they are: the text is edited and written again.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+        text = read_bounded(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise Refused(f"there is no Compose file {path}", "name it with --file") from None
     except UnicodeDecodeError:
@@ -134,6 +137,7 @@ def parse(text: str, path: Path) -> list[tuple[MappingNode, Layout]]:
     roots = []
     for root, layout in found:
         if isinstance(root, MappingNode):
+            _refuse_bomb(root, path)
             _refuse_duplicates(root, path, set())
             roots.append((root, layout))
         elif not is_null(root):
@@ -151,12 +155,15 @@ def _events(text: str) -> list[Event]:
     if "\t" in text and text.lstrip("\ufeff \t\r\n").startswith("{"):
         # A JSON document, perhaps indented by tabs; a string of JSON holds none.
         text = text.replace("\t", " ")
+    _refuse_open_brackets(text)
+    tabs = 0
     while True:
         try:
-            return list(YAML(typ="safe", pure=True).parse(text))
+            return list(_not_too_deep(YAML(typ="safe", pure=True).parse(text)))
         except MarkedYAMLError as error:
             mark = error.problem_mark
-            if mark is None or _TAB not in str(error.problem):
+            tabs += 1
+            if mark is None or _TAB not in str(error.problem) or tabs > _MOST_TABS:
                 raise
             end = mark.index + 1
             while text[end : end + 1] in (" ", "\t"):
@@ -164,11 +171,37 @@ def _events(text: str) -> list[Event]:
             text = text[: mark.index] + " " * (end - mark.index) + text[end:]
 
 
+def _refuse_open_brackets(text: str) -> None:
+    """Refuse what opens so many brackets that the library itself would take minutes to find out."""
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth = depth + 1 if found[0] in "[{" else max(0, depth - 1)
+        if depth > _MOST_OPEN:
+            raise MarkedYAMLError(problem="too deep")
+
+
+def _not_too_deep(events: Iterator[Event]) -> Iterator[Event]:
+    """Yield *events*; one too many collections in one another ends them, before the parser has read them all."""
+    depth = 0
+    for event in events:
+        if isinstance(event, MappingStartEvent | SequenceStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            depth -= 1
+        yield event
+
+
 _GAP = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")  # white space and comments
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*[ \t]*)*")  # an anchor, a tag
 _COLON = re.compile(r"[ \t]*:")
 _COLON_BELOW = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*:(?=[ \t\r\n]|$)")
 _MAX_DEPTH = 100  # of collections in one another; a Compose file has ten
+_MOST_OPEN = 500  # brackets, those in quotes too
+_BRACKET = re.compile(r"[\[\]{}]")
+_MOST_TABS = 200  # the text is read once more for each
+_MOST_NODES = 200_000  # with every alias and merge key written out; a Compose file of a thousand services has 50,000
 
 
 class _Open:
@@ -284,6 +317,39 @@ def _tag(event: Any) -> str:
     return str(event.ctag) if event.ctag is not None else ""
 
 
+def _refuse_bomb(root: Node, path: Path) -> None:
+    """Refuse what a few lines of aliases blow up to more than anybody wrote.
+
+    Raises:
+        Refused: it is one.
+    """
+    sizes: dict[int, tuple[int, int]] = {}  # of each node with all below it: how many, and how deep
+    todo: list[tuple[Node, bool]] = [(root, False)]
+    while todo:
+        node, is_ready = todo.pop()
+        if id(node) in sizes:
+            continue
+        below = _below(node)
+        if not is_ready:
+            todo.append((node, True))
+            todo += [(child_node, False) for child_node in below if id(child_node) not in sizes]
+            continue
+        known = [sizes[id(child_node)] for child_node in below]
+        size, depth = 1 + sum(size for size, _ in known), 1 + max((depth for _, depth in known), default=0)
+        if size > _MOST_NODES or depth > _MAX_DEPTH * 2:
+            hint = "aliases and merge keys repeat what they name: write less, or say it in several files"
+            raise Refused(f"{path}:{node.start_mark.line + 1}: this expands to more than a Compose file can need", hint)
+        sizes[id(node)] = (size, depth)
+
+
+def _below(node: Node) -> list[Node]:
+    if isinstance(node, SequenceNode):
+        return list(node.value)
+    if isinstance(node, MappingNode):
+        return [part for pair in node.value for part in pair]
+    return []
+
+
 def _refuse_duplicates(node: Node, path: Path, seen: set[int]) -> None:
     if id(node) in seen:
         return
@@ -319,15 +385,21 @@ def items(node: Node | None) -> Iterator[Item]:
 
 
 def layers(node: Node | None) -> Iterator[MappingNode]:
-    """Yield the mappings that *node* is made of, the weakest first and itself last."""
-    if not isinstance(node, MappingNode):
-        return
-    for key_node, value in node.value:
-        if is_merge(key_node):
-            # Of several merged mappings the first has the last word (yaml.org/type/merge).
-            for merged in reversed(value.value) if isinstance(value, SequenceNode) else (value,):
-                yield from layers(merged)
-    yield node
+    """Yield the mappings that *node* is made of, the weakest first and itself last; each once, where it counts most."""
+    found: list[MappingNode] = []
+    seen: set[int] = set()
+    todo = [node]
+    while todo:
+        mapping = todo.pop()
+        if not isinstance(mapping, MappingNode) or id(mapping) in seen:
+            continue
+        seen.add(id(mapping))
+        found.append(mapping)
+        for key_node, value in mapping.value:
+            if is_merge(key_node):
+                # Of several merged mappings the first has the last word (yaml.org/type/merge).
+                todo += reversed(value.value) if isinstance(value, SequenceNode) else [value]
+    yield from reversed(found)
 
 
 def item(node: Node | None, key: str) -> Item | None:
@@ -381,15 +453,25 @@ def _integer(text: str) -> str:
     digits = text.lstrip("+-")
     sign = "-" if text.startswith("-") else ""
     is_octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
-    return f"{sign}{int(digits, 8) if is_octal else int(digits, 0)}"
+    if len(digits) > _MOST_DIGITS:
+        return text if is_octal or not digits.isdecimal() else _float(text)
+    number = int(digits, 8) if is_octal else int(digits, 0)
+    # What no 64 bits hold is a float to Go, if it is written as one could be.
+    is_too_large = number > (1 << 63 if sign else (1 << 64) - 1)
+    return _float(text) if is_too_large and digits.isdecimal() and not is_octal else f"{sign}{number}"
 
 
 def _float(text: str) -> str:
-    """Print a number as Go's `%v` does: the shortest form, with an exponent below 1e-4 and from 1e21."""
+    """Print a number as Go's `%v` does: the shortest form, with an exponent below 1e-4 and from 1e21.
+
+    One that no float holds is no number to Go's YAML, and stays what it is.
+    """
     number = float(text)
-    if number == int(number) and abs(number) < 1e21:
-        return str(int(number))
+    if not math.isfinite(number):
+        return text
     shortest = repr(number)
+    if number == int(number) and abs(number) < 1e21:
+        return format(Decimal(shortest).normalize(), "f")
     if "e" not in shortest:
         return shortest
     if 1e-4 <= abs(number) < 1e21:

@@ -11,6 +11,7 @@ from shim_host.compose.nodes import Document, child
 from shim_host.env import envfile
 from shim_host.env.compose_rules import InvalidReference, Malformed, References
 from shim_host.errors import Refused, failed_file
+from shim_host.inputs import read_bounded
 
 SECRETS_ROOT = "/run/secrets"
 
@@ -150,7 +151,7 @@ def env_file_values(use: EnvFileUse, project: Project) -> dict[str, str]:
         Refused: it is missing although it is required, or has a mistake.
     """
     try:
-        data = use.path.read_bytes()
+        data = read_bounded(use.path)
     except FileNotFoundError:
         if use.is_required:
             raise Refused(f"the env_file {use.path} does not exist") from None

@@ -28,6 +28,7 @@ from shim_host.compose.project import (
 from shim_host.env import envfile
 from shim_host.env.compose_rules import InvalidReference, Malformed
 from shim_host.errors import Refused, failed_file
+from shim_host.inputs import read_bounded
 
 # In Compose's own order; the first one is taken.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
@@ -129,7 +130,7 @@ def settings_of(paths: Sequence[Path], shell: Mapping[str, str]) -> dict[str, st
     values: dict[str, str] = {}
     for path in paths:
         try:
-            read = envfile.read(path.read_bytes(), {**values, **shell}, use="project")
+            read = envfile.read(read_bounded(path), {**values, **shell}, use="project")
         except FileNotFoundError:
             continue
         except Malformed as error:

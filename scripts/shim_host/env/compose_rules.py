@@ -25,6 +25,11 @@ _REFERENCE = re.compile(
 )
 _LOOKS_SECRET = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|CREDENTIAL|SALT|DSN|AUTH", re.IGNORECASE)
 
+# One string of an environment holds no more (execve(2)), and a reference in one in one is rare.
+_MOST_CHARACTERS = 131_072
+_MOST_DEPTH = 50
+_MOST_WRITTEN = 16 << 20
+
 Lookup = Callable[[str], str | None]
 
 
@@ -58,6 +63,7 @@ class Reading:
         self.line = 1
         self.line_at = 0  # the offset that `line` was counted for
         self.warnings: list[Warned] = []
+        self.written = 0  # characters that references were replaced by
 
     def _here(self) -> int:
         """Return the number of the line at the present offset."""
@@ -193,11 +199,13 @@ class Reading:
         references = References(self.lookup, self.earlier)
         try:
             result = references.expanded(value)
-        except (InvalidReference, RecursionError) as error:
+        except InvalidReference as error:
             # No name of a variable is shown: in `pa$$word` written as `pa$word` it is a part of the password.
             hint = "put single quotes around a value that holds $, or write $$ for each"
-            problem = str(error) if isinstance(error, InvalidReference) else "the references are nested too deeply"
-            raise Malformed(line, f"{key}: {problem}", hint) from None
+            raise Malformed(line, f"{key}: {error}", hint) from None
+        self.written += len(result)
+        if self.written > _MOST_WRITTEN:
+            raise Malformed(line, "the references make more of the file than any program could need", "write less")
         hint = "put single quotes around the value if the $ belongs to it"
         if references.missed:
             self._warn(line, key, "a $ refers to a variable that nothing sets, and becomes nothing", hint)
@@ -230,6 +238,7 @@ class References:
         self.earlier = earlier
         self.found = False
         self.missed = False
+        self._depth = 0
 
     def value_of(self, name: str) -> str | None:
         """Return what *name* stands for, or None."""
@@ -242,7 +251,12 @@ class References:
         Raises:
             InvalidReference: Compose would refuse it.
         """
-        done = []
+        if len(text) > _MOST_CHARACTERS:
+            raise InvalidReference("the value with the $ is longer than any program could get it")
+        if self._depth > _MOST_DEPTH:
+            raise InvalidReference("the references are nested too deeply")
+        done: list[str] = []
+        length = 0
         waiting = [text]
         while waiting:
             text = waiting.pop()
@@ -251,6 +265,7 @@ class References:
                 done.append(text)
                 continue
             done.append(text[: match.start()])
+            before = len(done)
             waiting.append(text[match.end() :])
             if match["dollar"]:
                 done.append("$")
@@ -264,6 +279,9 @@ class References:
                 inner, rest = _balanced(match[0])
                 done.append(self.operated(match["name"], match["operator"], inner))
                 waiting.append(rest)
+            length += sum(map(len, done[before - 1 :]))
+            if length > _MOST_CHARACTERS:
+                raise InvalidReference("the references make it longer than any program could get it")
         return "".join(done)
 
     def plain(self, name: str) -> str:
@@ -276,7 +294,9 @@ class References:
     def operated(self, name: str, operator: str, reference: str) -> str:
         """Return what `${name<operator>word}` stands for; the word is expanded even where it is not used."""
         self.found = True
+        self._depth += 1
         word = self.expanded(reference[len(name) + len(operator) :])
+        self._depth -= 1
         value = self.value_of(name)
         is_there = bool(value) if operator[0] == ":" else value is not None
         if operator[-1] == "-":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from shim_host.compose.masked import without
 from shim_host.env.reduced import decoded, reduce
+from shim_host.inputs import read_bounded
 from shim_host.migrate.compose_files import ComposeFiles
 from shim_host.migrate.model import Finding, Held, NewFile, Plan, ShimSource
 from shim_host.migrate.services import removable
@@ -40,10 +41,10 @@ def _env_files(plan: Plan, rename: Callable[[Path], Path], values: list[str]) ->
         staying = plan.staying if path.absolute() in own else {}
         if not (places or staying) or not path.exists():
             continue
-        done = reduce(path.read_bytes(), places, secret, dialect, staying)
+        done = reduce(read_bounded(path), places, secret, dialect, staying)
         for key in done.emptied_comments:
             plan.findings.append(Finding("", key, f"a comment in {path} held an old value, which is taken out"))
-        if done.text != decoded(path.read_bytes()):
+        if done.text != decoded(read_bounded(path)):
             old_shown, new_shown = without(done.old_shown, values), without(done.new_shown, values)
             files.append(NewFile(path, rename(path), done.text, old_shown, new_shown))
     return files

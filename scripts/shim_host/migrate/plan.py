@@ -16,6 +16,7 @@ from shim_host.compose.nodes import is_null
 from shim_host.compose.places import reached, scalars, variable_nodes
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
+from shim_host.inputs import read_bounded
 from shim_host.migrate.literals import HINTS, written_out
 from shim_host.migrate.model import EnvSource, Finding, Plan, Wishes
 from shim_host.migrate.services import decide_services, only_reference, removable
@@ -143,7 +144,7 @@ def _read_env_files(plan: Plan) -> None:
         for use in service.env_files:
             path = use.path.absolute()
             if path not in plan.env_file_keys and use.path.exists():
-                data = use.path.read_bytes()
+                data = read_bounded(use.path)
                 plan.env_file_keys[path] = {entry.key for entry in statements(data, use.dialect)}
 
 
@@ -171,7 +172,7 @@ def _chosen(plan: Plan, service: Service) -> dict[str, tuple[str, str]]:
     parts: dict[str, set[str]] = {}
     for use in service.env_files:
         if use.path.exists():
-            parts.update(parts_of(use.path.read_bytes(), use.dialect))
+            parts.update(parts_of(read_bounded(use.path), use.dialect))
     parts.update({key: names_in(variable.raw or "") for key, variable in service.variables.items()})
     values = compose.environment_of(service, plan.project)
     for key, value in values.items():
@@ -264,7 +265,7 @@ def _keep_parts(plan: Plan, parts: _Parts) -> None:
         for use in service.env_files:
             if use.path.exists() and use.path.absolute() not in env_files:
                 path = use.path
-                staying = parts_of(path.read_bytes(), use.dialect)
+                staying = parts_of(read_bounded(path), use.dialect)
                 gone = removable(plan, path, staying)
                 for key, found in staying.items():
                     if key not in gone or not _is_moved_everywhere(plan, path, key):

@@ -18,6 +18,7 @@ from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
 from shim_host import output
 from shim_host.errors import Failed, Refused, failed_file
 from shim_host.files import write_whole
+from shim_host.inputs import read_bounded
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -343,7 +344,7 @@ def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text("utf-8", "surrogateescape").splitlines()
+        return read_bounded(path).decode("utf-8", "surrogateescape").splitlines()
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shim_host.errors import failed_file
 from shim_host.files import write_whole
+from shim_host.inputs import read_bounded
 
 DEFAULT = "secrets.lock.env"
 _HEADER = """\
@@ -36,13 +37,13 @@ def read(path: Path) -> dict[str, int]:
         Failed: it cannot be read.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_bounded(path).decode("utf-8").splitlines()
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise failed_file("read", str(path), error if isinstance(error, OSError) else OSError(str(error))) from None
     pairs = (line.partition("=") for line in lines if not line.startswith("#"))
-    return {name.strip(): int(number) for name, _, number in pairs if number.strip().isdecimal()}
+    return {name.strip(): int(number) for name, _, number in pairs if number.strip().isdecimal() and len(number) < 10}
 
 
 def write(path: Path, versions: Mapping[str, int]) -> None:
