@@ -4,6 +4,7 @@
 import io
 import os
 import sys
+from typing import Any
 
 # Behind everything else, never in front: the checkout's ./secrets would stand before the standard library's module.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -88,6 +89,7 @@ class Lazy(click.Group):
             raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
         if VERBOSE not in command.params:
             command.params.append(VERBOSE)
+            refuse_repeats(command)
         return command
 
     def resolve_command(
@@ -105,6 +107,29 @@ class Lazy(click.Group):
         """Write the table of commands without importing any of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+
+def refuse_repeats(command: click.Command) -> None:
+    """Let *command* refuse a second value for an option that takes one: click drops the first without a word."""
+    make_parser = command.make_parser
+
+    def make_strict_parser(ctx: click.Context) -> Any:
+        parser = make_parser(ctx)
+        parse_args = parser.parse_args
+
+        def parse_strictly(args: list[str]) -> Any:
+            parsed = parse_args(args)
+            given = [option for option in parsed[2] if isinstance(option, click.Option)]
+            for option in given:
+                takes_one = not (option.multiple or option.is_flag or option.count)
+                if takes_one and given.count(option) > 1:
+                    raise click.UsageError(f"{option.opts[0]} is given twice, and takes one value", ctx)
+            return parsed
+
+        parser.parse_args = parse_strictly  # type: ignore[method-assign]
+        return parser
+
+    command.make_parser = make_strict_parser  # type: ignore[method-assign]
 
 
 @click.group(cls=Lazy, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,11 +1,12 @@
 """Where every key stands: schema, `.env`, `./secrets`, the Swarm, the services. Read once, then only looked at."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from shim.schema import Schema
 from shim.secret import Secret
@@ -70,22 +71,47 @@ ENV_LEFT_OUT = "the .env file: it cannot be read"
 COMPOSE_LEFT_OUT = "the Compose file: it has mistakes"
 
 
-def env_values(path: Path, environ: Mapping[str, str], gaps: list[str] | None = None) -> dict[str, Secret]:
-    """Return what the `.env` at *path* sets; nothing when it is not there.
+class Asked(NamedTuple):
+    """Which project a command is about: the files that were named, or else those that Compose takes in this folder."""
+
+    files: tuple[Path, ...] = ()
+    env_files: tuple[Path, ...] = ()
+
+    @property
+    def env_paths(self) -> list[Path]:
+        """Return the env files that count; `.env` where there is none."""
+        from shim_host.compose import reading
+
+        return list(self.env_files) or reading.default_env_files(Path(), os.environ) or [Path(".env")]
+
+    @property
+    def env_name(self) -> str:
+        """Return what the env files are called in a table or a message."""
+        return ", ".join(map(str, self.env_paths))
+
+
+def env_values(
+    paths: Path | Sequence[Path], environ: Mapping[str, str], gaps: list[str] | None = None
+) -> dict[str, Secret]:
+    """Return what the env files *paths* set, the last one counts; nothing where one is not there.
 
     One that cannot be read is said aloud, added to *gaps*, and left out.
     """
-    try:
-        return envfile.read(read_bounded(path), environ, use="project").values
-    except FileNotFoundError:
-        return {}
-    except Malformed as error:
-        output.warn(f"{path}:{error.line}: {error.message}; the file is left out", error.hint)
-    except OSError as error:
-        output.warn(f"cannot read {path}: {error.strerror}; it is left out")
-    if gaps is not None:
-        gaps.append(ENV_LEFT_OUT)
-    return {}
+    values: dict[str, Secret] = {}
+    for path in [paths] if isinstance(paths, Path) else paths:
+        earlier = {key: value.reveal().decode("utf-8", "surrogateescape") for key, value in values.items()}
+        try:
+            values.update(envfile.read(read_bounded(path), {**earlier, **environ}, use="project").values)
+            continue
+        except FileNotFoundError:
+            continue
+        except Malformed as error:
+            output.warn(f"{path}:{error.line}: {error.message}; the file is left out", error.hint)
+        except OSError as error:
+            output.warn(f"cannot read {path}: {error.strerror}; it is left out")
+        if gaps is not None:
+            gaps.append(ENV_LEFT_OUT)
+    return values
 
 
 def files_by_key(store: Vault, known: Iterable[str]) -> dict[str, Entry]:
@@ -106,25 +132,27 @@ def files_by_key(store: Vault, known: Iterable[str]) -> dict[str, Entry]:
     return by_key
 
 
-def compose_project(file: Path | None, gaps: list[str] | None = None) -> "Project | None":
-    """Return the Compose project of *file*, or of this folder if it has one.
+def compose_project(given: Asked, gaps: list[str] | None = None) -> "Project | None":
+    """Return the Compose project that *given* names, or that of this folder if it has one.
 
     One of this folder that has mistakes is said aloud, added to *gaps*, and left out.
 
     Raises:
-        Refused: *file* was named, and has mistakes.
+        Refused: files were named, and have mistakes.
     """
     from shim_host.compose import reading
 
+    env_files = list(given.env_files) or None
     try:
-        if file is None:
+        if not given.files:
             try:
                 reading.default_files(Path(), os.environ)
             except Refused:
-                return None
-        return reading.read_project(file or Path(), os.environ)
+                if not _env_names_files(given):
+                    return None
+        return reading.read_project(list(given.files) or Path(), os.environ, env_files)
     except Ended as ended:
-        if file is not None:
+        if given.files:
             raise
         output.warn(f"{ended.message}; the Compose file is left out", *ended.hints[:1])
         if gaps is not None:
@@ -132,13 +160,54 @@ def compose_project(file: Path | None, gaps: list[str] | None = None) -> "Projec
         return None
 
 
-def compose_users(project: "Project", known: Iterable[str]) -> dict[str, set[str]]:
+def _env_names_files(given: Asked) -> bool:
+    """Return whether the env file says COMPOSE_FILE; one with mistakes is said elsewhere."""
+    from shim_host.compose import reading
+
+    try:
+        return bool(reading.settings_of(given.env_paths, os.environ).get("COMPOSE_FILE"))
+    except Ended:
+        return False
+
+
+class Outside(NamedTuple):
+    """A secret file that the Compose project keeps elsewhere than in ./secrets."""
+
+    path: Path
+    entry: Entry
+
+
+def outside_files(project: "Project | None", store: Vault, known: Iterable[str]) -> dict[str, Outside]:
+    """Return the secret files of *project* that are not in *store*, by key, without those that cannot be read."""
+    found: dict[str, Outside] = {}
+    definitions = project.secrets if project is not None else {}
+    elsewhere = {name: file for name, item in definitions.items() if (file := item.file) and not _is_in(file, store)}
+    for name, key in names.keys_of(elsewhere, known).items():
+        path = elsewhere[name]
+        with suppress(Ended):
+            entry = Vault(path.parent).read(path.name)
+            if key and entry is not None:
+                found[key] = Outside(path, entry)
+    return found
+
+
+def _is_in(file: Path, store: Vault) -> bool:
+    return os.path.abspath(file.parent) == os.path.abspath(store.path)
+
+
+def secret_name(project: "Project", source: str, store: Vault) -> str:
+    """Return the name that says the key of the secret *source*: its file's in *store*, its own elsewhere."""
+    definition = project.secrets.get(source)
+    file = definition.file if definition is not None else None
+    return file.name if file is not None and _is_in(file, store) else source
+
+
+def compose_users(project: "Project", known: Iterable[str], store: Vault) -> dict[str, set[str]]:
     """Return the services of a Compose project that get each key, as a secret or in their environment."""
     known = dict.fromkeys(known)
 
     def file_name(source: str) -> str:
-        definition = project.secrets.get(source)
-        return definition.file.name if definition is not None and definition.file is not None else source
+        return secret_name(project, source, store)
 
     used = {use.source: file_name(use.source) for service in project.services.values() for use in service.secrets}
     key_of = names.keys_of(used.values(), known)

@@ -1,7 +1,8 @@
 """What is wrong with the secrets of a project: everything at once, each with its repair. Decides; changes nothing."""
 
+import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret, clean, is_skipped
 from shim_host import names
 from shim_host.errors import Ended
+from shim_host.inventory import Outside, outside_files
 from shim_host.shell import quoted
 from shim_host.store import vault
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
@@ -39,17 +41,23 @@ class Subject(NamedTuple):
     entries: Mapping[str, Entry]  # by file name
     unreadable: Mapping[str, Ended]  # why a file could not be read, by file name
     schema: Schema | None
-    env_file: Path
+    env_files: Sequence[Path]
     env: Mapping[str, Secret]
     project: "Project | None"
     image_users: Mapping[str, str]  # by service, where the image is known
+    outside: Mapping[str, Outside]  # the project's other secret files, by key
     in_swarm: frozenset[str] = frozenset()  # keys that need no file here
+
+    @property
+    def env_file(self) -> Path:
+        """Return the env file that counts most."""
+        return self.env_files[-1]
 
 
 def subject_of(
     store: Vault,
     schema: Schema | None,
-    env_file: Path,
+    env_files: Sequence[Path],
     env: Mapping[str, Secret],
     project: "Project | None",
     image_users: Mapping[str, str],
@@ -65,7 +73,8 @@ def subject_of(
         else:
             if entry is not None:
                 entries[name] = entry
-    return Subject(store, entries, unreadable, schema, env_file, env, project, image_users)
+    outside = outside_files(project, store, [*(schema.keys if schema else ()), *env])
+    return Subject(store, entries, unreadable, schema, env_files, env, project, image_users, outside)
 
 
 def findings(subject: Subject) -> list[Finding]:
@@ -76,6 +85,7 @@ def findings(subject: Subject) -> list[Finding]:
         *_of_keys(subject, by_key),
         *_of_names(subject, keys),
         *_of_files(subject, keys),
+        *_of_outside(subject),
         *_of_folder(subject),
         *_of_git(subject),
     ]
@@ -192,6 +202,15 @@ def _of_files(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("encoding", keys[name], where, message, "save it as UTF-8 with Unix line ends", rewrite)
 
 
+def _of_outside(subject: Subject) -> Iterator[Finding]:
+    """Files of the Compose project's secrets that are not in ./secrets: they are not changed here, but looked at."""
+    for key, (path, entry) in subject.outside.items():
+        if vault.has_private_modes() and entry.mode & 0o077:
+            message = f"can be read by others (mode {entry.mode:04o})"
+            hint = f"chmod {FILE_MODE:o} {quoted(str(path))}, or move it to {subject.store.path}"
+            yield Finding("mode", key, str(path), message, hint)
+
+
 def _is_foreign_text(value: bytes) -> bool:
     return clean(value) != value and (not value.endswith(b"\n") or clean(value) != value.rstrip(b"\n"))
 
@@ -211,12 +230,16 @@ def _of_folder(subject: Subject) -> Iterator[Finding]:
 
 def _of_git(subject: Subject) -> Iterator[Finding]:
     """What git has, or would take with the next `git add`."""
-    tracked = _git("ls-files", "-z", "--", str(subject.store.path), str(subject.env_file))
+    outside = {os.path.normpath(item.path) for item in subject.outside.values()}
+    places = [str(subject.store.path), *map(str, subject.env_files), *sorted(outside)]
+    tracked = _git("ls-files", "-z", "--", *places)
     if tracked is None:
         return
+    env_names = {path.name for path in subject.env_files}
     for name in filter(None, tracked.split("\0")):
         path = Path(name)
-        if path.name != subject.env_file.name and (is_skipped(path.name) or path.name not in subject.entries):
+        is_ours = path.name in env_names or os.path.normpath(name) in outside
+        if not is_ours and (is_skipped(path.name) or path.name not in subject.entries):
             continue
         hint = f"git rm --cached {quoted(name)}, and rotate what it holds: the history keeps it"
         yield Finding("in-git", "", name, "is in git", hint)

@@ -3,6 +3,10 @@
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     # Compose projects.
+    "… is given twice, and takes one value": (
+        "host/compose/test_chosen_files.py::test_an_option_that_takes_one_value_is_not_given_two",
+        " is given twice, and takes one value",
+    ),
     "docker compose config refuses …: …": (
         "host/migrate/test_migrate_forms.py::test_a_refusal_says_why_and_writes_nothing",
         "docker compose config refuses ",

@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 def gather(
     schema: Schema | None,
     store: Vault,
-    env_file: Path,
-    compose_file: Path | None,
+    given: inventory.Asked,
     salt: bytes,
     *,
     asks_containers: bool,
@@ -54,13 +53,15 @@ def gather(
         Refused, Failed: the Compose file that was named has mistakes, or a file of ./secrets cannot be read.
     """
     gaps: list[str] = []
-    env = inventory.env_values(env_file, os.environ, gaps)
+    env = inventory.env_values(given.env_paths, os.environ, gaps)
     known = [*(schema.keys if schema else ()), *env]
     entries = inventory.files_by_key(store, known)
+    project = inventory.compose_project(given, gaps)
+    outside = inventory.outside_files(project, store, known)
+    entries.update({key: item.entry for key, item in outside.items() if key not in entries})
     recogniser = Recogniser(_values(schema, env, entries), schema)
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
-    project = inventory.compose_project(compose_file, gaps)
-    services = list(_compose_services(project, recogniser, gaps)) if project is not None else []
+    services = list(_compose_services(project, recogniser, store, gaps)) if project is not None else []
     own_project = project.name if project is not None else ""
     prints_under = partial(deployment_key.looking, salt, store)
     seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers, gaps) if asks_engine else None
@@ -81,7 +82,10 @@ def gather(
         public_keys=public,
         weak_keys=tuple(sorted(key for key, entry in secret_entries.items() if _is_weak(entry.value))),
         versions=tuple(version for version in (seen.versions if seen else ()) if version.key not in public),
-        files=tuple(_file(store, key, entry, of_files[key]) for key, entry in secret_entries.items()),
+        files=tuple(
+            _file(outside[key].path if key in outside else store.path / entry.name, key, entry, of_files[key])
+            for key, entry in secret_entries.items()
+        ),
         files_salt_mark=prints.mark,
         services=tuple(services),
         containers=tuple(_concerned(seen.containers, services, own_project)) if seen else (),
@@ -122,8 +126,7 @@ def _keys(schema: Schema | None) -> Iterable[Key]:
             yield Key(key, spec.services, days_of(spec.rotate) if spec.rotate else None, is_made, spec.line)
 
 
-def _file(store: Vault, key: str, entry: Entry, its_fingerprint: str) -> File:
-    path = store.path / entry.name
+def _file(path: Path, key: str, entry: Entry, its_fingerprint: str) -> File:
     status = path.stat()
     owner, group = str(status.st_uid), str(status.st_gid)
     if sys.platform != "win32":
@@ -180,7 +183,9 @@ def _ask_engine(
         return None
 
 
-def _compose_services(project: "compose.Project", recogniser: Recogniser, gaps: list[str]) -> Iterable[Service]:
+def _compose_services(
+    project: "compose.Project", recogniser: Recogniser, store: Vault, gaps: list[str]
+) -> Iterable[Service]:
     """Yield the services of the Compose file."""
     from shim_host.compose import nodes
     from shim_host.compose import project as compose
@@ -211,7 +216,8 @@ def _compose_services(project: "compose.Project", recogniser: Recogniser, gaps: 
         for use in service.secrets:
             definition = project.secrets.get(use.source)
             file = definition.file if definition is not None else None
-            mounts.append(Mount("", use.target, file=str(file.absolute()) if file is not None else ""))
+            name = inventory.secret_name(project, use.source, store)
+            mounts.append(Mount("", use.target, name=name, file=str(file.absolute()) if file is not None else ""))
         last = service.definitions[-1]
         reach = []
         for volume in nodes.elements(last.value("volumes")):
@@ -322,4 +328,4 @@ def _with_keys(services: Iterable[Service], known: list[str]) -> list[Service]:
 
 def _mounted_name(mount: Mount) -> str:
     """Return the name of the file that is mounted, which says its key."""
-    return Path(mount.file).name or mount.target
+    return mount.name or Path(mount.file).name or mount.target

@@ -42,6 +42,7 @@ class Mount(NamedTuple):
     file: str = ""  # the file's path; empty in the Swarm
     mode: int | None = None  # None: the file's own
     key: str = ""  # of a file; in the Swarm the version says it
+    name: str = ""  # what says the key, where that is not the file's name
 
 
 @dataclass(frozen=True)

@@ -17,21 +17,14 @@ from shim_host.errors import CLEAN, FAILED, REFUSED
 
 if TYPE_CHECKING:
     from shim_host.audit.model import Audit, Row
+    from shim_host.inventory import Asked
 
 _WANTED = (ENGINE_NOT_WANTED, NOT_ASKED)  # by --no-engine, --no-exec
 _LEVELS = ("error", "warning", "note")
 
 
 @click.command("audit")
-@click.option(
-    "--file",
-    "-f",
-    "compose_file",
-    type=click.Path(path_type=Path, exists=True),
-    metavar="FILE",
-    help="The Compose file.  [default: this folder's, if it has one]",
-)
-@options.env_file
+@options.project
 @options.secrets_dir
 @options.schema
 @options.salt
@@ -56,8 +49,7 @@ _LEVELS = ("error", "warning", "note")
 @click.option("--no-engine", is_flag=True, help="Look at files only: no engine, no Swarm.")
 @options.as_json
 def audit_command(
-    compose_file: Path | None,
-    env_file: Path,
+    given: Asked,
     secrets_dir: Path,
     schema_path: Path | None,
     salt: bytes,
@@ -101,8 +93,7 @@ def audit_command(
     facts = gather.gather(
         inputs.read_schema(schema_path),
         Vault(secrets_dir),
-        env_file,
-        compose_file,
+        given,
         salt,
         asks_containers=not no_exec,
         asks_engine=not no_engine,

@@ -14,34 +14,23 @@ from shim_host import ages, deployment_key, inputs, inventory, output
 from shim_host.commands import options
 from shim_host.errors import CLEAN, FAILED, REFUSED, Ended
 from shim_host.fingerprints import Fingerprints
-from shim_host.inventory import Inventory
+from shim_host.inventory import Asked, Inventory
 from shim_host.store.vault import Entry, Vault
 from shim_host.swarm import connection, labels, model, stacks
 from shim_host.swarm.model import RunningContainer
-
-_COMPOSE_FILE = click.option(
-    "--file",
-    "-f",
-    "compose_file",
-    type=click.Path(path_type=Path, exists=True),
-    metavar="FILE",
-    help="The Compose file.  [default: this folder's, if it has one]",
-)
 
 
 @click.command("list")
 @click.option("--services", "by_service", is_flag=True, help="Turn the table round: one line a service.")
 @click.option("--stack", default="", metavar="NAME", help="This stack's keys; without it those of no stack.")
-@_COMPOSE_FILE
-@options.env_file
+@options.project
 @options.secrets_dir
 @options.schema
 @options.as_json
 def list_command(
     by_service: bool,
     stack: str,
-    compose_file: Path | None,
-    env_file: Path,
+    given: Asked,
     secrets_dir: Path,
     schema_path: Path | None,
     is_json: bool,
@@ -63,7 +52,7 @@ def list_command(
     Exit codes: 0, 2 usage, 111 there is a Swarm that could not be asked (locked, a worker, without a leader).
     """
     gaps: list[str] = []
-    found = take_stock(stack, compose_file, env_file, secrets_dir, schema_path, gaps)
+    found = take_stock(stack, given, secrets_dir, schema_path, gaps)
     rows = [described(found, key, datetime.now(UTC)) for key in found.keys()]  # noqa: SIM118  (a method, no mapping)
     is_blind = any(gap.startswith(model.SWARM_LEFT_OUT) for gap in gaps)
     if by_service:
@@ -78,15 +67,14 @@ def list_command(
 
 def take_stock(
     stack: str,
-    compose_file: Path | None,
-    env_file: Path,
+    given: Asked,
     secrets_dir: Path,
     schema_path: Path | None,
     gaps: list[str],
 ) -> Inventory:
     """Return where every key stands; what could not be looked at is added to *gaps*."""
     schema = inputs.read_schema(schema_path)
-    found = Inventory(schema, inventory.env_values(env_file, os.environ))
+    found = Inventory(schema, inventory.env_values(given.env_paths, os.environ))
     known = [*(schema.keys if schema else ()), *found.env]
     store = Vault.of_stack(secrets_dir, stack)
     found.files = inventory.files_by_key(store, known)
@@ -97,10 +85,12 @@ def take_stock(
         stacks.say_others(secrets, stack)
         found.swarm = model.newest(secrets, stack)
         users = inventory.swarm_users(stacks.of_stack(secrets, stack), services)
-    project = inventory.compose_project(compose_file)
-    in_compose = inventory.compose_users(project, [*known, *found.files]) if project is not None else {}
+    project = inventory.compose_project(given)
+    in_compose = inventory.compose_users(project, [*known, *found.files], store) if project is not None else {}
     in_schema = {key: set(spec.services) for key, spec in (schema.keys if schema else {}).items()}
     in_others = users_elsewhere(store, project.name if project is not None else "", found.files)
+    for key, outside in inventory.outside_files(project, store, known).items():
+        found.files.setdefault(key, outside.entry._replace(name=str(outside.path)))
     found.users = inventory.merge_users(users, in_compose, in_schema, in_others)
     return found
 
@@ -180,8 +170,7 @@ def give_services(rows: list[dict[str, Any]], gaps: list[str], is_json: bool) ->
 @click.option("--stack", default="", metavar="NAME", help="This stack's keys; without it those of no stack.")
 @click.option("--all", "shows_all", is_flag=True, help="Also list what is the same everywhere.")
 @click.option("--no-engine", is_flag=True, help="Compare files only: no engine, no Swarm.")
-@_COMPOSE_FILE
-@options.env_file
+@options.project
 @options.secrets_dir
 @options.schema
 @options.salt
@@ -190,8 +179,7 @@ def diff(
     stack: str,
     shows_all: bool,
     no_engine: bool,
-    compose_file: Path | None,
-    env_file: Path,
+    given: Asked,
     secrets_dir: Path,
     schema_path: Path | None,
     salt: bytes,
@@ -218,7 +206,7 @@ def diff(
     """
     gaps: list[str] = []
     schema = inputs.read_schema(schema_path)
-    env = inventory.env_values(env_file, os.environ)
+    env = inventory.env_values(given.env_paths, os.environ)
     known = [*(schema.keys if schema else ()), *env]
     store = Vault.of_stack(secrets_dir, stack)
     files = {key: entry.value for key, entry in inventory.files_by_key(store, known).items()}
@@ -230,7 +218,7 @@ def diff(
     in_swarm, services, its_key = asked or (None, [], None)
     prints = deployment_key.looking(salt, store, its_key) if its_key else deployment_key.of_folder(salt, store)
     places: dict[str, dict[str, str]] = {
-        str(env_file): prints.of_all(env),
+        given.env_name: prints.of_all(env),
         str(store.path): prints.of_all(files),
     }
     users: set[str] = set()
@@ -246,7 +234,7 @@ def diff(
                 f"made with another key or salt: {', '.join(sorted(salted))}", "give the salt with --salt or SHIM_SALT"
             )
     if not no_engine:
-        project = inventory.compose_project(compose_file)
+        project = inventory.compose_project(given)
         name = project.name if project is not None and not stack else ""
         ours = partial(inventory.concerned, project=name, services=users, folder=store.path)
         places.update(containers_by_name({*known, *files}, prints, ours))

@@ -270,8 +270,8 @@ def remove_command(
 
 def _needed(desk: _Desk, keys: Iterable[str]) -> Iterable[str]:
     """Yield who needs which of *keys*, one message each."""
-    project = inventory.compose_project(None)
-    users = inventory.compose_users(project, desk.known) if project is not None else {}
+    project = inventory.compose_project(inventory.Asked())
+    users = inventory.compose_users(project, desk.known, desk.store) if project is not None else {}
     for key in keys:
         if users.get(key):
             yield f"{key} is used by {', '.join(sorted(users[key]))}"

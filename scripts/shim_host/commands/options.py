@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,16 +39,32 @@ def schema(function: F) -> F:
     )(function)
 
 
-def env_file(function: F) -> F:
-    """Add `--env-file`."""
-    return click.option(
-        "--env-file",
-        type=click.Path(path_type=Path),
-        default=".env",
-        show_default=True,
+def project(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--file` and `--env-file`, each as often as Compose takes it; the command gets `given`, an `Asked`."""
+    from shim_host.inventory import Asked
+
+    @wraps(function)
+    def command(*arguments: Any, files: tuple[Path, ...], env_files: tuple[Path, ...], **others: Any) -> Any:
+        return function(*arguments, given=Asked(files, env_files), **others)
+
+    file = click.option(
+        "--file",
+        "-f",
+        "files",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
         metavar="FILE",
-        help="The .env.",
-    )(function)
+        help="The Compose file, or several.  [default: what Compose takes here, if there is one]",
+    )
+    env_file = click.option(
+        "--env-file",
+        "env_files",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The .env, or several.  [default: what Compose takes here]",
+    )
+    return file(env_file(command))
 
 
 def reading(function: F) -> F:

@@ -18,6 +18,7 @@ from shim_host.validation import Finding, Subject
 if TYPE_CHECKING:
     from shim_host.compose.project import Project
     from shim_host.fingerprints import Fingerprints
+    from shim_host.inventory import Asked
     from shim_host.swarm.model import SwarmSecret, SwarmService
 
 
@@ -25,15 +26,7 @@ if TYPE_CHECKING:
 @click.option("--fix", is_flag=True, help="Repair what is safe to: modes, .gitignore, byte order marks, CR.")
 @click.option("--swarm", "asks_swarm", is_flag=True, help="Look at the Swarm too: what is there, and what is stale.")
 @click.option("--stack", default="", metavar="NAME", help="With --swarm: this stack's secrets.")
-@click.option(
-    "--file",
-    "-f",
-    "compose_file",
-    type=click.Path(path_type=Path, exists=True),
-    metavar="FILE",
-    help="The Compose file.  [default: this folder's, if it has one]",
-)
-@options.env_file
+@options.project
 @options.secrets_dir
 @options.schema
 @options.salt
@@ -44,8 +37,7 @@ def validate(
     fix: bool,
     asks_swarm: bool,
     stack: str,
-    compose_file: Path | None,
-    env_file: Path,
+    given: "Asked",
     secrets_dir: Path,
     schema_path: Path | None,
     salt: bytes,
@@ -72,10 +64,10 @@ def validate(
     schema = inputs.read_schema(schema_path)
     store = Vault(secrets_dir)
     gaps: list[str] = []
-    project = inventory.compose_project(compose_file, gaps)
-    env = inventory.env_values(env_file, os.environ, gaps)
+    project = inventory.compose_project(given, gaps)
+    env = inventory.env_values(given.env_paths, os.environ, gaps)
     users = image_users(project) if project is not None else {}
-    subject = validation.subject_of(store, schema, env_file, env, project, users)
+    subject = validation.subject_of(store, schema, given.env_paths, env, project, users)
     hint = "mend it; the warning says where"
     found = [Finding("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
     in_swarm, unanswered = (
