@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     from shim.schema_text import Type
 
+_MAX_MATCHED_BYTES = 65_536
+_MAX_MATCH_SECONDS = 1.0
+_NEXT_START_SECONDS = 10.0  # whoever resolves again, later, gets the time anew
+_match_started, _match_seconds = -_NEXT_START_SECONDS, 0.0
+_MAX_NUMBER = 400  # digits of the largest float, and some
 _DIGITS = frozenset(b"0123456789")
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _SIX_BITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # RFC 4648, 4
@@ -63,15 +68,36 @@ def _string(value: bytes, kind: "Type") -> str:
     if not value.endswith(options.get("endsWith", "").encode("utf-8", "surrogateescape")):
         return f"does not end with {options['endsWith']}"
     if "matches" in options:
-        import re
-
-        if not re.search(options["matches"].encode("utf-8", "surrogateescape"), value):
-            return "does not match the schema's pattern"
+        return _matched(options["matches"].encode("utf-8", "surrogateescape"), value)
     return ""
 
 
+def _matched(pattern: bytes, value: bytes) -> str:
+    """Try the schema's pattern; all patterns of a start together get a second."""
+    if len(value) > _MAX_MATCHED_BYTES:
+        return f"is longer than the {_MAX_MATCHED_BYTES} bytes that a pattern is tried on"
+    import re
+    from time import monotonic
+
+    from shim.deadline import TooLong, within
+
+    global _match_started, _match_seconds
+    now = monotonic()
+    if now - _match_started > _NEXT_START_SECONDS:
+        _match_started, _match_seconds = now, _MAX_MATCH_SECONDS
+    try:
+        if _match_seconds <= 0:
+            raise TooLong
+        found = within(_match_seconds, lambda: re.search(pattern, value))
+    except TooLong:
+        _match_seconds = 0.0
+        return "cannot be matched in time: the schema's pattern tries too many ways"
+    _match_seconds -= monotonic() - now
+    return "" if found else "does not match the schema's pattern"
+
+
 def _number(value: bytes, kind: "Type") -> str:
-    if value.strip() != value or b"_" in value:
+    if value.strip() != value or b"_" in value or len(value) > _MAX_NUMBER:
         return "is no number"
     try:
         number = float(value)
@@ -165,7 +191,7 @@ def _jwt(value: bytes, _kind: "Type") -> str:
     parts = value.split(b".")
     if len(parts) != 3 or not all(parts[:2]) or not all(_BASE64.issuperset(part) for part in parts):
         return "is no JSON web token (three base64url parts)"
-    if len(parts[0]) % 4 == 1:
+    if len(parts[0]) % 4 == 1 or len(parts[0]) > _MAX_MATCHED_BYTES:
         return "is no JSON web token (three base64url parts)"
     header = _from_base64(parts[0])
     return "" if header.startswith(b"{") and b'"alg"' in header else "is no JSON web token (its header names no alg)"

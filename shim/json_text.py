@@ -153,8 +153,10 @@ def _after_scalar(text: str, at: int) -> int:
 
 def _after_string(text: str, at: int) -> int:
     """Return where the string ends whose first character is at *at*; -1 when it does not, or holds what it must not."""
+    end = -1
     while True:
-        end = text.find('"', at)
+        if end < at:  # not looked for again after each escape
+            end = text.find('"', at)
         if end < 0:
             return -1
         escape = text.find("\\", at, end)

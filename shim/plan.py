@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shim.user import Target
 
 SCHEMA_PLACES = (b"/etc/shim/env.schema", b"./.env.schema")
-_MAX_SCHEMA_BYTES = 1_048_576
+_MAX_SCHEMA_BYTES = 262_144  # schema.py says why
 
 
 class Plan:

@@ -196,7 +196,9 @@ def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breac
 
 def _flag_shown(text: str) -> str:
     # What stands behind "=", or behind one letter, may be a value that ended up in the wrong place.
-    return text.partition("=")[0][:40] if text.startswith("--") else text[:2]
+    from shim.hide import hidden
+
+    return hidden(text.partition("=")[0])[:40] if text.startswith("--") else text[:2]
 
 
 def warn_of_unknown(options: Options) -> None:

@@ -135,6 +135,8 @@ class Resolution:
         self.secrets: dict[str, Resolved] = {}
         self.empty: dict[str, bytes] = {}  # key -> path of a file of it that holds nothing
         self.breaches: list[Breach] = []
+        self.tried: set[str] = set()  # keys whose composing was tried
+        self.composed_bytes = 0
 
     def value_of(self, key: str) -> bytes:
         """Return the value of *key* for a template: a resolved secret, else a variable of the environment.

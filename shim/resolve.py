@@ -19,6 +19,7 @@ _DOUBTFUL_FIRST = b"\"'/. \t\r\nE"
 _DOUBTFUL_STARTS = (*REFERENCES, b"file:/")
 _DOUBTFUL_LAST = b" \t\r\n"
 _MANY_BYTES = 100_000  # fewer than the kernel takes of one command, whatever its limits are
+_MAX_COMPOSED_BYTES = 8_388_608
 _MAX_STEPS = 100  # from a composed value to its parts, and theirs
 
 
@@ -221,6 +222,8 @@ def _from_schema(
         if spec.default:
             resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
         return
+    if key in resolution.tried:
+        return  # each is composed once, however many refer to it
     if len(on_the_way) == _MAX_STEPS:
         wrong[key] = [Breach(key, f"{key} is composed in over {_MAX_STEPS} steps", "name its parts directly")]
         return
@@ -236,9 +239,15 @@ def _from_schema(
             _from_schema(resolution, other, wrong, [*on_the_way, key])
         if not _is_there(name, resolution):
             absent.append(name)
+    resolution.tried.add(key)
     if not absent:
         try:
             value = template.fill(parts, resolution.value_of)
+            resolution.composed_bytes += len(value)
+            if resolution.composed_bytes > _MAX_COMPOSED_BYTES:
+                raise template.NotEncodable(
+                    f"all composed values together are longer than {_MAX_COMPOSED_BYTES} bytes", "compose fewer"
+                )
         except template.NotEncodable as error:
             from shim.breaches import Unusable
 

@@ -23,6 +23,11 @@ _OURS = (
 DELIVERIES = ("env", "file", "memfd", "none")
 
 
+# A schema is a page that somebody wrote. What is far beyond that would cost time and memory, and helps nobody.
+MAX_SCHEMA_BYTES = 262_144
+_MAX_LINE, _MOST_KEYS, _MOST_MISTAKES = 16_384, 4_096, 100
+
+
 class KeySpec:
     """What the schema says of one key."""
 
@@ -97,6 +102,9 @@ def parse(text: bytes, source: str = ".env.schema") -> Schema:
     Raises:
         Refused: with one `Breach` a mistake, each naming *source* and the line.
     """
+    if len(text) > MAX_SCHEMA_BYTES:
+        message = f"the schema {source} is no file of at most {MAX_SCHEMA_BYTES} bytes"
+        raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
     reading = _Reading(source)
     reading.read(text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
     if reading.breaches:
@@ -125,6 +133,8 @@ class _Reading:
 
     def wrong(self, line: int, message: str, hint: str = "") -> None:
         self.breaches.append(Breach("", f"{self.schema.source}:{line}: {message}", hint))
+        if len(self.breaches) == _MOST_MISTAKES:
+            raise Refused(self.breaches)  # it is no schema at all
 
     def read(self, text: str) -> None:
         lines = text.split("\n")
@@ -134,7 +144,9 @@ class _Reading:
         while number < len(lines):
             line = lines[number].strip()
             number += 1
-            if not line:
+            if len(line) > _MAX_LINE:
+                self.wrong(number, f"the line is longer than {_MAX_LINE} characters", "a schema holds no such values")
+            elif not line:
                 decorators = []
                 description = []
             elif line[0] == "#":
@@ -206,6 +218,9 @@ class _Reading:
         if key.startswith("SHIM_"):
             self.wrong(line, f"{key}: names that begin with SHIM_ are the shim's own", "give it another name")
             return number
+        if len(self.schema.keys) == _MOST_KEYS:
+            self.wrong(line, f"there are more than {_MOST_KEYS} keys", "give each service a schema of its own")
+            raise Refused(self.breaches)
         if key in self.schema.keys:
             self.wrong(
                 line, f"{key} stands here a second time", f"its first place is line {self.schema.keys[key].line}"
@@ -235,13 +250,21 @@ class _Reading:
         quote = value[0]
         if quote in "'\"`":
             start = number
-            while (end := schema_text.closing_quote(value)) < 0 and number < len(lines):
-                value += "\n" + lines[number]
+            parts = [value]
+            end = schema_text.closing_quote(value)
+            while end < 0 and number < len(lines):
+                end = schema_text.closing_quote(lines[number], 0, quote)
+                parts.append(lines[number])
                 number += 1
             if end < 0:
                 self.wrong(start, f"{spec.key}: the quote is not closed", "close it, or drop it")
                 return start
-            text, rest = value[1:end], value[end + 1 :].strip()
+            parts[0] = parts[0][1:]
+            if len(parts) == 1:
+                end -= 1
+            rest = parts[-1][end + 1 :].strip()
+            parts[-1] = parts[-1][:end]
+            text = "\n".join(parts)
             if quote == '"':
                 text = schema_text.unescaped(text)
         elif quote == "#":
@@ -359,5 +382,5 @@ def references(text: str) -> list[str]:
 def _nearest(name: str) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, _OURS.split(), 1, 0.6)
+    near = get_close_matches(name[:40], _OURS.split(), 1, 0.6)
     return f"did you mean @{near[0]}?" if near else "the decorators are @" + _OURS.replace(" ", ", @")

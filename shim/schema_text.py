@@ -15,6 +15,9 @@ TYPES = {
 }
 
 
+MAX_PATTERN = 1_000  # characters of a regular expression; what needs more is a program
+
+
 class Type:
     """A type as written: its name and what stands between its parentheses."""
 
@@ -62,6 +65,8 @@ def type_mistake(made: Type) -> str:
         if option in ("min", "max") and not _is_number(value):
             return f"{option} is a number"
         if option == "matches":
+            if len(value) > MAX_PATTERN:
+                return f"matches is longer than {MAX_PATTERN} characters"
             import re
 
             try:
@@ -87,11 +92,11 @@ def _is_number(text: str) -> bool:
 def value_end(text: str, start: int) -> tuple[str, int]:
     """Return the decorator's value that begins at *start*, without its quotes, and where it ends; -1 if it does not."""
     if text[start : start + 1] in ("'", '"', "`"):
-        end = closing_quote(text[start:])
+        end = closing_quote(text, start + 1, text[start])
         if end < 0:
             return "", -1
-        inner = text[start + 1 : start + end]
-        return (unescaped(inner) if text[start] == '"' else inner), start + end + 1
+        inner = text[start + 1 : end]
+        return (unescaped(inner) if text[start] == '"' else inner), end + 1
     depth = 0
     at = start
     while at < len(text):
@@ -103,19 +108,26 @@ def value_end(text: str, start: int) -> tuple[str, int]:
         elif character == ")":
             depth -= 1
         elif character in "'\"`" and depth:
-            end = closing_quote(text[at:])
-            if end < 0:
+            at = closing_quote(text, at + 1, character)
+            if at < 0:
                 return "", -1
-            at += end
         at += 1
     return (text[start:at], at) if depth <= 0 else ("", -1)
 
 
-def closing_quote(text: str) -> int:
-    """Return where the quote that opens *text* closes, or -1; a backslash protects one character in double quotes."""
-    quote = text[0]
-    at = text.find(quote, 1)
-    while at > 0 and quote == '"' and (at - len(text[:at].rstrip("\\"))) % 2:
+def closing_quote(text: str, start: int = 1, quote: str = "") -> int:
+    """Return where *quote*, or that which opens *text*, closes from *start* on, or -1.
+
+    A backslash protects one character in double quotes.
+    """
+    quote = quote or text[0]
+    at = text.find(quote, start)
+    while at >= 0 and quote == '"':
+        before = at
+        while before > start and text[before - 1] == "\\":
+            before -= 1
+        if (at - before) % 2 == 0:
+            break
         at = text.find(quote, at + 1)
     return at
 

@@ -45,8 +45,15 @@ def read_staying(options: "Options", wrong: list[Breach]) -> Staying:
     return staying
 
 
+def _shown(text: str) -> str:
+    """Return what stands in the wrong place, as far as it may be said: a value's first letters are a part of it."""
+    from shim.hide import hidden
+
+    return repr(hidden(text)[:24])
+
+
 def _no_signal(option: str, text: str) -> Breach:
-    return Breach("", f"{option}: there is no signal {text[:24]!r}", "write TERM, SIGTERM, 15 or RTMIN+3")
+    return Breach("", f"{option}: there is no signal {_shown(text)}", "write TERM, SIGTERM, 15 or RTMIN+3")
 
 
 def _rewrite(staying: Staying, pair: str, wrong: list[Breach]) -> None:
@@ -54,7 +61,7 @@ def _rewrite(staying: Staying, pair: str, wrong: list[Breach]) -> None:
     number, wanted = signal_number(before), signal_number(after)
     is_dropped = after.strip() == "0"
     if not equals:
-        wrong.append(Breach("", f"--signal takes SIGNAL=SIGNAL, not {pair[:24]!r}", "--signal TERM=QUIT, or TERM=0"))
+        wrong.append(Breach("", f"--signal takes SIGNAL=SIGNAL, not {_shown(pair)}", "--signal TERM=QUIT, or TERM=0"))
     elif number == 0:
         wrong.append(_no_signal("--signal", before))
     elif wanted == 0 and not is_dropped:
@@ -69,7 +76,9 @@ def _exit_as(staying: Staying, pair: str, wrong: list[Breach]) -> None:
     before, _, after = pair.partition("=")
     code, wanted = _number(before, 255), _number(after, 255)
     if code < 0 or wanted < 0:
-        wrong.append(Breach("", f"--exit-as takes CODE=CODE, not {pair[:24]!r}", "--exit-as 143=0; codes are 0 to 255"))
+        wrong.append(
+            Breach("", f"--exit-as takes CODE=CODE, not {_shown(pair)}", "--exit-as 143=0; codes are 0 to 255")
+        )
     else:
         staying.exit_codes[code] = wanted
 
@@ -90,7 +99,7 @@ def seconds(option: str, text: str, wrong: list[Breach]) -> float:
     scale = _UNITS.get(unit.strip() or "s")
     digits = digits.strip()
     if scale is None or not digits.isascii() or not digits.replace(".", "", 1).isdigit() or len(digits) > 9:
-        wrong.append(Breach("", f"{option} takes a time, not {text[:24]!r}", "10s, 500ms, 2m, or plain seconds"))
+        wrong.append(Breach("", f"{option} takes a time, not {_shown(text)}", "10s, 500ms, 2m, or plain seconds"))
         return 0.0
     return float(digits) * scale
 
@@ -109,7 +118,7 @@ def _on_change(staying: Staying, text: str, wrong: list[Breach]) -> None:
 def _ready(staying: Staying, text: str, wrong: list[Breach]) -> None:
     number = _number(text, 1 << 16)
     if number < 3:
-        wrong.append(Breach("", f"--ready-fd takes a descriptor from 3 up, not {text[:24]!r}", "--ready-fd 3"))
+        wrong.append(Breach("", f"--ready-fd takes a descriptor from 3 up, not {_shown(text)}", "--ready-fd 3"))
     else:
         staying.ready_descriptor = number
 

@@ -21,9 +21,9 @@ def error(breach: Breach) -> None:
     if _is_json:
         _line(_object("error", breach.message, breach.hint, breach.key, breach.code))
         return
-    _line(f"shim: error: {breach.message}")
+    _line(f"shim: error: {_hidden(breach.message)}")
     if breach.hint:
-        _line(f"shim: hint: {breach.hint}")
+        _line(f"shim: hint: {_hidden(breach.hint)}")
 
 
 def warning(message: str, hint: str = "") -> None:
@@ -31,14 +31,14 @@ def warning(message: str, hint: str = "") -> None:
     if _is_json:
         _line(_object("warning", message, hint))
         return
-    _line(f"shim: warning: {message}")
+    _line(f"shim: warning: {_hidden(message)}")
     if hint:
-        _line(f"shim: hint: {hint}")
+        _line(f"shim: hint: {_hidden(hint)}")
 
 
 def note(message: str) -> None:
     """Write what was done; asked for with -v."""
-    _line(_object("info", message) if _is_json else f"shim: {message}")
+    _line(_object("info", message) if _is_json else f"shim: {_hidden(message)}")
 
 
 def report(failure: BaseException) -> int:
@@ -76,12 +76,29 @@ def _object(level: str, message: str, hint: str = "", key: str = "", code: int =
     from shim.template import json
 
     fields = {"level": level, "message": message, "hint": hint, "key": key}
+    fields = {name: _hidden(value) for name, value in fields.items()}
     text = ",".join(
         f'"{name}":' + json(value.encode("utf-8", "backslashreplace")).decode()
         for name, value in fields.items()
         if value
     )
+    if not text.isprintable():  # C1, DEL and what turns the direction of a line, as in text
+        text = "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
     return "{" + text + (f',"code":{code}' if code else "") + "}"
+
+
+def _escaped(code: int) -> str:
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    code -= 0x10000  # as UTF-16 writes it: RFC 8259, 7
+    return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"
+
+
+def _hidden(text: str) -> str:
+    """Return *text* without the values that the environment holds: one of them may stand where a name belongs."""
+    from shim.hide import hidden
+
+    return hidden(text)
 
 
 def _line(text: str) -> None:

@@ -15,6 +15,12 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _MEMBERS_HINT = "write ${KEY|.name}, or ${KEY|.outer.inner}, as the value has it"
 
 
+MAX_FILLED_BYTES = 1_048_576  # of a composed value or a rendered file; references to each other could double it at will
+_MOST_REFERENCES = 10_000
+_DOLLAR = 0x24
+_PIECE = 65_536  # encoded at a time, so that memory is needed for that many characters only
+
+
 class Malformed(ValueError):
     """The template cannot be read; the words say where and never hold a value."""
 
@@ -36,33 +42,32 @@ def parse(text: bytes) -> "list[Part]":
         Malformed: a reference is not closed, has no key, or names an unknown encoder.
     """
     parts: list[Part] = []
-    literal = b""
-    at = 0
-    while True:
-        dollar = text.find(b"$", at)
-        if dollar < 0:
-            literal += text[at:]
-            break
-        literal += text[at:dollar]
-        follower = text[dollar + 1 : dollar + 2]
-        if follower == b"$":
-            literal += b"$"
-            at = dollar + 2
-        elif follower == b"{":
-            end = text.find(b"}", dollar)
-            line = text.count(b"\n", 0, dollar) + 1
-            if end < 0:
-                raise Malformed(f"the ${{ in line {line} is not closed")
-            if literal:
-                parts.append(literal)
-                literal = b""
-            parts.append(_reference(text[dollar + 2 : end], line))
-            at = end + 1
-        else:
-            literal += b"$"
-            at = dollar + 1
-    if literal:
-        parts.append(literal)
+    known: dict[bytes, tuple[str, str]] = {}
+    at = searched = counted = 0
+    line = 1
+    while (opener := text.find(b"${", searched)) >= 0:
+        dollars = opener
+        while dollars > at and text[dollars - 1] == _DOLLAR:
+            dollars -= 1
+        if (opener - dollars) % 2:  # the one before it is written with it
+            searched = opener + 2
+            continue
+        end = text.find(b"}", opener)
+        line += text.count(b"\n", counted, opener)
+        counted = opener
+        if end < 0:
+            raise Malformed(f"the ${{ in line {line} is not closed")
+        if len(parts) > 2 * _MOST_REFERENCES:
+            raise Malformed(f"there are more than {_MOST_REFERENCES} references")
+        if opener > at:
+            parts.append(text[at:opener].replace(b"$$", b"$"))
+        inner = text[opener + 2 : end]
+        if inner not in known:
+            known[inner] = _reference(inner, line)
+        parts.append(known[inner])
+        at = searched = end + 1
+    if at < len(text):
+        parts.append(text[at:].replace(b"$$", b"$"))
     return parts
 
 
@@ -85,9 +90,11 @@ def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
         NotEncodable: naming key and encoder, never the value.
     """
     done: list[bytes] = []
+    room = MAX_FILLED_BYTES
     for part in parts:
         if isinstance(part, bytes):
             done.append(part)
+            room -= len(part)
             continue
         key, encoder = part
         value = value_of(key)
@@ -100,6 +107,10 @@ def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
             except ValueError:
                 raise NotEncodable(f"{key} is not UTF-8 text, so |{encoder} cannot write it") from None
         done.append(value)
+        room -= len(value)
+        if room < 0:
+            hint = "name large values once, or hand them over as files (@deliver=file)"
+            raise NotEncodable(f"it would be longer than {MAX_FILLED_BYTES} bytes", hint)
     return b"".join(done)
 
 
@@ -120,15 +131,22 @@ def url(value: bytes) -> bytes:
     """Return *value* percent-encoded, everything but RFC 3986's unreserved characters, so that it fits any part."""
     if _UNRESERVED.issuperset(value):
         return value
+    if len(value) > _PIECE:
+        return b"".join([url(value[start : start + _PIECE]) for start in range(0, len(value), _PIECE)])
     return b"".join(b"%c" % byte if byte in _UNRESERVED else b"%%%02X" % byte for byte in value)
 
 
 def json(value: bytes) -> bytes:
     """Return *value* as a JSON string, its quotes included (RFC 8259); it must be UTF-8."""
-    done = ['"']
     text = utf8_text(value)
     if text is None:
         raise ValueError("not UTF-8")
+    pieces = [_json_inside(text[start : start + _PIECE]) for start in range(0, len(text), _PIECE)]
+    return b'"' + b"".join(pieces) + b'"'
+
+
+def _json_inside(text: str) -> bytes:
+    done = []
     for character in text:
         if character in '"\\':
             done.append("\\" + character)
@@ -136,7 +154,6 @@ def json(value: bytes) -> bytes:
             done.append(f"\\u{ord(character):04x}")
         else:
             done.append(character)
-    done.append('"')
     return "".join(done).encode("utf-8")
 
 

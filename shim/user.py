@@ -52,7 +52,7 @@ def find_user(text: str, etc: bytes = b"/etc", asked: str = "") -> Target:
         wrong.append(
             Breach(
                 "",
-                f"{asked}: there is no user {wanted!r} in /etc/passwd",
+                f"{asked}: there is no user '{wanted}' in /etc/passwd",
                 "add the user to the image, or use UID:GID",
             )
         )
@@ -65,7 +65,7 @@ def find_user(text: str, etc: bytes = b"/etc", asked: str = "") -> Target:
         elif _is_id(group):
             gid = int(group)
         else:
-            wrong.append(Breach("", f"{asked}: there is no group {group!r} in /etc/group", "add it, or use a GID"))
+            wrong.append(Breach("", f"{asked}: there is no group '{group}' in /etc/group", "add it, or use a GID"))
     elif name:
         supplementary = _groups_of(name, groups)
     if wrong:

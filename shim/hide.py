@@ -1,0 +1,53 @@
+"""Values of the environment that stand where a name belongs are not repeated: a command, a user, a path, a signal.
+
+`CMD ["$DB_PASSWORD"]`, `SHIM_USER: ${TOKEN}`: what was meant to be a secret arrives as a word, and a message would put
+it into a log. Loaded when something is said.
+"""
+
+from shim import kernel
+
+_SHORT = 6  # a shorter value is part of many a word by chance
+# What an engine, a shell or an image sets for everybody to see.
+_OPEN = (
+    b" PATH HOME SHELL PWD OLDPWD USER LOGNAME HOSTNAME TERM LANG LANGUAGE TZ _ SHLVL COLUMNS LINES DEBIAN_FRONTEND "
+    b"SHIM_SECRETS_DIR SHIM_SERVICE SHIM_PROFILE SHIM_LOG SHIM_PREFER SHIM_REQUIRE SHIM_ONLY SHIM_FILE_KEY "
+)
+_TELLING = (b"PASS", b"SECRET", b"TOKEN", b"KEY", b"CREDENTIAL", b"AUTH")
+
+
+def hidden(text: str) -> str:
+    """Return *text* with `***` in the place of each value that the environment came with."""
+    for value in sorted(_values(), key=len, reverse=True):
+        if value in text:
+            text = text.replace(value, "***")
+    return text
+
+
+def _values() -> set[str]:
+    found = set()
+    for entry in kernel.environ:
+        name, _, value = entry.partition(b"=")
+        if len(value) < _SHORT or b" " + name + b" " in _OPEN or name.startswith(b"LC_"):
+            continue
+        is_telling = any(word in name.upper() for word in _TELLING) and not name.endswith(b"_FILE")
+        if is_telling or not (_is_word(value) or _is_path(value)):
+            found.add(value.decode("utf-8", "surrogateescape"))
+    return found
+
+
+def _is_word(value: bytes) -> bool:
+    """Return whether it is of letters alone in one case, as in `production`; messages hold such words."""
+    return value.isalpha() and (value.islower() or value.isupper())
+
+
+def _is_path(value: bytes) -> bool:
+    """Return whether it is a path to something, which may be said."""
+    if value[:1] != b"/":
+        return value.startswith((b"./", b"../"))
+    from posix import stat
+
+    try:
+        stat(b"/" + value.split(b"/", 2)[1])
+    except (OSError, ValueError):
+        return False
+    return True

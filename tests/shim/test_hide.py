@@ -1,0 +1,64 @@
+"""No message repeats a value of the environment, wherever it was put by mistake; JSON lines tell a terminal nothing."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.forms import Shim
+from tests.support.host import Canary
+
+
+@pytest.fixture
+def shim(make_shim: Callable[[str], Shim]) -> Shim:
+    """Return the shim in its quickest form to test."""
+    return make_shim("module")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--", "CANARY"],
+        ["--", "/usr/bin/CANARY"],
+        ["--user", "CANARY", "--", "true"],
+        ["--user", "root:CANARY", "--", "true"],
+        ["--schema", "CANARY", "--", "true"],
+        ["--signal", "CANARY=TERM", "--", "true"],
+        ["--parent-death", "CANARY", "--", "true"],
+        ["--grace", "CANARY", "--", "true"],
+        ["--exit-as", "CANARY", "--", "true"],
+        ["--profile", "CANARY", "--", "true"],
+        ["--pre", "CANARY", "--", "true"],
+        ["--render", "CANARY:/dev/shm/x", "--", "true"],
+        ["--CANARY", "--", "true"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+@pytest.mark.parametrize("log", ["text", "json"])
+def test_a_value_in_the_wrong_place_is_not_repeated(shim: Shim, canary: Canary, words: list[str], log: str) -> None:
+    value = canary()
+
+    end = shim(*(word.replace("CANARY", value) for word in words), env={"DB_PASSWORD": value, "SHIM_LOG": log})
+    assert end.code != 0
+    assert end.stderr  # the fixture looks for the value
+
+
+@pytest.mark.parametrize("variable", ["USER", "SCHEMA", "SIGNAL", "PRE", "GRACE", "PARENT_DEATH"])
+def test_nor_is_one_that_came_through_a_variable_of_ours(shim: Shim, canary: Canary, variable: str) -> None:
+    end = shim("--", "true", env={f"SHIM_{variable}": canary()})
+    assert (end.code != 0, bool(end.stderr)) == (True, True)
+
+
+def test_words_and_paths_are_said(shim: Shim) -> None:
+    env = {"NODE_ENV": "production", "APP": "/usr/bin/no-such-app", "WHO": "nosuchuser"}
+
+    assert "/usr/bin/no-such-app: command not found" in shim("--", "/usr/bin/no-such-app", env=env).stderr
+    assert "'nosuchuser'" in shim("--user", "nosuchuser", "--", "true", env=env).stderr
+
+
+def test_json_lines_escape_what_a_terminal_obeys(shim: Shim) -> None:
+    name = "a\x7f\x9b31m\u202egnp\u2028\U000e0001"
+
+    said = shim("--", f"/no/{name}", env={"SHIM_LOG": "json"}).stderr
+    assert said.replace("\n", "").isprintable()
+    assert name in json.loads(said.splitlines()[0])["message"]
