@@ -64,7 +64,7 @@ def test_the_key_that_gives_a_secret_its_value_is_one(manage: Manage, canary: Ca
     """Whatever it is called, in the Compose file or in `.env` itself."""
     values = [canary(), canary()]
     project(manage, "environment: ['MYSQL_ROOT_PASSWORD=${DBROOT}', 'API_TOKEN']")
-    manage.write(".env", f"DBROOT={values[0]}\nAPI_TOKEN=${{THING}}\nTHING={values[1]}\nOTHER=1\n")
+    manage.write(".env", f"DBROOT={values[0]}\nTHING={values[1]}\nAPI_TOKEN=${{THING}}\nOTHER=1\n")
 
     assert manage("migrate", "--image-config", "images.json", "--yes").code == 0
     assert not any(value in (manage.folder / ".env.new").read_text() for value in values)
