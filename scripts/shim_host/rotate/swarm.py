@@ -107,7 +107,9 @@ class SwarmWork:
             run.give_up()
             self.files.unstage(change.key for change in run.plan.changes)
         except Ended:
-            raise type(why)(why.message, *why.hints, f"{swarm_run.RESUME} takes back what was made") from None
+            raise type(why)(
+                why.message, *why.hints, f"{swarm_run.resume(self.stack)} takes back what was made"
+            ) from None
         raise type(why)(why.message, *why.hints, "nothing was changed") from None
 
     def _is_there(self, key: str, value: Secret, newest: SwarmSecret, there: Mapping[str, Secret]) -> bool:
@@ -194,7 +196,11 @@ class SwarmWork:
         self._keep_key()
         run = begin.taken_over(self.engine, self.stack, self.settings, force=force)
         if run is None:
-            output.say("no rotation is unfinished")
+            others = sorted(stack for stack in self.engine.locked_stacks() if stack != self.stack)
+            output.say("no rotation is unfinished" + (" here" if others else ""))
+            for stack in others:
+                of_stack = f"in the stack {stack}" if stack else "of keys of no stack"
+                output.say(f"one {of_stack} may be: {swarm_run.resume(stack)}")
             self.give(Plan("", self.stack, ()), "nothing to do")
             return 0
         return self._finish(run)

@@ -6,7 +6,7 @@ from shim_host.errors import Refused
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.inside import InsideChange
 from shim_host.rotate.swarm_plan import BACK, Plan
-from shim_host.rotate.swarm_run import RESUME, Rotation, Settings
+from shim_host.rotate.swarm_run import Rotation, Settings, resume
 from shim_host.swarm import owner
 from shim_host.swarm.arrival import ServiceMover
 from shim_host.swarm.lock import Lock
@@ -39,7 +39,7 @@ def busy(lock: Lock) -> Refused:
     where = lock.owner.partition(" ")[0]
     return Refused(
         f"a rotation of {keys} is under way, begun on {where} at {lock.created}",
-        f"wait for it; if that run has ended, finish it or take it back: {RESUME}",
+        f"wait for it; if that run has ended, finish it or take it back: {resume(lock.stack)}",
     )
 
 

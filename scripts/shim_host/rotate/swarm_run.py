@@ -19,7 +19,7 @@ from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.rotate import history, swarm_plan
 from shim_host.rotate.inside import InsideChange, service_of
 from shim_host.rotate.swarm_plan import BACK, FORWARD, ROLLBACK, ROTATE, Change, Plan
-from shim_host.swarm import versions
+from shim_host.swarm import stacks, versions
 from shim_host.swarm.arrival import Arrival, NotEnded, NotMoved, ServiceMover, Way
 from shim_host.swarm.connection import Unclear
 from shim_host.swarm.lock import Lock
@@ -93,7 +93,7 @@ class Rotation:
         Raises:
             Failed: the engine does not answer; `rotate --resume` goes on.
         """
-        with _resumable():
+        with _resumable(self.plan.stack):
             self.plan = swarm_plan.with_ids(self.plan, self.engine.patiently(self.engine.secrets))
             made = {change.new_id for change in self.plan.changes if change.new_id}
             self._remove(s for s in self.engine.patiently(self.engine.secrets) if s.id in made)
@@ -116,13 +116,13 @@ class Rotation:
             self.back()
             raise type(ended)(ended.message, *ended.hints, hint) from None
         try:
-            with _resumable():
+            with _resumable(self.plan.stack):
                 self._move_all(FORWARD)
                 self._look_again()
         except Refused as refused:
             self.back()
             raise NotMoved(refused.message, *refused.hints, hint) from None
-        with _resumable():
+        with _resumable(self.plan.stack):
             for change in self.inside:
                 self._finish(change)
             settle()
@@ -147,7 +147,7 @@ class Rotation:
         Raises:
             Failed: the engine does not answer, or old tasks do not end.
         """
-        with _resumable():
+        with _resumable(self.plan.stack):
             lock = self.engine.change_lock(self.lock, self.lock.owner, goes_back=True)
             if lock is None:
                 raise Refused("another run has taken this rotation over", "`manage-secrets history` says who")
@@ -158,7 +158,7 @@ class Rotation:
             try:
                 self._move_all(BACK)
             except NotEnded as not_ended:
-                hint = f"mend the service, then {RESUME}"
+                hint = f"mend the service, then {resume(self.plan.stack)}"
                 raise Failed(f"going back failed too: {not_ended.message}", hint) from None
             for change in reversed(self.inside):
                 if change.keeps_both:
@@ -237,7 +237,7 @@ class Rotation:
             except BaseException:
                 has_failed = True
                 self.engine.interrupted.set()
-                output.warn("interrupted while services were moving", f"{RESUME} goes on")
+                output.warn("interrupted while services were moving", f"{resume(self.plan.stack)} goes on")
                 raise
         errors = [error for job in jobs if (error := job.exception()) is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Ended)):  # a bug first: it hides nothing
@@ -347,15 +347,22 @@ class Rotation:
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
+def _resumable(stack: str) -> Iterator[None]:
     """Say what goes on from where an engine that fails left it."""
     try:
         yield
     except Failed as failed:
         if any(RESUME in hint for hint in failed.hints):
             raise
-        hints = () if isinstance(failed, Unclear) else failed.hints
-        raise Failed(failed.message, *hints, f"once the engine answers again, {RESUME} goes on") from None
+        goes_on = f"{resume(stack)} goes on"
+        if isinstance(failed, Unclear):
+            raise Failed(failed.message, f"once the engine answers again, {goes_on}") from None
+        raise Failed(failed.message, *failed.hints, goes_on) from None
+
+
+def resume(stack: str) -> str:
+    """Return the command that finishes a rotation in *stack*, or takes it back."""
+    return RESUME + stacks.option(stack)
 
 
 def labels(

@@ -199,7 +199,7 @@ class ServiceMover(ServiceWriter):
 
     def _pause(self, seconds: float = _POLL_SECONDS) -> None:
         if self.interrupted.wait(seconds):
-            raise Failed("interrupted while services were moving", "manage-secrets rotate --resume goes on")
+            raise Failed("interrupted while services were moving")
 
     def _arrived(self, way: Way, spec: Mapping[str, Any], tasks: Iterable[Any]) -> Arrival | None:
         """Return how the service runs once enough of it does, and nothing with other secrets is meant to."""

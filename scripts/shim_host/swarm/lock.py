@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from shim_host.errors import Failed
 from shim_host.swarm.connection import Unclear
-from shim_host.swarm.model import LABEL
+from shim_host.swarm.model import LABEL, STACK
 from shim_host.swarm.read_back import ValueReader
 
 LOCK = LABEL + "rotation"
@@ -25,6 +25,7 @@ class Lock(NamedTuple):
 
     id: str
     name: str
+    stack: str
     data: bytes  # `Plan.to_json`
     owner: str
     created: str
@@ -41,7 +42,7 @@ class LockKeeper(ValueReader):
         Raises:
             Failed: the engine does not make it.
         """
-        labels = {LOCK: "lock", OWNER: owner}
+        labels = {LOCK: "lock", OWNER: owner, STACK: stack}
         try:
             self._call("lock the rotation", lambda: self._client.create_config(lock_name(stack), data, labels=labels))
         except Failed as failed:
@@ -56,9 +57,13 @@ class LockKeeper(ValueReader):
         name = lock_name(stack)
         return next((_lock(config) for config in self._configs("name", name) if config["Spec"]["Name"] == name), None)
 
+    def locked_stacks(self) -> set[str]:
+        """Return the stacks in which a rotation is under way; an empty name for keys of no stack."""
+        return {_lock(config).stack for config in self._configs("label", f"{LOCK}=lock")}
+
     def change_lock(self, lock: Lock, owner: str, *, goes_back: bool) -> Lock | None:
         """Write who holds the lock, and where it goes; return None when somebody else changed it meanwhile."""
-        labels = {LOCK: "lock", OWNER: owner, **({GOES_BACK: "yes"} if goes_back else {})}
+        labels = {LOCK: "lock", OWNER: owner, STACK: lock.stack, **({GOES_BACK: "yes"} if goes_back else {})}
         spec = {"Name": lock.name, "Labels": labels, "Data": base64.b64encode(lock.data).decode()}
 
         def call() -> None:
@@ -127,6 +132,7 @@ def _lock(config: Any) -> Lock:
     return Lock(
         id=config["ID"],
         name=spec["Name"],
+        stack=labels.get(STACK, ""),
         data=base64.b64decode(spec.get("Data") or ""),
         owner=labels.get(OWNER, ""),
         created=config["CreatedAt"][:19] + "Z",

@@ -303,6 +303,9 @@ def test_a_run_that_was_killed_is_nobodys_business_any_more(
         meddler.close()
         assert locks(swarm) != ""
         if said:
+            elsewhere = project("rotate", "--resume", "--stack", "shop")
+            assert "no rotation is unfinished here" in elsewhere.stderr
+            assert "one of keys of no stack may be: manage-secrets rotate --resume\n" in elsewhere.stderr
             end = project("rotate", "--due")
             assert end.code == 0, end.stderr
             assert said in end.stderr
