@@ -71,7 +71,7 @@ def check_private_folders(
 ) -> None:
     """Add a breach when a value is to be delivered as a file and no tmpfs can take it; that is tried."""
     for owner, keys in _by_owner(owned):
-        folder = private_folder.make(owner, 0o700, _service(options, resolution, owner))
+        folder = private_folder.make(owner, 0o700, _service(options, resolution, owner, keys))
         if folder is not None:
             folder.remove()
         else:
@@ -89,10 +89,10 @@ def _by_owner(owned: "Mapping[str, Target | None]") -> "list[tuple[Target | None
     return list(groups.values())
 
 
-def _service(options: "Options", resolution: "Resolution", owner: "Target | None") -> bytes:
+def _service(options: "Options", resolution: "Resolution", owner: "Target | None", keys: list[str]) -> bytes:
     """Return what is the same at every start of this service in this container; no value is part of it."""
     words = [*options.argv, b"%d" % (-1 if owner is None else owner.uid)]
-    words += [key.encode("utf-8", "surrogateescape") for key in resolution.secrets]
+    words += [key.encode("utf-8", "surrogateescape") for key in keys]
     return private_folder.identity([*words, *resolution.sources.looked_at])
 
 
@@ -188,7 +188,7 @@ def _fill_folder(
     opened = 0
     for mode in modes.values():
         opened |= (0o050 if mode & 0o070 else 0) | (0o005 if mode & 0o007 else 0)
-    folder = private_folder.make(owner, 0o700 | opened, _service(options, resolution, owner))
+    folder = private_folder.make(owner, 0o700 | opened, _service(options, resolution, owner, keys))
     if folder is None:
         raise OSError(_EROFS, "no tmpfs takes it", b"a private copy")
     delivered.folders.append(folder)
