@@ -129,7 +129,7 @@ def _doubts(key: str, value: bytes, resolved: "Resolved") -> "Iterator[tuple[str
     if value.startswith(b"file:/"):
         yield (
             f"{key}{where} holds a file: URL, not what is in the file",
-            f"set {key}_FILE to the path instead; {literal}",
+            f"write @resolve above {key}= in the schema, or set {key}_FILE to the path; {literal}",
         )
     if value != value.strip(_BLANKS):
         yield (

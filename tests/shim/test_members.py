@@ -179,7 +179,8 @@ def test_an_env_file_becomes_no_variable_unasked(frozen: Shim) -> None:
     app = {"secrets": {"app.env": "A=1\nB=2\n"}}
 
     alone = frozen("--", "sh", "-c", 'echo "[$APP_ENV]"', **app)  # type: ignore[arg-type]
-    asked = frozen.child("--require", "APP_ENV").env
+    (frozen.folder / "schema").write_text("# @literal\nAPP_ENV=\n")
+    asked = frozen.child("--schema", "schema").env
 
     assert (alone.code, alone.stdout) == (0, "[]\n")
     assert "app.env is left alone: a file of that name holds many values" in alone.stderr

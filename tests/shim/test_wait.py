@@ -13,7 +13,7 @@ import pytest
 from tests.support.forms import Shim
 
 
-@pytest.mark.parametrize("how", ["later", "root", "link"])
+@pytest.mark.parametrize("how", ["later", "empty", "root", "link"])
 def test_a_secret_that_comes_later_is_waited_for(frozen: Shim, canary: Callable[[], str], how: str) -> None:
     """A file, what is in it, its whole root, the end of a link."""
     value = canary()
