@@ -4,7 +4,6 @@
 PROGRAM=${0##*/}
 # shellcheck disable=SC2034  # read by the scripts that source this file
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-CACHE=${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/docker-secrets-shim
 
 say() { printf '%s: %s\n' "$PROGRAM" "$*" >&2; }
 # The world is not as it must be; the caller may mend it and try again.
@@ -16,6 +15,36 @@ die() {
   exit 111
 }
 has() { command -v "$1" >/dev/null 2>&1; }
+
+# Where things are kept: programs that root runs are among them, so never where others can write.
+cache_folder() {
+  local home=${HOME:-}
+  if [ -z "${XDG_CACHE_HOME:-}" ]; then
+    [ -n "$home" ] || home=$(getent passwd "$(id -u)" 2>/dev/null | cut -d : -f 6)
+    [ -n "$home" ] || die "there is no home folder to keep things in" "set XDG_CACHE_HOME to a folder of your own"
+  fi
+  printf '%s/docker-secrets-shim\n' "${XDG_CACHE_HOME:-$home/.cache}"
+}
+
+# Whether a file or a folder is this user's or root's, and nobody else can write to it. Links are followed.
+is_trusted() { # PATH
+  [ -n "$(find -L "$1" -maxdepth 0 \( -user "$(id -u)" -o -user 0 \) ! -perm -0020 ! -perm -0002 2>/dev/null)" ]
+}
+
+# Refuse what somebody else could have put there.
+trust() { # PATH...
+  local path
+  for path in "$@"; do
+    is_trusted "$path" || die "$path belongs to somebody else, or others can write to it" \
+      "look at it, and remove it: it is made again"
+  done
+}
+
+CACHE=$(cache_folder) || exit
+if [ -e "$CACHE" ]; then
+  is_trusted "$CACHE" || chmod go-w "$CACHE" 2>/dev/null || true  # an older release left it to the umask
+  trust "$CACHE"
+fi
 
 # Debian's packages can be installed here. Derivatives differ in suites and names: they count as "not Debian".
 is_debian_root() {

@@ -18,7 +18,7 @@ from shim_host.rotate import compose_journal, compose_run
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.compose_journal import Moving
 from shim_host.rotate.compose_run import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL, InsideOf, Result, Settings
-from shim_host.rotate.inside import InsideChange, Values
+from shim_host.rotate.inside import NOT_ASKED, InsideChange, Values
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection
 from shim_host.swarm.connection import NoSwarm, Unclear
@@ -165,6 +165,9 @@ def _inside_of(wish: Wish) -> InsideOf:
 
         spec = wish.schema.keys.get(key) if wish.schema is not None else None
         if spec is None or spec.rotate_with is None:
+            return None
+        if wish.dry_run:
+            output.say(NOT_ASKED.format(key))
             return None
         there = _values(Vault(wish.secrets_dir), wish.schema)
         values = Values(old.get(key), new.get(key), {**there, **old}.get, new.get)

@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 
 from shim.secret import Secret
 
+NOT_ASKED = "{}: what @rotate-with names is not asked in a dry run, since it would be told a value"
+
 ValueOf = Callable[[str], Secret | None]
 
 

@@ -14,7 +14,7 @@ from shim_host.rotate import preflight, swarm_plan, swarm_run
 from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.files import Files
-from shim_host.rotate.inside import InsideChange, Values
+from shim_host.rotate.inside import NOT_ASKED, InsideChange, Values
 from shim_host.rotate.preflight import Finding
 from shim_host.rotate.swarm_plan import BACK, ROTATE, Change, Plan
 from shim_host.rotate.swarm_run import Rotation, Settings
@@ -86,7 +86,7 @@ class SwarmWork:
         services = self._movable()
         plan = swarm_plan.plan(randomness.token_hex(8), self.stack, ordered, self.secrets, services)
         self._refuse_taken(plan)
-        inside = self._inside(plan, values)
+        inside = self._inside(plan, values, dry_run)
         self._announce(plan, inside, force)
         if dry_run or not ordered:
             self.give(plan, "planned" if dry_run else "nothing to do")
@@ -178,8 +178,8 @@ class SwarmWork:
         if lacking:
             hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
             raise Refused(f"no version before the one in use is kept of {', '.join(lacking)}", hint)
-        values = self._of_versions(plan)
-        inside = self._inside(plan, values)
+        values = {} if dry_run else self._of_versions(plan)
+        inside = self._inside(plan, values, dry_run)
         self._announce(plan, inside, force)
         if dry_run:
             self.give(plan, "planned")
@@ -310,14 +310,19 @@ class SwarmWork:
         ways = [decorator.how(self._spec(key)) for key in keys]
         return list(dict.fromkeys([*keys, *(way.options["userKey"] for way in ways if way and way.roles)]))
 
-    def _inside(self, plan: Plan, values: Mapping[str, Secret]) -> list[InsideChange]:
-        """Return what changes inside systems, in the order of *plan*."""
+    def _inside(self, plan: Plan, values: Mapping[str, Secret], dry_run: bool = False) -> list[InsideChange]:
+        """Return what changes inside systems, in the order of *plan*.
+
+        With *dry_run* none of them: what is asked there is told a value.
+        """
         from shim_host.rotate import decorator
 
         found = []
         for change in plan.changes:
             spec = self._spec(change.key)
-            if spec.rotate_with is not None:
+            if spec.rotate_with is not None and dry_run:
+                output.say(NOT_ASKED.format(change.key))
+            elif spec.rotate_with is not None:
                 known = Values(self._value_before(change), values.get(change.key), self._value_of, values.get)
                 found.append(decorator.inside_change(spec, known, os.environ, self.settings.timeout_seconds))
         return [change for change in found if change is not None]

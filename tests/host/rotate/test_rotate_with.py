@@ -16,7 +16,7 @@ from shim_host.rotate.systems.postgres import _prepared
 from shim.secret import Secret
 from tests.support.engine import UGLY, Engine, SecretsFolder, Start
 from tests.support.forms import Custody
-from tests.support.host import Canary
+from tests.support.host import Canary, Manage
 from tests.support.rotation_inside import NAME, change, spec
 
 
@@ -383,3 +383,22 @@ def test_what_the_schema_says_wrong_is_named(text: str, words: str) -> None:
     with pytest.raises(Refused) as caught:
         decorator.how(spec(text))
     assert words in " ".join([caught.value.message, *caught.value.hints])
+
+
+def test_a_dry_run_starts_no_program_with_a_value(manage: Manage, canary: Canary) -> None:
+    """What a schema names might be anybody's program: it is told nothing before the rotation is meant."""
+    told = manage.folder / "told"
+    program = manage.write("program", f'#!/bin/sh\ncat >>"{told}"\n')
+    program.chmod(0o755)
+    manage.write("secrets/a", canary()).chmod(0o600)
+    manage.write(".env.schema", f"# @sensitive @rotate-with=command({program})\nA=\n")
+    rotate = ("rotate", "A", "--generate", "--compose", "--how", "none")
+
+    end = manage(*rotate, "--dry-run")
+
+    assert end.code == 0, end.stderr
+    assert "A: what @rotate-with names is not asked in a dry run" in end.stderr
+    assert not told.exists()
+    assert manage(*rotate).code == 0
+    assert '"key": "A"' in told.read_text()
+    told.unlink()
