@@ -138,6 +138,11 @@ class Resolution:
         self.tried: set[str] = set()  # keys whose composing was tried
         self.composed_bytes = 0
 
+    def has(self, key: str) -> bool:
+        """Return whether *key* has a value that is not empty, for a template."""
+        resolved = self.secrets.get(key)
+        return bool(self.sources.env.get(key) if resolved is None else resolved.secret)
+
     def value_of(self, key: str) -> bytes:
         """Return the value of *key* for a template: a resolved secret, else a variable of the environment.
 

@@ -7,7 +7,7 @@ default value. Only the winner's file is read.
 from shim import kernel
 from shim.errors import Breach
 from shim.resolution import COMPOSED, DEFAULT, ENVIRONMENT, FILE, REFERENCES, ROOT, Resolution, Resolved, Sources
-from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, clean, read_secret, shown_path
+from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, clean, read_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,13 +52,15 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             mistake = _check(key, resolution, options)
             if mistake is not None:
                 wrong[key] = [mistake]
-    unasked_bytes = 0
+    all_bytes = 0
     for key, resolved in list(resolution.secrets.items()):
         value = resolved.secret.reveal()
         # At most four bytes a character: the exact length is only worth counting when it comes near the limit.
         is_near = len(value) + 4 * len(key) >= MAX_ENV_BYTES or 0 in value
         if is_near and resolved.deliver == "env" and key not in wrong:
-            mistake = _deliverable(key, resolved)
+            from shim import lacking
+
+            mistake = lacking.undeliverable(key, resolved)
             if mistake is not None and resolved.origin == ROOT and key not in sources.asked:
                 from shim import strays
 
@@ -66,15 +68,14 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
                 continue
             if mistake is not None:
                 wrong[key] = [mistake]
-        if resolved.origin == ROOT:
-            unasked_bytes += len(value)
+        all_bytes += len(value)
         if not value.isalnum() and value and _is_doubtful(key, value) and key not in wrong:
             from shim import doubts
 
             mistake = doubts.about(resolved, resolution, options)
             if mistake is not None:
                 wrong[key] = [mistake]
-    if unasked_bytes > _MANY_BYTES:
+    if all_bytes > _MANY_BYTES:
         from shim import strays
 
         strays.fit(resolution, options)
@@ -155,7 +156,18 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
     if place is not None:
         path, root = place
         try:
-            secret = _read(path, key, root, raw_bytes, sources, root == sources.guarded)
+            # Not by _read: this is what every secret goes through.
+            secret = read_secret(
+                path,
+                key,
+                root,
+                MAX_SECRET_BYTES,
+                raw_bytes,
+                kernel.read_file,
+                sources.folders.get(root, -1),
+                sources.follows_roots,
+                root == sources.guarded,
+            )
         except Breach as breach:
             if not sources.is_left_alone(path, breach):
                 from shim import strays
@@ -237,7 +249,7 @@ def _from_schema(
         other = specs.get(name)
         if name not in resolution.secrets and other is not None and name not in wrong:
             _from_schema(resolution, other, wrong, [*on_the_way, key])
-        if not _is_there(name, resolution):
+        if not resolution.has(name):
             absent.append(name)
     resolution.tried.add(key)
     if not absent:
@@ -267,25 +279,16 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
     if resolved is None:
         if not is_required:
             return None
-        if spec is not None and spec.composed is not None:
-            return _uncomposed(key, spec.composed, resolution)
-        from shim.breaches import Missing
+        from shim import lacking
 
-        if key in resolution.empty:
-            where = f" (from {shown_path(resolution.empty[key])})"
-            return Missing(key, f"{key} is required, and is empty{where}", "give it a value")
-        if key in sources.env:
-            return Missing(key, f"{key} is required, and is empty (from the environment)", "give it a value")
-        return Missing(
-            key, f"{key} is required, and nothing provides it", _looked_at(key, sources, options, resolution.schema)
-        )
+        return lacking.missing(key, spec, resolution, options)
     value = resolved.secret.reveal()
     if not value:
         if not is_required:
             return None
-        from shim.breaches import Unusable
+        from shim import lacking
 
-        return Unusable(key, f"{key} is required, and is empty{_where(resolved)}", "give it a value")
+        return lacking.empty(key, resolved)
     if spec is None:
         return None
     from shim.schema import check_value
@@ -294,40 +297,10 @@ def _check(key: str, resolution: Resolution, options: "Options") -> Breach | Non
     if not mistake and sources.examples and spec.is_sensitive:
         mistake = _example(resolved, sources)
     if mistake:
-        from shim.breaches import Unusable
+        from shim import lacking
 
-        return Unusable(key, f"{key} {mistake}{_where(resolved)}", _advice(spec))
+        return lacking.unfit(key, mistake, resolved, spec)
     return None
-
-
-def _uncomposed(key: str, composed: str, resolution: Resolution) -> Breach:
-    from shim.breaches import Missing
-    from shim.schema import references
-
-    absent = ", ".join(name for name in references(composed) if not _is_there(name, resolution))
-    return Missing(
-        key,
-        f"{key} is required, and cannot be composed: nothing provides {absent}",
-        f"provide {absent}, or {key} itself",
-    )
-
-
-def _is_there(key: str, resolution: Resolution) -> bool:
-    resolved = resolution.secrets.get(key)
-    return bool(resolution.sources.env.get(key) if resolved is None else resolved.secret)
-
-
-def _where(resolved: Resolved) -> str:
-    if resolved.path:
-        return f" (from {shown_path(resolved.path)})"
-    if resolved.origin == ENVIRONMENT:
-        return " (from the environment)"
-    return f" ({resolved.origin})"
-
-
-def _advice(spec: "KeySpec") -> str:
-    what = f"the schema says {spec.type.text}" if spec.type is not None else "the schema calls it sensitive"
-    return f"{what}: {spec.description[0]}" if spec.description else what
 
 
 def _example(resolved: Resolved, sources: Sources) -> str:
@@ -339,41 +312,3 @@ def _example(resolved: Resolved, sources: Sources) -> str:
     except Breach:
         return ""  # an example that cannot be read proves nothing about the value
     return "still holds its example's value" if placeholder == resolved.secret else ""
-
-
-def _deliverable(key: str, resolved: Resolved) -> Breach | None:
-    """Return why no environment can carry the value, if so."""
-    if resolved.origin == ENVIRONMENT:
-        return None
-    from shim.breaches import Unusable
-
-    value = resolved.secret.reveal()
-    if b"\0" in value:
-        return Unusable(
-            key,
-            f"{key} holds a NUL byte, which no environment can carry{_where(resolved)}",
-            f"is it binary? Encode it, or hand it over as a file: @deliver=file above {key}= in the schema",
-        )
-    if len(value) + len(key.encode("utf-8", "surrogateescape")) + 1 > MAX_ENV_BYTES:
-        return Unusable(
-            key,
-            f"{key} is longer than the {MAX_ENV_BYTES} bytes that the kernel lets one variable have{_where(resolved)}",
-            f"hand it over as a file: @deliver=file above {key}= in the schema",
-        )
-    return None
-
-
-def _looked_at(key: str, sources: Sources, options: "Options", schema: "Schema | None") -> str:
-    places = [key, f"{key}_FILE"]
-    places += [(root + b"/").decode("utf-8", "surrogateescape") + key.lower() for root in sources.looked_at]
-    spec = schema.keys.get(key) if schema is not None else None
-    if spec is not None and spec.from_file:
-        places.append(f"{spec.from_file}({spec.from_member})")
-    from shim import strays
-
-    hint = "looked at " + ", ".join(places)
-    for path in strays.nearest(key, sources):
-        hint = f"{shown_path(path)} is there: {strays.how_to_take(key, path)}; {hint}"
-    if options.only and key not in options.only:
-        hint += f"; --only leaves {key} out"
-    return hint

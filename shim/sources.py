@@ -265,7 +265,7 @@ def _from_root(
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} names a file, and what is in a file is no path")
             )
-        elif is_protected(key) and (schema is None or key not in schema.keys):
+        elif (schema is None or key not in schema.keys) and is_protected(key):
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
             )
