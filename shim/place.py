@@ -11,16 +11,17 @@ _ALL_IDS = 4_294_967_295  # user_namespaces(7): the size of the map where there 
 def engine() -> str:
     """Return whose container this is, as far as can be seen; "" when nothing tells."""
     try:
-        from shim.kernel import environ
+        from posix import environ
     except ImportError:  # the host side runs on Windows too
         return ""
-    if any(entry.startswith(b"KUBERNETES_SERVICE_HOST=") for entry in environ) or _is_there(
-        b"/var/run/secrets/kubernetes.io"
-    ):
+    if b"KUBERNETES_SERVICE_HOST" in environ or _is_there(b"/var/run/secrets/kubernetes.io"):
         return _KUBERNETES
-    if b"container=podman" in environ or _is_there(b"/run/.containerenv"):
+    if environ.get(b"container") == b"podman" or _is_there(b"/run/.containerenv"):
         return _PODMAN
-    if b"HOSTNAME=buildkitsandbox" in environ or _read(b"/proc/sys/kernel/hostname").strip() == b"buildkitsandbox":
+    if (
+        environ.get(b"HOSTNAME") == b"buildkitsandbox"
+        or _read(b"/proc/sys/kernel/hostname").strip() == b"buildkitsandbox"
+    ):
         return _BUILD
     return _DOCKER if _is_there(b"/.dockerenv") else ""
 
