@@ -3,6 +3,19 @@
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
     # Compose projects.
+    "… is damaged": ("host/migrate/test_adopt.py::test_what_somebody_changed_is_not_lost_unasked", " is damaged"),
+    "differs from what migrate makes now: …": (
+        "host/migrate/test_adopt.py::test_what_somebody_changed_is_not_lost_unasked",
+        "differs from what migrate makes now: ",
+    ),
+    "there is nothing to undo": (
+        "host/migrate/test_adopt.py::test_what_somebody_changed_is_not_lost_unasked",
+        "there is nothing to undo",
+    ),
+    "changed since it was adopted: …": (
+        "host/migrate/test_adopt.py::test_what_somebody_changed_is_not_lost_unasked",
+        "changed since it was adopted: ",
+    ),
     "… is given twice, and takes one value": (
         "host/compose/test_chosen_files.py::test_an_option_that_takes_one_value_is_not_given_two",
         " is given twice, and takes one value",

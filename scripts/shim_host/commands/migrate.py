@@ -10,27 +10,21 @@ from typing import Any
 
 import click
 
-from shim_host import inputs, output
+from shim_host import output
 from shim_host.commands import options
 from shim_host.commands.env import OWNER_HELP, owner_of
-from shim_host.compose import images, reading
-from shim_host.compose.images import ImageConfig
+from shim_host.compose import reading
 from shim_host.compose.nodes import child
 from shim_host.compose.project import Project
-from shim_host.env import envfile
-from shim_host.env.compose_rules import Malformed
-from shim_host.errors import Failed, Refused, failed_file
-from shim_host.inputs import read_bounded
-from shim_host.migrate import check
+from shim_host.errors import Failed, Refused
+from shim_host.migrate import adopt, check
+from shim_host.migrate.inputs import known_images, read_sources, wishes_of
 from shim_host.migrate.model import (
-    EnvSource,
     NewFile,
     Plan,
     Rejected,
     ShimSource,
-    Wishes,
     compose_path,
-    image_of,
 )
 from shim_host.migrate.new_files import new_files
 from shim_host.migrate.plan import make_plan
@@ -73,6 +67,8 @@ _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--secret", "secret", multiple=True, metavar="KEY", help="This is a secret, whatever its name says.")
 @click.option("--public", "public", multiple=True, metavar="KEY", help="This is no secret, whatever its name says.")
+@click.option("--adopt", "adopts", is_flag=True, help="Put the new files in the place of the old ones.")
+@click.option("--undo", "undoes", is_flag=True, help="Put back what --adopt replaced; secret files stay.")
 @click.option("--force", is_flag=True, help="Replace new files of an earlier run, and secrets with other values.")
 @click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
 @options.secrets_dir
@@ -89,6 +85,8 @@ def command(
     shim_image: str,
     secret: tuple[str, ...],
     public: tuple[str, ...],
+    adopts: bool,
+    undoes: bool,
     force: bool,
     owner: tuple[int, int] | None,
     secrets_dir: Path,
@@ -104,6 +102,9 @@ def command(
     reads KEY_FILE itself gets that; every other one is started by the shim, with the image's own entrypoint and
     command behind it. What is a secret is decided by the schema, then by the name, then by what the value looks like.
 
+    With --adopt they take the place of the old ones at once, or once they were tried; what they replace is kept in
+    ./secrets, and --undo puts it back.
+
     The shim comes from its image through a volume (a service shim-install fills it), or from --shim PATH.
 
     A secret in a command, a label or a build argument cannot become a file: it stays, a finding says where, and the
@@ -113,6 +114,8 @@ def command(
     Examples:
       manage-secrets migrate --dry-run
       manage-secrets migrate -f docker-compose.yml -f docker-compose.prod.yml
+      manage-secrets migrate --adopt
+      manage-secrets migrate --undo
       manage-secrets migrate --shim ./shim-linux-amd64 --public STRIPE_KEY --yes
 
     \b
@@ -122,6 +125,8 @@ def command(
       "staying": [{"key", "where"}], "diff",
       "findings": [{"service", "key", "message", "hint", "exposed"}]}
     """
+    if undoes:
+        return undo(Vault(secrets_dir), force=force, dry_run=dry_run, yes=yes)
     environ = dict(os.environ)
     chosen = [*files, *more_files]
     project = reading.read_project(chosen or Path(), environ, list(env_files) or None, to_edit=True)
@@ -154,7 +159,9 @@ def command(
             output.say("there is nothing to migrate: no service has a secret among its variables")
         give(document, is_json)
         return exit_code(plan)
-    written = outputs(results, force)
+    if adopts:
+        adopt.refuse_edited(results, force)
+    written = outputs(found.adopted if adopts else results, force or adopts)
     values = secrets_to_write(plan, Vault(secrets_dir), force)
     announce(plan, written, values, dry_run)
     warn_of_stack(project)
@@ -162,11 +169,30 @@ def command(
         output.say("docker compose config agrees: every service sees what it saw before")
     if not dry_run:
         ask(written, values, yes)
+        if adopts:
+            adopt.keep(Vault(secrets_dir), written)
         write(plan, written, values, Vault(secrets_dir), owner)
-        say_what_is_next(results, project, chosen)
+        if adopts:
+            for file in results:
+                file.new.unlink(missing_ok=True)
+            output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
+        else:
+            say_what_is_next(results, project, chosen)
     document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
     give(document, is_json)
     return exit_code(plan)
+
+
+def undo(store: Vault, *, force: bool, dry_run: bool, yes: bool) -> int:
+    """Put back what --adopt replaced."""
+    files = adopt.kept(store)
+    names = ", ".join(str(file.path) for file in files)
+    if dry_run:
+        output.say(f"would be put back as it was: {names}")
+        return 0
+    output.confirm(f"put back {names}?", yes=yes)
+    adopt.put_back(store, files, force)
+    return 0
 
 
 def as_composed(
@@ -210,58 +236,6 @@ def new_path(path: Path) -> Path:
     if path.suffix in (".yml", ".yaml"):
         return path.with_name(f"{path.name[: -len(path.suffix)]}.secrets{path.suffix}")
     return path.with_name(path.name + ".new")
-
-
-def read_sources(project: Project, named: Sequence[Path]) -> tuple[list[EnvSource], list[tuple[Path, Warned]]]:
-    """Return the env files that give `${...}` its values, and what is likely to surprise in them."""
-    sources: list[EnvSource] = []
-    warned: list[tuple[Path, Warned]] = []
-    wanted = [(path, project.environ) for path in project.env_files]
-    for path, around in project.included_env_files.items():
-        wanted.append((path, {**reading.settings_of([path], around), **around}))
-    for path, environ in wanted:
-        try:
-            data = read_bounded(path)
-            read = envfile.read(data, environ, use="project")
-        except FileNotFoundError:
-            if path in named:
-                raise Refused(f"there is no {path}") from None
-            continue
-        except OSError as error:
-            raise failed_file("read", str(path), error) from None
-        except Malformed as error:
-            raise Refused(f"{path}:{error.line}: {error.message}", *([error.hint] if error.hint else [])) from None
-        sources.append(EnvSource(path, data, environ))
-        warned += [(path, warning) for warning in read.warnings]
-    return sources, warned
-
-
-def wishes_of(
-    project: Project, schema_path: Path | None, secrets_dir: Path, secret: Iterable[str], public: Iterable[str]
-) -> Wishes:
-    """Return what the person asked for."""
-    place = project.folder / inputs.SCHEMA
-    schema = inputs.read_schema(schema_path or (place if place.exists() else None))
-    return Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
-
-
-def known_images(project: Project, image_configs: Sequence[Path]) -> tuple[dict[str, ImageConfig], Failed | None]:
-    """Return what *image_configs* and the engine say of the project's images, and what was wrong with the engine."""
-    known: dict[str, ImageConfig] = {}
-    wanted = {image_of(service, project) for service in project.services.values()}
-    for path in image_configs:
-        given = images.read_configs(path)
-        for service in project.services.values():
-            name = image_of(service, project)
-            found = images.find(given, name) or given.get(service.name)
-            if found is not None:
-                known[name] = found
-    # The engine is asked only for what is missing; where it is not there, official images are known by name.
-    try:
-        known.update(images.ask_engine(sorted(wanted - set(known)), os.environ))
-    except Failed as failed:
-        return known, failed
-    return known, None
 
 
 def say_warnings(plan: Plan, warned: Iterable[tuple[Path, Warned]]) -> None:

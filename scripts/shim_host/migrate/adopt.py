@@ -1,0 +1,116 @@
+"""The new files of a migration in the place of the old ones, and the way back. The old ones are kept in ./secrets.
+
+They hold values, and ./secrets is the one folder that is private and kept from git already.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from shim_host import output
+from shim_host.errors import Refused, failed_file
+from shim_host.files import write_whole
+from shim_host.migrate.model import NewFile
+from shim_host.migrate.write import Written
+from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Vault
+
+FOLDER = ".before-migrate"  # in ./secrets, where a name with a dot is no secret
+_INDEX = "index.json"
+
+
+class Kept(NamedTuple):
+    """A file as it was: where it belongs, how it was, and what took its place."""
+
+    path: Path
+    data: bytes
+    mode: int
+    adopted: str  # digest of what took its place
+
+
+def refuse_edited(tried: Iterable[NewFile], force: bool) -> None:
+    """See that the files of an earlier run, which go, hold nothing that is not adopted.
+
+    Raises:
+        Refused: somebody has changed one of them, and nobody said --force.
+    """
+    edited = [
+        str(file.new)
+        for file in tried
+        if file.new.exists() and file.new.read_bytes() != file.text.encode("utf-8", "surrogateescape")
+    ]
+    if edited and not force:
+        hint = "put it in the place of the old one by hand, or drop the changes with --force"
+        raise Refused(f"differs from what migrate makes now: {', '.join(edited)}", hint)
+
+
+def keep(store: Vault, written: Sequence[Written]) -> None:
+    """Keep in *store* what *written* is about to replace.
+
+    Raises:
+        Failed: the file system does not take it; nothing has been replaced.
+    """
+    folder = store.path / FOLDER
+    with store.writing():
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(FOLDER_MODE)
+        except OSError as error:
+            raise failed_file("make", str(folder), error) from None
+        index = []
+        for number, item in enumerate(written):
+            write_whole(folder / str(number), item.before or b"", FILE_MODE)
+            where = os.path.relpath(item.path, store.path)
+            digest = hashlib.sha256(item.data).hexdigest()
+            index.append({"path": where, "mode": item.mode, "adopted": digest})
+        write_whole(folder / _INDEX, json.dumps(index, indent=2).encode(), FILE_MODE)
+
+
+def kept(store: Vault) -> list[Kept]:
+    """Return what the last adoption replaced.
+
+    Raises:
+        Refused: there was none.
+        Failed: what is kept cannot be read.
+    """
+    folder = store.path / FOLDER
+    try:
+        index = json.loads((folder / _INDEX).read_bytes())
+        return [
+            Kept(
+                Path(os.path.relpath(store.path / entry["path"])),
+                (folder / str(number)).read_bytes(),
+                entry["mode"],
+                entry["adopted"],
+            )
+            for number, entry in enumerate(index)
+        ]
+    except FileNotFoundError:
+        raise Refused("there is nothing to undo", f"migrate --adopt keeps what it replaces in {folder}") from None
+    except OSError as error:
+        raise failed_file("read", str(folder), error) from None
+    except (ValueError, KeyError, TypeError):
+        raise Refused(f"{folder} is damaged", "look at the files in it, and put them back by hand") from None
+
+
+def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
+    """Put back what was replaced, and forget it.
+
+    Raises:
+        Refused: a file has changed since, and nobody said --force; nothing is put back.
+        Failed: the file system does not take it.
+    """
+    changed = [
+        str(file.path)
+        for file in files
+        if file.path.exists() and hashlib.sha256(file.path.read_bytes()).hexdigest() != file.adopted
+    ]
+    if changed and not force:
+        raise Refused(f"changed since it was adopted: {', '.join(changed)}", "lose the changes with --force")
+    for file in files:
+        write_whole(file.path, file.data, file.mode)
+        output.say(f"{file.path} is as it was")
+    shutil.rmtree(store.path / FOLDER, ignore_errors=True)

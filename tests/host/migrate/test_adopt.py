@@ -1,0 +1,89 @@
+"""`migrate --adopt` and `--undo`: the new files in the place of the old ones, and back to the byte."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support import compose_judge as judge
+from tests.support.host import Canary, Manage
+from tests.support.rotation_compose import plug_in_compose
+
+FILES = {
+    "docker-compose.yml": "services:\n  a:\n    image: i\n    env_file: .env\n"
+    "    extends: {file: base.yml, service: b}\n",
+    "base.yml": "services:\n  b:\n    image: i\n    environment: {OTHER_TOKEN: '${OTHER_TOKEN}'}\n",
+    ".env": "A=1\nDB_PASSWORD=VALUE\nOTHER_TOKEN=VALUEx\n",
+}
+
+
+@pytest.fixture
+def project(manage: Manage, canary: Canary) -> Manage:
+    """Return the host tool in a project, with Compose and without an engine."""
+    plug_in_compose(manage)
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/no.sock"
+    manage.write("images.json", json.dumps({"Config": {"Entrypoint": ["/e"], "Cmd": ["c"]}}))
+    value = canary()
+    for name, text in FILES.items():
+        manage.write(name, text.replace("VALUE", value))
+    return manage
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize("tries_first", [False, True])
+def test_what_is_adopted_works_and_can_be_undone(project: Manage, tries_first: bool) -> None:
+    """Whether it was tried before or not; nothing of the try is left, and the way back is exact."""
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(project.folder), **project.env}
+    before, files = judge.read(project.folder, environ=environ), contents(project.folder)
+    migrate = ("migrate", "--yes", "--json", "--image-config", "images.json")
+    if tries_first:
+        assert project(*migrate).code == 0
+        assert (project.folder / "docker-compose.secrets.yml").exists()
+
+    end = project(*migrate, "--adopt")
+
+    assert end.code == 0, end.stderr
+    after = judge.read(project.folder, environ=environ)
+    assert judge.differences(json.loads(end.stdout), before, after) == []
+    assert "DB_PASSWORD=" not in (project.folder / ".env").read_text()
+    assert not list(project.folder.glob("*.secrets.yml"))
+    assert not (project.folder / ".env.new").exists()
+    (kept,) = (project.folder / "secrets").glob(".before-migrate")
+    assert kept.stat().st_mode & 0o077 == 0
+    assert "there is nothing to migrate" in project("migrate", "--image-config", "images.json").stderr
+
+    assert project("migrate", "--undo", "--yes").code == 0
+
+    assert contents(project.folder) == files
+    assert judge.read(project.folder, environ=environ) == before
+
+
+def test_what_somebody_changed_is_not_lost_unasked(project: Manage, canary: Canary) -> None:
+    """Neither a new file that is not adopted yet, nor one that is."""
+    migrate = ("migrate", "--yes", "--image-config", "images.json")
+    assert project("migrate", "--undo", "--yes").stderr.startswith("manage-secrets: error: there is nothing to undo\n")
+    assert project(*migrate).code == 0
+    with (project.folder / "docker-compose.secrets.yml").open("a") as file:
+        file.write("# mine\n")
+    files = contents(project.folder)
+
+    edited = project(*migrate, "--adopt")
+
+    assert edited.code == 1
+    assert "differs from what migrate makes now: docker-compose.secrets.yml" in edited.stderr
+    assert contents(project.folder) == files
+    assert project(*migrate, "--adopt", "--force").code == 0
+    project.write(".env", f"A=2\nNEW={canary()}\n")
+    changed = project("migrate", "--undo", "--yes")
+    assert changed.code == 1
+    assert "changed since it was adopted: .env" in changed.stderr
+    index = project.folder / "secrets" / ".before-migrate" / "index.json"
+    whole = index.read_bytes()
+    index.write_text("{")
+    assert "secrets/.before-migrate is damaged" in project("migrate", "--undo", "--yes").stderr
+    index.write_bytes(whole)
+    assert project("migrate", "--undo", "--yes", "--force").code == 0
+    assert contents(project.folder) == files
