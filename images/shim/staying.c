@@ -374,6 +374,24 @@ static PyObject *own_group(PyObject *self, PyObject *none)
     return PyLong_FromLong(getpgrp());
 }
 
+static PyObject *effective_user(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    return PyLong_FromUnsignedLong(geteuid());
+}
+
+static PyObject *change_folder(PyObject *self, PyObject *path)
+{
+    char *text;
+
+    (void)self;
+    if (PyBytes_AsStringAndSize(path, &text, NULL) < 0)
+        return NULL;
+    if (chdir(text) < 0)
+        return PyErr_SetFromErrnoWithFilenameObject(PyExc_OSError, path);
+    Py_RETURN_NONE;
+}
+
 static PyObject *send_signal(PyObject *self, PyObject *arguments)
 {
     int pid, number;
@@ -460,6 +478,8 @@ static PyMethodDef posix_functions[] = {
     {"getpid", own_pid, METH_NOARGS, NULL},
     {"getppid", parent_pid, METH_NOARGS, NULL},
     {"getpgrp", own_group, METH_NOARGS, NULL},
+    {"geteuid", effective_user, METH_NOARGS, NULL},
+    {"chdir", change_folder, METH_O, NULL},
     {"kill", send_signal, METH_VARARGS, NULL},
     {"setpgid", set_group, METH_VARARGS, NULL},
     {"waitpid", wait_for, METH_VARARGS, NULL},
