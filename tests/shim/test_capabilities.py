@@ -144,3 +144,13 @@ def test_root_stays_what_the_container_lets_root_be(shim: Shim) -> None:
     end = shim("--user=root", "--", "cat", "/proc/self/status")
 
     assert sets(end.stdout)["CapEff"] & 1
+
+
+def test_pid_1_is_open_to_nobody_under_init(shim: Shim) -> None:
+    """It held values: neither its memory nor its descriptors are for others, as docs/SECURITY.md says."""
+    before = ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-all", "unshare", "--pid", "--fork", "--mount-proc"]
+    ways = (
+        "(echo hi > /proc/1/fd/1) 2>/dev/null && exit 1; head -c1 /proc/1/mem 2>/dev/null && exit 2; echo > /dev/stdout"
+    )
+
+    assert shim("--init", "--", "sh", "-c", ways, before=before).code == 0

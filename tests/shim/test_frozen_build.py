@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forms import REPOSITORY, cannot_run
+from tests.support.forms import REPOSITORY, Shim, cannot_run
 
 pytestmark = pytest.mark.frozen
 
@@ -544,3 +544,16 @@ def test_the_build_says_how_it_is_used(arguments: list[str], tmp_path: Path) -> 
 
     assert code != 0
     assert "--arch" in answer or "--out" in answer
+
+
+def test_the_start_code_is_hardened(frozen: Shim) -> None:
+    """The linker made relocations read-only and no stack executable; the compiler guards what images/shim has in C."""
+    data = Path(frozen.command[0]).read_bytes()
+    (offset,), (size, count) = struct.unpack_from("<Q", data, 32), struct.unpack_from("<HH", data, 54)
+    segments = dict(struct.unpack_from("<II", data, offset + at * size) for at in range(count))
+
+    assert 0x6474E552 in segments  # PT_GNU_RELRO
+    assert segments[0x6474E551] == 0b110  # PT_GNU_STACK: read and write
+    flags = (REPOSITORY / "images" / "shim" / "build").read_text()
+    assert "-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2" in flags
+    assert ("-fcf-protection=full" in flags, "-mbranch-protection=standard" in flags) == (True, True)
