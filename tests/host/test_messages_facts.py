@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shim_host.audit import judge
-from shim_host.audit.model import Container, Facts, Key, Mount, Trace
+from shim_host.audit.model import Container, Facts, Key, Trace
+from shim_host.audit.model import Mount as AuditMount
 from shim_host.audit.model import Service as AuditService
 from shim_host.doctor import judge as doctor
 from shim_host.doctor.engine import Node
@@ -163,7 +164,7 @@ def test_what_an_audit_says() -> str:
     old, new, foreign = version("K", 1, 500), version("K", 3, 400), version("F", is_ours=False)
     due, stale = version("DUE", days=80), version("STALE")
     guess = Trace("environment", "TOKEN", "K", "its name", is_certain=False)
-    edited = AuditService("edited", "container", mounts=(Mount("", "file", file="secrets/file", key="FILE"),))
+    edited = AuditService("edited", "container", mounts=(AuditMount("", "file", file="secrets/file", key="FILE"),))
     long_ago = audit_examples.NOW - timedelta(days=90)
     services = (
         edited,

@@ -797,9 +797,9 @@ def test_decorators_that_no_system_understands(say: Say, manage: Manage) -> str:
     "… holds another value than the Swarm",
     "no image is here for the task that reads the values",
     "the helper task that reads the values does not start: …",
-    "holds another value than the file",
+    "is older than the file",
     "mounts …, and … is the newest",
-    "names version …, and … runs",
+    "names version …, …",
 )
 def test_a_swarm_that_holds_something_else(say: Say, swarm: PrivateSwarm, manage: Manage, canary: Canary) -> str:
     engine = {"DOCKER_HOST": swarm.host}

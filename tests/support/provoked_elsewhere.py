@@ -327,6 +327,18 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "the backup has nothing of the stack ",
     ),
     "the backup has no …": ("host/backup/test_backup.py::test_one_key_comes_back_alone", "the backup has no "),
+    **{
+        message: ("host/swarm/test_sync.py::test_every_hint_mends_what_it_was_about", words)
+        for message, words in {
+            "is newer than the file, which has …": "is newer than the file, which has ",
+            "names …, which is not in the Swarm": ", which is not in the Swarm",
+            "names … itself, and … is the newest: the next stack deploy goes back": ": the next stack deploy goes back",
+            "… has no version …": " has no version ",
+            "older than the newest version: …": "older than the newest version: ",
+            "--to goes with one key, and with neither --from-files nor --to-files": "--to goes with one key, and",
+            "--from-files and --to-files exclude each other": "--from-files and --to-files exclude each other",
+        }.items()
+    },
     # Stacks and projects.
     "due in other stacks, and not rotated: …": (
         "host/swarm/test_stacks.py::test_a_command_is_about_one_stack_and_says_so",

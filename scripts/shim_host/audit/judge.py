@@ -142,17 +142,15 @@ def _cells_of(service: Service, rows: list[Row], facts: Facts) -> Iterator[Findi
         newest = row.newest
         if mounted is not None and newest is not None and mounted.version < newest.version:
             _mark(row, service.name, OLD)
-            added = f"source={newest.name},target={mount.target}"
-            swap = f"--secret-rm {quoted(mounted.name)} --secret-add {quoted(added)}"
             message = f"{service.name} mounts {mounted.name}, and {newest.name} is the newest"
             yield Finding(
                 "service-drift",
                 WARNING,
                 message,
-                "move it to the newest, or remove that version",
+                "move it to the newest, its mount kept as it is",
                 row.key,
                 service.name,
-                command=f"docker service update {swap} {quoted(service.name)}",
+                command=f"manage-secrets sync {quoted(row.key)}{f' --stack {quoted(row.stack)}' if row.stack else ''}",
             )
         if not _is_meant(row, service):
             _mark(row, service.name, UNGRANTED)

@@ -22,18 +22,30 @@ _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}
 
 
-def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+def seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    """Return the seconds that *text* says, as a callback of an option."""
     match = _DURATION.fullmatch(text)
     if match is None or float(match["number"]) <= 0:
         raise click.BadParameter("a duration is wanted, such as 90s, 5m or 1h")
     return float(match["number"]) * _SECONDS[match["unit"]]
 
 
-def _names(_context: click.Context, _argument: click.Parameter, keys: tuple[str, ...]) -> tuple[str, ...]:
+def names_of_keys(_context: click.Context, _argument: click.Parameter, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return *keys*, as a callback of an argument; none may come with a value."""
     if any("=" in key for key in keys):
         # Not named: what stands behind the sign is a value.
         raise click.UsageError("keys are given without a value; pipe that: --value-file -")
     return keys
+
+
+timeout_option = click.option(
+    "--timeout",
+    "timeout",
+    default="5m",
+    show_default=True,
+    callback=seconds,
+    help="For one service, and for one step of a command in @rotate-with.",
+)
 
 
 def _how(function: Any) -> Any:
@@ -49,14 +61,7 @@ def _how(function: Any) -> Any:
         options.secrets_dir,
         click.option("--force", is_flag=True, help="Go on although something is likely to fail."),
         options.lock_file,
-        click.option(
-            "--timeout",
-            "timeout",
-            default="5m",
-            show_default=True,
-            callback=_seconds,
-            help="For one service, and for one step of a command in @rotate-with.",
-        ),
+        timeout_option,
         click.option(
             "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Services at a time."
         ),
@@ -69,7 +74,7 @@ def _how(function: Any) -> Any:
 
 
 @click.command("rotate")
-@click.argument("keys", nargs=-1, callback=_names)
+@click.argument("keys", nargs=-1, callback=names_of_keys)
 @click.option("--value-file", metavar="FILE", help="The new value is what FILE holds; - is stdin.")
 @click.option("--generate", is_flag=True, help="Make the new value as the schema says, or at random.")
 @click.option("--due", is_flag=True, help="Every key that is older than its @rotate; made for cron.")
@@ -156,7 +161,7 @@ def rotate_command(
 
 
 @click.command("rollback")
-@click.argument("keys", nargs=-1, required=True, callback=_names)
+@click.argument("keys", nargs=-1, required=True, callback=names_of_keys)
 @_how
 def rollback_command(
     keys: tuple[str, ...],
@@ -198,7 +203,7 @@ def rollback_command(
 
 
 @click.command("history")
-@click.argument("keys", nargs=-1, callback=_names)
+@click.argument("keys", nargs=-1, callback=names_of_keys)
 @click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are.")
 @options.as_json
 def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:

@@ -1,7 +1,9 @@
 """`create-swarm` and `prune`: what changes secrets in the Swarm."""
 
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -69,13 +71,40 @@ def create_swarm(
         values = values_of_vault(Vault.of_stack(secrets_dir, stack), schema_path)
     else:
         values = values_of_env_file(env_file, dialect, use, takes_all, schema_path)
+    return make(values, Place(stack, lock_file, Vault(secrets_dir), salt, by), is_json=is_json, dry_run=dry_run)
+
+
+class Place(NamedTuple):
+    """Where versions are made, and by whom."""
+
+    stack: str
+    lock_file: Path | None
+    store: Vault
+    salt: bytes
+    by: str
+
+
+def make_missing(
+    keys: Collection[str], schema_path: Path | None, place: Place, *, is_json: bool, dry_run: bool
+) -> None:
+    """Make the first version of those of *keys* (of all, if there are none) that have a file, and no version."""
+    present = model.newest(connection.connect(os.environ).secrets(), place.stack)
+    values = values_of_vault(place.store, schema_path)
+    missing = {key: value for key, value in values.items() if key not in present and (not keys or key in keys)}
+    if missing:
+        make(missing, place, is_json=is_json, dry_run=dry_run)
+
+
+def make(values: Mapping[str, tuple[str, Secret]], place: Place, *, is_json: bool, dry_run: bool) -> int:
+    """Make versions of *values*, which have a key each, a file name and a value; say what became of them."""
+    stack, lock_file, store, salt, by = place
     wrong = deployment.refusals(values)
     if wrong:
         raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was made")
     engine = connection.connect(os.environ)
     if not dry_run:
         engine.refuse_open()
-    prints = deployment_key.of_swarm(salt, Vault(secrets_dir), engine)
+    prints = deployment_key.of_swarm(salt, store, engine)
     if not dry_run:
         prints = deployment_key.kept_in_swarm(prints, engine)
     existing = labels.taken_over(engine.secrets(), prints)
@@ -138,7 +167,7 @@ def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack:
     if changed:
         raise Refused(
             f"the Swarm holds another value for {', '.join(changed)}; nothing was made",
-            f"a secret cannot be changed: manage-secrets rotate {' '.join(map(quoted, changed))}",
+            f"manage-secrets sync --from-files{stacks.option(stack)} makes a new version, and moves the services to it",
         )
     taken = deployment.foreign(steps, existing)
     if taken:

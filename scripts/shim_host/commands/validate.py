@@ -1,7 +1,6 @@
 """`validate`: all findings at once, each with its repair; `--fix` repairs what is safe to."""
 
 import os
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,22 +9,19 @@ import click
 from shim_host import inputs, inventory, output, validation
 from shim_host.commands import options
 from shim_host.errors import Ended
-from shim_host.shell import quoted
 from shim_host.store.vault import Vault
-from shim_host.swarm import model, stacks, versions_file
 from shim_host.validation import Finding, Subject
 
 if TYPE_CHECKING:
     from shim_host.compose.project import Project
-    from shim_host.fingerprints import Fingerprints
     from shim_host.inventory import Asked
-    from shim_host.swarm.model import SwarmSecret, SwarmService
 
 
 @click.command("validate")
 @click.option("--fix", is_flag=True, help="Repair what is safe to: modes, .gitignore, byte order marks, CR.")
 @click.option("--swarm", "asks_swarm", is_flag=True, help="Look at the Swarm too: what is there, and what is stale.")
 @click.option("--stack", default="", metavar="NAME", help="With --swarm: this stack's secrets.")
+@options.lock_file
 @options.project
 @options.secrets_dir
 @options.schema
@@ -37,6 +33,7 @@ def validate(
     fix: bool,
     asks_swarm: bool,
     stack: str,
+    lock_file: Path | None,
     given: "Asked",
     secrets_dir: Path,
     schema_path: Path | None,
@@ -48,6 +45,7 @@ def validate(
 
     Finds what is missing, empty, of the wrong type or a placeholder; modes, byte order marks, CR; what is in git or
     unused; secrets that a service names and nobody defines; names the Swarm refuses; @rotate-with that cannot be done.
+    With --swarm: files, services, the versions file and stack files that disagree with what the Swarm has.
     Ends with 1 when anything is left.
 
     \b
@@ -59,10 +57,10 @@ def validate(
     \b
     With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
       not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
-      drift, stale, lock, left-out (a file with mistakes, which the warning names)
+      drift, stale, lock, stack-file, left-out (a file with mistakes, which the warning names, or the Swarm)
     """
     schema = inputs.read_schema(schema_path)
-    store = Vault(secrets_dir)
+    store = Vault.of_stack(secrets_dir, stack)
     gaps: list[str] = []
     project = inventory.compose_project(given, gaps)
     env = inventory.env_values(given.env_paths, os.environ, gaps)
@@ -71,9 +69,13 @@ def validate(
     hint = "mend it; the warning says where"
     found = [Finding("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
     in_swarm, unanswered = (
-        with_swarm(subject, stack, salt, store) if asks_swarm else (validation.findings(subject), None)
+        with_swarm(subject, stack, lock_file, salt, store) if asks_swarm else (validation.findings(subject), None)
     )
     found += in_swarm
+    if unanswered is not None:
+        again = "unlock it, or run this on a manager: manage-secrets doctor says why"
+        gap = f"the Swarm: {unanswered.message}"
+        found.append(Finding("left-out", "", "", f"not looked at: {gap}", again))
     fixed, trouble = repaired(store, found, dry_run) if fix else ([], None)
     give(found, fixed, is_json)
     left = len(found) - len(fixed)
@@ -86,10 +88,13 @@ def validate(
     return 1 if left or (dry_run and found) else 0
 
 
-def with_swarm(subject: Subject, stack: str, salt: bytes, store: Vault) -> tuple[list[Finding], Ended | None]:
+def with_swarm(
+    subject: Subject, stack: str, lock_file: Path | None, salt: bytes, store: Vault
+) -> tuple[list[Finding], Ended | None]:
     """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
     from shim_host import deployment_key
-    from shim_host.swarm import connection, labels
+    from shim_host.commands import drift
+    from shim_host.swarm import connection, labels, stacks, versions_file
 
     try:
         engine = connection.connect(os.environ)
@@ -97,67 +102,10 @@ def with_swarm(subject: Subject, stack: str, salt: bytes, store: Vault) -> tuple
         secrets, services = labels.taken_over(engine.secrets(), prints), engine.services()
     except Ended as ended:
         return validation.findings(subject), ended
-    newest = model.newest(secrets, stack)
-    found = validation.findings(subject._replace(in_swarm=frozenset(newest)))
-    locked = not_locked(versions_file.default_of(stack), stacks.of_stack(secrets, stack), services)
-    return [*found, *drift(subject, newest, prints), *stale(secrets, services, newest), *locked], None
-
-
-def drift(subject: Subject, newest: "Mapping[str, SwarmSecret]", prints: "Fingerprints") -> list[Finding]:
-    """Return the keys of which the Swarm's newest version is not what the files hold."""
-    values = {
-        key: entry.value
-        for key, entry in validation.entries_by_key(subject).items()
-        if key in newest and newest[key].salt == prints.mark
-    }
-    found = prints.of_all(values)
-    return [
-        Finding(
-            "drift", key, newest[key].name, "holds another value than the file", f"manage-secrets rotate {quoted(key)}"
-        )
-        for key in values
-        if found[key] != newest[key].fingerprint
-    ]
-
-
-def stale(
-    secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]", newest: "Mapping[str, SwarmSecret]"
-) -> list[Finding]:
-    """Return the services that still mount a version that is not the newest."""
-    by_id = {secret.id: secret for secret in secrets if secret.key}
-    found = []
-    for service in services:
-        for secret in (by_id[secret_id] for secret_id in service.mounts if secret_id in by_id):
-            latest = newest.get(secret.key)
-            if latest is not None and latest.stack == secret.stack and latest.version > secret.version:
-                message = f"mounts {secret.name}, and {latest.name} is the newest"
-                hint = f"manage-secrets rotate --resume, or name {latest.name} in the stack file"
-                found.append(Finding("stale", secret.key, service.name, message, hint))
-    return found
-
-
-def not_locked(file: Path, secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]") -> list[Finding]:
-    """Return the versions that a stack runs and the lock file does not name: the next deployment would go back.
-
-    Args:
-        file: the versions file; without one, stack files name version 1.
-        secrets: what the Swarm holds of its stack.
-        services: what runs there.
-    """
-    versions = versions_file.read(file)
-    by_id = {secret.id: secret for secret in secrets if secret.key}
-    mounted = [by_id[mount] for service in services if service.stack for mount in service.mounts if mount in by_id]
-    return [
-        Finding(
-            "lock",
-            secret.key,
-            str(file),
-            f"names version {versions.get(versions_file.variable(secret.key), 1)}, and {secret.name} runs",
-            f"write {versions_file.variable(secret.key)}={secret.version} there, or the next stack deploy goes back",
-        )
-        for secret in dict.fromkeys(mounted)
-        if versions.get(versions_file.variable(secret.key), 1) != secret.version
-    ]
+    swarm = drift.swarm_of(secrets, services, stack)
+    stacks.say_others(secrets, stack)
+    found = validation.findings(subject._replace(in_swarm=frozenset(swarm.newest)))
+    return [*found, *drift.findings(subject, swarm, prints, lock_file or versions_file.default_of(stack), Path())], None
 
 
 def image_users(project: "Project") -> dict[str, str]:

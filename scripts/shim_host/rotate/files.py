@@ -4,6 +4,7 @@ A new value waits beside the file that is to hold it until every service has it,
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from shim.schema import Schema
@@ -39,6 +40,25 @@ class Files:
     def is_same(self, key: str, value: Secret, version: SwarmSecret) -> bool:
         """Return whether *version* is known to hold *value*."""
         return version.salt == self.prints.mark and version.fingerprint == self.prints.of(key, value)
+
+    def is_newer(self, key: str, version: SwarmSecret) -> bool:
+        """Return whether the file of *key* was written after *version* was made, to the second."""
+        try:
+            made = datetime.fromisoformat(version.created)
+            changed = (self.store.path / self._name(key)).stat().st_mtime
+        except (OSError, ValueError):
+            return False
+        return changed >= made.replace(tzinfo=made.tzinfo or UTC).timestamp()
+
+    def shown(self, key: str) -> str:
+        """Return the path of the file of *key* for a message."""
+        return self.store.shown(self._name(key))
+
+    def write(self, values: Mapping[str, Secret]) -> None:
+        """Write *values*, by key, into their files."""
+        with self.store.writing() as writer:
+            for key, value in values.items():
+                writer.write(self._name(key), value.reveal())
 
     def refuse_without_room(self, values: Mapping[str, Secret], *, has_versions: bool) -> None:
         """See that what is to be written at the end can be.

@@ -8,9 +8,8 @@ from shim_host import names
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.swarm_plan import ROTATE, Change, Plan
 from shim_host.shell import quoted
-from shim_host.swarm.model import START_FIRST, Mount, Service, SwarmSecret
+from shim_host.swarm.model import START_FIRST, UNDER_WAY, Mount, Service, SwarmSecret
 
-_UNDER_WAY = frozenset(["updating", "rollback_started"])
 _STUCK = frozenset(["paused", "rollback_paused"])
 
 
@@ -54,7 +53,7 @@ def _troubles(service: Service, nodes: int) -> Iterator[Finding]:
         hint = f"--leave {quoted(name)} keeps it on the version it has; --force lets it run again"
         yield Finding(True, name, "has run to its end, and would run again", hint)
         return
-    if service.update_state in _UNDER_WAY and service.is_up:
+    if service.update_state in UNDER_WAY and service.is_up:
         yield Finding(True, name, "is being updated right now", f"wait for it: docker service ps {quoted(name)}")
     elif service.update_state in _STUCK:
         words = f"has an update that stopped ({service.update_state})"

@@ -25,6 +25,8 @@ from shim_host.swarm.arrival import NotMoved, ServiceMover
 from shim_host.swarm.model import Service, SwarmSecret
 from shim_host.swarm.versions import refusal_of_other_marks, refusals
 
+ROTATED, MOVED = "rotated", "moved"
+
 
 class SwarmWork:
     """What the commands share: the engine as it was found, and where a new value is written besides."""
@@ -59,7 +61,15 @@ class SwarmWork:
         makeable, others = swarm_plan.due(self.schema, ages_days)
         return tuple(makeable), others
 
-    def rotate(self, keys: Sequence[str], value_file: str | None, generate: bool, force: bool, dry_run: bool) -> int:
+    def rotate(
+        self,
+        keys: Sequence[str],
+        value_file: str | None,
+        generate: bool,
+        force: bool,
+        dry_run: bool,
+        given: Mapping[str, Secret] | None = None,
+    ) -> int:
         """Give *keys* new values, and those along that are signed with one or take turns; return the exit code."""
         self._refuse_busy()
         newest = model.newest(self.secrets, self.stack)
@@ -70,17 +80,21 @@ class SwarmWork:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
         self._refuse_other_marks(keys, force)
         there = self.files.by_key()
+        if given is None and value_file is None and not generate:
+            given = self._edited(keys, there, newest)
         values: dict[str, Secret] = {}
         if dry_run:
             ordered = rotation_values.with_signed(keys, self.schema, newest)
         else:
-            values = rotation_values.new_values(keys, self.schema, there, value_file, newest, is_made=generate)
+            values = rotation_values.new_values(
+                keys, self.schema, there, value_file, newest, is_made=generate, given=given
+            )
             values |= self._companions(values)
             ordered = list(values)
             if wrong := refusals({key: ("", value) for key, value in values.items()}):
                 raise Refused(wrong[0], *wrong[1:], "nothing was changed")
-        given = [key for key in keys if key in values and not generate]  # what is made up is new
-        same = [key for key in given if self._is_there(key, values[key], newest[key], there)]
+        known = [key for key in keys if key in values and not generate]  # what is made up is new
+        same = [key for key in known if self._is_there(key, values[key], newest[key], there)]
         code = self._say_same(same)
         ordered = [key for key in ordered if key not in same]
         services = self._movable()
@@ -100,6 +114,21 @@ class SwarmWork:
         except Ended as ended:
             self._give_up(run, ended)
         return self._forward(run, values) or code
+
+    def _edited(
+        self, keys: Iterable[str], there: Mapping[str, Secret], newest: Mapping[str, SwarmSecret]
+    ) -> dict[str, Secret]:
+        """Return the values of files that were written after the newest version was made, and hold something else."""
+        found = {}
+        for key in keys:
+            if key not in there or self.files.is_same(key, there[key], newest[key]):
+                continue
+            versions = swarm_plan.of_key(self.secrets, key, self.stack)
+            is_older = any(self.files.is_same(key, there[key], version) for version in versions)
+            if not is_older and self.files.is_newer(key, newest[key]):
+                output.say(f"{key}: the new value is what {self.files.shown(key)} holds")
+                found[key] = there[key]
+        return found
 
     def _give_up(self, run: Rotation, why: Ended) -> NoReturn:
         """Take back what was made before it ended for *why*, and say so."""
@@ -398,7 +427,7 @@ class SwarmWork:
         """Print what was done."""
         services = sorted(service.name for service in self.services if service.id in plan.moves)
         idle: list[str] = []
-        if run and state == "rotated":
+        if run and state in (ROTATED, MOVED):
             idle = [name for name in services if name not in run.arrived]
             services = [name for name in services if name in run.arrived]
         verified, elsewhere = (run.verified, run.elsewhere) if run else (0, 0)
@@ -409,7 +438,7 @@ class SwarmWork:
             return
         if plan.changes:
             output.give_table(["KEY", "NAME", "STATE"], [(c.key, c.name, state) for c in plan.changes])
-        if run and state == "rotated":
+        if run and state in (ROTATED, MOVED):
             words = f"{len(services)} services moved; {verified} containers said the new fingerprint"
             output.say(words + (f", {elsewhere} tasks run on other nodes" if elsewhere else ""))
             if idle:

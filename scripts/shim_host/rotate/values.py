@@ -20,6 +20,7 @@ def new_values(
     present: Collection[str] | None = None,
     *,
     is_made: bool,
+    given: Mapping[str, Secret] | None = None,
 ) -> dict[str, Secret]:
     """Return a new value for each of *keys*, and for the tokens that are signed with one of them.
 
@@ -30,6 +31,7 @@ def new_values(
         source: the file with the value, `-` for stdin; None when it is typed or made.
         present: the keys that can rotate along; those of *there* when it is not given.
         is_made: whether it is made although it could be typed.
+        given: values that are known already.
 
     Raises:
         Refused: nobody says what the value is, or the schema does not take it.
@@ -39,6 +41,9 @@ def new_values(
     values: dict[str, Secret] = {}
     wanted = with_signed(keys, schema, there if present is None else present)
     for key in wanted:
+        if given and key in given:
+            values[key] = given[key]
+            continue
         values[key] = _value(key, schema, {**there, **values}, source, is_made=is_made or key not in keys)
     wrong = [words for key, value in values.items() if (words := refusal(key, value, schema))]
     if wrong:

@@ -13,7 +13,7 @@ from shim_host.errors import Failed, Refused
 from shim_host.shell import quoted
 from shim_host.swarm.baseline import ENDED, ENDED_BY_ITSELF, is_meant_to_run
 from shim_host.swarm.connection import Unclear
-from shim_host.swarm.model import Mount, Place, Service
+from shim_host.swarm.model import UNDER_WAY, Mount, Place, Service
 from shim_host.swarm.services import ServiceWriter, mounts_of
 
 # How long an update may stand still before a node that is down is taken for the reason.
@@ -21,7 +21,6 @@ _STALL_SECONDS = 10
 _POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
 _ENDING_POLL_SECONDS = 0.5
 _WRITTEN_AGAIN = 3  # how often somebody else may write the old version back before we give up
-_UNDER_WAY = frozenset(["updating", "rollback_started"])
 _GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
 _WAY_UP = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running")
 
@@ -110,12 +109,12 @@ class ServiceMover(ServiceWriter):
                     continue
                 arrived = self._arrived(way, found["Spec"], tasks)
                 # For some seconds more (`monitor`) the Swarm watches the new tasks, and may yet go back.
-                if arrived is not None and (arrived.is_empty or state not in _UNDER_WAY):
+                if arrived is not None and (arrived.is_empty or state not in UNDER_WAY):
                     return arrived
                 if progress.is_made(tasks):
                     begin = time.monotonic()
                     continue
-                if state in _UNDER_WAY and waited > _STALL_SECONDS:
+                if state in UNDER_WAY and waited > _STALL_SECONDS:
                     lost = self._lost_nodes(tasks)
                     if not lost <= bumped_for:
                         bumped_for |= lost

@@ -20,6 +20,7 @@ MAX_VALUE_BYTES = 511_999
 # What was not looked at, as a listing says it: followed by why.
 SWARM_LEFT_OUT, ENGINE_LEFT_OUT = "the Swarm: ", "the engine: "
 START_FIRST, STOP_FIRST = "start-first", "stop-first"
+UNDER_WAY = frozenset(["updating", "rollback_started"])  # states of an update
 
 
 class Mount(NamedTuple):

@@ -1,0 +1,159 @@
+"""The drift guard of `validate --swarm`: files, Swarm, services, versions file and stack files that disagree.
+
+Each finding has a direction: the hint is the command that mends what it is about.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from shim_host import names, output, validation
+from shim_host.compose.project import interpolated
+from shim_host.env.compose_rules import InvalidReference
+from shim_host.fingerprints import Fingerprints
+from shim_host.rotate import swarm_plan
+from shim_host.shell import quoted
+from shim_host.swarm import model, stacks, versions_file
+from shim_host.swarm.model import SwarmSecret, SwarmService
+from shim_host.validation import Finding, Subject
+
+_STACK_FILES = ("*stack*.yml", "*stack*.yaml", "*swarm*.yml", "*swarm*.yaml", "*compose*.yml", "*compose*.yaml")
+_MOST_BYTES = 1 << 20
+
+
+class Swarm(NamedTuple):
+    """What a Swarm holds of one stack, and who runs it."""
+
+    stack: str
+    secrets: tuple[SwarmSecret, ...]  # of that stack
+    services: tuple[SwarmService, ...]
+    newest: Mapping[str, SwarmSecret]
+
+    def sync(self, key: str, option: str = "") -> str:
+        """Return the command that brings *key* together."""
+        return f"manage-secrets sync {quoted(key)}{option}{stacks.option(self.stack)}"
+
+
+def swarm_of(secrets: Iterable[SwarmSecret], services: Iterable[SwarmService], stack: str) -> Swarm:
+    """Return what concerns *stack*."""
+    own = tuple(stacks.of_stack(secrets, stack))
+    return Swarm(stack, own, tuple(services), model.newest(own, stack))
+
+
+def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Path, folder: Path) -> list[Finding]:
+    """Return everything that disagrees.
+
+    Args:
+        subject: the files of ./secrets.
+        swarm: what the Swarm holds.
+        prints: what compares the two.
+        lock_file: which versions the next deployment names.
+        folder: where the stack files are.
+    """
+    versions = versions_file.read(lock_file)
+    return [
+        *_of_files(subject, swarm, prints),
+        *_of_services(swarm),
+        *_of_versions_file(lock_file, versions, swarm),
+        *_of_stack_files(folder, versions, swarm),
+    ]
+
+
+def _of_files(subject: Subject, swarm: Swarm, prints: Fingerprints) -> Iterator[Finding]:
+    """Files whose value is not the newest version's: whichever was written last counts."""
+    entries = validation.entries_by_key(subject)
+    values = {
+        key: entry.value
+        for key, entry in entries.items()
+        if key in swarm.newest and swarm.newest[key].salt == prints.mark
+    }
+    for key, its_print in prints.of_all(values).items():
+        newest = swarm.newest[key]
+        if its_print == newest.fingerprint:
+            continue
+        of_key = swarm_plan.of_key(swarm.secrets, key, swarm.stack)
+        older = next((secret.name for secret in of_key if secret.fingerprint == its_print), "")
+        path = subject.store.path / entries[key].name
+        if older or not _is_newer(path, newest):
+            has = f"the value of {older}" if older else "another value, written before it"
+            message = f"is newer than the file, which has {has}"
+            yield Finding("drift", key, newest.name, message, swarm.sync(key, " --to-files"))
+        else:
+            yield Finding("drift", key, newest.name, "is older than the file", swarm.sync(key, " --from-files"))
+
+
+def _is_newer(path: Path, version: SwarmSecret) -> bool:
+    try:
+        return path.stat().st_mtime >= datetime.fromisoformat(version.created).timestamp()
+    except (OSError, ValueError):
+        return True
+
+
+def _of_services(swarm: Swarm) -> Iterator[Finding]:
+    """Services that mount only versions older than the newest; one that has current and previous may keep the pair."""
+    for service in swarm.services:
+        for key, newest in swarm.newest.items():
+            numbers = {secret.id: secret for secret in swarm_plan.of_key(swarm.secrets, key, swarm.stack)}
+            mounted = {target: numbers[at] for at, target in service.mounts.items() if at in numbers}
+            versions = {target: secret.version for target, secret in mounted.items()}
+            if versions and swarm_plan.is_behind(versions, newest):
+                its = max(mounted.values(), key=lambda secret: secret.version)
+                message = f"mounts {its.name}, and {newest.name} is the newest"
+                yield Finding("stale", key, service.name, message, swarm.sync(key))
+
+
+def _of_versions_file(path: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Finding]:
+    """Keys of which the next deployment would name another version than the newest."""
+    deployed = {at for service in swarm.services if service.stack for at in service.mounts}
+    for key, newest in swarm.newest.items():
+        of_key = swarm_plan.of_key(swarm.secrets, key, swarm.stack)
+        variable = versions_file.variable(key)
+        named = versions.get(variable, 1)
+        if named == newest.version or (variable not in versions and not deployed & {s.id for s in of_key}):
+            continue
+        is_there = any(secret.version == named for secret in of_key)
+        of_newest = f"and {newest.name} is the newest" if is_there else f"which is not there; {newest.name} is"
+        yield Finding("lock", key, str(path), f"names version {named}, {of_newest}", swarm.sync(key))
+
+
+def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Finding]:
+    """Stack files that name a version which is not there, or one by number where a newer one is."""
+    bases = {names.split_version(newest.name)[0]: newest for newest in swarm.newest.values()}
+    there = {secret.name for secret in swarm.secrets}
+    for path in dict.fromkeys(found for pattern in _STACK_FILES for found in sorted(folder.glob(pattern))):
+        for raw in _external_names(path):
+            try:
+                name = interpolated(raw, lambda variable: str(versions[variable]) if variable in versions else None)
+            except InvalidReference:
+                continue  # stack deploy says so itself
+            newest = bases.get(names.split_version(name)[0])
+            if newest is None or name == newest.name:
+                continue
+            variable = versions_file.variable(newest.key)
+            hint = f"write {names.split_version(newest.name)[0]}.v${{{variable}:-1}}, and deploy with the versions file"
+            if name not in there:
+                yield Finding("stack-file", newest.key, path.name, f"names {name}, which is not in the Swarm", hint)
+            elif "$" not in raw:
+                message = f"names {name} itself, and {newest.name} is the newest: the next stack deploy goes back"
+                yield Finding("stack-file", newest.key, path.name, message, hint)
+
+
+def _external_names(path: Path) -> Iterator[str]:
+    """Yield the names of the external secrets that a stack file has, as they are written."""
+    try:
+        document = YAML(typ="safe").load(path.read_bytes()) if path.stat().st_size <= _MOST_BYTES else None
+        secrets = (document.get("secrets") if isinstance(document, dict) else None) or {}
+        definitions = list(secrets.values()) if isinstance(secrets, dict) else []
+    except (OSError, YAMLError) as error:
+        output.detail(f"{path} is no stack file: {type(error).__name__}")
+        return
+    for definition in definitions:
+        if isinstance(definition, dict) and definition.get("external"):
+            external = definition["external"]
+            name = definition.get("name") or (external.get("name") if isinstance(external, dict) else None)
+            if isinstance(name, str):
+                yield name
