@@ -120,11 +120,23 @@ class Editor:
         elif is_flow(holder) or is_flow(value):
             self._drop_inner(spot.value, spot.end)
             self.remove(holder, position)
+            inner = [] if is_flow(holder) else self._comments_in(value, spot)
+            if inner:
+                at, indent = self.line_start(spot.start), " " * self._column(spot.start)
+                self._edits.append((at, at, 0, "".join(f"{indent}{comment}{self.line_end}" for comment in inner)))
         else:
             start, end = self.line_start(spot.start), self.next_line(colon)
             indent = " " * (spot.start - start)
             kept = "".join(f"{indent}{comment}{self.line_end}" for comment in comments(self.text[colon + 1 : end]))
             self.replace(start, end, kept)
+
+    def _comments_in(self, collection: Node, whole: Spot) -> list[str]:
+        """Return the comments between the elements of *collection*; a value may hold a `#` that begins none."""
+        found, at = [], whole.value
+        for spot in self.spots(collection):
+            found += comments(self.text[at : spot.start])
+            at = spot.end
+        return found + comments(self.text[at : whole.end])
 
     def colon_of(self, spot: Spot) -> int:
         """Return where the colon behind a key stands."""
