@@ -77,7 +77,7 @@ def check_private_folders(
         else:
             names = ", ".join(keys)
             message = f"{names}: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one"
-            hint = "mount one (tmpfs: /run in the Compose file), or use @deliver=memfd"
+            hint = "mount one (--tmpfs /run, tmpfs: in Compose, a Memory emptyDir in Kubernetes), or use @deliver=memfd"
             breaches.append(Breach(keys[0], message, hint))
 
 

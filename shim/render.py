@@ -144,7 +144,8 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
         return Breach(
             "",
             f"--render: {shown} is not on tmpfs, and its secrets would be written to a disk",
-            "mount a tmpfs there (tmpfs: in the Compose file), choose a path below /dev/shm, or say --allow-disk",
+            "mount a tmpfs there (--tmpfs, tmpfs: in Compose, a Memory emptyDir), choose a path below /dev/shm, or say "
+            "--allow-disk",
         )
     return None
 

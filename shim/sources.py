@@ -122,7 +122,7 @@ def _from_environment(
             pointers = profile_effects.pointers(profile, env, pointers)
     for variable in pointers:
         value = env[variable]
-        is_quoted = value[:1] in (b'"', b"'")
+        is_quoted = value[:1] in (b'"', b"'", b" ") or value[-1:] in (b" ", b"\t", b"\r", b"\n")
         if is_quoted:
             from shim import strays
 

@@ -6,7 +6,7 @@ as the variable that names its file, never as both.
 
 from shim.breaches import Directory, Missing, Unreadable
 from shim.errors import Breach
-from shim.resolution import ROOT
+from shim.resolution import FILE, ROOT
 from shim.secret import folded, shown_name, shown_path
 
 TYPE_CHECKING = False
@@ -104,7 +104,12 @@ def settle_pointers(resolution: "Resolution") -> None:
     for variable in sources.untaken:
         key = base_of(variable)
         resolved = resolution.secrets.get(key)
-        if resolved is None or resolved.origin != ROOT or resolved.deliver != "env" or variable in sources.withheld:
+        if resolved is None or resolved.deliver != "env" or variable in sources.withheld:
+            continue
+        if resolved.origin == FILE:  # another variable names its file, and is gone
+            sources.withheld.append(variable)
+            continue
+        if resolved.origin != ROOT:
             continue
         is_read_by_the_image = variable != key + "_FILE"
         if is_read_by_the_image and real(sources.env[variable]) == real(resolved.path):
@@ -181,17 +186,19 @@ def real(path: bytes) -> bytes:
 
 
 def unquoted(value: bytes) -> bytes:
-    """Return the path in *value* without the quotes around it."""
+    """Return the path in *value* without the quotes and the white space around it."""
     text = value.strip()
+    if text[:1] not in (b'"', b"'"):
+        return text
     return text[1:-1] if len(text) > 1 and text[:1] == text[-1:] else text[1:]
 
 
 def warn_of_quotes(variable: str, sources: "Sources") -> None:
-    """Say that a path was in quotes, once it is taken."""
+    """Say what stood around a path, once it is taken."""
     sources.warnings.append(
         (
-            f"{variable} is in quotes, which are no part of a path; they are taken off",
-            "write the path without them: a YAML list (- KEY=value) and docker's --env-file keep quotes as they are",
+            f"{variable} has quotes or white space around its path, which are no part of it; they are taken off",
+            "write the path alone: a YAML list (- KEY=value) and docker's --env-file keep all of it",
         )
     )
 

@@ -181,6 +181,11 @@ def test_a_service_gets_the_value_or_the_path(frozen: Shim, tmp_path: Path, vari
             assert len({"KEY", "KEY_FILE", "KEY__FILE", "FILE__KEY"} & given.keys()) <= 1, (path, more)
     asked = variables(frozen("--require", "KEY", "--", "env", env={variable: str(tmp_path / "other")}))
     assert asked["KEY"] == "other", "who sets a variable to a path means that"
+    (frozen.root / "key").unlink()
+    (frozen.root / "pw").write_text("pointed")
+    both = {"KEY_FILE": str(frozen.root / "pw"), variable: str(frozen.root / "pw")}
+    given = variables(frozen("env", env=both))
+    assert {name for name in given if "KEY" in name} == {"KEY"}
 
 
 def test_two_spellings_of_one_pointer(frozen: Shim) -> None:
@@ -249,11 +254,11 @@ def test_one_line_is_a_value(frozen: Shim, content: str) -> None:
 
 def test_a_pointer_in_quotes(frozen: Shim) -> None:
     """`- KEY_FILE="/run/secrets/x"` in a YAML list keeps them, and so does docker's --env-file."""
-    for quote in ('"', "'"):
-        pointer = {"A_FILE": f"{quote}{frozen.root / 'pw'}{quote}"}
+    for around in ('"{}"', "'{}'", " {}", "{}\r"):
+        pointer = {"A_FILE": around.format(frozen.root / "pw")}
         end = frozen("sh", "-c", "echo $A${A_FILE+set}", env=pointer, pw="v")
         assert end.stdout == "v\n"
-        assert "A_FILE is in quotes" in end.stderr
+        assert "A_FILE has quotes or white space around its path" in end.stderr
         assert frozen("--require", "A", "true", env=pointer).code == 0
     assert frozen("true", env={"B_FILE": '"/elsewhere"'}) == (0, "", "")
 

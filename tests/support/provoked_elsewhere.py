@@ -129,9 +129,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_strays.py::test_a_folder_where_the_environment_has_the_value",
         "the environment's value is taken",
     ),
-    "… is in quotes, which are no part of a path; they are taken off": (
+    "… has quotes or white space around its path, which are no part of it; they are taken off": (
         "shim/test_strays.py::test_a_pointer_in_quotes",
-        " is in quotes",
+        " has quotes or white space around its path",
     ),
     "…… holds …, which nobody has resolved": (
         "shim/test_doubts.py::test_a_reference_that_nobody_resolved",
