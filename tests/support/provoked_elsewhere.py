@@ -314,6 +314,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/swarm/test_privacy.py::test_no_value_is_sent_or_read_over_an_open_connection",
         "values would travel ",
     ),
+    "nobody vouches for …: whoever knows the public key could have made it": (
+        "host/backup/test_backup.py::test_a_backup_that_anybody_could_have_made_is_said_to_be_one",
+        ": whoever knows the public key could have made it",
+    ),
+    "gpg does not sign with …, so nobody vouches for this backup": (
+        "host/backup/test_backup.py::test_a_key_that_does_not_sign_stops_no_backup",
+        ", so nobody vouches for this backup",
+    ),
     "the passphrase …: whoever gets the backup can guess it": (
         "host/backup/test_backup.py::test_a_passphrase_that_can_be_guessed_is_refused",
         ": whoever gets the backup can guess it",

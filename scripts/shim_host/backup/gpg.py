@@ -30,8 +30,10 @@ logging.getLogger("gnupg").addHandler(logging.NullHandler())
 logging.getLogger("gnupg").propagate = False
 
 
-def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, armor: bool) -> bytes:
+def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, armor: bool, signer: str = "") -> bytes:
     """Return *plain* encrypted to *recipients* (key id, fingerprint or mail address), or with *passphrase*.
+
+    What goes to *recipients* is signed by the key *signer*, if there is one.
 
     Raises:
         Refused: a recipient has no usable key here.
@@ -56,7 +58,12 @@ def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, 
         result = _result(
             gpg,
             lambda: gpg.encrypt(
-                plain, fingerprints, always_trust=True, armor=armor, extra_args=[*_OPTIONS, "--no-encrypt-to"]
+                plain,
+                fingerprints,
+                sign=signer or None,
+                always_trust=True,
+                armor=armor,
+                extra_args=[*_OPTIONS, "--no-encrypt-to"],
             ),
         )
     if not result.ok or result.returncode:
@@ -64,8 +71,10 @@ def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, 
     return bytes(result.data)
 
 
-def unseal(sealed: bytes, passphrase: Secret | None) -> bytes:
-    """Return what *sealed* holds; *passphrase* opens the file, or the secret key that opens it.
+def unseal(sealed: bytes, passphrase: Secret | None) -> tuple[bytes, str]:
+    """Return what *sealed* holds, and who signed it ("" for nobody).
+
+    *passphrase* opens the file, or the secret key that opens it.
 
     Raises:
         Refused: it is damaged or truncated, the key is not here, or the passphrase is wrong.
@@ -84,11 +93,22 @@ def unseal(sealed: bytes, passphrase: Secret | None) -> bytes:
     result = _result(gpg, lambda: gpg.decrypt(sealed, passphrase=latin, extra_args=["--no-symkey-cache"]))
     status = _status(result)
     # Only a whole message with its integrity protection is believed; until then gpg gives what it has not checked.
-    if result.returncode or "DECRYPTION_OKAY" not in status or "BADMDC" in status:
+    # gpg ends with an error, too, where it does not know who signed: then nobody vouches for it, and it is whole.
+    is_by_unknown = "ERRSIG" in status and "BADSIG" not in status
+    if (result.returncode and not is_by_unknown) or "DECRYPTION_OKAY" not in status or "BADMDC" in status:
         raise _why_closed(result, status)
     if len(plain) > MAX_PLAIN_BYTES:
         raise Refused(f"it holds more than {MAX_PLAIN_BYTES} bytes, and no backup does")
-    return bytes(plain)
+    signed_by = f"{result.username} ({result.fingerprint})" if result.valid and result.fingerprint else ""
+    return bytes(plain), signed_by
+
+
+def own_key() -> str:
+    """Return the fingerprint of the first secret key here that can sign; "" when there is none."""
+    for key in _gpg().list_keys(secret=True):
+        if "S" in key.get("cap", "") and key.get("trust") not in ("r", "e", "d"):
+            return str(key["fingerprint"])
+    return ""
 
 
 def wants_passphrase(sealed: bytes) -> bool:

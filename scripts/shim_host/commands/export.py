@@ -254,6 +254,20 @@ def _give_export(items: list[Item], output: str, encryption: str, keys: list[str
     report.give_table(["KEY", "FILE", "VALUE FROM"], rows)
 
 
+def _sealed_by_gpg(plain: bytes, keys: list[str], secret: Secret | None, *, armor: bool) -> bytes:
+    from shim_host.backup import gpg
+
+    signer = gpg.own_key() if secret is None else ""
+    if not signer:
+        return gpg.seal(plain, keys, secret, armor=armor)
+    try:
+        return gpg.seal(plain, keys, secret, armor=armor, signer=signer)
+    except Failed:
+        # Its passphrase may be asked for where nobody can answer; whoever opens the backup is told that it is unsigned.
+        report.warn(f"gpg does not sign with {signer}, so nobody vouches for this backup", "gpg --sign shows why")
+        return gpg.seal(plain, keys, secret, armor=armor)
+
+
 def _passphrase(source: str | None, *, twice: bool) -> Secret:
     return passphrase.ask(twice=twice) if source is None else passphrase.read(source)
 
@@ -263,6 +277,4 @@ def _sealed(encryption: str, plain: bytes, keys: list[str], secret: Secret | Non
         from shim_host.backup import age
 
         return age.seal(plain, keys, secret, armor=armor)
-    from shim_host.backup import gpg
-
-    return gpg.seal(plain, keys, secret, armor=armor)
+    return _sealed_by_gpg(plain, keys, secret, armor=armor)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,16 @@ from typing import Any
 import click
 
 from shim.secret import Secret
-from shim_host import output
+from shim_host import deployment_key, output
 from shim_host.backup import document, passphrase, sealed_file
 from shim_host.backup.document import Backup, Item, Step
 from shim_host.commands import options
 from shim_host.errors import Refused
+from shim_host.fingerprints import Fingerprints
 from shim_host.store import vault
 from shim_host.store.vault import Vault
+
+_KNOWS = "made by somebody who knows the passphrase"
 
 
 @click.command("import")
@@ -74,6 +77,7 @@ def import_command(
     have = folders.present(items)
     steps = document.plan(items, have, force=force)
     _announce_import(found, steps, dry_run=dry_run)
+    _announce_changes(steps, have, deployment_key.looking(b"", Vault(secrets_dir)))
     if not dry_run:
         _write(steps, folders, lambda: folders.present(items) == have, yes=yes or not sys.stdin.isatty())
     _give_import(steps, folders, is_json=is_json)
@@ -129,12 +133,22 @@ def _opened(file: str, identities: list[Path], passphrase_file: str | None, *, a
     try:
         kind = sealed_file.kind_of(sealed)
         secret = passphrase.read(passphrase_file) if passphrase_file is not None else None
-        return document.decode(_unsealed(kind, sealed, identities, secret, asks=asks))
+        plain, vouching = _unsealed(kind, sealed, identities, secret, asks=asks)
+        found = document.decode(plain)
     except Refused as refused:
         raise Refused(f"{shown}: {refused.message}", *refused.hints, "nothing was changed") from None
+    if vouching:
+        output.say(vouching)
+    else:
+        hint = "compare what would change with --dry-run, or seal with GPG and a key of your own, or with a passphrase"
+        output.warn(f"nobody vouches for {shown}: whoever knows the public key could have made it", hint)
+    return found
 
 
-def _unsealed(kind: str, sealed: bytes, identities: list[Path], secret: Secret | None, *, asks: bool) -> bytes:
+def _unsealed(
+    kind: str, sealed: bytes, identities: list[Path], secret: Secret | None, *, asks: bool
+) -> tuple[bytes, str]:
+    """Return what *sealed* holds, and words for who made it; "" where anybody could have."""
     if kind == "age":
         from shim_host.backup import age
 
@@ -142,12 +156,14 @@ def _unsealed(kind: str, sealed: bytes, identities: list[Path], secret: Secret |
             secret = passphrase.ask(twice=False)
         if secret is None and not identities:
             raise Refused("it is encrypted to a key of age", "name the file of the secret key: --identity FILE")
-        return age.unseal(sealed, secret, identities)
+        return age.unseal(sealed, secret, identities), _KNOWS if secret is not None else ""
     from shim_host.backup import gpg
 
-    if secret is None and (asks or gpg.wants_passphrase(sealed)):
+    is_symmetric = gpg.wants_passphrase(sealed)
+    if secret is None and (asks or is_symmetric):
         secret = passphrase.ask(twice=False)
-    return gpg.unseal(sealed, secret)
+    plain, signer = gpg.unseal(sealed, secret)
+    return plain, f"signed by {signer}" if signer else _KNOWS if is_symmetric else ""
 
 
 def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None:
@@ -164,6 +180,15 @@ def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None
     if absent:
         hint = "export --from-swarm saves the values too"
         output.warn(f"the backup has no value of {', '.join(absent)}: they were in the Swarm only", hint)
+
+
+def _announce_changes(steps: list[Step], have: Mapping[tuple[str, str], Secret], prints: Fingerprints) -> None:
+    """Say of each value that is replaced what it was and what it becomes, by fingerprint."""
+    for step in steps:
+        old = have.get((step.item.stack, step.item.file))
+        if step.state == "replaced" and old is not None and step.item.value is not None:
+            before, after = prints.of(step.item.key, old), prints.of(step.item.key, step.item.value)
+            output.say(f"{step.item.shown}: {before} becomes {after}")
 
 
 def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], bool], *, yes: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -451,6 +452,44 @@ def test_a_passphrase_is_one_line_that_is_there(filled: Manage) -> None:
         end = filled("export", "-o", "b.gpg", "--passphrase-file", "-", stdin=stdin)
         assert (end.code, says in end.stderr) == (1, True), end
     assert not (filled.folder / "b.gpg").exists()
+
+
+def test_a_backup_that_anybody_could_have_made_is_said_to_be_one(filled: Manage, keys: Keys, canary: Canary) -> None:
+    """A public key is public: the checksums inside are right in a forged one too. What changes is said first."""
+    filled.write("secrets/api_key", "of-before-" + canary())
+    assert filled("export", "-o", "b.age", "--recipient", keys.age_recipient).code == 0
+    filled.write("secrets/api_key", canary())
+
+    end = filled("import", "b.age", "--identity", keys.age_identity, "--force", "--dry-run")
+
+    assert end.code == 0
+    assert "nobody vouches for b.age: whoever knows the public key could have made it" in end.stderr
+    assert re.search(r"api_key: [0-9a-f]{4}-[0-9a-f-]{9} becomes [0-9a-f]{4}-[0-9a-f-]{9}$", end.stderr, re.MULTILINE)
+
+
+def test_a_backup_of_gpg_is_signed_and_says_by_whom(filled: Manage, keys: Keys) -> None:
+    assert filled("export", "-o", "b.gpg", "--recipient", MAIL).code == 0
+
+    end = filled("import", "b.gpg", "--dry-run")
+
+    assert f"signed by Operations <{MAIL}>" in end.stderr
+    assert "vouches" not in end.stderr
+
+
+def test_a_key_that_does_not_sign_stops_no_backup(filled: Manage, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Its passphrase may be asked for where nobody can answer; then the backup is unsigned, and that is said."""
+    with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp", ignore_cleanup_errors=True) as home:
+        new = ("gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", "asked-for")
+        run(*new, "--quick-generate-key", f"Locked <{MAIL}>", "future-default", "default", "never", home=Path(home))
+        run("gpgconf", "--kill", "all", home=Path(home))  # it would remember the passphrase
+        Path(home, "gpg-agent.conf").write_text("pinentry-program /bin/false\n")
+
+        end = filled("export", "-o", "b.gpg", "--recipient", MAIL, env={"GNUPGHOME": home})
+        run("gpgconf", "--kill", "all", home=Path(home))
+
+    assert end.code == 0, end.stderr
+    assert ", so nobody vouches for this backup" in end.stderr
+    assert (filled.folder / "b.gpg").exists()
 
 
 @pytest.mark.parametrize("weak", [b"a\n", b"short-one 1", b"abababababababab"])
