@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -168,10 +169,62 @@ def test_a_script_of_a_workflow_is_a_script(workflow: Path) -> None:
             assert os.access(REPOSITORY / program, os.X_OK), program
 
 
+# Images whose digest is for those to write who build theirs from it: the tag is what they update.
+BY_TAG = {"app-python", "backend-node", "mariadb", "nginx", "postgres", "rabbitmq", "redis", "static"}
+
+
+def test_what_others_could_move_is_named_by_its_digest() -> None:
+    """Actions, the images that CI and a release run in, and what the shim is built on; the others are known here."""
+    from ruamel.yaml import YAML
+
+    for workflow in WORKFLOWS:
+        jobs = YAML(typ="safe").load(workflow)["jobs"].values()
+        for step in (step for job in jobs for step in job["steps"]):
+            uses = step.get("uses", "")
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", uses) or not uses, uses
+            if uses.startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False, "the token lies in .git/config otherwise"
+        for image in re.findall(r"\bdebian:\S+", workflow.read_text()):
+            assert re.fullmatch(r"debian:bookworm@sha256:[0-9a-f]{64}", image)
+    by_tag = set()
+    for dockerfile in sorted((REPOSITORY / "images").glob("*/Dockerfile")):
+        base = re.search(r"^ARG BASE=(\S+)$", dockerfile.read_text(), re.MULTILINE)
+        if base is not None and "@sha256:" not in base[1]:
+            by_tag.add(dockerfile.parent.name)
+    assert by_tag == BY_TAG
+
+
+def test_what_publishes_builds_nothing_and_what_builds_has_no_token() -> None:
+    from ruamel.yaml import YAML
+
+    release = YAML(typ="safe").load(REPOSITORY / ".github/workflows/release.yml")
+    build, publish = release["jobs"]["build"], release["jobs"]["publish"]
+
+    assert release["permissions"] == {}
+    assert build["permissions"] == {"contents": "read"}
+    assert publish["permissions"] == {"contents": "write", "id-token": "write", "attestations": "write"}
+    assert not any("checkout" in step.get("uses", "") or "scripts/" in step.get("run", "") for step in publish["steps"])
+    assert any("attest" in step.get("uses", "") for step in publish["steps"])
+
+
+@pytest.mark.parametrize("name", ["requirements", "release"])
+def test_every_file_that_is_installed_is_known_by_its_hash(name: str) -> None:
+    """The lists of scripts/lock have what pyproject.toml asks for, each version with its hashes, and no address."""
+    text = (REPOSITORY / f"scripts/{name}.lock").read_text()
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)[^\n]*\\\n +--hash=sha256:[0-9a-f]{64}", text, re.MULTILINE))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    groups = {"requirements": project["project"]["dependencies"], "release": project["dependency-groups"]["release"]}
+    asked = {re.split(r"[><=\[]", entry)[0].replace(".", "-") for entry in groups[name]}
+
+    assert asked <= pinned.keys()
+    assert "://" not in text
+    assert len(pinned) == len(re.findall(r"^[a-z0-9-]+==", text, re.MULTILINE))
+
+
 def test_a_tag_that_is_not_the_version_stops_the_release() -> None:
     from ruamel.yaml import YAML
 
-    steps = YAML(typ="safe").load(REPOSITORY / ".github/workflows/release.yml")["jobs"]["release"]["steps"]
+    steps = YAML(typ="safe").load(REPOSITORY / ".github/workflows/release.yml")["jobs"]["build"]["steps"]
     check = next(step["run"] for step in steps if step.get("name") == "the tag is the version")
 
     ends = {
