@@ -313,6 +313,42 @@ def test_redis_saves_its_users_where_it_can_and_it_is_said_where_not(
         assert ("PONG" in done.stdout and "WRONGPASS" not in done.stdout) is bool(aclfile)
 
 
+@pytest.mark.engine
+def test_redis_that_takes_its_password_from_the_secret_itself(
+    engine: Engine, start: Start, service: str, canary: Canary, custody: Custody, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once the server has moved it knows the new password alone, and its admin is let in with that."""
+    old, new = canary(), canary()
+    script = '[ -e /pw ] || printf %s "$FIRST" >/pw; exec redis-server --save "" --requirepass "$(cat /pw)"'
+    options = ("--label", f"com.docker.compose.service={service}", "--env", f"FIRST={old}")
+    container = start(engine.base("redis"), "sh", "-c", script, options=options)
+    engine.wait_for_log(container, "Ready to accept connections")
+    text = f"redis(user=default, service={service}, adminKey=PASSWORD)"
+    inside = change(engine, text, old, new, {"PASSWORD": old})
+
+    def answers(password: str) -> bool:
+        lines = f"AUTH {password}\nPING\nQUIT\n"
+        return "PONG" in engine.docker("exec", "--interactive", container, "redis-cli", input=lines).stdout
+
+    assert inside.check() == []
+    inside.begin()
+    assert answers(old)
+    assert answers(new)
+    engine.docker("exec", "--interactive", container, "sh", "-c", "cat >/pw", input=new)
+    engine.docker("restart", "--time", "5", container)
+    ready = "until redis-cli ping | grep -q NOAUTH; do kill -0 1 || exit; done"
+    engine.docker("exec", container, "timeout", "60", "sh", "-c", ready)
+    inside.finish()
+    assert answers(new)
+    assert not answers(old)
+    inside.begin()  # as a run does that finishes what another began
+    inside.finish()
+    assert answers(new)
+    said = capsys.readouterr().err
+    custody.said.append(said)
+    assert "forgets" not in said  # it has the new password from where it is started
+
+
 def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(
     tmp_path: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
