@@ -128,6 +128,8 @@ def _of_project(wish: Wish) -> int:
     if wish.schema is None:
         raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
     store = Vault(wish.secrets_dir)
+    if not wish.dry_run:
+        rotate_compose.finish_dead_run(wish)
     now = datetime.now(UTC).timestamp()
     ages_days = {
         key: (now - (store.path / entry.name).stat().st_mtime) / _SECONDS_A_DAY

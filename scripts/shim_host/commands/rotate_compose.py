@@ -138,6 +138,13 @@ def resume(wish: Wish) -> int:
     return _conclude(result, {}, is_json=wish.is_json)
 
 
+def finish_dead_run(wish: Wish) -> None:
+    """Finish, or take back, what a run left that ended in its middle; for cron."""
+    if compose_journal.is_under_way(Vault(wish.secrets_dir)):
+        output.say("a run ended here in its middle: that is finished first, or taken back")
+        compose_run.resume(_settings(wish))
+
+
 def give_nothing(wish: Wish) -> None:
     """Print that nothing was to be done."""
     _give(Result(), "nothing to do", {}, is_json=wish.is_json)

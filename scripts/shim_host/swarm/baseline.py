@@ -10,6 +10,7 @@ _NOT_MEANT_TO_RUN = frozenset(["shutdown", "remove"])
 # A task that has not lasted twice as long as the one before it, which failed, may be the next to fail; not for ever.
 _FLAPPING_LIMIT = timedelta(minutes=5)
 _START = timedelta(seconds=5)
+_ON_ITS_WAY = timedelta(minutes=1)
 
 
 class Baseline(NamedTuple):
@@ -53,7 +54,8 @@ def _is_up(task: Any, of_slot: Sequence[Any], now: datetime) -> bool:
     before = [other for other in of_slot if other["CreatedAt"] < task["CreatedAt"]]
     last = before[-1] if before else None
     if task["Status"]["State"] != "running":  # it may just be on its way
-        return not task["Status"].get("Err") and (last is None or last["Status"]["State"] not in ENDED_BY_ITSELF)
+        has_failed = task["Status"].get("Err") or (last is not None and last["Status"]["State"] in ENDED_BY_ITSELF)
+        return not has_failed and now - moment(task["CreatedAt"]) < _ON_ITS_WAY
     if last is None or last["Status"]["State"] not in ENDED_BY_ITSELF or last.get("Spec") != task.get("Spec"):
         return True
     lasted = moment(last["Status"]["Timestamp"]) - moment(last["CreatedAt"])

@@ -21,6 +21,7 @@ from shim_host.swarm.model import LABEL, STOP_FIRST, Mount, Service
 ORDER = LABEL + "rotate"
 _NANOSECONDS = 1_000_000_000
 _DEFAULT_MONITOR = 5 * _NANOSECONDS
+_DEFAULT_GRACE = 10 * _NANOSECONDS
 _DEFAULT_HEALTH = 30 * _NANOSECONDS  # interval and timeout, as the engine has them
 
 
@@ -235,6 +236,9 @@ def _health(config: Mapping[str, Any]) -> Health:
 def _own_seconds(spec: Mapping[str, Any]) -> float:
     """Return how long the service's own settings let an update stand still, on its way and on the Swarm's way back."""
     settings = [spec.get("UpdateConfig") or {}, spec.get("RollbackConfig") or {}]
+    ending = 0
+    if any((config.get("Order") or STOP_FIRST) == STOP_FIRST for config in settings):  # the old task ends first
+        ending = (spec["TaskTemplate"].get("ContainerSpec") or {}).get("StopGracePeriod") or _DEFAULT_GRACE
     delay = max(config.get("Delay") or 0 for config in settings)
     monitor = max(config.get("Monitor") or _DEFAULT_MONITOR for config in settings)
-    return float(delay + monitor) / _NANOSECONDS
+    return float(delay + monitor + ending) / _NANOSECONDS

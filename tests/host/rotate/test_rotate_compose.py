@@ -545,6 +545,24 @@ def test_wrong_usage_ends_with_2(manage: Manage, canary: Canary, arguments: list
 RUNS = Container("1", "c", is_running=True, health="healthy", keeps_data=False, watches=True)
 
 
+def test_for_cron_what_a_killed_run_left_is_finished_first(manage: Manage, canary: Canary) -> None:
+    """`--due` says so, and then looks for what is due."""
+    manage.write("secrets/a", canary())
+    manage.write("kill-it", '#!/bin/sh\n[ "$1" != finish ] || [ -e done ] || { : >done; kill -9 $PPID; }\n').chmod(
+        0o755
+    )
+    manage.write(".env.schema", "# @sensitive @generate @rotate=1d @rotate-with=command(./kill-it)\nA=\n")
+    new = canary()
+    assert manage("rotate", "A", "--value-file", "-", "--how", "none", stdin=new.encode()).code == -9
+    os.utime(manage.folder / "secrets/a", (0, 0))
+
+    end = manage("rotate", "--due", "--how", "none")
+
+    assert end.code == 0, end.stderr
+    assert "a run ended here in its middle: that is finished first, or taken back" in end.stderr
+    assert manage("rotate", "--resume", "--how", "none").stderr.count("no rotation is unfinished") == 1
+
+
 def test_two_at_once_only_where_that_can_be() -> None:
     def decided(container: Container, *, is_fixed: bool = True, has_place: bool = False, wish: str = "auto") -> str:
         return way(Use(ComposeService("s", (), has_place), is_fixed, [container]), wish)
