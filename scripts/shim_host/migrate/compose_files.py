@@ -10,12 +10,13 @@ from shim_host.compose import nodes
 from shim_host.compose.editor import Editor, own_sequence
 from shim_host.compose.masked import shown
 from shim_host.compose.nodes import Document, child, elements, is_null, item, items, scalar
-from shim_host.compose.places import Place, own_node, places_of, unused_places
-from shim_host.compose.project import SECRETS_ROOT, interpolated
+from shim_host.compose.places import own_node
+from shim_host.compose.project import interpolated
 from shim_host.compose.written import Raw, Value, is_flow
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.errors import Refused
-from shim_host.migrate.model import IMAGE, SHIM, Entangled, Finding, Moved, NewFile, Plan, Rejected, ShimSource
+from shim_host.migrate.model import SHIM, Finding, Moved, NewFile, Plan, Rejected, ShimSource
+from shim_host.migrate.variables import Variables
 from shim_host.names import SHIM_FOLDER, SHIM_PROGRAM
 
 _VOLUME_PLACE = "/opt/shim-volume"
@@ -38,7 +39,7 @@ class ComposeFiles:
         """Return the files that change; none of *values* is in what may be shown of them."""
         if not self.plan.moved:
             return []
-        self._remove_variables()
+        Variables(self.plan, self._editor).take_out()
         for moved in self.plan.moved.values():
             self._change_service(moved)
         self._settle_emptied()
@@ -57,104 +58,6 @@ class ComposeFiles:
 
     def _editor(self, document: Document) -> Editor:
         return self.editors[document.path.absolute()]
-
-    def _remove_variables(self) -> None:
-        """Take each variable that is a secret now out of every place that has it."""
-        effective: dict[tuple[int, str], set[str]] = {}
-        for name, service in self.project.services.items():
-            for variable in service.variables.values():
-                effective.setdefault((id(variable.holder), variable.key), set()).add(name)
-        moved_keys = {name: {use.key for use in moved.uses} for name, moved in self.plan.moved.items()}
-        removed: list[tuple[Place, str]] = []
-        written: set[tuple[int, str]] = set()
-        for name, moved in self.plan.moved.items():
-            by_key: dict[str, list[Place]] = {}
-            for place in places_of(moved.service):
-                by_key.setdefault(place.key, []).append(place)
-            new: dict[str, str] = {}
-            for use in moved.uses:
-                places = by_key.get(use.key, [])
-                pointer = {f"{use.key}_FILE": f"{SECRETS_ROOT}/{use.target}"}
-                is_blank = self._is_given(moved, use.key)
-                is_own = len(places) == 1 and effective.get(places[0].at) == {name} and self._is_in(moved, places[0])
-                if moved.how == IMAGE and is_own and not is_blank:
-                    self._write_in_place(places[0], pointer)
-                    written.add(places[0].at)
-                    continue
-                if is_blank and is_own:
-                    self._write_in_place(places[0], {use.key: ""})
-                    written.add(places[0].at)
-                    is_blank = False
-                else:
-                    for place in places:
-                        users = effective.get(place.at, set())
-                        if all(use.key in moved_keys.get(user, ()) for user in users):
-                            note = f"{use.key}: {self.plan.place(use.source)}  "
-                            removed.append((place, note))
-                        elif self._is_in(moved, place):
-                            others = ", ".join(sorted(users - {name}))
-                            raise Entangled(name, f"{others} gets {use.key} from it, and stays as it is")
-                        else:
-                            is_blank = True
-                if is_blank:
-                    new[use.key] = ""
-                if moved.how == IMAGE or use.needs_pointer:
-                    new.update(pointer)
-            if new:
-                self._add_variables(moved, new)
-        keys = {key for keys in moved_keys.values() for key in keys}
-        removed += [(place, "") for place in unused_places(self.project, keys)]
-        for place, note in removed:
-            if place.at not in written:
-                self._editor(place.document).remove(place.collection, place.position, note)
-
-    def _is_in(self, moved: Moved, place: Place) -> bool:
-        """Return whether *place* is in the `environment:` of the service itself, and of no other."""
-        document, node = own_node(self.project, moved.service.name, "environment")
-        editor = self._editor(document)
-        found = item(node, "environment")
-        if found is None or found.value is not place.collection or found.holder is not node:
-            return False
-        return id(found.value) not in editor.aliased
-
-    def _is_given(self, moved: Moved, key: str) -> bool:
-        """Return whether an env file gives the service the variable, so that it must be blank in `environment:`.
-
-        The file keeps its name, and its values until the new one takes its place; the blank hides the one in it.
-        """
-        return any(key in self.plan.env_file_keys.get(use.path.absolute(), ()) for use in moved.service.env_files)
-
-    def _write_in_place(self, place: Place, new: Mapping[str, str]) -> None:
-        """Write the one variable of *new* in *place*."""
-        editor = self._editor(place.document)
-        spot = editor.spots(place.collection)[place.position]
-        ((key, value),) = new.items()
-        if isinstance(place.collection, MappingNode):
-            editor.replace(spot.start, spot.end, f"{editor.quote(key)}: {editor.quote(value)}")
-        else:
-            editor.replace(spot.start, spot.end, editor.quote(f"{key}={value}"))
-
-    def _add_variables(self, moved: Moved, new: Mapping[str, str]) -> None:
-        document, node = own_node(self.project, moved.service.name, "environment")
-        editor = self._editor(document)
-        value = child(node, "environment")
-        if not isinstance(value, SequenceNode):
-            gone = {use.key for use in moved.uses}
-            editor.grow(node, "environment", dict(new), without=gone)
-            return
-        own = own_sequence(node, "environment", editor)
-        if own is not None:
-            for key, text in new.items():
-                editor.add_item(own, f"{key}={text}")
-            return
-        # The service's own field replaces what it inherits, so that is written out.
-        gone = {use.key for use in moved.uses}
-        kept: list[Value] = [
-            editor.raw(element)
-            for element in elements(value)
-            if isinstance(element, ScalarNode) and str(element.value).partition("=")[0] not in gone
-        ]
-        editor.set_field(node, "environment", [*kept, *(f"{key}={text}" for key, text in new.items())])
 
     def _change_service(self, moved: Moved) -> None:
         name = moved.service.name
