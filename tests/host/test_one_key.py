@@ -143,13 +143,10 @@ def test_without_memory_nothing_is_edited(manage: Manage, custody: Custody, as_r
     "… has no file in …",
     "… is not the name of a variable",
     "… is not in …",
-    "… is used by …",
-    "… is required by the schema",
     "--value-file and --generate exclude each other",
     "stdout is a terminal, and would show the value",
     "there is no editor …",
     "… ended with …",
-    "there is no command …. …",
 )
 def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
     manage.write(".env.schema", SCHEMA)
