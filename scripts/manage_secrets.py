@@ -39,6 +39,7 @@ COMMANDS = {
     "diff": ("list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
     "rotate": ("rotate:rotate_command", "Give keys a new value everywhere, with no failed request."),
     "sync": ("sync:sync_command", "Move every service to the newest version, or make that what ./secrets says."),
+    "adopt": ("adopt:adopt_command", "Take over secrets of the Swarm that somebody else made."),
     "rollback": ("rotate:rollback_command", "Move every service back to the version before."),
     "history": ("rotate:history_command", "Say who made which version of a key when."),
     "audit": ("audit:audit_command", "Say who can read which secret, and what is wrong with that."),

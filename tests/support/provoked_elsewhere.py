@@ -347,6 +347,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
             "--from-files and --to-files exclude each other": "--from-files and --to-files exclude each other",
         }.items()
     },
+    **{
+        message: ("host/swarm/test_adopt.py::test_what_others_made_is_taken_over", words)
+        for message, words in {
+            "there is no secret of others called …": "there is no secret of others called ",
+            "a template fills in …, which cannot be read back": "a template fills in ",
+            "the name … cannot become a key": " cannot become a key",
+        }.items()
+    },
     # Stacks and projects.
     "due in other stacks, and not rotated: …": (
         "host/swarm/test_stacks.py::test_a_command_is_about_one_stack_and_says_so",

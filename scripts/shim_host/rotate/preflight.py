@@ -121,7 +121,8 @@ def _made_by_others(
     change: Change, planned: Plan, secrets: Iterable[SwarmSecret], services: Iterable[Service]
 ) -> Iterator[Finding]:
     """Yield services that mount a secret of somebody else where the key belongs: they would keep that value."""
-    foreign = {secret.id for secret in secrets if not secret.key}
+    leaving = {old for other in planned.changes for old in other.old_ids}
+    foreign = {secret.id for secret in secrets if not secret.key} - leaving
     is_moved = any(move.new_name == change.name for moves in planned.moves.values() for move in moves)
     for service in services:
         for mount in service.mounts:

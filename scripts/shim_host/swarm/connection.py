@@ -478,7 +478,8 @@ def _foreign(found: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> 
     if number:
         base = base.removesuffix(f"_v{version}")
     created = found.get("CreatedAt") or ""
-    return SwarmSecret(found["ID"], name, "", number, created, "", "", stack, base=base)
+    template = ((found.get("Spec") or {}).get("Templating") or {}).get("Name", "")
+    return SwarmSecret(found["ID"], name, "", number, created, "", "", stack, template=template, base=base)
 
 
 def _service(found: Mapping[str, Any]) -> SwarmService:

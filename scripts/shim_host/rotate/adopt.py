@@ -1,0 +1,170 @@
+"""Secrets that somebody else made, taken over: read back, made again under our labels, and the services moved to them.
+
+By hand, by Ansible (`_v1`, `_v2` …), by Portainer, by a stack's `file:`. What they made stays until nothing needs it.
+"""
+
+import secrets as randomness
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from shim.secret import Secret
+from shim_host import names, output
+from shim_host.errors import Refused
+from shim_host.rotate import history, swarm_plan
+from shim_host.rotate import swarm_begin as begin
+from shim_host.rotate.swarm import MOVED
+from shim_host.rotate.swarm_plan import SYNC, Change, Move, Plan
+from shim_host.rotate.sync import SyncWork
+from shim_host.swarm import stacks, versions, versions_file
+from shim_host.swarm.model import SwarmSecret
+from shim_host.swarm.versions import CREATED, Step, Wanted
+
+
+class Taken(NamedTuple):
+    """One secret of somebody else, and the version that takes its place."""
+
+    theirs: SwarmSecret
+    key: str
+    name: str
+    number: int
+
+
+class AdoptWork(SyncWork):
+    """Takes over what somebody else made."""
+
+    def adopt(self, wanted: Collection[str], image: str, force: bool, dry_run: bool) -> int:
+        """Take over the secrets that are *wanted* by name, or all that services of the stack mount.
+
+        Returns the exit code.
+        """
+        self._refuse_busy()
+        taken = self._taken(self._groups(wanted))
+        for one in taken:
+            output.say(f"{one.theirs.name}: becomes {one.name}, of {one.key}")
+        if not taken:
+            self._say_nothing()
+        if dry_run or not taken:
+            self.give(self._moved(taken), "planned" if dry_run else "nothing to do")
+            return 0
+        self.engine.refuse_open()
+        self._keep_key()
+        self._make(taken, self.engine.read([one.theirs for one in taken], image, lambda: None))
+        plan = self._moved(taken)
+        self._announce(plan, (), force)
+        run = begin.begin(self.engine, plan, self.services, self.settings)
+        run.forward(lambda: self._settle_versions({}))
+        self.give(run.plan, MOVED, run)
+        self._say_what_is_left(taken)
+        return int(not run.is_whole)
+
+    def _say_nothing(self) -> None:
+        mounted = {mount.secret_id for service in self.services for mount in service.mounts}
+        elsewhere = sorted({s.stack for s in self.secrets if not s.key and s.id in mounted and s.stack != self.stack})
+        output.say("there is nothing to take over: every secret that a service mounts here is ours")
+        if elsewhere:
+            output.say(f"hint: of {', '.join(elsewhere)} there is: manage-secrets adopt{stacks.option(elsewhere[0])}")
+
+    def _groups(self, wanted: Collection[str]) -> list[list[SwarmSecret]]:
+        """Return the secrets that are taken over, those of one key together, the oldest first.
+
+        Raises:
+            Refused: one is not there, is ours, or is filled in by a template, so that nobody can read it back.
+        """
+        foreign = [secret for secret in self.secrets if not secret.key]
+        if missing := sorted(set(wanted) - {secret.name for secret in foreign}):
+            ours = {secret.name for secret in self.secrets if secret.key}
+            hint = "it is ours already" if missing[0] in ours else "docker secret ls lists them"
+            raise Refused(f"there is no secret of others called {', '.join(missing)}", hint)
+        mounted = {mount.secret_id for service in self.services for mount in service.mounts}
+        groups: dict[str, list[SwarmSecret]] = {}
+        for secret in foreign:
+            if wanted or secret.stack == self.stack:
+                groups.setdefault(self._base(secret), []).append(secret)
+        chosen = []
+        for _, group in sorted(groups.items()):
+            group.sort(key=lambda secret: (self._number(secret), secret.created))
+            if any(secret.name in wanted for secret in group) if wanted else any(s.id in mounted for s in group):
+                # All that run, and the newest: what is older and unused is nobody's any more.
+                chosen.append([secret for secret in group if secret.id in mounted or secret is group[-1]])
+        if templates := [secret.name for group in chosen for secret in group if secret.template]:
+            hint = "leave it as it is: name the others, or make its key again with create-swarm"
+            raise Refused(f"a template fills in {', '.join(templates)}, which cannot be read back", hint)
+        return chosen
+
+    def _base(self, secret: SwarmSecret) -> str:
+        """Return the name of the file that the secret is a version of; `_vN` is one where the schema has the key."""
+        if secret.version:
+            return secret.base
+        base, number = names.split_version(secret.base)
+        stem, _, digits = secret.base.rpartition("_v")
+        if not number and stem and digits.isdecimal() and names.key_of(stem, self._known()) in self._known():
+            return stem
+        return base
+
+    def _number(self, secret: SwarmSecret) -> int:
+        digits = secret.base.rpartition("_v")[2] if self._base(secret) != secret.base else ""
+        return secret.version or names.split_version(secret.base)[1] or (int(digits) if digits.isdecimal() else 0)
+
+    def _known(self) -> list[str]:
+        return list(self.schema.keys) if self.schema is not None else []
+
+    def _taken(self, groups: Sequence[Sequence[SwarmSecret]]) -> list[Taken]:
+        found = []
+        there = {secret.name.casefold() for secret in self.secrets}
+        for group in groups:
+            file = self._base(group[0])
+            key = names.key_of(file, self._known())
+            if not key:
+                hint = "make its key with create-swarm, and move the services to that"
+                raise Refused(f"the name {group[0].name} cannot become a key", hint)
+            base = names.swarm_base(names.file_names([*self._known(), key])[key], self.stack)
+            number = history.last_number(swarm_plan.of_key(self.secrets, key, self.stack))
+            for secret in group:
+                number = max(number + 1, self._number(secret))
+                while names.versioned(base, number).casefold() in there:
+                    number += 1
+                found.append(Taken(secret, key, names.versioned(base, number), number))
+        return found
+
+    def _make(self, taken: Sequence[Taken], values: dict[str, Secret]) -> None:
+        steps = [
+            Step(Wanted(one.key, "", values[one.theirs.name]), one.name, one.number, CREATED)
+            for one in taken
+            if one.theirs.name in values
+        ]
+        with output.progress("making", len(steps)) as advance:
+            _, trouble = versions.apply(
+                self.engine, steps, self.stack, self.settings.prints, self.settings.by, lambda: advance()
+            )
+        if trouble is not None:
+            raise type(trouble)(trouble.message, *trouble.hints, "no service has moved; run it again")
+        self.secrets = self.engine.secrets()
+
+    def _moved(self, taken: Sequence[Taken]) -> Plan:
+        ids = {secret.name: secret.id for secret in self.secrets}
+        by_id = {one.theirs.id: one for one in taken}
+        changes = [Change(o.key, o.name, o.number, (o.theirs.id,), ids.get(o.name, "")) for o in taken]
+        moves = {}
+        for service in self._movable():
+            its = [
+                Move(mount.target, mount.secret_id, mount.name, ids.get(one.name, ""), one.name)
+                for mount in service.mounts
+                if (one := by_id.get(mount.secret_id)) is not None
+            ]
+            if its:
+                moves[service.id] = tuple(its)
+        running = {service.id: service.running for service in self.services if service.id in moves}
+        return Plan(randomness.token_hex(8), self.stack, tuple(changes), moves, SYNC, running)
+
+    def _say_what_is_left(self, taken: Sequence[Taken]) -> None:
+        named = self.engine.patiently(self.engine.named_ids)
+        left = [one.theirs.name for one in taken if one.theirs.id not in named]
+        kept = [one.theirs.name for one in taken if one.theirs.id in named]
+        if left:
+            output.say(f"nothing needs these any more: docker secret rm {' '.join(left)}")
+        if kept:
+            output.say(f"a service's previous specification names {', '.join(kept)}: remove them after its next update")
+        newest = {one.key: one for one in taken}
+        for one in newest.values():
+            base, variable = names.split_version(one.name)[0], versions_file.variable(one.key)
+            output.say(f"in a stack file: external: true, name: {base}.v${{{variable}:-{one.number}}}")

@@ -1,0 +1,95 @@
+"""`adopt`: what others made becomes versions of keys, byte for byte, with every mount as it was."""
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.host import Canary, Manage, PrivateSwarm
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def busybox(swarm: PrivateSwarm) -> Iterator[str]:
+    """Return an image that the helper task finds by itself, there for so long."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        tar.add(str(shutil.which("busybox")), "bin/busybox")
+        for name in ("cat", "sleep"):
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            tar.addfile(link)
+    swarm.docker("import", "-", "busybox:latest", stdin=data.getvalue())
+    yield "busybox:latest"
+    swarm.empty()
+    swarm.docker("rmi", "--force", "busybox:latest")
+
+
+def mounts(swarm: PrivateSwarm, name: str) -> dict[str, tuple[str, str, int]]:
+    spec = json.loads(swarm.docker("service", "inspect", name))[0]["Spec"]["TaskTemplate"]["ContainerSpec"]
+    return {m["File"]["Name"]: (m["SecretName"], m["File"]["UID"], m["File"]["Mode"]) for m in spec["Secrets"]}
+
+
+def inside(swarm: PrivateSwarm, service: str, path: str) -> str:
+    container = swarm.docker("ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={service}")
+    return swarm.docker("exec", container.split()[0], "cat", path)
+
+
+def test_what_others_made_is_taken_over(swarm: PrivateSwarm, manage: Manage, canary: Canary, busybox: str) -> None:
+    """By hand, by Ansible with a pair of versions, and by a stack's file:; what the services see stays the same."""
+    values = {
+        name: canary() for name in ("api_token", "db_password_v1", "db_password_v2", "db_password_v3", "shop_key")
+    }
+    labels = {f"db_password_v{n}": f"ansible_version={n}" for n in (1, 2, 3)}
+    labels["shop_key"] = "com.docker.stack.namespace=shop"
+    for name, value in values.items():
+        label = ("--label", labels[name]) if name in labels else ()
+        swarm.docker("secret", "create", *label, name, "-", stdin=value.encode())
+    secrets = {
+        "api": ("source=api_token,target=/etc/token,uid=1000,mode=0400", "source=db_password_v3,target=db_password"),
+        "shop_web": ("source=shop_key,target=key",),
+    }
+    old = "source=db_password_v2,target=db_password_old"
+    for service, mounted in {**secrets, "api": (*secrets["api"], old)}.items():
+        words = [word for mount in mounted for word in ("--secret", mount)]
+        swarm.serve("--name", service, "--update-monitor", "1s", *words, busybox, "sleep", "1d")
+
+    planned = manage.json("adopt", "--dry-run")
+    assert [key["name"] for key in planned["keys"]] == ["api_token.v1", "db_password.v2", "db_password.v3"]
+    document = manage.json("adopt")
+
+    assert (document["services"], document["state"]) == (["api"], "moved")
+    assert mounts(swarm, "api") == {
+        "/etc/token": ("api_token.v1", "1000", 0o400),
+        "db_password": ("db_password.v3", "0", 0o444),
+        "db_password_old": ("db_password.v2", "0", 0o444),
+    }
+    assert inside(swarm, "api", "/etc/token") == values["api_token"]
+    assert inside(swarm, "api", "/run/secrets/db_password") == values["db_password_v3"]
+    assert inside(swarm, "api", "/run/secrets/db_password_old") == values["db_password_v2"]
+    again = manage("adopt")
+    assert again.code == 0
+    assert "manage-secrets adopt --stack shop" in again.stderr
+
+    end = manage("adopt", "--stack", "shop")
+    assert end.code == 0, end.stderr
+    assert "name: shop_key.v${KEY_VERSION:-1}" in end.stderr
+    assert mounts(swarm, "shop_web")["key"][0] == "shop_key.v1"
+    assert inside(swarm, "shop_web", "/run/secrets/key") == values["shop_key"]
+
+    swarm.docker("secret", "create", "9", "-", stdin=b"x")
+    swarm.docker("secret", "create", "--template-driver", "golang", "made_up", "-", stdin=b"x")
+    refusals = {
+        "nosuch": "there is no secret of others called ",
+        "api_token.v1": "it is ours already",
+        "made_up": "a template fills in ",
+        "9": " cannot become a key",
+    }
+    for name, said in refusals.items():
+        end = manage("adopt", name)
+        assert end.code == 1, name
+        assert said in end.stderr
