@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import IO, cast
 
 from shim_host.errors import Failed, Refused
 
@@ -23,12 +25,8 @@ def request_seconds(environ: Mapping[str, str]) -> int:
     return int(text)
 
 
-def run(
-    command: Sequence[str], environ: Mapping[str, str], seconds: int, said: str = ""
-) -> "subprocess.CompletedProcess[str]":
+def run(command: Sequence[str], environ: Mapping[str, str], seconds: int) -> "subprocess.CompletedProcess[str]":
     """Run *command*, a Docker client, and return what it said; after *seconds* it ends, and its code is `TIMED_OUT`.
-
-    What it reads on stdin is *said*.
 
     Raises:
         FileNotFoundError: there is no such program.
@@ -36,7 +34,7 @@ def run(
     with subprocess.Popen(
         command,
         env=dict(environ),
-        stdin=subprocess.PIPE if said else subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -44,7 +42,7 @@ def run(
         start_new_session=True,  # so that Compose, a child of the client, can be ended together with it
     ) as process:
         try:
-            out, err = process.communicate(said or None, timeout=seconds)
+            out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             _end(process)
             return subprocess.CompletedProcess(command, TIMED_OUT, "", f"it took longer than {seconds} s")
@@ -52,6 +50,47 @@ def run(
             _end(process)
             raise
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def ask(command: Sequence[str], environ: Mapping[str, str], seconds: float, said: bytes, most_bytes: int) -> str | None:
+    """Return what *command* answers to *said*; None where it fails, takes too long, or says more than *most_bytes*.
+
+    It speaks for a container, which may be anybody's: none keeps its caller waiting, or fills its memory.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+    """
+    with subprocess.Popen(
+        command,
+        env=dict(environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        timer = threading.Timer(seconds, _kill, [process])
+        timer.start()
+        try:
+            stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+            with suppress(BrokenPipeError), stdin:
+                stdin.write(said)
+            out = stdout.read(most_bytes + 1)
+            if len(out) > most_bytes:
+                _kill(process)
+            code = process.wait()
+        finally:
+            timer.cancel()
+            if process.poll() is None:
+                _kill(process)
+    return out.decode("utf-8", "replace") if code == 0 and len(out) <= most_bytes else None
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 def run_docker(arguments: Sequence[str], environ: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":

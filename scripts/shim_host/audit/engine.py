@@ -32,7 +32,7 @@ from shim_host.explained import Explained
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.swarm import labels as swarm_labels
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
-from shim_host.swarm.model import RunningContainer, SwarmSecret
+from shim_host.swarm.model import ENGINE_LEFT_OUT, RunningContainer, SwarmSecret
 from shim_host.swarm.read_back import READER
 
 _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm.task.id"
@@ -111,7 +111,7 @@ class Auditor(Swarm):
             prints = prints_under(its_key)
             secrets = swarm_labels.taken_over(secrets, prints)
             listed = listing.result()
-            inspected = list(pool.map(self._inspected, listed))
+            inspected = list(pool.map(lambda found: self._inspected(found, gaps), listed))
             own = [found for found in found_services if READER not in ((found["Spec"].get("Labels")) or {})]
             image_names = {
                 *(_spec_of(found).get("Image", "") for found in own),
@@ -147,9 +147,13 @@ class Auditor(Swarm):
             gaps=tuple(gaps),
         )
 
-    def _inspected(self, listed: Mapping[str, Any]) -> Any:
-        """Return all that the engine says of a container; None when it is gone by now."""
-        return self._unless_gone("look at what runs", lambda: self._api.inspect_container(listed["Id"]))
+    def _inspected(self, listed: Mapping[str, Any], gaps: list[str]) -> Any:
+        """Return all that the engine says of a container; None when it is gone by now, or cannot be looked at."""
+        try:
+            return self._unless_gone("look at what runs", lambda: self._api.inspect_container(listed["Id"]))
+        except Ended as ended:
+            gaps.append(f"{ENGINE_LEFT_OUT}the container {listed['Id'][:12]}: {ended.message}")
+            return None
 
     def _image(self, name: str, recogniser: Recogniser) -> tuple[tuple[Trace, ...], dict[str, Any]]:
         """Return what the image *name* shows, and its configuration; nothing of one that is not on this machine."""

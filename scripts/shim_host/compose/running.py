@@ -160,8 +160,12 @@ class RunningProject:
             question: what its shim reads on stdin: the key of the fingerprints, which no command line may hold.
         """
         command = ["docker", "exec", *(["--interactive"] if question else []), container.id]
-        answer = self._run([*command, *explained.command(question)], explained.SECONDS, question.decode("ascii"))
-        return explained.read(answer.stdout) if answer.returncode == 0 else None
+        seconds, most = explained.SECONDS, explained.MOST_BYTES
+        try:
+            answer = docker_cli.ask([*command, *explained.command(question)], self.environ, seconds, question, most)
+        except FileNotFoundError:
+            raise Failed("there is no docker program", "install the Docker client") from None
+        return explained.read(answer)
 
     def _compose(self, *words: str) -> list[str]:
         return ["docker", "compose", *(word for file in self.files for word in ("--file", str(file))), *words]
@@ -179,9 +183,9 @@ class RunningProject:
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         return NotDone(f"cannot {what}: {masked_line((lines or ['docker says nothing'])[-1])}")
 
-    def _run(self, command: Sequence[str], seconds: int, said: str = "") -> "subprocess.CompletedProcess[str]":
+    def _run(self, command: Sequence[str], seconds: int) -> "subprocess.CompletedProcess[str]":
         try:
-            return docker_cli.run(command, self.environ, seconds, said)
+            return docker_cli.run(command, self.environ, seconds)
         except FileNotFoundError:
             raise Failed("there is no docker program", "install the Docker client") from None
 
