@@ -176,7 +176,23 @@ class Init:
                 from shim.capabilities import give_up_reading
 
                 give_up_reading()
-        self._events.after(_SETTLED_SECONDS, "settled", kernel.settle)
+        self._events.after(_SETTLED_SECONDS, "settled", self._settle)
+
+    def _settle(self) -> None:
+        """Give back what only the start needed, and wipe what it left: no value stays with who does not need it."""
+        if not self._staying.on_change:
+            from sys import modules
+
+            whole = modules.get(
+                "posix"
+            )  # it has a copy of the environment, once something needed more of it than we use
+            for key in self._plan.had:
+                name = key.encode("utf-8", "surrogateescape")
+                kernel.forget_variable(name)
+                self._environ[:] = [entry for entry in self._environ if not entry.startswith(name + b"=")]
+                if whole is not None:
+                    whole.environ.pop(name, None)
+        kernel.settle()
 
     def _spawn(self, argv: list[bytes], environment: list[bytes]) -> None:
         from shim import terminal

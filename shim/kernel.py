@@ -40,5 +40,7 @@ inotify_open = _kernel.inotify_open
 inotify_watch = _kernel.inotify_watch
 monotonic = _kernel.monotonic
 settle = _kernel.settle
+wipe_what_is_freed = _kernel.wipe_what_is_freed
+forget_variable = _kernel.forget_variable
 mask_patterns = _kernel.mask_patterns
 mask = _kernel.mask

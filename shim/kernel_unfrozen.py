@@ -235,6 +235,14 @@ def _checked(number: int) -> int:
     return number
 
 
+def wipe_what_is_freed() -> None:
+    """Do nothing: this interpreter's memory is its own; only the frozen shim promises to wipe."""
+
+
+def forget_variable(_name: bytes) -> None:
+    """Do nothing, for the same reason."""
+
+
 def settle() -> None:
     """Do nothing: other processes run the same interpreter, and share it."""
 

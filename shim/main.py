@@ -64,6 +64,8 @@ def main(argv: list[bytes], environ: list[bytes]) -> int:
 def start(options: "Options", environ: list[bytes]) -> int:
     """Resolve, hand over, and become the service (or stay as its init); return only the code of a failed start."""
     stays = options.init and options.action == "start"
+    if stays:
+        kernel.wipe_what_is_freed()
     kernel.end_on_stop_signals()
     plan = prepare(options, environ)
     kernel.block_signals()

@@ -29,6 +29,7 @@ class Plan:
     # What it hands over as files: nothing, until something asks for that.
     rendered: "Sequence[Rendered]" = ()
     owned: "Mapping[str, Target | None]" = {}  # noqa: RUF012  (never written to)
+    had: "Sequence[str]" = ()  # the keys whose values were handed over and forgotten
     templates: "dict[str, list[Part]]"  # those of `rendered`, once there are any
 
     def __init__(
@@ -41,6 +42,7 @@ class Plan:
 
     def forget(self) -> None:
         """Drop the values, once the service has them."""
+        self.had = list(self.resolution.secrets)
         del self.resolution
         self.rendered = ()
 

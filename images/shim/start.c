@@ -14,6 +14,7 @@
 #include "core.h"
 #include "hot.h"
 #include "start.h"
+#include "wipe.h"
 #include "frozen.h"
 
 uint64_t shim_birth_mask; /* filled by entry.S */
@@ -86,6 +87,7 @@ int main(int argc, char **argv, char **environment)
     shim_environ = environment;
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* values pass through: no core file, no debugger; exec undoes that */
     check_memory();
+    shim_watch_arenas();
     start_interpreter();
     module = shim_start_imports(shim_hot_modules, sizeof shim_hot_modules / sizeof *shim_hot_modules);
     done = module ? PyObject_CallMethod(module, "run", NULL) : NULL;

@@ -19,6 +19,7 @@
 
 #include "start.h"
 #include "staying.h"
+#include "wipe.h"
 
 #define SFD_FLAGS (O_CLOEXEC | O_NONBLOCK)
 
@@ -92,11 +93,32 @@ static PyObject *settle(PyObject *self, PyObject *none)
     Py_RETURN_NONE;
 }
 
+static PyObject *wipe_what_is_freed(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    shim_wipe_what_is_freed();
+    Py_RETURN_NONE;
+}
+
+static PyObject *forget_variable(PyObject *self, PyObject *name)
+{
+    Py_ssize_t length;
+    char *text;
+
+    (void)self;
+    if (PyBytes_AsStringAndSize(name, &text, &length) < 0)
+        return NULL;
+    shim_forget_variable(text, (size_t)length);
+    Py_RETURN_NONE;
+}
+
 void shim_before_long_sleep(void)
 {
     if (!is_settled)
         return;
     is_settled = 0;
+    PyGC_Collect(); /* values that only a circle of objects holds */
+    shim_wipe_free_memory();
     malloc_trim(0);
     dl_iterate_phdr(drop_segment, NULL);
 }
@@ -468,6 +490,8 @@ static PyMethodDef kernel_functions[] = {
     {"inotify_watch", inotify_watch, METH_VARARGS, NULL},
     {"monotonic", monotonic, METH_NOARGS, NULL},
     {"settle", settle, METH_NOARGS, NULL},
+    {"wipe_what_is_freed", wipe_what_is_freed, METH_NOARGS, NULL},
+    {"forget_variable", forget_variable, METH_O, NULL},
     {"mask_patterns", mask_patterns, METH_O, NULL},
     {"mask", mask, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

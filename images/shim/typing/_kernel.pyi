@@ -103,6 +103,12 @@ def inotify_watch(descriptor: int, path: bytes, mask: int, /) -> int:
 def monotonic() -> float:
     """Return seconds on a clock that only goes forward."""
 
+def wipe_what_is_freed() -> None:
+    """Wipe large blocks of memory when they are freed, from now on; small ones at the next long sleep."""
+
+def forget_variable(name: bytes, /) -> None:
+    """Wipe the value of a variable where the kernel laid it down."""
+
 def settle() -> None:
     """Have the next sleep without a deadline give back the memory that only the start needed."""
 
