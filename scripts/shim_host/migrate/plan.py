@@ -218,7 +218,7 @@ def _keep_what_is_referred_to(plan: Plan) -> None:
     removed = _removed(plan)
     for name, definition in plan.project.secrets.items():
         if definition.environment in plan.reasons:
-            plan.staying.setdefault(str(definition.environment), f"secrets.{name}")
+            _stays(plan, ("secrets", name), str(definition.environment))
     counts = reached(plan.project)
     env_files = {source.path.absolute(): source.path for source in plan.sources}
     for document in plan.project.documents:
@@ -231,30 +231,36 @@ def _keep_what_is_referred_to(plan: Plan) -> None:
             is_there = node.anchor is None or "environment" in path or path[0].startswith("x-")
             is_removed = id(node) in removed and is_there
             found = names_in(text) & set(plan.reasons) if "$" in text and not is_removed else set()
-            where = ".".join(path[:4])
             for key in sorted(found):
-                plan.staying.setdefault(key, where)
-                message = f"{where} holds it in plain, so it stays in {plan.env_name} too"
-                hint = HINTS.get("".join(path[2:3]), HINTS[""])
-                plan.findings.append(Finding(service, key, message, hint, is_exposed=True))
+                _stays(plan, path, key)
             mounted = env_files.get((document.folder / text.partition(":")[0]).absolute())
             if service and path[2:3] == ("volumes",) and mounted is not None:
                 hint = "let it read its environment, or the files in /run/secrets"
                 message = f"it mounts {mounted} and may read the values there"
                 plan.findings.append(Finding(service, "", message, hint, is_exposed=True))
-        for key in _bare_names(plan, document.root, counts, removed):
-            plan.staying.setdefault(key, "a name without a value")
+        for where, key in _bare_names(plan, document.root, counts, removed):
+            _stays(plan, where, key)
 
 
-def _bare_names(plan: Plan, root: Node, counts: set[int], removed: set[int]) -> Iterator[str]:
+def _stays(plan: Plan, path: tuple[str, ...], key: str) -> None:
+    """Keep *key* in the env file, because what stands at *path* takes it from there."""
+    where = ".".join(path[:4])
+    plan.staying.setdefault(key, where)
+    service = path[1] if path[0] == "services" and len(path) > 1 else ""
+    message = f"{where} holds it in plain, so it stays in {plan.env_name} too"
+    hint = HINTS.get("".join(path[2:3]), HINTS[""])
+    plan.findings.append(Finding(service, key, message, hint, is_exposed=True))
+
+
+def _bare_names(plan: Plan, root: Node, counts: set[int], removed: set[int]) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the secrets that a service which stays as it is, or a build, gets by their name alone."""
     for path, node in scalars(root, ()):
         if id(node) not in counts or id(node) in removed:
             continue
         if path[-1:] in (("environment",), ("args",)) and str(node.value) in plan.reasons:
-            yield str(node.value)
+            yield path, str(node.value)
         elif path[-2:-1] in (("environment",), ("args",)) and is_null(node) and path[-1] in plan.reasons:
-            yield path[-1]
+            yield path, path[-1]
 
 
 def _keep_parts(plan: Plan, parts: _Parts) -> None:

@@ -373,3 +373,25 @@ def test_a_database_with_a_shared_env_file_is_said(compose: Manage, canary: Cana
     assert finding["message"] == "its env_file gives it secrets that PostgreSQL does not read: A_TOKEN"
     assert "environment: [POSTGRES_PASSWORD]" in finding["hint"]
     assert_same(compose, plan, [], ["compose.secrets.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("    build: {context: ., args: [DB_PASSWORD]}\n", "services.a.build.args"),
+        ("    build:\n      context: .\n      args:\n        DB_PASSWORD:\n", "services.a.build.args"),
+        ("    secrets: [s]\nsecrets:\n  s: {environment: DB_PASSWORD}\n", "secrets.s"),
+    ],
+)
+def test_a_name_that_takes_its_value_from_the_env_file_is_a_finding(
+    compose: Manage, canary: Canary, text: str, where: str
+) -> None:
+    """The value stays in the file for it, and somebody has to know."""
+    service = "services:\n  a:\n    image: i\n    environment: {DB_PASSWORD: '${DB_PASSWORD}'}\n"
+    lay_out(compose, canary, {"compose.yaml": service + text, ".env": "DB_PASSWORD=VALUE\n"})
+
+    plan = migrated(compose, code=1)
+
+    assert plan["staying"] == [{"key": "DB_PASSWORD", "where": where}]
+    assert any(finding["exposed"] and where in finding["message"] for finding in plan["findings"])
+    assert_same(compose, plan, [], ["compose.secrets.yaml"])
