@@ -1,13 +1,13 @@
 """Which byte strings `--mask` looks for: every secret value, and what programs commonly make of one.
 
-A value is found as it is, with `\\r\\n` line ends (a terminal's), line by line, as JSON writes it, percent-encoded, and
-in base64 wherever it stands in what was encoded.
+A value is found as it is, with `\\r\\n` line ends (a terminal's), line by line, as programs of several languages write
+JSON, XML and HTML, percent-encoded, and in base64 wherever it stands in what was encoded.
 """
 
 from binascii import b2a_base64
 
 from shim.resolution import COMPOSED, FILE, ROOT
-from shim.template import json
+from shim.secret import utf8_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,17 @@ _MIN_ENCODED_BYTES = 4
 _MIN_BASE64_BYTES = 6
 _BASE64_LINES = (76, 64)  # base64(1) and MIME; PEM
 
+# Who writes JSON how, besides what all must escape: which characters by number, too; nothing but ASCII; in upper case.
+_JSON_WRITERS = (
+    ("", False, False),  # most
+    ("", True, False),  # Python, PHP
+    ("", True, True),
+    ("<>&\u2028\u2029", False, False),  # Go, Rails
+    ("<>&='\u2028\u2029", False, False),  # Gson
+    ("<>&'\"+`", True, True),  # .NET
+)
+_LINE_ENDS = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SHORT_CONTROLS = {"\b": "\\b", "\f": "\\f"}
 _LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 # What encoders leave as it is besides letters and digits: RFC 3986, Python's quote(), JavaScript's encodeURIComponent()
 # and encodeURI(), HTML forms.
@@ -54,31 +65,60 @@ def forms(value: bytes) -> "Iterator[bytes]":
         yield b"\r\n".join(value.split(b"\n"))
         yield from (line for line in lines if len(line) >= _MIN_LINE_BYTES)
     yield from _json_forms(value)
+    yield from _markup_forms(value)
     for plain in _ALSO_PLAIN:
         yield from percent_encoded(value, plain)
     yield from base64_forms(value)
 
 
 def _json_forms(value: bytes) -> "Iterator[bytes]":
-    try:
-        escaped = json(value)[1:-1]
-    except ValueError:
+    text = utf8_text(value)
+    if text is None:
         return  # it is no text: JSON cannot carry it either
-    for long, short in ((b"\\u000a", b"\\n"), (b"\\u000d", b"\\r"), (b"\\u0009", b"\\t")):
-        escaped = escaped.replace(long, short)
-    yield escaped
-    yield escaped.replace(b"/", b"\\/")
-    yield "".join(map(_ascii, escaped.decode("utf-8"))).encode("ascii")
+    for also, is_ascii, is_upper in _JSON_WRITERS:
+        for slash in ("/", "\\/"):
+            for controls in (_SHORT_CONTROLS, {}):
+                yield _json(text, also, is_ascii, is_upper, {"/": slash, **controls}).encode("utf-8")
 
 
-def _ascii(character: str) -> str:
-    code = ord(character)
-    if code < 0x80:
-        return character
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000  # as UTF-16 writes it: RFC 8259, 7
-    return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"
+def _json(text: str, also: str, is_ascii: bool, is_upper: bool, spelled: dict[str, str]) -> str:
+    """Return *text* as JSON writes it between its quotes."""
+    done = []
+    for character in text:
+        if character in also or (is_ascii and character > "~"):
+            done.append(_numbered(ord(character), is_upper))
+        elif character in spelled:
+            done.append(spelled[character])
+        elif character in '"\\':
+            done.append("\\" + character)
+        elif character < " ":
+            done.append(_LINE_ENDS.get(character) or _numbered(ord(character), is_upper))
+        else:
+            done.append(character)
+    return "".join(done)
+
+
+def _numbered(code: int, is_upper: bool) -> str:
+    if code >= 0x10000:
+        code -= 0x10000  # as UTF-16 writes it: RFC 8259, 7
+        return _numbered(0xD800 | code >> 10, is_upper) + _numbered(0xDC00 | code & 0x3FF, is_upper)
+    return f"\\u{code:04X}" if is_upper else f"\\u{code:04x}"
+
+
+def _markup_forms(value: bytes) -> "Iterator[bytes]":
+    """Yield *value* as XML and HTML write it, in text and in attributes, with each of the usual quotes."""
+    if not any(letter in value for letter in b"&<>\"'"):
+        return
+    for quote in (b'"', b"&quot;", b"&#34;"):
+        for apostrophe in (b"'", b"&apos;", b"&#39;", b"&#x27;", b"&#039;"):
+            for greater in (b">", b"&gt;"):
+                yield (
+                    value.replace(b"&", b"&amp;")
+                    .replace(b"<", b"&lt;")
+                    .replace(b">", greater)
+                    .replace(b'"', quote)
+                    .replace(b"'", apostrophe)
+                )
 
 
 def percent_encoded(value: bytes, plain: bytes) -> "Iterator[bytes]":

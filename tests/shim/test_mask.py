@@ -91,6 +91,39 @@ def test_what_programs_make_of_a_value_is_replaced(
         assert whole not in end.stdout.encode()
 
 
+TEXT = "p\"<b>&'+=`/\u00e9\U0001d11e\b\n\u2028"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "p\\\"<b>&'+=`/\u00e9\U0001d11e\\b\\n\u2028",  # JavaScript, Ruby
+        "p\\\"<b>&'+=`\\/\\u00e9\\ud834\\udd1e\\b\\n\\u2028",  # PHP
+        "p\\\"<b>&'+=`/\\u00E9\\uD834\\uDD1E\\b\\n\\u2028",  # upper case
+        "p\\\"\\u003cb\\u003e\\u0026'+=`/\u00e9\U0001d11e\\b\\n\\u2028",  # Go, Rails
+        "p\\\"\\u003cb\\u003e\\u0026'+=`/\u00e9\U0001d11e\\u0008\\n\\u2028",  # Go before 1.22
+        'p\\"\\u003cb\\u003e\\u0026\\u0027+\\u003d`/\u00e9\U0001d11e\\b\\n\\u2028',  # Gson
+        "p\\u0022\\u003Cb\\u003E\\u0026\\u0027\\u002B=\\u0060/\\u00E9\\uD834\\uDD1E\\b\\n\\u2028",  # .NET
+        "p&quot;&lt;b&gt;&amp;&#x27;+=`/\u00e9\U0001d11e\b\n\u2028",  # Python's html
+        "p&#34;&lt;b&gt;&amp;&#39;+=`/\u00e9\U0001d11e\b\n\u2028",  # Go's html/template
+        "p&quot;&lt;b&gt;&amp;&apos;+=`/\u00e9\U0001d11e\b\n\u2028",  # XML
+        "p\"&lt;b>&amp;'+=`/\u00e9\U0001d11e\b\n\u2028",  # XML, in text
+        "p&quot;&lt;b&gt;&amp;&#039;+=`/\u00e9\U0001d11e\b\n\u2028",  # PHP
+    ],
+)
+def test_how_languages_write_a_value(written: str) -> None:
+    assert written.encode() in set(forms(TEXT.encode()))
+
+
+@pytest.mark.parametrize("before", range(7))
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_base64_in_every_alignment(canary: Callable[[], str], before: int, encode: Callable[[bytes], bytes]) -> None:
+    value = b"\xff\xfe" + canary().encode()
+
+    for after in range(7):
+        assert any(form in encode(b"x" * before + value + b"y" * after) for form in forms(value) if len(form) > 20)
+
+
 def _file(shim: Shim, content: bytes) -> object:
     path = shim.folder / "content"
     path.write_bytes(content)
