@@ -314,6 +314,26 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/swarm/test_privacy.py::test_no_value_is_sent_or_read_over_an_open_connection",
         "values would travel ",
     ),
+    "…:…: this expands to more than a Compose file can need": (
+        "host/test_bombs.py::test_a_compose_file_that_would_never_end_is_refused",
+        "this expands to more than a Compose file can need",
+    ),
+    "the references make more of the file than any program could need": (
+        "host/test_bombs.py::test_an_env_file_that_blows_up_is_refused",
+        "the references make more of the file than any program could need",
+    ),
+    "the value with the $ is longer than any program could get it": (
+        "host/test_bombs.py::test_references_in_references_end",
+        "is longer than any program could get it",
+    ),
+    "the references are nested too deeply": (
+        "host/test_bombs.py::test_references_in_references_end",
+        "the references are nested too deeply",
+    ),
+    "the references make it longer than any program could get it": (
+        "host/test_bombs.py::test_an_env_file_that_blows_up_is_refused",
+        "the references make it longer than any program could get it",
+    ),
     "nobody vouches for …: whoever knows the public key could have made it": (
         "host/backup/test_backup.py::test_a_backup_that_anybody_could_have_made_is_said_to_be_one",
         ": whoever knows the public key could have made it",
