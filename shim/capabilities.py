@@ -20,7 +20,6 @@ _NAMES = (
     "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
 )
 _SETPCAP = 1 << 8
-_DAC = 1 << 1 | 1 << 2  # DAC_OVERRIDE, DAC_READ_SEARCH
 # prctl(2)
 _SET_KEEPCAPS, _BOUND_READ, _BOUND_DROP, _GET_SECUREBITS, _SET_SECUREBITS, _AMBIENT = 8, 23, 24, 27, 28, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
@@ -100,10 +99,3 @@ def give_up(kept: int) -> None:
         kernel.prctl(_SET_KEEPCAPS, 0)
     if kernel.capabilities() != (kept, kept, kept):
         raise Refused([Breach("", "--user: capabilities stay that nobody asked for", "please report this")])
-
-
-def give_up_reading() -> None:
-    """Give up reading and writing what is closed to our user, once everything is read; a root service has its own."""
-    effective, permitted, inheritable = kernel.capabilities()
-    if permitted & _DAC:
-        kernel.set_capabilities(effective & ~_DAC, permitted & ~_DAC, inheritable)

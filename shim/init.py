@@ -172,10 +172,8 @@ class Init:
         if not self._staying.on_change:
             posix.chdir(b"/")  # nothing of ours needs it, and a mount below us could not be taken away
             self._plan.forget()
-            if posix.geteuid() == 0 and not (self._delivered is not None and self._delivered.rendered):
-                from shim.capabilities import give_up_reading
-
-                give_up_reading()
+            if self._delivered is None or not self._delivered.rendered:  # else we have files to remove in any folder
+                kernel.give_up_reading()
         self._events.after(_SETTLED_SECONDS, "settled", self._settle)
 
     def _settle(self) -> None:

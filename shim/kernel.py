@@ -27,6 +27,7 @@ prctl = _kernel.prctl
 setrlimit = _kernel.setrlimit
 capabilities = _kernel.capabilities
 set_capabilities = _kernel.set_capabilities
+give_up_reading = _kernel.give_up_reading
 filesystem_type = _kernel.filesystem_type
 close_range = _kernel.close_range
 wait_signal = _kernel.wait_signal

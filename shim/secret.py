@@ -49,6 +49,13 @@ _PROTECTED_STARTS = (
     "PYINSTALLER_", "PYTHON", "RUBY", "RUSTFLAGS", "SHIM_", "SPRING_CONFIG_", "SSLKEYLOGFILE", "TCLLIBPATH",
     "TF_CLI_", "TF_PLUGIN_", "TF_REATTACH_", "_PYI_",
 )  # fmt: skip
+# The first two letters of all of these: most names have others, and need no look at the rest.
+_PROTECTED_PAIRS = (
+    " AN AS AW BA BR BU CA CC CD CG CL CO CP CU CV CX C_ DB DE DO DY ED EL EM EN ER EX FO FP GC GD GE GI GL GN GO"
+    " GR GS GT HD HE HG HO IC IF IN IP IR JA JD JR JU JV KO KR KU LD LE LI LO LS LU M2 MA MF MI MO MS MU MY NE NI"
+    " NL NO NP NS NU OC OD OM OP PA PE PG PH PI PK PM PN PR PS PY QM QT RB RE RS RU R_ SA SB SC SH SP SS SU SV SY"
+    " TC TE TF TK TM TS TZ UB US UV VI VK WG XA XD XM YA ZD _P"
+)
 _PROTECTED_ENDS = ("_CA_BUNDLE", "_CLASSPATH", "_JAVA_OPTIONS", "_OPTS", "_PROXY")
 # What only looks like one of a family: a credential (GIT_TOKEN, SSL_PRIVATE_KEY), or a choice without a path in it.
 _CREDENTIAL_ENDS = ("_KEY", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_SECRET", "_TOKEN", "_USERNAME")
@@ -159,7 +166,11 @@ def is_protected(key: str) -> bool:
     none over in a way that would be refused.
     """
     name = key.upper()  # curl reads https_proxy
-    if f" {name} " in _PROTECTED or name.startswith(_PROTECTED_STARTS) or name.endswith(_PROTECTED_ENDS):
+    if name.endswith(_PROTECTED_ENDS):
+        return True
+    if name[:2] not in _PROTECTED_PAIRS:
+        return False
+    if f" {name} " in _PROTECTED or name.startswith(_PROTECTED_STARTS):
         return True
     family, underscore, _ = name.partition("_")
     return bool(

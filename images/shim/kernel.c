@@ -611,6 +611,30 @@ static PyObject *set_capabilities(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+#define DAC_CAPABILITIES (1U << 1 | 1U << 2) /* CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH */
+
+static PyObject *give_up_reading(PyObject *self, PyObject *none)
+{
+    struct {
+        uint32_t version;
+        int pid;
+    } header = {0x20080522, 0};
+    struct capability_sets sets[2];
+
+    (void)self, (void)none;
+    if (geteuid() != 0) /* what another user was given is the service's, which would lose it with us */
+        Py_RETURN_NONE;
+    if (syscall(SYS_capget, &header, sets) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (!(sets[0].permitted & DAC_CAPABILITIES))
+        Py_RETURN_NONE;
+    sets[0].effective &= ~DAC_CAPABILITIES;
+    sets[0].permitted &= ~DAC_CAPABILITIES;
+    if (syscall(SYS_capset, &header, sets) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    Py_RETURN_NONE;
+}
+
 static PyObject *set_limit(PyObject *self, PyObject *arguments)
 {
     struct rlimit limit;
@@ -690,6 +714,7 @@ static PyMethodDef functions[] = {
     {"prctl", control_process, METH_VARARGS, NULL},
     {"capabilities", capabilities, METH_NOARGS, NULL},
     {"set_capabilities", set_capabilities, METH_VARARGS, NULL},
+    {"give_up_reading", give_up_reading, METH_NOARGS, NULL},
     {"setrlimit", set_limit, METH_VARARGS, NULL},
     {"filesystem_type", filesystem_type, METH_O, NULL},
     {"close_range", close_descriptors, METH_VARARGS, NULL},

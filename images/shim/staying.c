@@ -396,12 +396,6 @@ static PyObject *own_group(PyObject *self, PyObject *none)
     return PyLong_FromLong(getpgrp());
 }
 
-static PyObject *effective_user(PyObject *self, PyObject *none)
-{
-    (void)self, (void)none;
-    return PyLong_FromUnsignedLong(geteuid());
-}
-
 static PyObject *change_folder(PyObject *self, PyObject *path)
 {
     char *text;
@@ -502,7 +496,6 @@ static PyMethodDef posix_functions[] = {
     {"getpid", own_pid, METH_NOARGS, NULL},
     {"getppid", parent_pid, METH_NOARGS, NULL},
     {"getpgrp", own_group, METH_NOARGS, NULL},
-    {"geteuid", effective_user, METH_NOARGS, NULL},
     {"chdir", change_folder, METH_O, NULL},
     {"kill", send_signal, METH_VARARGS, NULL},
     {"setpgid", set_group, METH_VARARGS, NULL},

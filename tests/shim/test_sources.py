@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shim import secret
 from shim.options import Options
 from shim.resolution import Sources
 from shim.resolve import resolve
@@ -107,6 +108,13 @@ def test_a_root_that_is_not_there_or_no_folder_gives_nothing(tmp_path: Path) -> 
 )
 def test_names_that_change_what_programs_load(names: str) -> None:
     assert [name for name in names.split() if not is_protected(name)] == []
+
+
+def test_the_short_cut_past_most_names_leaves_none_out() -> None:
+    names = [*secret._PROTECTED.split(), *secret._PROTECTED_STARTS]
+    names += [f"{family}_X" for family in secret._PROTECTED_FAMILIES.split()]
+
+    assert [name for name in names if not is_protected(name)] == []
 
 
 def test_names_that_only_look_like_it() -> None:

@@ -61,6 +61,9 @@ def capabilities() -> tuple[int, int, int]:
 def set_capabilities(effective: int, permitted: int, inheritable: int, /) -> None:
     """Set them (capset(2))."""
 
+def give_up_reading() -> None:
+    """Give up the capabilities to read and write what is closed to root, if we are root and have them."""
+
 def setrlimit(resource: int, soft: int, hard: int, /) -> None:
     """Set a limit of this process; -1 is RLIM_INFINITY."""
 
