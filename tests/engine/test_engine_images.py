@@ -127,7 +127,9 @@ def test_a_user_that_the_platform_chose(
 
 def test_a_container_user_that_may_not_read_is_told_so(engine: Engine, options: tuple[str | Path, ...]) -> None:
     """A secret that cannot be read is never called missing: 111, with the way out."""
-    end = engine.run(engine.base("busybox"), "--", "true", options=(*options, "--user", "65534:65534"))
+    end = engine.run(
+        engine.base("busybox"), "--require", "DB_PASSWORD", "--", "true", options=(*options, "--user", "65534:65534")
+    )
 
     assert end.code == 111
     assert "permission denied" in end.stderr.lower()

@@ -34,7 +34,7 @@ HARDENED = (
     *(() if os.geteuid() == 0 else ("--cap-add", "DAC_OVERRIDE")),
 )
 # All that a shell, a URL, a configuration file or a terminal could trip over.
-UGLY = "c4n4ry \"double\" 'single' $HOME ${X} $$ back\\slash 50% &;|<>` #hash =equals größe€ end"
+UGLY = "c4n4ry \"double\" 'single' $HOME $(X) $$ back\\slash 50% &;|<>` #hash =equals größe€ end"
 
 
 def unavailable(reason: str) -> NoReturn:
