@@ -234,6 +234,10 @@ static PyObject *mask(PyObject *self, PyObject *arguments)
         return NULL;
     text = (const unsigned char *)PyBytes_AS_STRING(data);
     size = PyBytes_GET_SIZE(data);
+    if (covered < 0 || covered > size) {
+        PyErr_SetString(PyExc_ValueError, "no more can be covered than there is");
+        return NULL;
+    }
     copied = end = covered; /* what is before needs no output; `end` is where the match that is masked now ends */
     is_untouched = covered == 0;
     for (; at < size && !failed; at++) {

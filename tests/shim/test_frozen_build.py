@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forms import REPOSITORY, Shim, cannot_run
+from tests.support.forms import REPOSITORY, TESTS, Shim, cannot_run
 
 pytestmark = pytest.mark.frozen
 
@@ -557,3 +557,39 @@ def test_the_start_code_is_hardened(frozen: Shim) -> None:
     flags = (REPOSITORY / "images" / "shim" / "build").read_text()
     assert "-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2" in flags
     assert ("-fcf-protection=full" in flags, "-mbranch-protection=standard" in flags) == (True, True)
+
+
+def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
+    """Lengths, sizes, paths and patterns that nobody should give: no overflow, no read past an end (ASan, UBSan)."""
+    python, headers = Path("/usr/bin/python3.11"), Path("/usr/include/python3.11/Python.h")
+    if not (python.exists() and headers.exists() and shutil.which("gcc")):
+        cannot_run("the start code is compiled against Debian's python3.11-dev")
+    source, data = REPOSITORY / "images" / "shim", tmp_path / "data"
+    data.mkdir()
+    parts = [source / f"{part}.c" for part in ("kernel", "posix", "staying", "wipe")]
+    checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+    subprocess.run(
+        [
+            *("gcc", "-shared", "-fPIC", "-g", "-O1", "-w", *checks, f"-I{headers.parent}", f"-I{source}"),
+            *map(str, (*parts, TESTS / "children" / "sanitized.c", "-o", tmp_path / "_kernel.so")),
+        ],
+        check=True,
+    )
+    libraries = [
+        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    done = subprocess.run(
+        [python, "-I", "-S", TESTS / "children" / "fuzz_kernel.py", tmp_path, data, "5000"],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "LD_PRELOAD": " ".join(libraries),
+            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "went through" in done.stdout
