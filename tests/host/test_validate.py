@@ -231,7 +231,9 @@ def test_a_swarm_that_cannot_be_asked_is_no_clean_one(manage: Manage) -> None:
 
     assert end.code == 111
     assert "no engine answers" in end.stderr
-    assert json.loads(end.stdout) == {"findings": []}
+    (finding,) = json.loads(end.stdout)["findings"]
+    assert finding["kind"] == "left-out"
+    assert "not looked at: the Swarm: no engine answers" in finding["message"]
 
 
 @pytest.mark.engine

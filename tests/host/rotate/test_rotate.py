@@ -214,7 +214,9 @@ def test_a_stack_that_is_deployed_again_keeps_the_new_version(swarm: PrivateSwar
     assert "lock" not in kinds(project)
     (project.folder / "secrets.lock.env").unlink()
     assert "lock" in kinds(project)
-    assert "the next stack deploy goes back" in project("validate", "--swarm").stdout
+    said = project("validate", "--swarm").stdout
+    assert "names version 1, and db_password.v2 is the newest" in said
+    assert "manage-secrets sync DB_PASSWORD" in said
 
 
 def test_what_lives_inside_a_system_changes_before_services_move_and_goes_back_with_them(
