@@ -571,7 +571,7 @@ def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
     subprocess.run(
         [
             *("gcc", "-shared", "-fPIC", "-g", "-O1", "-w", *checks, f"-I{headers.parent}", f"-I{source}"),
-            *map(str, (*parts, TESTS / "children" / "sanitized.c", "-o", tmp_path / "_kernel.so")),
+            *map(str, (*parts, TESTS / "sanitized" / "module.c", "-o", tmp_path / "_kernel.so")),
         ],
         check=True,
     )
@@ -580,7 +580,7 @@ def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
         for name in ("libasan.so", "libubsan.so")
     ]
     done = subprocess.run(
-        [python, "-I", "-S", TESTS / "children" / "fuzz_kernel.py", tmp_path, data, "5000"],
+        [python, "-I", "-S", TESTS / "sanitized" / "fuzz_kernel.py", tmp_path, data, "5000"],
         env={
             "PATH": "/usr/bin:/bin",
             "LD_PRELOAD": " ".join(libraries),
