@@ -210,8 +210,9 @@ class Rotation:
                 with turns:
                     if has_failed:
                         return
-                    self._move(way)
-                if way.before:
+                    arrival = self._move(way)
+                if arrival is not None:
+                    self._seen(way, arrival)
                     self.engine.left(way)
             except NotMoved as not_moved:
                 if towards == BACK and not isinstance(not_moved, NotEnded):
@@ -258,23 +259,28 @@ class Rotation:
         turns = [[service for service in self.services if rank(service) == number] for number in range(3)]
         return turns if towards == FORWARD else [turns[2], turns[0], turns[1]]
 
-    def _move(self, way: Way) -> None:
+    def _move(self, way: Way) -> Arrival | None:
+        """Move a service; return how it runs then, None for one that nobody waits for."""
         service = way.service
         self.engine.swap(service.id, way.swaps)
         where = "back" if way.is_back else "forward"
         if not way.before:
             output.detail(f"{service.name}: written, {where}; nothing of it was up")
-            return
+            return None
         output.detail(f"{service.name}: moving {where}")
-        arrival = self.engine.arrive(way)
+        return self.engine.arrive(way)
+
+    def _seen(self, way: Way, arrival: Arrival) -> None:
+        """Verify what has arrived, while the next service moves."""
+        name = way.service.name
         if arrival.is_gone:
-            output.warn(f"{service.name} was removed meanwhile", "the rotation goes on without it")
+            output.warn(f"{name} was removed meanwhile", "the rotation goes on without it")
             return
         if not way.is_back:
             self._verify(way, arrival)
         if not arrival.is_empty:
-            self.arrived.add(service.name)
-        output.detail(f"{service.name}: every task runs it")
+            self.arrived.add(name)
+        output.detail(f"{name}: every task runs it")
 
     def _look_again(self) -> None:
         """See that no service has failed since it came up, while the version before can still be gone back to.

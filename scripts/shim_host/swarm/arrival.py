@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 from shim_host import output
 from shim_host.errors import Failed, Refused
 from shim_host.shell import quoted
-from shim_host.swarm.baseline import ENDED, ENDED_BY_ITSELF, is_meant_to_run
+from shim_host.swarm.baseline import ENDED, ENDED_BY_ITSELF, baseline, is_meant_to_run, moment
 from shim_host.swarm.connection import Unclear
 from shim_host.swarm.model import UNDER_WAY, Mount, Place, Service
 from shim_host.swarm.services import ServiceWriter, mounts_of
 
 # How long an update may stand still before a node that is down is taken for the reason.
 _STALL_SECONDS = 10
-_POLL_SECONDS = 0.2  # the engine has events of services and of this node's containers, none of another node's tasks
+_POLL_SECONDS = 0.1  # the engine has events of services and of this node's containers, none of another node's tasks
+_LOOK_SECONDS = 1.0
 _ENDING_POLL_SECONDS = 0.5
 _WRITTEN_AGAIN = 3  # how often somebody else may write the old version back before we give up
 _GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
@@ -92,14 +93,19 @@ class ServiceMover(ServiceWriter):
         written_again = 0
         bumped_for: set[str] = set()
         said = ""
+        looked = 0.0
         while True:
             waited = time.monotonic() - begin
             try:
                 found = self._read(service.id)
                 if found is None:
                     return Arrival((), 0, is_gone=True)
-                tasks = self._tasks(service.id)
                 state = (update := found.get("UpdateStatus") or {}).get("State")
+                if state in UNDER_WAY and time.monotonic() - looked < _LOOK_SECONDS:  # tasks are many, and long
+                    self._pause()
+                    continue
+                looked = time.monotonic()
+                tasks = self._tasks(service.id)
                 said = _trouble(way, tasks) or update.get("Message") or said
                 if not way.is_back and state in _GONE_WRONG:
                     raise NotMoved(f"{service.name} does not come up with the new version: {said}")
@@ -205,7 +211,7 @@ class ServiceMover(ServiceWriter):
         tasks = list(tasks)
         meant = [task for task in tasks if is_meant_to_run(task)]
         running = [task for task in meant if task["Status"]["State"] == "running"]
-        if not all(way.is_right(mounts_of(task.get("Spec"))) for task in running):
+        if not all(way.is_right(mounts_of(task.get("Spec"))) for task in running) or self._is_flapping(way, tasks):
             return None
         if len(meant) - len(running) > max(0, way.service.replicas - way.before):
             return None
@@ -218,6 +224,14 @@ class ServiceMover(ServiceWriter):
             if task.get("NodeID") == here
         ]
         return Arrival(tuple(filter(None, containers)), len(running) - len(containers))
+
+    def _is_flapping(self, way: Way, tasks: Iterable[Any]) -> bool:
+        """Return whether a task with the right secrets has failed, and the one after it not lasted longer yet."""
+        new = [task for task in tasks if way.is_right(mounts_of(task.get("Spec")))]
+        if not any(task["Status"]["State"] in ENDED_BY_ITSELF for task in new):
+            return False
+        now = moment(self._call("ask the engine", self._api.info)["SystemTime"])
+        return baseline({"TaskTemplate": {}}, new, now).running < sum(map(is_meant_to_run, new))
 
     def _needed(self, way: Way, spec: Mapping[str, Any], tasks: Iterable[Any]) -> int:
         """Return how many tasks must run: as many as are wanted now, or as were up before if those were fewer."""
