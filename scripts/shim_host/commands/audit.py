@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,23 @@ if TYPE_CHECKING:
 
 _WANTED = (ENGINE_NOT_WANTED, NOT_ASKED)  # by --no-engine, --no-exec
 _LEVELS = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class AuditWish:
+    """What the command line asks of an audit."""
+
+    given: Asked
+    secrets_dir: Path
+    schema_path: Path | None
+    salt: bytes
+    html: str | None
+    sarif: str | None
+    fail_on: str
+    max_services: int
+    no_exec: bool
+    no_engine: bool
+    is_json: bool
 
 
 @click.command("audit")
@@ -48,19 +66,8 @@ _LEVELS = ("error", "warning", "note")
 @click.option("--no-exec", is_flag=True, help="Do not ask the shim in running containers for its fingerprints.")
 @click.option("--no-engine", is_flag=True, help="Look at files only: no engine, no Swarm.")
 @options.as_json
-def audit_command(
-    given: Asked,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    html: str | None,
-    sarif: str | None,
-    fail_on: str,
-    max_services: int,
-    no_exec: bool,
-    no_engine: bool,
-    is_json: bool,
-) -> int:
+@options.gathered(AuditWish)
+def audit_command(wish: AuditWish) -> int:
     """Say who can read which secret, and what is wrong with that.
 
     Looked at: the Swarm's services and secrets, running containers (through the shim in them), the history and
@@ -91,30 +98,30 @@ def audit_command(
     from shim_host.store.vault import Vault
 
     facts = gather.gather(
-        inputs.read_schema(schema_path),
-        Vault(secrets_dir),
-        given,
-        salt,
-        asks_containers=not no_exec,
-        asks_engine=not no_engine,
+        inputs.read_schema(wish.schema_path),
+        Vault(wish.secrets_dir),
+        wish.given,
+        wish.salt,
+        asks_containers=not wish.no_exec,
+        asks_engine=not wish.no_engine,
     )
-    judged = judge.judge(facts, max_services)
-    if html:
+    judged = judge.judge(facts, wish.max_services)
+    if wish.html:
         from shim_host.audit import page
 
-        _write(html, page.page(judged).encode("utf-8", "backslashreplace"))
-    if sarif:
+        _write(wish.html, page.page(judged).encode("utf-8", "backslashreplace"))
+    if wish.sarif:
         from shim_host.audit.sarif import document
 
-        _write(sarif, json.dumps(document(judged), indent=2).encode() + b"\n")
-    if is_json:
+        _write(wish.sarif, json.dumps(document(judged), indent=2).encode() + b"\n")
+    if wish.is_json:
         output.give_json(as_document(judged))
     else:
         _give(judged)
     _say_end(judged)
     is_blind = any(finding.id == NOT_LOOKED_AT for finding in judged.findings)
     is_partial = any(gap not in _WANTED and not gap.startswith(ELSEWHERE) for gap in facts.gaps)
-    return FAILED if is_blind else REFUSED if is_partial or judge.is_reached(judged, fail_on) else CLEAN
+    return FAILED if is_blind else REFUSED if is_partial or judge.is_reached(judged, wish.fail_on) else CLEAN
 
 
 def _write(path: str, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -20,6 +21,24 @@ from shim_host.store.vault import Vault
 OWNER_HELP = "Give the files to a user: under Compose a container reads them as that user could here."
 
 
+@dataclass(frozen=True)
+class EnvWish:
+    """What the command line asks for."""
+
+    env_file: Path
+    takes_all: bool
+    force: bool
+    generate_missing: bool
+    owner: tuple[int, int] | None
+    dialect: str
+    use: str | None
+    secrets_dir: Path
+    schema_path: Path | None
+    is_json: bool
+    dry_run: bool
+    yes: bool
+
+
 @click.command("create-from-env")
 @click.argument("env_file", type=click.Path(path_type=Path), default=".env")
 @click.option("--all", "takes_all", is_flag=True, help="Take every key, not only those the schema calls sensitive.")
@@ -32,20 +51,8 @@ OWNER_HELP = "Give the files to a user: under Compose a container reads them as 
 @options.as_json
 @options.dry_run
 @options.yes
-def create_from_env(
-    env_file: Path,
-    takes_all: bool,
-    force: bool,
-    generate_missing: bool,
-    owner: tuple[int, int] | None,
-    dialect: str,
-    use: str | None,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    is_json: bool,
-    dry_run: bool,
-    yes: bool,
-) -> None:
+@options.gathered(EnvWish)
+def create_from_env(wish: EnvWish) -> None:
     """Turn a .env file into one file a secret in ./secrets.
 
     ENV_FILE is read as Docker Compose reads it; `-` is stdin. A file that is there and holds another value is kept,
@@ -61,24 +68,26 @@ def create_from_env(
     With --json: {"secrets": [{"key", "file", "state": "created|unchanged|kept|replaced"}],
       "warnings": [{"line", "key", "message", "hint"}]}
     """
-    schema = inputs.read_schema(schema_path)
-    read = read_env_file(env_file, dialect, use)
-    chosen, left = choose(read.values, schema, takes_all)
-    settle_use(env_file, read, chosen)
-    chosen = without_blanks(chosen, schema, generate_missing)
+    schema = inputs.read_schema(wish.schema_path)
+    read = read_env_file(wish.env_file, wish.dialect, wish.use)
+    chosen, left = choose(read.values, schema, wish.takes_all)
+    settle_use(wish.env_file, read, chosen)
+    chosen = without_blanks(chosen, schema, wish.generate_missing)
     warnings = [warning for warning in read.warnings if not warning.key or warning.key in chosen]
-    store = Vault(secrets_dir)
-    plan = filing.make_plan(chosen, store, schema, force)
-    if generate_missing:
+    store = Vault(wish.secrets_dir)
+    plan = filing.make_plan(chosen, store, schema, wish.force)
+    if wish.generate_missing:
         plan += filing.make_missing(plan, store, schema)
-    ignored = vault.missing_gitignore_lines(Path(), secrets_dir, None if str(env_file) == "-" else env_file)
-    filing.announce(env_file, warnings, left, plan, ignored, dry_run)
-    if not dry_run:
-        filing.confirm_replacing(plan, yes)
+    ignored = vault.missing_gitignore_lines(
+        Path(), wish.secrets_dir, None if str(wish.env_file) == "-" else wish.env_file
+    )
+    filing.announce(wish.env_file, warnings, left, plan, ignored, wish.dry_run)
+    if not wish.dry_run:
+        filing.confirm_replacing(plan, wish.yes)
         if ignored:  # before anything is there that git could see
             vault.add_gitignore_lines(Path(), ignored)
-        filing.write(store, plan, owner)
-    filing.give(plan, warnings, secrets_dir, is_json)
+        filing.write(store, plan, wish.owner)
+    filing.give(plan, warnings, wish.secrets_dir, wish.is_json)
 
 
 def read_env_file(path: Path, dialect: str, use: str | None) -> envfile.EnvFile:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,30 @@ from shim_host.store.vault import Vault
 from shim_host.swarm.model import SwarmSecret
 
 ENCRYPTIONS = ("gpg", "age")
+
+
+@dataclass(frozen=True)
+class ExportWish:
+    """What the command line asks of a backup."""
+
+    output: str
+    recipients: tuple[str, ...]
+    recipients_file: tuple[Path, ...]
+    passphrase_file: str | None
+    asks: bool
+    weak_passphrase: bool
+    encryption: str | None
+    armor: bool
+    from_swarm: bool
+    image: str
+    no_swarm: bool
+    force: bool
+    secrets_dir: Path
+    schema_path: Path | None
+    salt: bytes
+    is_json: bool
+    dry_run: bool
+    yes: bool
 
 
 @click.command("export")
@@ -51,26 +76,8 @@ ENCRYPTIONS = ("gpg", "age")
 @options.as_json
 @options.dry_run
 @options.yes
-def export_command(
-    output: str,
-    recipients: tuple[str, ...],
-    recipients_file: tuple[Path, ...],
-    passphrase_file: str | None,
-    asks: bool,
-    weak_passphrase: bool,
-    encryption: str | None,
-    armor: bool,
-    from_swarm: bool,
-    image: str,
-    no_swarm: bool,
-    force: bool,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    is_json: bool,
-    dry_run: bool,
-    yes: bool,
-) -> None:
+@options.gathered(ExportWish)
+def export_command(wish: ExportWish) -> None:
     """Write an encrypted backup of the secrets.
 
     It holds the values in ./secrets, and what the Swarm says of its secrets: names, versions, dates. The Swarm never
@@ -91,39 +98,45 @@ def export_command(
     With --json: {"output", "encryption", "recipients": [], "secrets": [{"key", "stack", "file", "included",
       "origin": null | "folder|swarm", "reason"}]}
     """
-    if no_swarm and (from_swarm or image):
+    if wish.no_swarm and (wish.from_swarm or wish.image):
         raise click.UsageError("--no-swarm does not go with --from-swarm or --image")
-    keys = [*recipients, *_listed(recipients_file)]
-    encryption = _encryption(encryption, keys, output)
-    _check_export(output, keys, passphrase_file, asks, is_json=is_json, armor=armor, dry_run=dry_run)
-    if output != sealed_file.STDIO:
-        sealed_file.check_place(output, secrets_dir, force=force or dry_run)
-    schema = inputs.read_schema(schema_path)
-    items = _of_folder(secrets_dir, schema.keys if schema else ())
-    if not no_swarm:
+    keys = [*wish.recipients, *_listed(wish.recipients_file)]
+    encryption = _encryption(wish.encryption, keys, wish.output)
+    _check_export(
+        wish.output, keys, wish.passphrase_file, wish.asks, is_json=wish.is_json, armor=wish.armor, dry_run=wish.dry_run
+    )
+    if wish.output != sealed_file.STDIO:
+        sealed_file.check_place(wish.output, wish.secrets_dir, force=wish.force or wish.dry_run)
+    schema = inputs.read_schema(wish.schema_path)
+    items = _of_folder(wish.secrets_dir, schema.keys if schema else ())
+    if not wish.no_swarm:
         items = _with_swarm(
-            items, from_swarm=from_swarm and not dry_run, image=image, salt=salt, store=Vault(secrets_dir)
+            items,
+            from_swarm=wish.from_swarm and not wish.dry_run,
+            image=wish.image,
+            salt=wish.salt,
+            store=Vault(wish.secrets_dir),
         )
     if not items:
-        raise Refused(f"there is nothing to save: {secrets_dir} holds no secret", "create-from-env makes them")
-    _announce_export(items, output, encryption, keys, dry_run=dry_run)
-    if dry_run:
-        _give_export(items, output, encryption, keys, is_json=is_json)
+        raise Refused(f"there is nothing to save: {wish.secrets_dir} holds no secret", "create-from-env makes them")
+    _announce_export(items, wish.output, encryption, keys, dry_run=wish.dry_run)
+    if wish.dry_run:
+        _give_export(items, wish.output, encryption, keys, is_json=wish.is_json)
         return
-    if output != sealed_file.STDIO and os.path.lexists(output):
-        report.confirm(f"replace {output}?", yes=yes or not sys.stdin.isatty())
-    secret = None if keys else _passphrase(passphrase_file, twice=True)
-    if secret is not None and not weak_passphrase:
+    if wish.output != sealed_file.STDIO and os.path.lexists(wish.output):
+        report.confirm(f"replace {wish.output}?", yes=wish.yes or not sys.stdin.isatty())
+    secret = None if keys else _passphrase(wish.passphrase_file, twice=True)
+    if secret is not None and not wish.weak_passphrase:
         passphrase.refuse_weak(secret)
     made = Backup(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), f"docker-secrets-shim {__version__}", tuple(items))
-    sealed = _sealed(encryption, document.encode(made), keys, secret, armor=armor)
-    if output == sealed_file.STDIO:
+    sealed = _sealed(encryption, document.encode(made), keys, secret, armor=wish.armor)
+    if wish.output == sealed_file.STDIO:
         sys.stdout.buffer.write(sealed)
         sys.stdout.buffer.flush()
         return
-    sealed_file.write(output, sealed)
-    report.say(f"wrote {output}")
-    _give_export(items, output, encryption, keys, is_json=is_json)
+    sealed_file.write(wish.output, sealed)
+    report.say(f"wrote {wish.output}")
+    _give_export(items, wish.output, encryption, keys, is_json=wish.is_json)
 
 
 def _check_export(

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,23 @@ from shim_host.store.vault import Vault
 _KNOWS = "made by somebody who knows the passphrase"
 
 
+@dataclass(frozen=True)
+class ImportWish:
+    """What the command line asks of a restore."""
+
+    file: str
+    keys: tuple[str, ...]
+    identities: tuple[Path, ...]
+    passphrase_file: str | None
+    asks: bool
+    stack: str
+    force: bool
+    secrets_dir: Path
+    is_json: bool
+    dry_run: bool
+    yes: bool
+
+
 @click.command("import")
 @click.argument("file")
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
@@ -36,19 +54,8 @@ _KNOWS = "made by somebody who knows the passphrase"
 @options.as_json
 @options.dry_run
 @options.yes
-def import_command(
-    file: str,
-    keys: tuple[str, ...],
-    identities: tuple[Path, ...],
-    passphrase_file: str | None,
-    asks: bool,
-    stack: str,
-    force: bool,
-    secrets_dir: Path,
-    is_json: bool,
-    dry_run: bool,
-    yes: bool,
-) -> None:
+@options.gathered(ImportWish)
+def import_command(wish: ImportWish) -> None:
     """Put the secrets of a backup back into ./secrets: all of them, or those of each KEY.
 
     FILE is what export wrote; - is stdin. All of it is verified before anything is written. A file that is there and
@@ -67,20 +74,20 @@ def import_command(
     \b
     With --json: {"secrets": [{"key", "stack", "file", "state": "created|replaced|unchanged|kept|absent"}]}
     """
-    if file == passphrase_file == sealed_file.STDIO:
+    if wish.file == wish.passphrase_file == sealed_file.STDIO:
         raise click.UsageError("the backup and the passphrase cannot both come from stdin")
-    if passphrase_file is not None and asks:
+    if wish.passphrase_file is not None and wish.asks:
         raise click.UsageError("--passphrase and --passphrase-file exclude each other")
-    found = _opened(file, list(identities), passphrase_file, asks=asks)
-    folders = _Folders(secrets_dir, stack)
-    items = _chosen(found, keys, stack)
+    found = _opened(wish.file, list(wish.identities), wish.passphrase_file, asks=wish.asks)
+    folders = _Folders(wish.secrets_dir, wish.stack)
+    items = _chosen(found, wish.keys, wish.stack)
     have = folders.present(items)
-    steps = document.plan(items, have, force=force)
-    _announce_import(found, steps, dry_run=dry_run)
-    _announce_changes(steps, have, deployment_key.looking(b"", Vault(secrets_dir)))
-    if not dry_run:
-        _write(steps, folders, lambda: folders.present(items) == have, yes=yes or not sys.stdin.isatty())
-    _give_import(steps, folders, is_json=is_json)
+    steps = document.plan(items, have, force=wish.force)
+    _announce_import(found, steps, dry_run=wish.dry_run)
+    _announce_changes(steps, have, deployment_key.looking(b"", Vault(wish.secrets_dir)))
+    if not wish.dry_run:
+        _write(steps, folders, lambda: folders.present(items) == have, yes=wish.yes or not sys.stdin.isatty())
+    _give_import(steps, folders, is_json=wish.is_json)
 
 
 class _Folders:

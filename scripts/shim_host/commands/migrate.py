@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,29 @@ from shim_host.output import Warned
 from shim_host.store.vault import Vault
 
 _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@dataclass(frozen=True)
+class MigrateWish:
+    """What the command line asks of a migration."""
+
+    files: tuple[Path, ...]
+    more_files: tuple[Path, ...]
+    env_files: tuple[Path, ...]
+    image_configs: tuple[Path, ...]
+    program: Path | None
+    shim_image: str
+    secret: tuple[str, ...]
+    public: tuple[str, ...]
+    adopts: bool
+    undoes: bool
+    force: bool
+    owner: tuple[int, int] | None
+    secrets_dir: Path
+    schema_path: Path | None
+    is_json: bool
+    dry_run: bool
+    yes: bool
 
 
 @click.command("migrate")
@@ -76,25 +100,8 @@ _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @options.as_json
 @options.dry_run
 @options.yes
-def command(
-    files: tuple[Path, ...],
-    more_files: tuple[Path, ...],
-    env_files: tuple[Path, ...],
-    image_configs: tuple[Path, ...],
-    program: Path | None,
-    shim_image: str,
-    secret: tuple[str, ...],
-    public: tuple[str, ...],
-    adopts: bool,
-    undoes: bool,
-    force: bool,
-    owner: tuple[int, int] | None,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    is_json: bool,
-    dry_run: bool,
-    yes: bool,
-) -> int:
+@options.gathered(MigrateWish)
+def command(wish: MigrateWish) -> int:
     """Move the secrets of a Compose project from its .env and environment: to files.
 
     FILES are the Compose files; without any, those that Compose would take. New files are written beside the old ones
@@ -125,20 +132,20 @@ def command(
       "staying": [{"key", "where"}], "diff",
       "findings": [{"service", "key", "message", "hint", "exposed"}]}
     """
-    if undoes:
-        return undo(Vault(secrets_dir), force=force, dry_run=dry_run, yes=yes)
+    if wish.undoes:
+        return undo(Vault(wish.secrets_dir), force=wish.force, dry_run=wish.dry_run, yes=wish.yes)
     environ = dict(os.environ)
-    chosen = [*files, *more_files]
-    project = reading.read_project(chosen or Path(), environ, list(env_files) or None, to_edit=True)
-    before = as_composed(project, chosen, env_files, environ)
-    sources, warned = read_sources(project, env_files)
-    wishes = wishes_of(project, schema_path, secrets_dir, secret, public)
-    images, trouble = known_images(project, image_configs)
-    source = ShimSource(compose_path(program, project.folder) if program else "", shim_image)
+    chosen = [*wish.files, *wish.more_files]
+    project = reading.read_project(chosen or Path(), environ, list(wish.env_files) or None, to_edit=True)
+    before = as_composed(project, chosen, wish.env_files, environ)
+    sources, warned = read_sources(project, wish.env_files)
+    wishes = wishes_of(project, wish.schema_path, wish.secrets_dir, wish.secret, wish.public)
+    images, trouble = known_images(project, wish.image_configs)
+    source = ShimSource(compose_path(wish.program, project.folder) if wish.program else "", wish.shim_image)
 
     def make(left: Mapping[str, str]) -> Proven:
         plan = make_plan(project, sources, wishes, images, left)
-        plan.owner = owner[0] if owner is not None else os.geteuid() if hasattr(os, "geteuid") else None
+        plan.owner = wish.owner[0] if wish.owner is not None else os.geteuid() if hasattr(os, "geteuid") else None
         return Proven(plan, new_files(plan, source, new_path), new_files(plan, source, lambda path: path))
 
     found = proven(make, source, Asked(before, {**environ, "PWD": os.getcwd()}))
@@ -151,35 +158,35 @@ def command(
     say_warnings(plan, warned)
     document = describe(plan, results)
     document["diff"] = difference(results)
-    if not is_json:
+    if not wish.is_json:
         show(plan, document)
     if not results:
         say_findings(plan)
         if not plan.unknown and not plan.left:
             output.say("there is nothing to migrate: no service has a secret among its variables")
-        give(document, is_json)
+        give(document, wish.is_json)
         return exit_code(plan)
-    if adopts:
-        adopt.refuse_edited(results, force)
-    written = outputs(found.adopted if adopts else results, force or adopts)
-    values = secrets_to_write(plan, Vault(secrets_dir), force)
-    announce(plan, written, values, dry_run)
+    if wish.adopts:
+        adopt.refuse_edited(results, wish.force)
+    written = outputs(found.adopted if wish.adopts else results, wish.force or wish.adopts)
+    values = secrets_to_write(plan, Vault(wish.secrets_dir), wish.force)
+    announce(plan, written, values, wish.dry_run)
     warn_of_stack(project)
     if before is not None:
         output.say("docker compose config agrees: every service sees what it saw before")
-    if not dry_run:
-        ask(written, values, yes)
-        if adopts:
-            adopt.keep(Vault(secrets_dir), written)
-        write(plan, written, values, Vault(secrets_dir), owner)
-        if adopts:
+    if not wish.dry_run:
+        ask(written, values, wish.yes)
+        if wish.adopts:
+            adopt.keep(Vault(wish.secrets_dir), written)
+        write(plan, written, values, Vault(wish.secrets_dir), wish.owner)
+        if wish.adopts:
             for file in results:
                 file.new.unlink(missing_ok=True)
             output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
         else:
             say_what_is_next(results, project, chosen)
     document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
-    give(document, is_json)
+    give(document, wish.is_json)
     return exit_code(plan)
 
 

@@ -1,5 +1,6 @@
 """The options that commands have in common."""
 
+import functools
 import os
 from collections.abc import Callable
 from functools import wraps
@@ -11,8 +12,23 @@ import click
 from shim_host.inputs import SCHEMA
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+R = TypeVar("R")
 
 SECRETS_DIR = "./secrets"
+
+
+def gathered(kind: Callable[..., T]) -> Callable[[Callable[[T], R]], Callable[..., R]]:
+    """Let a command take all of its arguments and options as one *kind* of object, whose fields have their names."""
+
+    def decorate(function: Callable[[T], R]) -> Callable[..., R]:
+        @functools.wraps(function)
+        def command(**values: Any) -> R:
+            return function(kind(**values))
+
+        return command
+
+    return decorate
 
 
 def secrets_dir(function: F) -> F:

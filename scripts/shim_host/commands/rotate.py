@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,34 @@ def _how(function: Any) -> Any:
     return function
 
 
+@dataclass(frozen=True)
+class RotateWish:
+    """What the command line asks of a rotation."""
+
+    keys: tuple[str, ...]
+    value_file: str | None
+    generate: bool
+    due: bool
+    everywhere: bool
+    resume: bool
+    keep: int
+    stack: str
+    leave: tuple[str, ...]
+    by: str
+    parallel: int
+    timeout: float
+    lock_file: Path | None
+    force: bool
+    secrets_dir: Path
+    schema_path: Path | None
+    salt: bytes
+    is_json: bool
+    dry_run: bool
+    yes: bool
+    compose_files: tuple[str, ...]
+    how: str | None
+
+
 @click.command("rotate")
 @click.argument("keys", nargs=-1, callback=names_of_keys)
 @click.option("--value-file", metavar="FILE", help="The new value is what FILE holds; - is stdin.")
@@ -84,30 +113,8 @@ def _how(function: Any) -> Any:
 @click.option("--resume", is_flag=True, help="Finish, or take back, a rotation whose run has ended.")
 @click.option("--keep", type=click.IntRange(min=1), default=1, show_default=True, help="Versions to keep for rollback.")
 @_how
-def rotate_command(
-    keys: tuple[str, ...],
-    value_file: str | None,
-    generate: bool,
-    due: bool,
-    everywhere: bool,
-    resume: bool,
-    keep: int,
-    stack: str,
-    leave: tuple[str, ...],
-    by: str,
-    parallel: int,
-    timeout: float,
-    lock_file: Path | None,
-    force: bool,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    is_json: bool,
-    dry_run: bool,
-    yes: bool,  # noqa: ARG001  (nothing is asked; a script may give it to every command)
-    compose_files: tuple[str, ...],
-    how: str | None,
-) -> int:
+@options.gathered(RotateWish)
+def rotate_command(asked: RotateWish) -> int:
     """Give KEYS a new value everywhere, with no failed request.
 
     A new version is made in the Swarm, every service that mounts the key moves to it, one update a service, and its
@@ -136,51 +143,75 @@ def rotate_command(
     With Compose: {"state", "why", "keys": [{"key", "file"}], "services": [{"service", "containers",
     "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|started anew; no shim to ask|"}]}
     """
-    if resume and (keys or value_file is not None or generate or due):
+    if asked.resume and (asked.keys or asked.value_file is not None or asked.generate or asked.due):
         raise click.UsageError("--resume goes on with what was begun: it takes neither keys nor values")
-    if everywhere and (not due or stack or compose_files):
+    if asked.everywhere and (not asked.due or asked.stack or asked.compose_files):
         raise click.UsageError("--everywhere goes with --due, and with neither --stack nor --compose")
-    if due and (keys or value_file is not None):
+    if asked.due and (asked.keys or asked.value_file is not None):
         raise click.UsageError("--due finds the keys, and makes their values: it takes neither")
-    if not (keys or resume or due):
+    if not (asked.keys or asked.resume or asked.due):
         raise click.UsageError("name the keys to rotate, or give --due or --resume")
-    schema = inputs.read_schema(schema_path)
-    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
-    if not (stack or due) and rotate_compose.is_meant(wish, keys):
-        if resume:
+    schema = inputs.read_schema(asked.schema_path)
+    wish = Wish(
+        asked.compose_files,
+        asked.how,
+        asked.timeout,
+        asked.force,
+        asked.secrets_dir,
+        schema,
+        asked.salt,
+        asked.is_json,
+        asked.dry_run,
+    )
+    if not (asked.stack or asked.due) and rotate_compose.is_meant(wish, asked.keys):
+        if asked.resume:
             return rotate_compose.resume(wish)
-        return rotate_compose.rotate(keys, value_file, generate, wish)
-    settings = Settings(salt, timeout, parallel, keep, by)
-    if due:
-        asked = due_of.Due(wish, settings, lock_file, leave)
-        return due_of.everywhere(asked) if everywhere else due_of.run(stack, asked)
-    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json, leave)
-    if resume:
-        return work.resume(force)
-    return work.rotate(keys, value_file, generate, force, dry_run)
+        return rotate_compose.rotate(asked.keys, asked.value_file, asked.generate, wish)
+    settings = Settings(asked.salt, asked.timeout, asked.parallel, asked.keep, asked.by)
+    if asked.due:
+        late = due_of.Due(wish, settings, asked.lock_file, asked.leave)
+        return due_of.everywhere(late) if asked.everywhere else due_of.run(asked.stack, late)
+    work = SwarmWork(
+        asked.stack,
+        settings,
+        asked.lock_file,
+        Vault.of_stack(asked.secrets_dir, asked.stack),
+        schema,
+        asked.is_json,
+        asked.leave,
+    )
+    if asked.resume:
+        return work.resume(asked.force)
+    return work.rotate(asked.keys, asked.value_file, asked.generate, asked.force, asked.dry_run)
+
+
+@dataclass(frozen=True)
+class RollbackWish:
+    """What the command line asks of a rollback."""
+
+    keys: tuple[str, ...]
+    stack: str
+    leave: tuple[str, ...]
+    by: str
+    parallel: int
+    timeout: float
+    lock_file: Path | None
+    force: bool
+    secrets_dir: Path
+    schema_path: Path | None
+    salt: bytes
+    is_json: bool
+    dry_run: bool
+    yes: bool
+    compose_files: tuple[str, ...]
+    how: str | None
 
 
 @click.command("rollback")
 @click.argument("keys", nargs=-1, required=True, callback=names_of_keys)
 @_how
-def rollback_command(
-    keys: tuple[str, ...],
-    stack: str,
-    leave: tuple[str, ...],
-    by: str,
-    parallel: int,
-    timeout: float,
-    lock_file: Path | None,
-    force: bool,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    is_json: bool,
-    dry_run: bool,
-    yes: bool,
-    compose_files: tuple[str, ...],
-    how: str | None,
-) -> int:
+@options.gathered(RollbackWish)
+def rollback_command(asked: RollbackWish) -> int:
     """Move every service back to the version of KEYS before; the one left behind is removed.
 
     With Compose, the one left behind is kept: once more, and it is forward again.
@@ -193,13 +224,31 @@ def rollback_command(
     \b
     With --json: as rotate prints it.
     """
-    schema = inputs.read_schema(schema_path)
-    wish = Wish(compose_files, how, timeout, force, secrets_dir, schema, salt, is_json, dry_run)
-    if not stack and rotate_compose.is_meant(wish, keys):
-        return rotate_compose.rollback(keys, wish)
-    settings = Settings(salt, timeout, parallel, by=by)
-    work = SwarmWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json, leave)
-    return work.rollback(keys, force, dry_run, yes)
+    schema = inputs.read_schema(asked.schema_path)
+    wish = Wish(
+        asked.compose_files,
+        asked.how,
+        asked.timeout,
+        asked.force,
+        asked.secrets_dir,
+        schema,
+        asked.salt,
+        asked.is_json,
+        asked.dry_run,
+    )
+    if not asked.stack and rotate_compose.is_meant(wish, asked.keys):
+        return rotate_compose.rollback(asked.keys, wish)
+    settings = Settings(asked.salt, asked.timeout, asked.parallel, by=asked.by)
+    work = SwarmWork(
+        asked.stack,
+        settings,
+        asked.lock_file,
+        Vault.of_stack(asked.secrets_dir, asked.stack),
+        schema,
+        asked.is_json,
+        asked.leave,
+    )
+    return work.rollback(asked.keys, asked.force, asked.dry_run, asked.yes)
 
 
 @click.command("history")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,24 @@ from shim_host.swarm.versions import CHANGED, CREATED, UNCHANGED, Step, Wanted
 _KEPT = 2
 
 
+@dataclass(frozen=True)
+class SwarmWish:
+    """What the command line asks for."""
+
+    env_file: Path | None
+    takes_all: bool
+    dialect: str
+    use: str | None
+    stack: str
+    lock_file: Path | None
+    secrets_dir: Path
+    schema_path: Path | None
+    salt: bytes
+    by: str
+    is_json: bool
+    dry_run: bool
+
+
 @click.command("create-swarm")
 @click.option("--from-env", "env_file", type=click.Path(path_type=Path), metavar="FILE", help="Take values from FILE.")
 @click.option("--all", "takes_all", is_flag=True, help="With --from-env: every key, not only the sensitive ones.")
@@ -37,20 +56,8 @@ _KEPT = 2
 @options.as_json
 @options.dry_run
 @options.no_questions
-def create_swarm(
-    env_file: Path | None,
-    takes_all: bool,
-    dialect: str,
-    use: str | None,
-    stack: str,
-    lock_file: Path | None,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    by: str,
-    is_json: bool,
-    dry_run: bool,
-) -> int:
+@options.gathered(SwarmWish)
+def create_swarm(wish: SwarmWish) -> int:
     """Make Docker secrets in the Swarm from ./secrets.
 
     Each key becomes a version: DB_PASSWORD is db_password.v1, or of the number that secrets.lock.env names, so that
@@ -65,13 +72,18 @@ def create_swarm(
     \b
     With --json: {"secrets": [{"key", "name", "version", "state": "created|unchanged|not made"}]}
     """
-    if stack and not names.is_swarm_name(stack):
-        raise Refused(f"{stack} cannot be the name of a stack", "letters, digits and _ . - are taken")
-    if env_file is None:
-        values = values_of_vault(Vault.of_stack(secrets_dir, stack), schema_path)
+    if wish.stack and not names.is_swarm_name(wish.stack):
+        raise Refused(f"{wish.stack} cannot be the name of a stack", "letters, digits and _ . - are taken")
+    if wish.env_file is None:
+        values = values_of_vault(Vault.of_stack(wish.secrets_dir, wish.stack), wish.schema_path)
     else:
-        values = values_of_env_file(env_file, dialect, use, takes_all, schema_path)
-    return make(values, Place(stack, lock_file, Vault(secrets_dir), salt, by), is_json=is_json, dry_run=dry_run)
+        values = values_of_env_file(wish.env_file, wish.dialect, wish.use, wish.takes_all, wish.schema_path)
+    return make(
+        values,
+        Place(wish.stack, wish.lock_file, Vault(wish.secrets_dir), wish.salt, wish.by),
+        is_json=wish.is_json,
+        dry_run=wish.dry_run,
+    )
 
 
 class Place(NamedTuple):

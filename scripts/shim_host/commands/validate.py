@@ -1,6 +1,7 @@
 """`validate`: all findings at once, each with its repair; `--fix` repairs what is safe to."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
     from shim_host.inventory import Asked
 
 
+@dataclass(frozen=True)
+class ValidateWish:
+    """What the command line asks of a check."""
+
+    fix: bool
+    asks_swarm: bool
+    stack: str
+    lock_file: Path | None
+    given: "Asked"
+    secrets_dir: Path
+    schema_path: Path | None
+    salt: bytes
+    is_json: bool
+    dry_run: bool
+
+
 @click.command("validate")
 @click.option("--fix", is_flag=True, help="Repair what is safe to: modes, .gitignore, byte order marks, CR.")
 @click.option("--swarm", "asks_swarm", is_flag=True, help="Look at the Swarm too: what is there, and what is stale.")
@@ -29,18 +46,8 @@ if TYPE_CHECKING:
 @options.as_json
 @options.dry_run
 @options.no_questions
-def validate(
-    fix: bool,
-    asks_swarm: bool,
-    stack: str,
-    lock_file: Path | None,
-    given: "Asked",
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    is_json: bool,
-    dry_run: bool,
-) -> int:
+@options.gathered(ValidateWish)
+def validate(wish: ValidateWish) -> int:
     """Check schema, values and Compose file against each other.
 
     Finds what is missing, empty, of the wrong type or a placeholder; modes, byte order marks, CR; what is in git or
@@ -59,33 +66,35 @@ def validate(
       not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
       drift, stale, lock, stack-file, left-out (a file with mistakes, which the warning names, or the Swarm)
     """
-    schema = inputs.read_schema(schema_path)
-    store = Vault.of_stack(secrets_dir, stack)
+    schema = inputs.read_schema(wish.schema_path)
+    store = Vault.of_stack(wish.secrets_dir, wish.stack)
     gaps: list[str] = []
-    project = inventory.compose_project(given, gaps)
-    env = inventory.env_values(given.env_paths, os.environ, gaps)
+    project = inventory.compose_project(wish.given, gaps)
+    env = inventory.env_values(wish.given.env_paths, os.environ, gaps)
     users = image_users(project) if project is not None else {}
-    subject = validation.subject_of(store, schema, given.env_paths, env, project, users)
+    subject = validation.subject_of(store, schema, wish.given.env_paths, env, project, users)
     hint = "mend it; the warning says where"
     found = [Finding("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
     in_swarm, unanswered = (
-        with_swarm(subject, stack, lock_file, salt, store) if asks_swarm else (validation.findings(subject), None)
+        with_swarm(subject, wish.stack, wish.lock_file, wish.salt, store)
+        if wish.asks_swarm
+        else (validation.findings(subject), None)
     )
     found += in_swarm
     if unanswered is not None:
         again = "unlock it, or run this on a manager: manage-secrets doctor says why"
         gap = f"the Swarm: {unanswered.message}"
         found.append(Finding("left-out", "", "", f"not looked at: {gap}", again))
-    fixed, trouble = repaired(store, found, dry_run) if fix else ([], None)
-    give(found, fixed, is_json)
+    fixed, trouble = repaired(store, found, wish.dry_run) if wish.fix else ([], None)
+    give(found, fixed, wish.is_json)
     left = len(found) - len(fixed)
     count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
-    output.say(f"{count}, {len(fixed)} {'would be ' if dry_run else ''}repaired")
-    if left and not fix and any(finding.repair for finding in found):
+    output.say(f"{count}, {len(fixed)} {'would be ' if wish.dry_run else ''}repaired")
+    if left and not wish.fix and any(finding.repair for finding in found):
         output.say("hint: --fix repairs those marked with *")
     if trouble := trouble or unanswered:
         raise trouble
-    return 1 if left or (dry_run and found) else 0
+    return 1 if left or (wish.dry_run and found) else 0
 
 
 def with_swarm(
