@@ -13,6 +13,7 @@ _OPEN = (
     b"SHIM_SECRETS_DIR SHIM_SERVICE SHIM_PROFILE SHIM_LOG SHIM_PREFER SHIM_REQUIRE SHIM_ONLY SHIM_FILE_KEY "
 )
 _TELLING = (b"PASS", b"SECRET", b"TOKEN", b"KEY", b"CREDENTIAL", b"AUTH")
+_OF_PATHS = (b"_FILE", b"_DIR", b"_DIRECTORY", b"_PATH")  # CREDENTIALS_DIRECTORY, SSH_KEY_PATH
 
 
 def hidden(text: str) -> str:
@@ -29,7 +30,7 @@ def _values() -> set[str]:
         name, _, value = entry.partition(b"=")
         if len(value) < _SHORT or b" " + name + b" " in _OPEN or name.startswith(b"LC_"):
             continue
-        is_telling = any(word in name.upper() for word in _TELLING) and not name.endswith(b"_FILE")
+        is_telling = any(word in name.upper() for word in _TELLING) and not name.endswith(_OF_PATHS)
         if is_telling or not (_is_word(value) or _is_path(value)):
             found.add(value.decode("utf-8", "surrogateescape"))
     return found

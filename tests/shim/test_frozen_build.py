@@ -321,9 +321,9 @@ def test_a_start_opens_nothing_but_secrets(shim_binary: Path, tmp_path: Path) ->
     (root / "db_password").write_text("x")
 
     calls = system_calls([shim_binary, "--secrets-dir", root, "--", "/bin/true"], tmp_path / "trace")
-    opened = {match[1] for call in calls if (match := re.match(r'open(?:at)?\((?:AT_FDCWD, )?"([^"]*)"', call))}
+    opened = {match[1] for call in calls if (match := re.match(r'open(?:at2?)?\((?:\w+, )?"([^"]*)"', call))}
 
-    assert opened == {str(root), f"{root}/db_password", "/etc/shim/env.schema", "./.env.schema"}
+    assert opened == {str(root), "db_password", "/etc/shim/env.schema", "./.env.schema"}
 
 
 def waits_for(number: int, pid: str) -> bool:

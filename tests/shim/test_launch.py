@@ -312,11 +312,11 @@ def test_without_path_the_usual_folders_are_searched(frozen: Shim, launch: str) 
 
 
 def test_path_is_that_of_the_service(frozen: Shim) -> None:
-    """A schema may set PATH; the program is found with it."""
+    """A file may set PATH where the schema asks for it; the program is found with it."""
     program(frozen.folder / "bin" / "tool")
-    (frozen.folder / "s").write_text(f"# @required\nPATH={frozen.folder}/bin\n")
+    (frozen.folder / "s").write_text("# @required\nPATH=\n")
 
-    assert frozen("--schema", "s", "--", "tool", env={"PATH": ""}).code == 7
+    assert frozen("--schema", "s", "--", "tool", env={"PATH": ""}, path=f"{frozen.folder}/bin").code == 7
 
 
 @pytest.mark.usefixtures("as_root")
@@ -345,7 +345,8 @@ def test_too_much_for_the_kernel(shim: Shim) -> None:
     assert end.returncode == 0, end.stderr
     for number in range(60):
         (shim.root / f"k{number}").write_bytes(b"z" * 100_000)
-    done = shim("true", before=["sh", "-c", 'ulimit -s 8192; exec "$@"', "sh"])
+    asked = ",".join(f"K{number}" for number in range(60))
+    done = shim("--require", asked, "true", before=["sh", "-c", 'ulimit -s 8192; exec "$@"', "sh"])
 
     assert done.code == 100
     assert "over the kernel's limit" in done.stderr

@@ -23,13 +23,17 @@ def mistakes(*argv: str, **variables: str) -> list[str]:
 
 def example(name: str) -> str:
     """Return a value that the option takes."""
-    return {"prefer": "env", "log": "json", "signal": "TERM=QUIT", "exit-as": "143=0", "on-change": "exit"}.get(
-        name
-    ) or {
+    return {
+        "prefer": "env",
+        "log": "json",
+        "signal": "TERM=QUIT",
+        "exit-as": "143=0",
+        "on-change": "exit",
         "grace": "5s",
         "wait": "5s",
         "parent-death": "KILL",
         "ready-fd": "3",
+        "keep-caps": "KILL",
     }.get(name, "a")
 
 
@@ -48,10 +52,11 @@ def test_every_option_has_a_variable_and_a_flag_wins(name: str) -> None:
         return
     value = example(name)
     wanted = value if KINDS[name] is VALUE else [value]
-    assert getattr(options("true", **{variable: value}), field) == wanted
-    assert getattr(options(f"--{name}", value, "true"), field) == wanted
-    assert getattr(options(f"--{name}={value}", "true"), field) == wanted
-    if KINDS[name] is LIST and name not in ("signal", "exit-as"):
+    beside = ["--user=a"] if name == "keep-caps" else []
+    assert getattr(options(*beside, "true", **{variable: value}), field) == wanted
+    assert getattr(options(*beside, f"--{name}", value, "true"), field) == wanted
+    assert getattr(options(*beside, f"--{name}={value}", "true"), field) == wanted
+    if KINDS[name] is LIST and name not in ("signal", "exit-as", "keep-caps"):
         assert getattr(options(f"--{name}=b", f"--{name}=c, d,,", "true", **{variable: "z"}), field) == ["b", "c", "d"]
 
 
