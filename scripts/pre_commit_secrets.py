@@ -82,7 +82,7 @@ class Value(NamedTuple):
     is_packed: bool  # looked for where white space does not count: what is broken into lines
 
 
-class Finding(NamedTuple):
+class Leak(NamedTuple):
     """One thing that must not be committed."""
 
     message: str
@@ -128,7 +128,7 @@ def run() -> None:
     sys.exit(main(sys.argv[1:]))
 
 
-def findings(files: Sequence[Staged], places: Sequence[str], memory: "Memory | None" = None) -> Iterator[Finding]:
+def findings(files: Sequence[Staged], places: Sequence[str], memory: "Memory | None" = None) -> Iterator[Leak]:
     """Yield what is wrong with *files*: their names first, then what stands in them."""
     for file in files:
         if not file.is_past:
@@ -146,7 +146,7 @@ def findings(files: Sequence[Staged], places: Sequence[str], memory: "Memory | N
             yield finding
 
 
-def everything(places: Sequence[str]) -> Iterator[Finding]:
+def everything(places: Sequence[str]) -> Iterator[Leak]:
     """Yield what is wrong with all that git has, the present first."""
     memory = Memory(Path(os.fsdecode(_git("rev-parse", "--git-path", "pre-commit-secrets.found").strip())))
     files = _index()
@@ -171,11 +171,11 @@ class Memory:
         """Remember that *blob* holds a value of *owner*."""
         self._known.setdefault(blob, set()).add(owner)
 
-    def again(self, file: Staged, said: "set[str]") -> Iterator[tuple[str, Finding]]:
+    def again(self, file: Staged, said: "set[str]") -> Iterator[tuple[str, Leak]]:
         """Yield what was found in *file* before, and is not *said* now."""
         for owner in sorted(self._known.get(file.blob, set()) - said):
             message = f"{_where(file)} holds a value that {owner} had"
-            yield owner, Finding(message, _hint_of_past(file, "it was replaced since; is the old one revoked?"))
+            yield owner, Leak(message, _hint_of_past(file, "it was replaced since; is the old one revoked?"))
 
     def keep(self) -> None:
         """Write it down, for the next time; a repository that cannot be written is looked at all the same."""
@@ -185,16 +185,16 @@ class Memory:
                 self._path.write_text("".join(lines), "utf-8", "surrogateescape")
 
 
-def _of_name(file: Staged, places: Sequence[str]) -> Iterator[Finding]:
+def _of_name(file: Staged, places: Sequence[str]) -> Iterator[Leak]:
     folder, _, name = file.path.rpartition("/")
     lower = name.lower()
     if file.blob and _is_in_folder_of_secrets(folder, name, places):
         place = next((place for place in places if f"{folder}/".startswith(f"{place}/")), folder)
         hint = f"git rm --cached {_quoted(file.path)}, and keep {place}/* in .gitignore"
-        yield Finding(f"{_where(file)} is a secret's file", _hint_of_past(file, hint))
+        yield Leak(f"{_where(file)} is a secret's file", _hint_of_past(file, hint))
     elif _is_made_for_values(lower):
         hint = f"git rm --cached {_quoted(file.path)}, and keep it in .gitignore; commit .env.schema"
-        yield Finding(f"{_where(file)} holds values", _hint_of_past(file, hint))
+        yield Leak(f"{_where(file)} holds values", _hint_of_past(file, hint))
 
 
 def _is_in_folder_of_secrets(folder: str, name: str, places: Sequence[str]) -> bool:
@@ -283,7 +283,7 @@ def _schema() -> Schema:
         return Schema()  # nothing is known to be public
 
 
-def _of_content(file: Staged, content: bytes, values: Sequence[Value]) -> Iterator[tuple[str, Finding]]:
+def _of_content(file: Staged, content: bytes, values: Sequence[Value]) -> Iterator[tuple[str, Leak]]:
     """Yield what stands in *content*, and whose value it is; "" for a shape."""
     said: set[str] = set()
     for view, packing in _views(content, 0, [_MOST_UNPACKED]):
@@ -313,13 +313,13 @@ def _of_content(file: Staged, content: bytes, values: Sequence[Value]) -> Iterat
             kinds.add(what)
             where = _where(file, 0 if packing else _line(view, found.start()))
             hint = f"take it out, and revoke it if it is real; if not, write {EXCEPTION.decode()} on its line"
-            yield "", Finding(f"{where} holds what looks like {what}{packing}", _hint_of_past(file, hint))
+            yield "", Leak(f"{where} holds what looks like {what}{packing}", _hint_of_past(file, hint))
         said |= kinds
 
 
-def _of_value(file: Staged, line: int, owner: str, how: str) -> Finding:
+def _of_value(file: Staged, line: int, owner: str, how: str) -> Leak:
     hint = f"take it out, read {owner} where it is needed; it needs a new value if this was pushed"
-    return Finding(f"{_where(file, line)} holds the value of {owner}{how}", _hint_of_past(file, hint))
+    return Leak(f"{_where(file, line)} holds the value of {owner}{how}", _hint_of_past(file, hint))
 
 
 def _decoded(content: bytes) -> Iterator[bytes]:

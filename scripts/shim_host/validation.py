@@ -23,7 +23,7 @@ _NOTHING = Secret(b"")
 Repair = Callable[[Writer], None]
 
 
-class Finding(NamedTuple):
+class Fault(NamedTuple):
     """One thing that is wrong; `repair` mends it where that is safe."""
 
     kind: str
@@ -77,7 +77,7 @@ def subject_of(
     return Subject(store, entries, unreadable, schema, env_files, env, project, image_users, outside)
 
 
-def findings(subject: Subject) -> list[Finding]:
+def findings(subject: Subject) -> list[Fault]:
     """Return everything that is wrong, the schema's keys first."""
     keys = _keys(subject)
     by_key = entries_by_key(subject)
@@ -106,7 +106,7 @@ def _keys(subject: Subject) -> dict[str, str]:
     return names.keys_of(subject.entries, [*(subject.schema.keys if subject.schema else ()), *subject.env])
 
 
-def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]:
+def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Fault]:
     """Missing, empty, of the wrong type, a placeholder: what the schema says, where the value is."""
     in_compose = _compose_keys(subject.project)
     for spec in subject.schema.keys.values() if subject.schema else ():
@@ -118,22 +118,22 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Finding]
             yield from _of_value(spec, subject.env[spec.key].reveal(), where, None)
             if spec.is_sensitive and spec.is_required and subject.entries:
                 message = "is in plain text in the .env, and has no file"
-                yield Finding("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {quoted(where)}")
+                yield Fault("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {quoted(where)}")
         elif not spec.is_required or spec.default is not None or spec.is_derived:
             continue
         elif spec.key not in subject.in_swarm and spec.key not in in_compose:
             yield _missing(subject, spec)
 
 
-def _missing(subject: Subject, spec: KeySpec) -> Finding:
+def _missing(subject: Subject, spec: KeySpec) -> Fault:
     hint = f"write {spec.key}=VALUE into {subject.env_file}"
     if spec.generate is not None:
         hint = f"manage-secrets generate {quoted(spec.key)}"
     elif spec.is_sensitive:
         hint = f"manage-secrets set {quoted(spec.key)}"
     if spec.key in subject.env:
-        return Finding("empty", spec.key, str(subject.env_file), "is required, and is empty", hint)
-    return Finding("missing", spec.key, str(subject.store.path), "is required, and nothing provides it", hint)
+        return Fault("empty", spec.key, str(subject.env_file), "is required, and is empty", hint)
+    return Fault("missing", spec.key, str(subject.store.path), "is required, and nothing provides it", hint)
 
 
 def _compose_keys(project: "Project | None") -> set[str]:
@@ -147,13 +147,13 @@ def _value_of(entry: Entry, spec: KeySpec) -> bytes:
     return value if spec.raw_bytes and len(value) == spec.raw_bytes else clean(value)
 
 
-def _of_value(spec: KeySpec, value: bytes, where: str, store: Vault | None) -> Iterator[Finding]:
+def _of_value(spec: KeySpec, value: bytes, where: str, store: Vault | None) -> Iterator[Fault]:
     wrong = check_value(spec, value)
     if not wrong and store is not None and value and value == _example(store, where):
         wrong = "is the value of the example file"
     if wrong:
         kind = "empty" if not value else "placeholder" if "placeholder" in wrong or "example" in wrong else "type"
-        yield Finding(kind, spec.key, where, wrong, f"put the right value into {where}")
+        yield Fault(kind, spec.key, where, wrong, f"put the right value into {where}")
 
 
 def _example(store: Vault, where: str) -> bytes | None:
@@ -161,28 +161,28 @@ def _example(store: Vault, where: str) -> bytes | None:
     return clean(example.value.reveal()) if example is not None else None
 
 
-def _of_names(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
+def _of_names(subject: Subject, keys: Mapping[str, str]) -> Iterator[Fault]:
     """Names that no key or no Swarm has, and two names of one key."""
     first: dict[str, str] = {}
     for name, key in keys.items():
         where = subject.store.shown(name)
         if not key:
-            yield Finding("name", "", where, "the name cannot become a key", "rename it to letters, digits and _")
+            yield Fault("name", "", where, "the name cannot become a key", "rename it to letters, digits and _")
         elif key in first:
             message = f"is the same key as {subject.store.shown(first[key])}, and the shim refuses two"
-            yield Finding("name", key, where, message, "remove one of the two")
+            yield Fault("name", key, where, message, "remove one of the two")
         elif not names.is_swarm_name(name):
-            yield Finding(
+            yield Fault(
                 "name", key, where, "the Swarm refuses this name", f"create-swarm calls it {names.swarm_base(name)}"
             )
         first.setdefault(key, name)
 
 
-def _of_files(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
+def _of_files(subject: Subject, keys: Mapping[str, str]) -> Iterator[Fault]:
     """Modes, and what editors and shells of other systems leave in a file."""
     for name, ended in subject.unreadable.items():
         hint = ended.hints[0] if ended.hints else "look at the file"
-        yield Finding("file", "", subject.store.shown(name), ended.message, hint)
+        yield Fault("file", "", subject.store.shown(name), ended.message, hint)
     for name, entry in subject.entries.items():
         where = subject.store.shown(name)
         if vault.has_private_modes() and entry.mode & ~FILE_MODE:
@@ -191,7 +191,7 @@ def _of_files(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
                 writer.restrict(name)
 
             message = f"can be read by others (mode {entry.mode:04o})"
-            yield Finding("mode", keys[name], where, message, f"chmod {FILE_MODE:o} {quoted(where)}", restrict)
+            yield Fault("mode", keys[name], where, message, f"chmod {FILE_MODE:o} {quoted(where)}", restrict)
         value = entry.value.reveal()
         if _is_foreign_text(value):
 
@@ -199,23 +199,23 @@ def _of_files(subject: Subject, keys: Mapping[str, str]) -> Iterator[Finding]:
                 writer.write(name, clean(value))
 
             message = "holds a byte order mark, UTF-16 or CR at its end, which not every reader drops"
-            yield Finding("encoding", keys[name], where, message, "save it as UTF-8 with Unix line ends", rewrite)
+            yield Fault("encoding", keys[name], where, message, "save it as UTF-8 with Unix line ends", rewrite)
 
 
-def _of_outside(subject: Subject) -> Iterator[Finding]:
+def _of_outside(subject: Subject) -> Iterator[Fault]:
     """Files of the Compose project's secrets that are not in ./secrets: they are not changed here, but looked at."""
     for key, (path, entry) in subject.outside.items():
         if vault.has_private_modes() and entry.mode & 0o077:
             message = f"can be read by others (mode {entry.mode:04o})"
             hint = f"chmod {FILE_MODE:o} {quoted(str(path))}, or move it to {subject.store.path}"
-            yield Finding("mode", key, str(path), message, hint)
+            yield Fault("mode", key, str(path), message, hint)
 
 
 def _is_foreign_text(value: bytes) -> bool:
     return clean(value) != value and (not value.endswith(b"\n") or clean(value) != value.rstrip(b"\n"))
 
 
-def _of_folder(subject: Subject) -> Iterator[Finding]:
+def _of_folder(subject: Subject) -> Iterator[Fault]:
     path = subject.store.path
     if vault.has_private_modes() and path.is_dir():
         mode = path.stat().st_mode & 0o7777
@@ -225,10 +225,10 @@ def _of_folder(subject: Subject) -> Iterator[Finding]:
                 """Opening the folder to write restricts it already."""
 
             message = f"can be entered by others (mode {mode:04o})"
-            yield Finding("mode", "", str(path), message, f"chmod {FOLDER_MODE:o} {quoted(str(path))}", nothing_more)
+            yield Fault("mode", "", str(path), message, f"chmod {FOLDER_MODE:o} {quoted(str(path))}", nothing_more)
 
 
-def _of_git(subject: Subject) -> Iterator[Finding]:
+def _of_git(subject: Subject) -> Iterator[Fault]:
     """What git has, or would take with the next `git add`."""
     outside = {os.path.normpath(item.path) for item in subject.outside.values()}
     places = [str(subject.store.path), *map(str, subject.env_files), *sorted(outside)]
@@ -242,7 +242,7 @@ def _of_git(subject: Subject) -> Iterator[Finding]:
         if not is_ours and (is_skipped(path.name) or path.name not in subject.entries):
             continue
         hint = f"git rm --cached {quoted(name)}, and rotate what it holds: the history keeps it"
-        yield Finding("in-git", "", name, "is in git", hint)
+        yield Fault("in-git", "", name, "is in git", hint)
     lacking = vault.missing_gitignore_lines(Path(), subject.store.path, subject.env_file)
     if lacking:
 
@@ -250,7 +250,7 @@ def _of_git(subject: Subject) -> Iterator[Finding]:
             vault.add_gitignore_lines(Path(), lacking)
 
         message = f"does not keep {subject.store.path} and {subject.env_file} out of git"
-        yield Finding("in-git", "", ".gitignore", message, f"add {' '.join(lacking)}", ignore)
+        yield Fault("in-git", "", ".gitignore", message, f"add {' '.join(lacking)}", ignore)
 
 
 def _git(*arguments: str) -> str | None:
@@ -261,22 +261,22 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
 
 
-def _of_services(subject: Subject, project: "Project") -> Iterator[Finding]:
+def _of_services(subject: Subject, project: "Project") -> Iterator[Fault]:
     """Secrets that a service names and nobody defines, or whose file is not there; users who could not read them."""
     for service in project.services.values():
         for use in service.secrets:
             definition = project.secrets.get(use.source)
             if definition is None:
                 hint = f"define it below secrets: with file: {subject.store.path / use.source}"
-                yield Finding("undefined", "", service.name, f"refers to the secret {use.source}, not defined", hint)
+                yield Fault("undefined", "", service.name, f"refers to the secret {use.source}, not defined", hint)
             elif definition.file is not None and not definition.file.is_file():
                 message = f"needs the secret {use.source}, whose file {definition.file} is missing"
                 hint = "make it: Compose would mount an empty folder in its place"
-                yield Finding("missing", "", service.name, message, hint)
+                yield Fault("missing", "", service.name, message, hint)
         yield from _of_user(subject, project, service)
 
 
-def _of_user(subject: Subject, project: "Project", service: "Service") -> Iterator[Finding]:
+def _of_user(subject: Subject, project: "Project", service: "Service") -> Iterator[Fault]:
     """A service that neither starts as root, as the shim does before it becomes another user, nor owns its files."""
     user = (service.user or subject.image_users.get(service.name, "")).partition(":")[0]
     if user in ("", "0", "root"):
@@ -291,10 +291,10 @@ def _of_user(subject: Subject, project: "Project", service: "Service") -> Iterat
     hint = f"start it as root through the shim with --user {user}"
     if user.isdecimal():
         hint += f", or manage-secrets create-from-env --owner {quoted(user)}"
-    yield Finding("user", "", service.name, message, hint)
+    yield Fault("user", "", service.name, message, hint)
 
 
-def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Finding]:
+def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Fault]:
     """Files that neither the schema nor a service asks for."""
     named: set[str] = set()
     if subject.project is not None:
@@ -305,10 +305,10 @@ def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> It
         if key not in schema.keys and entry.name not in named:
             message = "neither the schema nor a service asks for it"
             hint = f"remove it, or add {key}= to {schema.source}"
-            yield Finding("unused", key, subject.store.shown(entry.name), message, hint)
+            yield Fault("unused", key, subject.store.shown(entry.name), message, hint)
 
 
-def _of_systems(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Finding]:
+def _of_systems(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Fault]:
     """What `rotate` would refuse because of the schema, before anybody waits for a rotation."""
     if all(spec.rotate_with is None for spec in schema.keys.values()):
         return
@@ -316,4 +316,4 @@ def _of_systems(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -
 
     for spec, mistake in decorator.mistakes(schema, {*by_key, *subject.env, *subject.in_swarm}):
         where = f"{schema.source}:{spec.line}"
-        yield Finding("rotate-with", spec.key, where, mistake.message, mistake.hint)
+        yield Fault("rotate-with", spec.key, where, mistake.message, mistake.hint)

@@ -5,15 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from shim_host.audit import judge
-from shim_host.audit.model import Container, Facts, Key, Trace
-from shim_host.audit.model import Mount as AuditMount
-from shim_host.audit.model import Service as AuditService
+from shim_host.audit.model import AuditedMount, AuditedService, Container, Facts, Key, Trace
 from shim_host.doctor import judge as doctor
 from shim_host.doctor.engine import Node
 from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
 from shim_host.rotate import preflight, swarm_plan
 from shim_host.swarm import model
-from shim_host.swarm.model import Service, SwarmSecret
+from shim_host.swarm.model import RotatedService, SwarmSecret
 
 from tests.support import audit_examples
 from tests.support.audit_examples import file, mounted, service, version
@@ -164,7 +162,7 @@ def test_what_an_audit_says() -> str:
     old, new, foreign = version("K", 1, 500), version("K", 3, 400), version("F", is_ours=False)
     due, stale = version("DUE", days=80), version("STALE")
     guess = Trace("environment", "TOKEN", "K", "its name", is_certain=False)
-    edited = AuditService("edited", "container", mounts=(AuditMount("", "file", file="secrets/file", key="FILE"),))
+    edited = AuditedService("edited", "container", mounts=(AuditedMount("", "file", file="secrets/file", key="FILE"),))
     long_ago = audit_examples.NOW - timedelta(days=90)
     services = (
         edited,
@@ -208,13 +206,13 @@ def test_what_an_audit_says() -> str:
 def test_what_is_found_before_a_rotation() -> str:
     first = model.START_FIRST
     services = (
-        Service("1", "job", mode="replicated-job"),
-        Service("2", "updating", update_state="updating"),
-        Service("3", "paused", update_state="paused", has_health_check=False),
-        Service("4", "full", order=first, host_ports=(80,), max_per_node=1, volumes=("data",)),
-        Service("5", "once", running=0, is_finished=True),
-        Service("6", "down", running=0, trouble="no suitable node"),
-        Service("7", "some", running=2, replicas=3, has_health_check=True),
+        RotatedService("1", "job", mode="replicated-job"),
+        RotatedService("2", "updating", update_state="updating"),
+        RotatedService("3", "paused", update_state="paused", has_health_check=False),
+        RotatedService("4", "full", order=first, host_ports=(80,), max_per_node=1, volumes=("data",)),
+        RotatedService("5", "once", running=0, is_finished=True),
+        RotatedService("6", "down", running=0, trouble="no suitable node"),
+        RotatedService("7", "some", running=2, replicas=3, has_health_check=True),
     )
     found = [*preflight.preflight(services, 1, (3, 1)), *preflight.preflight((), 1, (3, 2))]
     return "\n".join(finding.message for finding in found)
@@ -229,10 +227,10 @@ def test_what_is_found_before_a_rotation() -> str:
 def test_what_a_rotation_does_not_reach_or_reaches_unasked() -> str:
     old, new, foreign = (SwarmSecret(name, name, key, n, "", "", "", "") for name, key, n in _SECRETS)
     services = (
-        Service("1", "one", "shop", (model.Mount("a.v2", "a.v2", "a"),)),
-        Service("2", "two", "blog", (model.Mount("a.v2", "a.v2", "a"),)),
-        Service("3", "late", "shop", (model.Mount("a.v1", "a.v1", "a"),)),
-        Service("4", "own", "shop", (model.Mount("a", "a", "a"),)),
+        RotatedService("1", "one", "shop", (model.SecretMount("a.v2", "a.v2", "a"),)),
+        RotatedService("2", "two", "blog", (model.SecretMount("a.v2", "a.v2", "a"),)),
+        RotatedService("3", "late", "shop", (model.SecretMount("a.v1", "a.v1", "a"),)),
+        RotatedService("4", "own", "shop", (model.SecretMount("a", "a", "a"),)),
     )
     planned = swarm_plan.plan("run", "", ["A"], [old, new], services)
     found = preflight.left_behind(planned, [old, new, foreign], services)

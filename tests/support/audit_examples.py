@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from shim_host.audit.model import Container, Facts, File, Image, Key, Mount, Service, Trace, Version
+from shim_host.audit.model import AuditedMount, AuditedService, Container, Facts, File, Image, Key, Trace, Version
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 
@@ -19,14 +19,14 @@ def version(key: str, number: int = 1, days: float = 10, *, is_ours: bool = True
     return Version(f"id-{name}", name, key, number, created, f"print-{number}", "salt", stack, is_ours)
 
 
-def mounted(*versions: Version, mode: int = 0o400) -> tuple[Mount, ...]:
+def mounted(*versions: Version, mode: int = 0o400) -> tuple[AuditedMount, ...]:
     """Return the mounts of *versions*."""
-    return tuple(Mount(item.id, item.key.lower(), mode=mode) for item in versions)
+    return tuple(AuditedMount(item.id, item.key.lower(), mode=mode) for item in versions)
 
 
-def service(name: str, *versions: Version, **more: object) -> Service:
+def service(name: str, *versions: Version, **more: object) -> AuditedService:
     """Return a service of the Swarm that mounts *versions*."""
-    return replace(Service(name, "swarm", name, mounts=mounted(*versions)), **more)  # type: ignore[arg-type]
+    return replace(AuditedService(name, "swarm", name, mounts=mounted(*versions)), **more)  # type: ignore[arg-type]
 
 
 def file(key: str, days: float = 10, mode: int = 0o600) -> File:

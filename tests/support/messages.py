@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DYNAMIC = "…"
-# The rooms of `migrate` have findings of their own.
-MIGRATE = ("check", "compose_files", "model", "new_files", "plan", "services", "write")
 # Which argument is the message, by what is called; a module may have its own.
 PLACES = {
     "Breach": 1,
@@ -45,17 +43,16 @@ PLACES = {
     "_damaged": 0,
     "UsageError": 0,
     "BadParameter": 0,
-    "Finding": 3,
+    "Finding": 2,
+    "Diagnosis": 2,
+    "Obstacle": 2,
+    "Remark": 2,
+    "Fault": 3,
     "Mistake": 0,
 }
 OWN_PLACES = {
     ("shim/template.py", "Malformed"): 0,
     ("shim/watch.py", "_warn"): 0,
-    ("scripts/shim_host/doctor/judge.py", "Finding"): 2,
-    ("scripts/shim_host/rotate/preflight.py", "Finding"): 2,
-    ("scripts/shim_host/rotate/swarm.py", "Finding"): 2,
-    ("scripts/shim_host/audit/judge.py", "Finding"): 2,
-    **{(f"scripts/shim_host/migrate/{name}.py", "Finding"): 2 for name in MIGRATE},
 }
 # Rooms whose functions answer with words that a message is made of.
 ROOMS_OF_WORDS = ("shim/checks.py", "shim/schema_values.py")

@@ -19,10 +19,10 @@ from shim_host.audit.model import (
     IMAGE_HISTORY,
     LABEL,
     NOT_ASKED,
+    AuditedMount,
+    AuditedService,
     Container,
     Image,
-    Mount,
-    Service,
     Trace,
     Version,
 )
@@ -59,7 +59,7 @@ class Seen:
     place: str
     prints: Fingerprints = WITHOUT_KEY
     versions: tuple[Version, ...] = ()
-    services: tuple[Service, ...] = ()
+    services: tuple[AuditedService, ...] = ()
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
     managers: tuple[str, ...] = ()
@@ -223,7 +223,7 @@ def _of_config(config: Mapping[str, Any], recogniser: Recogniser, environment: s
     yield from _labels(config.get("Labels"), recogniser)
 
 
-def _swarm_service(found: Mapping[str, Any], recogniser: Recogniser, images: Mapping[str, Any]) -> Service:
+def _swarm_service(found: Mapping[str, Any], recogniser: Recogniser, images: Mapping[str, Any]) -> AuditedService:
     spec, container = found["Spec"], _spec_of(found)
     labels = spec.get("Labels") or {}
     stack = labels.get(_STACK, "")
@@ -238,10 +238,10 @@ def _swarm_service(found: Mapping[str, Any], recogniser: Recogniser, images: Map
     for reference in container.get("Secrets") or ():
         file = reference.get("File") or {}
         target = (file.get("Name") or reference.get("SecretName") or "").removeprefix(_SECRETS + "/")
-        mounts.append(Mount(reference["SecretID"], target, mode=file.get("Mode")))
+        mounts.append(AuditedMount(reference["SecretID"], target, mode=file.get("Mode")))
     image = container.get("Image") or ""
     binds = [item.get("Source") or "" for item in container.get("Mounts") or () if item.get("Type") == "bind"]
-    return Service(
+    return AuditedService(
         name=spec["Name"],
         kind="swarm",
         own_name=spec["Name"].removeprefix(f"{stack}_") if stack else spec["Name"],
@@ -292,7 +292,7 @@ def _holds_secrets(found: Mapping[str, Any]) -> bool:
     return _TASK_LABEL in labels or any(f"{mount}/".startswith(_SECRETS + "/") for mount in mounts)
 
 
-def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapping[str, Any]) -> Service:
+def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapping[str, Any]) -> AuditedService:
     """Return a container as the service that it is, or is one of."""
     config, host = found["Config"], found.get("HostConfig") or {}
     name, kind = _service_name(found)
@@ -309,7 +309,7 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
         source, target = mount.get("Source") or "", mount.get("Destination") or ""
         if f"{target}/".startswith(_SECRETS + "/"):
             inner = target.removeprefix(_SECRETS).lstrip("/")
-            mounts.append(Mount("", inner, file=source))
+            mounts.append(AuditedMount("", inner, file=source))
         elif mount.get("Type") == "bind":
             binds.append(source)
     reach = list(_reach(binds, host.get("CapAdd") or ()))
@@ -318,7 +318,7 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
     if host.get("PidMode") == "host":
         reach.append("sees every process of the machine")
     labels = config.get("Labels") or {}
-    return Service(
+    return AuditedService(
         name=name,
         kind=kind,
         own_name=name,

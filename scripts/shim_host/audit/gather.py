@@ -20,12 +20,12 @@ from shim_host.audit.model import (
     ENVIRONMENT,
     HEALTH_CHECK,
     LABEL,
+    AuditedMount,
+    AuditedService,
     Container,
     Facts,
     File,
     Key,
-    Mount,
-    Service,
     Trace,
 )
 from shim_host.audit.traces import Recogniser
@@ -185,7 +185,7 @@ def _ask_engine(
 
 def _compose_services(
     project: "compose.Project", recogniser: Recogniser, store: Vault, gaps: list[str]
-) -> Iterable[Service]:
+) -> Iterable[AuditedService]:
     """Yield the services of the Compose file."""
     from shim_host.compose import nodes
     from shim_host.compose import project as compose
@@ -217,7 +217,9 @@ def _compose_services(
             definition = project.secrets.get(use.source)
             file = definition.file if definition is not None else None
             name = inventory.secret_name(project, use.source, store)
-            mounts.append(Mount("", use.target, name=name, file=str(file.absolute()) if file is not None else ""))
+            mounts.append(
+                AuditedMount("", use.target, name=name, file=str(file.absolute()) if file is not None else "")
+            )
         last = service.definitions[-1]
         reach = []
         for volume in nodes.elements(last.value("volumes")):
@@ -226,7 +228,7 @@ def _compose_services(
                 reach.append("has the engine's socket")
         if str(getattr(last.value("privileged"), "value", "")) == "true":
             reach.append("is privileged")
-        yield Service(
+        yield AuditedService(
             name=service.name,
             kind="compose",
             own_name=service.name,
@@ -245,7 +247,9 @@ def _place(path: Path, node: object) -> str:
     return f"{path}:{mark.line + 1}" if mark is not None else str(path)
 
 
-def _joined(of_file: list[Service], seen: Iterable[Service], project: str, store: Vault) -> list[Service]:
+def _joined(
+    of_file: list[AuditedService], seen: Iterable[AuditedService], project: str, store: Vault
+) -> list[AuditedService]:
     """Return all services once: a running container of a Compose service adds to what the file says of it."""
     joined = {(service.kind, service.stack, service.name): service for service in of_file}
     for service in seen:
@@ -275,7 +279,7 @@ def _joined(of_file: list[Service], seen: Iterable[Service], project: str, store
     ]
 
 
-def _of_another(service: Service, mounts: Iterable[Mount], store: Vault) -> Service:
+def _of_another(service: AuditedService, mounts: Iterable[AuditedMount], store: Vault) -> AuditedService:
     """Return what of a container that is none of this project's concerns us: files of ours, values of ours, and reach.
 
     That it has a key of the same name is its own business.
@@ -287,7 +291,9 @@ def _of_another(service: Service, mounts: Iterable[Mount], store: Vault) -> Serv
     return replace(service, name=f"{service.stack}/{service.name}", mounts=own_files, traces=traces)
 
 
-def _concerned(containers: Iterable[Container], services: Iterable[Service], project: str) -> Iterable[Container]:
+def _concerned(
+    containers: Iterable[Container], services: Iterable[AuditedService], project: str
+) -> Iterable[Container]:
     """Yield the containers of the *services* that are looked at, each with its service's name here."""
     kept = {service.name for service in services}
     for container in containers:
@@ -298,25 +304,25 @@ def _concerned(containers: Iterable[Container], services: Iterable[Service], pro
             yield replace(container, service=name)
 
 
-def _shows_something(service: Service) -> bool:
+def _shows_something(service: AuditedService) -> bool:
     return bool(service.mounts or service.traces or service.reach)
 
 
-def _whole_folders(mounts: Iterable[Mount], store: Vault) -> Iterable[Mount]:
+def _whole_folders(mounts: Iterable[AuditedMount], store: Vault) -> Iterable[AuditedMount]:
     """Yield *mounts*, and for one of a whole folder the files in it where that is ./secrets."""
     for mount in mounts:
         if mount.target:
             yield mount
         elif Path(mount.file) == store.path.absolute():
             for name in store.names():
-                yield Mount("", name, file=str(store.path.absolute() / name))
+                yield AuditedMount("", name, file=str(store.path.absolute() / name))
 
 
-def _with_keys(services: Iterable[Service], known: list[str]) -> list[Service]:
+def _with_keys(services: Iterable[AuditedService], known: list[str]) -> list[AuditedService]:
     """Return *services* with the key of each file they mount, and no two of the same name."""
     services = list(services)
     keys = names.keys_of({_mounted_name(mount) for service in services for mount in service.mounts}, known)
-    found: dict[str, Service] = {}
+    found: dict[str, AuditedService] = {}
     for service in services:
         mounts = (
             mount if mount.secret_id else mount._replace(key=keys[_mounted_name(mount)]) for mount in service.mounts
@@ -326,6 +332,6 @@ def _with_keys(services: Iterable[Service], known: list[str]) -> list[Service]:
     return list(found.values())
 
 
-def _mounted_name(mount: Mount) -> str:
+def _mounted_name(mount: AuditedMount) -> str:
     """Return the name of the file that is mounted, which says its key."""
     return mount.name or Path(mount.file).name or mount.target

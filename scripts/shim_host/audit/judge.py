@@ -21,12 +21,12 @@ from shim_host.audit.model import (
     UNGRANTED,
     WARNING,
     Audit,
+    AuditedService,
     Container,
     Facts,
     File,
     Finding,
     Row,
-    Service,
     Trace,
 )
 from shim_host.audit.rules import NOT_LOOKED_AT, RULES
@@ -124,13 +124,13 @@ def _mark(row: Row, service: str, state: str) -> None:
     row.cells[service] = (*row.cells.get(service, ()), state)
 
 
-def _is_meant(row: Row, service: Service) -> bool:
+def _is_meant(row: Row, service: AuditedService) -> bool:
     """Return whether the schema lets *service* have the secret."""
     allowed = row.spec.services if row.spec is not None else ()
     return not allowed or service.own_name in allowed or service.name in allowed
 
 
-def _cells_of(service: Service, rows: list[Row], facts: Facts) -> Iterator[Finding]:
+def _cells_of(service: AuditedService, rows: list[Row], facts: Facts) -> Iterator[Finding]:
     """Fill in what *service* has of each secret."""
     by_id = {version.id: row for row in rows for version in row.versions}
     for mount in service.mounts:
@@ -234,7 +234,7 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
         yield Finding("container-stale", ERROR, message, hint, row.key, service.name, service.place, command)
 
 
-def _anew(container: Container, service: Service) -> str:
+def _anew(container: Container, service: AuditedService) -> str:
     """Return the command that starts the service anew."""
     if service.kind == "swarm":
         return f"docker service update --force {quoted(service.name)}"
@@ -243,7 +243,7 @@ def _anew(container: Container, service: Service) -> str:
     return f"docker restart {quoted(container.name)}"
 
 
-def _edited(container: Container, service: Service, rows: list[Row]) -> Iterator[Finding]:
+def _edited(container: Container, service: AuditedService, rows: list[Row]) -> Iterator[Finding]:
     """A file that was changed after the container had started, where nobody can see what its service got."""
     if container.started is None or container.watches:
         return

@@ -34,7 +34,7 @@ class Trace(NamedTuple):
     place: str = ""  # file:line, where it is written down
 
 
-class Mount(NamedTuple):
+class AuditedMount(NamedTuple):
     """A secret as a service gets it."""
 
     secret_id: str  # in the Swarm; empty for a file
@@ -46,7 +46,7 @@ class Mount(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Service:
+class AuditedService:
     """Who gets secrets: a service of the Swarm or of Compose, or a container that belongs to neither."""
 
     name: str
@@ -55,7 +55,7 @@ class Service:
     stack: str = ""  # of the Swarm; Compose's project
     image: str = ""
     user: str = ""  # empty: root
-    mounts: tuple[Mount, ...] = ()
+    mounts: tuple[AuditedMount, ...] = ()
     traces: tuple[Trace, ...] = ()
     reach: tuple[str, ...] = ()  # why it could read every secret of its machine
     place: str = ""  # the file that defines it, with the line
@@ -131,7 +131,7 @@ class Facts:
     files: tuple[File, ...] = ()
     weak_keys: tuple[str, ...] = ()  # whose value is short, or a single word
     files_salt_mark: str = ""
-    services: tuple[Service, ...] = ()
+    services: tuple[AuditedService, ...] = ()
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
     engine_users: tuple[str, ...] = ()  # who may use the engine's socket

@@ -12,7 +12,7 @@ import click
 from shim_host import machine, output
 from shim_host.commands import options
 from shim_host.doctor import judge
-from shim_host.doctor.judge import FAILURE, Finding
+from shim_host.doctor.judge import FAILURE, Diagnosis
 from shim_host.errors import CLEAN, REFUSED, Ended
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def doctor_command(secrets_dir: Path, is_json: bool) -> int:
     return CLEAN if judge.is_healthy(findings) else REFUSED
 
 
-def _examined(secrets_dir: Path) -> list[Finding]:
+def _examined(secrets_dir: Path) -> list[Diagnosis]:
     missing = machine.missing_libraries()
     findings = [judge.libraries(missing)]
     findings += judge.folder(machine.folder(secrets_dir))
@@ -64,18 +64,18 @@ def _examined(secrets_dir: Path) -> list[Finding]:
     return findings
 
 
-def _engine() -> tuple[EngineFacts | None, list[Finding]]:
+def _engine() -> tuple[EngineFacts | None, list[Diagnosis]]:
     """Return what the engine says, and what is to be said of it; also of its socket when it does not answer."""
     from shim_host.doctor.engine import Examiner
     from shim_host.swarm.connection import connect_as
 
     facts = None
-    findings: list[Finding] = []
+    findings: list[Diagnosis] = []
     place = os.environ.get("DOCKER_HOST", "")
     try:
         facts = connect_as(Examiner, os.environ).facts()
     except Ended as ended:
-        findings.append(Finding("engine", FAILURE, ended.message, ended.hints[0] if ended.hints else ""))
+        findings.append(Diagnosis("engine", FAILURE, ended.message, ended.hints[0] if ended.hints else ""))
     else:
         place = facts.place
         findings += [*judge.engine(facts), *judge.swarm(facts)]
@@ -90,7 +90,7 @@ def _engine() -> tuple[EngineFacts | None, list[Finding]]:
     return facts, findings
 
 
-def _give(findings: list[Finding]) -> None:
+def _give(findings: list[Diagnosis]) -> None:
     """Print a line for each finding, with its hint below."""
     width = max(len(finding.name) for finding in findings)
     for finding in findings:

@@ -19,7 +19,7 @@ from shim_host.rotate import swarm_plan
 from shim_host.shell import quoted
 from shim_host.swarm import model, stacks, versions_file
 from shim_host.swarm.model import SwarmSecret, SwarmService
-from shim_host.validation import Finding, Subject
+from shim_host.validation import Fault, Subject
 
 _STACK_FILES = ("*stack*.yml", "*stack*.yaml", "*swarm*.yml", "*swarm*.yaml", "*compose*.yml", "*compose*.yaml")
 _MOST_BYTES = 1 << 20
@@ -44,7 +44,7 @@ def swarm_of(secrets: Iterable[SwarmSecret], services: Iterable[SwarmService], s
     return Swarm(stack, own, tuple(services), model.newest(own, stack))
 
 
-def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Path, folder: Path) -> list[Finding]:
+def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Path, folder: Path) -> list[Fault]:
     """Return everything that disagrees.
 
     Args:
@@ -63,7 +63,7 @@ def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Pa
     ]
 
 
-def _of_files(subject: Subject, swarm: Swarm, prints: Fingerprints) -> Iterator[Finding]:
+def _of_files(subject: Subject, swarm: Swarm, prints: Fingerprints) -> Iterator[Fault]:
     """Files whose value is not the newest version's: whichever was written last counts."""
     entries = validation.entries_by_key(subject)
     values = {
@@ -81,9 +81,9 @@ def _of_files(subject: Subject, swarm: Swarm, prints: Fingerprints) -> Iterator[
         if older or not _is_newer(path, newest):
             has = f"the value of {older}" if older else "another value, written before it"
             message = f"is newer than the file, which has {has}"
-            yield Finding("drift", key, newest.name, message, swarm.sync(key, " --to-files"))
+            yield Fault("drift", key, newest.name, message, swarm.sync(key, " --to-files"))
         else:
-            yield Finding("drift", key, newest.name, "is older than the file", swarm.sync(key, " --from-files"))
+            yield Fault("drift", key, newest.name, "is older than the file", swarm.sync(key, " --from-files"))
 
 
 def _is_newer(path: Path, version: SwarmSecret) -> bool:
@@ -93,7 +93,7 @@ def _is_newer(path: Path, version: SwarmSecret) -> bool:
         return True
 
 
-def _of_services(swarm: Swarm) -> Iterator[Finding]:
+def _of_services(swarm: Swarm) -> Iterator[Fault]:
     """Services that mount only versions older than the newest; one that has current and previous may keep the pair."""
     for service in swarm.services:
         for key, newest in swarm.newest.items():
@@ -103,10 +103,10 @@ def _of_services(swarm: Swarm) -> Iterator[Finding]:
             if versions and swarm_plan.is_behind(versions, newest):
                 its = max(mounted.values(), key=lambda secret: secret.version)
                 message = f"mounts {its.name}, and {newest.name} is the newest"
-                yield Finding("stale", key, service.name, message, swarm.sync(key))
+                yield Fault("stale", key, service.name, message, swarm.sync(key))
 
 
-def _of_versions_file(path: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Finding]:
+def _of_versions_file(path: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Fault]:
     """Keys of which the next deployment would name another version than the newest."""
     deployed = {at for service in swarm.services if service.stack for at in service.mounts}
     for key, newest in swarm.newest.items():
@@ -117,10 +117,10 @@ def _of_versions_file(path: Path, versions: Mapping[str, int], swarm: Swarm) -> 
             continue
         is_there = any(secret.version == named for secret in of_key)
         of_newest = f"and {newest.name} is the newest" if is_there else f"which is not there; {newest.name} is"
-        yield Finding("lock", key, str(path), f"names version {named}, {of_newest}", swarm.sync(key))
+        yield Fault("lock", key, str(path), f"names version {named}, {of_newest}", swarm.sync(key))
 
 
-def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Finding]:
+def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Fault]:
     """Stack files that name a version which is not there, or one by number where a newer one is."""
     bases = {names.split_version(newest.name)[0]: newest for newest in swarm.newest.values()}
     there = {secret.name for secret in swarm.secrets}
@@ -136,10 +136,10 @@ def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> 
             variable = versions_file.variable(newest.key)
             hint = f"write {names.split_version(newest.name)[0]}.v${{{variable}:-1}}, and deploy with the versions file"
             if name not in there:
-                yield Finding("stack-file", newest.key, path.name, f"names {name}, which is not in the Swarm", hint)
+                yield Fault("stack-file", newest.key, path.name, f"names {name}, which is not in the Swarm", hint)
             elif "$" not in raw:
                 message = f"names {name} itself, and {newest.name} is the newest: the next stack deploy goes back"
-                yield Finding("stack-file", newest.key, path.name, message, hint)
+                yield Fault("stack-file", newest.key, path.name, message, hint)
 
 
 def _external_names(path: Path) -> Iterator[str]:

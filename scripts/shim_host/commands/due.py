@@ -18,7 +18,7 @@ from shim_host.commands.rotate_compose import Wish
 from shim_host.errors import CLEAN, REFUSED, Ended, Refused
 from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate.swarm import SwarmWork
-from shim_host.rotate.swarm_plan import Plan
+from shim_host.rotate.swarm_plan import RotationPlan
 from shim_host.rotate.swarm_run import Settings
 from shim_host.shell import quoted
 from shim_host.store.vault import Vault
@@ -90,7 +90,7 @@ def _of_stack(stack: str, due: Due) -> tuple[int, list[SwarmSecret]]:
     keys, left = work.due_keys()
     _say_left(left, stack)
     if not keys:
-        work.give(Plan("", stack, ()), "nothing to do")
+        work.give(RotationPlan("", stack, ()), "nothing to do")
         return (REFUSED if left else CLEAN), work.secrets
     code = work.rotate(keys, None, generate=True, force=wish.force, dry_run=wish.dry_run)
     return code or (REFUSED if left else CLEAN), work.secrets

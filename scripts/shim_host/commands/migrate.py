@@ -21,8 +21,8 @@ from shim_host.errors import Failed, Refused
 from shim_host.migrate import adopt, check
 from shim_host.migrate.inputs import known_images, read_sources, wishes_of
 from shim_host.migrate.model import (
+    MigrationPlan,
     NewFile,
-    Plan,
     Rejected,
     ShimSource,
     compose_path,
@@ -230,7 +230,7 @@ def as_composed(
     return before
 
 
-def exit_code(plan: Plan) -> int:
+def exit_code(plan: MigrationPlan) -> int:
     """Return 1 when a value stays where it can be read, and say so; 0 when all is done."""
     exposed = sum(finding.is_exposed for finding in plan.findings)
     if exposed:
@@ -245,7 +245,7 @@ def new_path(path: Path) -> Path:
     return path.with_name(path.name + ".new")
 
 
-def say_warnings(plan: Plan, warned: Iterable[tuple[Path, Warned]]) -> None:
+def say_warnings(plan: MigrationPlan, warned: Iterable[tuple[Path, Warned]]) -> None:
     """Say what is likely to surprise in the env files, where it concerns a secret."""
     for path, (line, key, message, hint) in warned:
         if not key or key in plan.reasons:
@@ -262,7 +262,7 @@ def difference(results: Iterable[NewFile]) -> str:
     return "".join(parts)
 
 
-def describe(plan: Plan, results: Iterable[NewFile]) -> dict[str, Any]:
+def describe(plan: MigrationPlan, results: Iterable[NewFile]) -> dict[str, Any]:
     """Return the plan for `--json`."""
     return {
         "files": [{"path": str(file.new), "state": "planned"} for file in results],
@@ -287,7 +287,7 @@ def describe(plan: Plan, results: Iterable[NewFile]) -> dict[str, Any]:
     }
 
 
-def show(plan: Plan, document: Mapping[str, Any]) -> None:
+def show(plan: MigrationPlan, document: Mapping[str, Any]) -> None:
     """Print the difference and what is a secret, and why."""
     for line in str(document["diff"]).splitlines():
         output.give_line(line)
@@ -306,7 +306,7 @@ def give(document: Mapping[str, Any], is_json: bool) -> None:
         output.give_json(document)
 
 
-def announce(plan: Plan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
+def announce(plan: MigrationPlan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
     """Say on stderr what will be done, and what a person must look at."""
     say_findings(plan)
     will = "would be" if dry_run else "to be"
@@ -315,7 +315,7 @@ def announce(plan: Plan, written: list[Written], values: Mapping[str, bytes], dr
     output.say(f"{len(values)} secret file(s) {will} written, {len(plan.held) - len(values)} unchanged")
 
 
-def say_findings(plan: Plan) -> None:
+def say_findings(plan: MigrationPlan) -> None:
     """Say on stderr what a person must look at."""
     for service, key, message, hint, _ in plan.findings:
         where = f"{service}: " if service else ""

@@ -11,7 +11,7 @@ from shim_host import inputs, inventory, output, validation
 from shim_host.commands import options
 from shim_host.errors import Ended
 from shim_host.store.vault import Vault
-from shim_host.validation import Finding, Subject
+from shim_host.validation import Fault, Subject
 
 if TYPE_CHECKING:
     from shim_host.compose.project import Project
@@ -74,7 +74,7 @@ def validate(wish: ValidateWish) -> int:
     users = image_users(project) if project is not None else {}
     subject = validation.subject_of(store, schema, wish.given.env_paths, env, project, users)
     hint = "mend it; the warning says where"
-    found = [Finding("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
+    found = [Fault("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
     in_swarm, unanswered = (
         with_swarm(subject, wish.stack, wish.lock_file, wish.salt, store)
         if wish.asks_swarm
@@ -84,7 +84,7 @@ def validate(wish: ValidateWish) -> int:
     if unanswered is not None:
         again = "unlock it, or run this on a manager: manage-secrets doctor says why"
         gap = f"the Swarm: {unanswered.message}"
-        found.append(Finding("left-out", "", "", f"not looked at: {gap}", again))
+        found.append(Fault("left-out", "", "", f"not looked at: {gap}", again))
     fixed, trouble = repaired(store, found, wish.dry_run) if wish.fix else ([], None)
     give(found, fixed, wish.is_json)
     left = len(found) - len(fixed)
@@ -99,7 +99,7 @@ def validate(wish: ValidateWish) -> int:
 
 def with_swarm(
     subject: Subject, stack: str, lock_file: Path | None, salt: bytes, store: Vault
-) -> tuple[list[Finding], Ended | None]:
+) -> tuple[list[Fault], Ended | None]:
     """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
     from shim_host import deployment_key
     from shim_host.commands import drift
@@ -130,12 +130,12 @@ def image_users(project: "Project") -> dict[str, str]:
     return {name: configs[image].user for name, image in mounting.items() if image in configs}
 
 
-def repaired(store: Vault, found: list[Finding], dry_run: bool) -> tuple[list[Finding], Ended | None]:
+def repaired(store: Vault, found: list[Fault], dry_run: bool) -> tuple[list[Fault], Ended | None]:
     """Repair what is safe to; return that, and what stopped it if something did."""
     safe = [finding for finding in found if finding.repair is not None]
     if dry_run or not safe:
         return safe, None
-    done: list[Finding] = []
+    done: list[Fault] = []
     try:
         with store.writing() as writer:
             for finding in safe:
@@ -147,7 +147,7 @@ def repaired(store: Vault, found: list[Finding], dry_run: bool) -> tuple[list[Fi
     return done, None
 
 
-def give(found: list[Finding], fixed: list[Finding], is_json: bool) -> None:
+def give(found: list[Fault], fixed: list[Fault], is_json: bool) -> None:
     """Print every finding with its repair."""
     if is_json:
         documents: list[dict[str, Any]] = [

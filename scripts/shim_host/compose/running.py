@@ -28,7 +28,7 @@ class NotDone(Ended):
 
 
 @dataclass(frozen=True)
-class Mount:
+class FileMount:
     """What a service has mounted from this machine."""
 
     source: Path
@@ -40,7 +40,7 @@ class ComposeService:
     """A service as `docker compose config` shows it, as far as a rotation is concerned."""
 
     name: str
-    mounts: tuple[Mount, ...]  # secrets of the kind `file:`, and folders or files of `volumes:`
+    mounts: tuple[FileMount, ...]  # secrets of the kind `file:`, and folders or files of `volumes:`
     has_fixed_place: bool  # a port of this machine, a name, a network of another: two cannot be there at once
 
 
@@ -196,10 +196,10 @@ def _service(name: str, service: Mapping[str, Any], definitions: Mapping[str, An
         file = (definitions.get(use["source"]) or {}).get("file")
         if file:
             target = use.get("target") or use["source"]
-            mounts.append(Mount(Path(file), target if target.startswith("/") else f"/run/secrets/{target}"))
+            mounts.append(FileMount(Path(file), target if target.startswith("/") else f"/run/secrets/{target}"))
     for volume in service.get("volumes") or ():
         if volume.get("type") == "bind":
-            mounts.append(Mount(Path(volume["source"]), volume["target"]))
+            mounts.append(FileMount(Path(volume["source"]), volume["target"]))
     has_ports = any(port.get("published") not in (None, "", "0") for port in service.get("ports") or ())
     of_others = str(service.get("network_mode") or "").startswith(("host", "service:", "container:"))
     has_address = any((network or {}).get("ipv4_address") for network in (service.get("networks") or {}).values())

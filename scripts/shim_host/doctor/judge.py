@@ -27,7 +27,7 @@ _MODELESS = ("vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk", "cifs", "smb3
 _GONE_AT_REBOOT = ("tmpfs", "ramfs")
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """One thing that was looked at. A warning or a failure is to be mended; a note only limits what can be done."""
 
     name: str
@@ -36,236 +36,244 @@ class Finding(NamedTuple):
     hint: str = ""
 
 
-def libraries(missing: list[str]) -> Finding:
+def libraries(missing: list[str]) -> Diagnosis:
     """Judge the Python libraries that commands import when they run."""
     if not missing:
-        return Finding("libraries", OK, "all are here")
-    return Finding("libraries", FAILURE, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
+        return Diagnosis("libraries", OK, "all are here")
+    return Diagnosis("libraries", FAILURE, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 
 
-def folder(found: Folder) -> list[Finding]:
+def folder(found: Folder) -> list[Diagnosis]:
     """Judge the folder of secrets."""
     name = "secrets folder"
     if found.trouble:
-        return [Finding(name, FAILURE, f"{found.path} cannot be looked at: {found.trouble}", "run this as its owner")]
+        return [Diagnosis(name, FAILURE, f"{found.path} cannot be looked at: {found.trouble}", "run this as its owner")]
     if found.is_link:
         message = f"{found.path} is a link, and secrets are not written through one"
-        return [Finding(name, FAILURE, message, "make it a folder, or name the real one with --secrets-dir")]
+        return [Diagnosis(name, FAILURE, message, "make it a folder, or name the real one with --secrets-dir")]
     if not found.exists:
-        return [Finding(name, NOTE, f"there is no folder {found.path} yet", "create-from-env makes it")]
+        return [Diagnosis(name, NOTE, f"there is no folder {found.path} yet", "create-from-env makes it")]
     if not found.is_folder:
-        return [Finding(name, FAILURE, f"{found.path} is a file", "move it away")]
+        return [Diagnosis(name, FAILURE, f"{found.path} is a file", "move it away")]
     bad = []
     if found.mode & 0o077:
         message = f"{found.path} is open to others (mode {found.mode:04o})"
-        bad.append(Finding(name, FAILURE, message, f"chmod 700 {quoted(str(found.path))}"))
+        bad.append(Diagnosis(name, FAILURE, message, f"chmod 700 {quoted(str(found.path))}"))
     if found.wide_files:
         message = f"{_some(found.wide_files)} in {found.path} can be read by others"
-        bad.append(Finding(name, FAILURE, message, "validate --fix sets 0600; chmod 600 does too"))
+        bad.append(Diagnosis(name, FAILURE, message, "validate --fix sets 0600; chmod 600 does too"))
     if not found.can_write:
-        bad.append(Finding(name, FAILURE, f"{found.path} cannot be written to", "run this as its owner"))
+        bad.append(Diagnosis(name, FAILURE, f"{found.path} cannot be written to", "run this as its owner"))
     if not found.is_ours or found.other_owners:
         whose = found.path if not found.is_ours else f"{_some(found.other_owners)} in {found.path}"
         hint = "fine if a service runs as that user; rewriting a file gives it to you"
-        bad.append(Finding(name, NOTE, f"another user owns {whose}", hint))
-    return bad or [Finding(name, OK, f"{found.path} is private")]
+        bad.append(Diagnosis(name, NOTE, f"another user owns {whose}", hint))
+    return bad or [Diagnosis(name, OK, f"{found.path} is private")]
 
 
-def disk(found: Disk | None, what: str) -> list[Finding]:
+def disk(found: Disk | None, what: str) -> list[Diagnosis]:
     """Judge the room for *what*."""
     name = f"disk of {what}"
     if found is None:
-        return [Finding(name, NOTE, "it cannot be looked at from here")]
+        return [Diagnosis(name, NOTE, "it cannot be looked at from here")]
     findings = [_room(found, name)]
     if found.free_files is not None and found.free_files < _FEW_FILES:
         message = f"only {found.free_files} more files fit on the disk of {found.path}"
-        findings.append(Finding(name, FAILURE if not found.free_files else WARNING, message, "remove files there"))
+        findings.append(Diagnosis(name, FAILURE if not found.free_files else WARNING, message, "remove files there"))
     if what == "the secrets" and found.type in _MODELESS:
         message = f"{found.path} lies on {found.type}, which may not keep files private"
-        findings.append(Finding(name, WARNING, message, "use a local Linux or macOS file system"))
+        findings.append(Diagnosis(name, WARNING, message, "use a local Linux or macOS file system"))
     if what == "the secrets" and found.type in _GONE_AT_REBOOT:
         message = f"{found.path} lies on {found.type} and is gone after a reboot"
-        findings.append(Finding(name, NOTE, message, "keep an export elsewhere"))
+        findings.append(Diagnosis(name, NOTE, message, "keep an export elsewhere"))
     return findings
 
 
-def _room(found: Disk, name: str) -> Finding:
+def _room(found: Disk, name: str) -> Diagnosis:
     message = f"{_megabytes(found.free_bytes)} of {_megabytes(found.total_bytes)} are free at {found.path}"
     if found.free_bytes < _NO_DISK:
-        return Finding(name, FAILURE, f"only {message}", "make room: docker system df shows what the engine keeps")
+        return Diagnosis(name, FAILURE, f"only {message}", "make room: docker system df shows what the engine keeps")
     if found.free_bytes < _LITTLE_DISK:
-        return Finding(name, WARNING, f"only {message}", "make room: docker system df shows what the engine keeps")
-    return Finding(name, OK, message)
+        return Diagnosis(name, WARNING, f"only {message}", "make room: docker system df shows what the engine keeps")
+    return Diagnosis(name, OK, message)
 
 
-def memory(found: Memory) -> list[Finding]:
+def memory(found: Memory) -> list[Diagnosis]:
     """Judge the memory of this machine."""
     message = f"{_megabytes(found.available_bytes)} of {_megabytes(found.total_bytes)} are available"
     level = OK
     if found.available_bytes < _LITTLE_MEMORY:
         level = FAILURE if found.available_bytes < _NO_MEMORY else WARNING
         message = f"only {message}; services may be killed, and a rotation starts new ones beside the old"
-    findings = [Finding("memory", level, message, "" if level == OK else "stop something, or add memory")]
+    findings = [Diagnosis("memory", level, message, "" if level == OK else "stop something, or add memory")]
     if found.swap_bytes:
         hint = "encrypt the swap, or turn it off (swapoff -a)"
-        findings.append(Finding("swap", NOTE, "values in memory may be written to the swap", hint))
+        findings.append(Diagnosis("swap", NOTE, "values in memory may be written to the swap", hint))
     return findings
 
 
-def clock(now: datetime, facts: EngineFacts | None) -> Finding:
+def clock(now: datetime, facts: EngineFacts | None) -> Diagnosis:
     """Judge this machine's clock, and that it agrees with the engine's."""
     hint = "set both by NTP (timedatectl set-ntp true)"
     if now.year < _FIRST_RELEASE_YEAR:
-        return Finding("clock", FAILURE, f"this machine's clock says {now:%Y-%m-%d}: certificates will not hold", hint)
+        return Diagnosis(
+            "clock", FAILURE, f"this machine's clock says {now:%Y-%m-%d}: certificates will not hold", hint
+        )
     if facts is None or facts.clock_ahead is None:
-        return Finding("clock", OK, f"it is {now:%Y-%m-%d %H:%M:%S} UTC")
+        return Diagnosis("clock", OK, f"it is {now:%Y-%m-%d %H:%M:%S} UTC")
     apart = abs(facts.clock_ahead)
     if apart < _CLOCK_WARNS:
-        return Finding("clock", OK, f"it is {now:%Y-%m-%d %H:%M:%S} UTC, for the engine too")
+        return Diagnosis("clock", OK, f"it is {now:%Y-%m-%d %H:%M:%S} UTC, for the engine too")
     direction = "ahead of" if facts.clock_ahead > timedelta() else "behind"
     message = f"the engine's clock is {apart.total_seconds():.0f} s {direction} this machine's"
-    return Finding("clock", FAILURE if apart > _CLOCK_FAILS else WARNING, message, hint)
+    return Diagnosis("clock", FAILURE if apart > _CLOCK_FAILS else WARNING, message, hint)
 
 
-def socket(found: Socket) -> Finding:
+def socket(found: Socket) -> Diagnosis:
     """Judge the engine's socket."""
     name = "engine socket"
     if not found.exists:
-        return Finding(name, FAILURE, f"there is no {found.path}", "start Docker, or set DOCKER_HOST")
+        return Diagnosis(name, FAILURE, f"there is no {found.path}", "start Docker, or set DOCKER_HOST")
     if not found.is_socket:
-        return Finding(name, FAILURE, f"{found.path} is no socket", "remove it, and start Docker")
+        return Diagnosis(name, FAILURE, f"{found.path} is no socket", "remove it, and start Docker")
     if not found.can_use:
         hint = f"add yourself to the group {found.group} (it makes you as good as root), or use a context over ssh"
-        return Finding(name, FAILURE, f"{found.path} is there, but not for you", hint)
+        return Diagnosis(name, FAILURE, f"{found.path} is there, but not for you", hint)
     if found.mode & 0o002:
         message = f"every user of this machine may use {found.path}, and so is as good as root"
-        return Finding(name, FAILURE, message, f"chmod o-rw {quoted(str(found.path))}")
-    return Finding(name, OK, f"{found.path} is for its owner and the group {found.group}")
+        return Diagnosis(name, FAILURE, message, f"chmod o-rw {quoted(str(found.path))}")
+    return Diagnosis(name, OK, f"{found.path} is for its owner and the group {found.group}")
 
 
-def connection(place: str) -> Finding | None:
+def connection(place: str) -> Diagnosis | None:
     """Judge how the engine is reached; nothing to say of a socket file or of ssh."""
     if not place.startswith(("tcp://", "http://")):
         return None
     host = place.partition("://")[2]
     if host.startswith(("localhost", "127.", "[::1]")):
         message = f"{place} is open to every user of this machine"
-        return Finding("connection", WARNING, message, "use the socket file, or TLS")
+        return Diagnosis("connection", WARNING, message, "use the socket file, or TLS")
     message = f"{place} without TLS: whoever reaches it is root there, and values travel in the clear"
-    return Finding("connection", FAILURE, message, "use ssh:// or TLS (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH)")
+    return Diagnosis("connection", FAILURE, message, "use ssh:// or TLS (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH)")
 
 
-def daemon(found: Daemon | None) -> Finding:
+def daemon(found: Daemon | None) -> Diagnosis:
     """Judge the engine's process."""
     name = "engine process"
     if found is None:
-        return Finding(name, NOTE, "it cannot be seen from here")
+        return Diagnosis(name, NOTE, "it cannot be seen from here")
     about = f"{found.name}, pid {found.pid}, up {_hours(found.up_seconds)}, {_megabytes(found.resident_bytes)}"
     if found.status in ("zombie", "stopped", "dead", "tracing-stop"):
-        return Finding(name, FAILURE, f"{about}, is {found.status}", "restart Docker")
+        return Diagnosis(name, FAILURE, f"{about}, is {found.status}", "restart Docker")
     if found.open_files is not None and found.most_files and found.open_files > 0.8 * found.most_files:
         message = f"{about}, has {found.open_files} files open of at most {found.most_files}"
-        return Finding(name, WARNING, message, "raise LimitNOFILE of the Docker service, and restart it")
-    return Finding(name, OK, about)
+        return Diagnosis(name, WARNING, message, "raise LimitNOFILE of the Docker service, and restart it")
+    return Diagnosis(name, OK, about)
 
 
-def engine(facts: EngineFacts) -> list[Finding]:
+def engine(facts: EngineFacts) -> list[Diagnosis]:
     """Judge the engine: its API, and what it does with users."""
     api = numbers(facts.api_version)
     message = f"{facts.version}, API {facts.api_version}, on {facts.operating_system}"
     if api < OLDEST_API:
         oldest = ".".join(map(str, OLDEST_API))
-        found = [Finding("engine", FAILURE, f"{message}: older than API {oldest}", "upgrade to 20.10 or later")]
+        found = [Diagnosis("engine", FAILURE, f"{message}: older than API {oldest}", "upgrade to 20.10 or later")]
     else:
-        found = [Finding("engine", OK, message)]
+        found = [Diagnosis("engine", OK, message)]
     if facts.is_rootless or facts.maps_users:
         how = "runs without root" if facts.is_rootless else "maps users"
         message = f"the engine {how}: root in a container is another user here"
         hint = "under Compose give the files to that user, or use Swarm secrets"
-        found.append(Finding("engine users", NOTE, message, hint))
+        found.append(Diagnosis("engine users", NOTE, message, hint))
     return found
 
 
-def swarm(facts: EngineFacts) -> list[Finding]:
+def swarm(facts: EngineFacts) -> list[Diagnosis]:
     """Judge the Swarm: whether its commands work here, and how far it is from losing its quorum."""
     lacking = "create-swarm, rotate and prune will not work here"
     if facts.swarm_state == "inactive":
         hint = "fine with Compose alone; docker swarm init makes a Swarm"
-        return [Finding("swarm", NOTE, f"this engine is in no Swarm: {lacking}", hint)]
+        return [Diagnosis("swarm", NOTE, f"this engine is in no Swarm: {lacking}", hint)]
     if facts.swarm_state == "locked":
-        return [Finding("swarm", FAILURE, f"the Swarm is locked: {lacking}", "docker swarm unlock")]
+        return [Diagnosis("swarm", FAILURE, f"the Swarm is locked: {lacking}", "docker swarm unlock")]
     if facts.swarm_state != "active":
         message = f"the Swarm is {facts.swarm_state}: {facts.swarm_error or lacking}"
-        return [Finding("swarm", FAILURE, message, "docker info shows more; the managers must be reachable")]
+        return [Diagnosis("swarm", FAILURE, message, "docker info shows more; the managers must be reachable")]
     if not facts.is_manager:
         hint = "set DOCKER_HOST to a manager: docker node ls lists them there"
-        return [Finding("swarm", FAILURE, f"this node is a worker: {lacking}", hint)]
+        return [Diagnosis("swarm", FAILURE, f"this node is a worker: {lacking}", hint)]
     if facts.trouble:
         hint = "bring managers back, or as a last resort docker swarm init --force-new-cluster"
-        return [Finding("swarm", FAILURE, f"the Swarm does not answer: {facts.trouble}", hint)]
+        return [Diagnosis("swarm", FAILURE, f"the Swarm does not answer: {facts.trouble}", hint)]
     findings = [quorum([node for node in facts.nodes if node.is_manager])]
     if not facts.is_active:
         message = "this manager takes no tasks: export --from-swarm will not work here"
-        findings.append(Finding("swarm", NOTE, message, "docker node update --availability active NODE"))
+        findings.append(Diagnosis("swarm", NOTE, message, "docker node update --availability active NODE"))
     down = [node.name for node in facts.nodes if not node.is_manager and not node.is_reachable]
     if down:
         message = f"down: {_some(down)}; an update that has to reach them waits for them"
-        findings.append(Finding("swarm nodes", WARNING, message, "docker node rm those that will not come back"))
+        findings.append(Diagnosis("swarm nodes", WARNING, message, "docker node rm those that will not come back"))
     versions = sorted({node.engine_version for node in facts.nodes}, key=numbers)
     if len(versions) > 1:
         message = f"the nodes run different engines: {', '.join(versions)}"
-        findings.append(Finding("swarm nodes", NOTE, message, "upgrade the older ones"))
+        findings.append(Diagnosis("swarm nodes", NOTE, message, "upgrade the older ones"))
     if facts.lost_readers:
         message = f"an interrupted export left {_some(facts.lost_readers)}, unless one is running now"
         findings.append(
-            Finding("helper tasks", WARNING, message, f"docker service rm {' '.join(map(quoted, facts.lost_readers))}")
+            Diagnosis(
+                "helper tasks", WARNING, message, f"docker service rm {' '.join(map(quoted, facts.lost_readers))}"
+            )
         )
     return findings
 
 
-def quorum(managers: list[Node]) -> Finding:
+def quorum(managers: list[Node]) -> Diagnosis:
     """Judge how many more managers may fail."""
     reachable = sum(node.is_reachable for node in managers)
     needed = len(managers) // 2 + 1
     about = f"{reachable} of {len(managers)} managers are reachable, {needed} are needed"
     gone = [node.name for node in managers if not node.is_reachable]
     if reachable < needed:
-        return Finding("swarm quorum", FAILURE, f"{about}: nothing can be changed", f"bring back {_some(gone)}")
+        return Diagnosis("swarm quorum", FAILURE, f"{about}: nothing can be changed", f"bring back {_some(gone)}")
     if gone:
         message = f"{about}; unreachable: {_some(gone)}"
-        return Finding("swarm quorum", WARNING, message, "bring it back, or demote and remove it before another fails")
+        return Diagnosis(
+            "swarm quorum", WARNING, message, "bring it back, or demote and remove it before another fails"
+        )
     if len(managers) == 1:
         hint = "keep an export; three managers survive the loss of one"
-        return Finding("swarm quorum", NOTE, "there is one manager: with it the Swarm and its secrets are lost", hint)
+        return Diagnosis("swarm quorum", NOTE, "there is one manager: with it the Swarm and its secrets are lost", hint)
     if len(managers) % 2 == 0:
         message = f"{about}: an even number survives no more losses than one manager fewer"
-        return Finding("swarm quorum", WARNING, message, "add or demote one manager")
-    return Finding("swarm quorum", OK, about)
+        return Diagnosis("swarm quorum", WARNING, message, "add or demote one manager")
+    return Diagnosis("swarm quorum", OK, about)
 
 
-def programs(docker: str | None, compose: str | None, gpg: str | None) -> list[Finding]:
+def programs(docker: str | None, compose: str | None, gpg: str | None) -> list[Diagnosis]:
     """Judge the programs that commands start; each is the version it printed, or None."""
     if docker is None:
         hint = "install docker-cli and docker-compose (Debian), or Docker's own packages"
-        first = [Finding("docker client", WARNING, "there is no docker program: neither compose nor stack works", hint)]
+        first = [
+            Diagnosis("docker client", WARNING, "there is no docker program: neither compose nor stack works", hint)
+        ]
     else:
-        first = [Finding("docker client", OK, docker), _compose(compose)]
+        first = [Diagnosis("docker client", OK, docker), _compose(compose)]
     if gpg is None:
         message = "there is no gpg: export and import work with age only"
-        return [*first, Finding("gpg", NOTE, message, "apt-get install gnupg (macOS: brew install gnupg)")]
-    return [*first, Finding("gpg", OK, gpg)]
+        return [*first, Diagnosis("gpg", NOTE, message, "apt-get install gnupg (macOS: brew install gnupg)")]
+    return [*first, Diagnosis("gpg", OK, gpg)]
 
 
-def _compose(version: str | None) -> Finding:
+def _compose(version: str | None) -> Diagnosis:
     name = "compose plugin"
     if version is None:
         hint = "install docker-compose-plugin (Docker's packages) or docker-compose (Debian 13)"
-        return Finding(name, WARNING, "`docker compose` does not work: no stack can be started or checked", hint)
+        return Diagnosis(name, WARNING, "`docker compose` does not work: no stack can be started or checked", hint)
     if numbers(version) < OLDEST_COMPOSE:
         oldest = ".".join(map(str, OLDEST_COMPOSE))
         message = f"{version} is older than {oldest}, from which on .env is read as it is here"
-        return Finding(name, WARNING, message, "upgrade the plugin")
-    return Finding(name, OK, version)
+        return Diagnosis(name, WARNING, message, "upgrade the plugin")
+    return Diagnosis(name, OK, version)
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -281,7 +289,7 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def is_healthy(findings: Iterable[Finding]) -> bool:
+def is_healthy(findings: Iterable[Diagnosis]) -> bool:
     """Return whether nothing is to be mended."""
     return not any(finding.level in (WARNING, FAILURE) for finding in findings)
 

@@ -10,7 +10,7 @@ from shim_host.compose import masked
 from shim_host.compose import project as compose
 from shim_host.compose.project import Project, SecretUse, Service
 from shim_host.errors import Failed
-from shim_host.migrate.model import IMAGE, SHIM, Moved, Plan, Rejected, ShimSource
+from shim_host.migrate.model import IMAGE, SHIM, MigrationPlan, Moved, Rejected, ShimSource
 from shim_host.names import SHIM_FOLDER, SHIM_PROGRAM
 from shim_host.sensitive import masked_line
 
@@ -98,7 +98,9 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).replace("$$", "$")
 
 
-def changed(plan: Plan, shim: ShimSource, names: tuple[str, str], before: Read, after: Read) -> Difference | None:
+def changed(
+    plan: MigrationPlan, shim: ShimSource, names: tuple[str, str], before: Read, after: Read
+) -> Difference | None:
     """Return the first thing in which *after* differs from *before*, besides what *plan* means to change.
 
     Args:
@@ -131,7 +133,7 @@ def changed(plan: Plan, shim: ShimSource, names: tuple[str, str], before: Read, 
     return None
 
 
-def _changed_service(plan: Plan, moved: Moved | None, installer: str, old: Read, new: Read) -> str:
+def _changed_service(plan: MigrationPlan, moved: Moved | None, installer: str, old: Read, new: Read) -> str:
     """Return what a service does otherwise than it did, besides what is meant, in words; or ""."""
     wrong = _wrong_variable(plan, moved, _environment(old), _environment(new))
     if wrong:
@@ -211,7 +213,7 @@ def _changed_start(moved: Moved, old: Read, new: Read) -> str:
 
 
 def _wrong_variable(
-    plan: Plan, moved: Moved | None, old: Mapping[str, str | None], now: Mapping[str, str | None]
+    plan: MigrationPlan, moved: Moved | None, old: Mapping[str, str | None], now: Mapping[str, str | None]
 ) -> str:
     """Return the first variable that is neither as it was nor a secret with the value it had; or ""."""
     new = dict(now)
@@ -229,7 +231,7 @@ def _wrong_variable(
     return next((key for key in sorted({*old, *new}) if old.get(key) != new.get(key)), "")
 
 
-def differs(plan: Plan, new: Project) -> Difference | None:
+def differs(plan: MigrationPlan, new: Project) -> Difference | None:
     """Return the first thing that a service of the project *new* does otherwise than it did, as it is read here."""
     old = {name: compose.environment_of(service, plan.project) for name, service in plan.project.services.items()}
     now = {name: compose.environment_of(service, new) for name, service in new.services.items()}

@@ -15,7 +15,7 @@ from shim_host.compose.project import interpolated
 from shim_host.compose.written import Raw, Value, is_flow
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.errors import Refused
-from shim_host.migrate.model import SHIM, Finding, Moved, NewFile, Plan, Rejected, ShimSource
+from shim_host.migrate.model import SHIM, MigrationPlan, Moved, NewFile, Rejected, Remark, ShimSource
 from shim_host.migrate.variables import Variables
 from shim_host.names import SHIM_FOLDER, SHIM_PROGRAM
 
@@ -25,7 +25,7 @@ _VOLUME_PLACE = "/opt/shim-volume"
 class ComposeFiles:
     """Edits every Compose file of the project."""
 
-    def __init__(self, plan: Plan, shim: ShimSource, rename: Callable[[Path], Path]) -> None:
+    def __init__(self, plan: MigrationPlan, shim: ShimSource, rename: Callable[[Path], Path]) -> None:
         self.plan = plan
         self.project = plan.project
         self.shim = shim
@@ -153,7 +153,7 @@ class ComposeFiles:
             hint = "the service itself has none of them"
             if "DAC_OVERRIDE" in missing:
                 hint += "; with --owner 0 the files belong to root, and DAC_OVERRIDE is not needed"
-            self.plan.findings.append(Finding(moved.service.name, "", message, hint))
+            self.plan.findings.append(Remark(moved.service.name, "", message, hint))
 
     def _set_healthcheck(self, moved: Moved) -> None:
         front = ["CMD", SHIM_PROGRAM, "exec", *self._words(moved), "--"]

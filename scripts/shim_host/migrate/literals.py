@@ -15,7 +15,7 @@ from shim_host.compose.nodes import Document, child, items
 from shim_host.compose.places import scalars
 from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
-from shim_host.migrate.model import Finding, Wishes
+from shim_host.migrate.model import Remark, Wishes
 from shim_host.names import behind_shim
 from shim_host.sensitive import is_telling, why_by_value, why_secret
 
@@ -65,7 +65,7 @@ def written_out(
     known: Mapping[str, str],
     referred: Collection[str] = (),
     removed: Collection[int] = (),
-) -> Iterator[Finding]:
+) -> Iterator[Remark]:
     """Yield a finding for each secret that the Compose files of *project* hold where no file can be.
 
     Args:
@@ -93,7 +93,7 @@ def written_out(
                     seen.add(place)
                     owner = f"the value of {place[2]}" if place[2] else "a value"
                     hint = HINTS.get(texts[0].section, HINTS[""])
-                    yield Finding(place[0], place[2], f"{place[1]} holds {owner} in plain", hint, is_exposed=True)
+                    yield Remark(place[0], place[2], f"{place[1]} holds {owner} in plain", hint, is_exposed=True)
 
 
 _SECTIONS = frozenset((*_COMMANDS, "labels", "build", "configs"))

@@ -43,7 +43,7 @@ class Wishes:
     secrets_dir: Path = Path("secrets")
 
 
-class Finding(NamedTuple):
+class Remark(NamedTuple):
     """What could not be migrated, or will surprise; *service* is empty when it concerns the project.
 
     *is_exposed* says that a value stays where it can be read: somebody has to do something about it.
@@ -125,7 +125,7 @@ class EnvSource(NamedTuple):
 
 
 @dataclass
-class Plan:
+class MigrationPlan:
     """The whole migration."""
 
     project: Project
@@ -134,7 +134,7 @@ class Plan:
     held: dict[str, Held] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)  # key of the .env -> why it is a secret
     moved: dict[str, Moved] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Remark] = field(default_factory=list)
     staying: dict[str, str] = field(default_factory=dict)  # secret keys that `.env` must keep -> why
     unknown: list[str] = field(default_factory=list)  # services of whose image nothing is known
     left: dict[str, str] = field(default_factory=dict)  # services that stay as they are -> why

@@ -7,11 +7,11 @@ from shim_host.compose.masked import without
 from shim_host.env.reduced import decoded, reduce
 from shim_host.inputs import read_bounded
 from shim_host.migrate.compose_files import ComposeFiles
-from shim_host.migrate.model import Finding, Held, NewFile, Plan, ShimSource
+from shim_host.migrate.model import Held, MigrationPlan, NewFile, Remark, ShimSource
 from shim_host.migrate.services import removable
 
 
-def new_files(plan: Plan, shim: ShimSource, rename: Callable[[Path], Path]) -> list[NewFile]:
+def new_files(plan: MigrationPlan, shim: ShimSource, rename: Callable[[Path], Path]) -> list[NewFile]:
     """Return the files that *plan* leads to. `plan.findings` may grow.
 
     Args:
@@ -23,7 +23,7 @@ def new_files(plan: Plan, shim: ShimSource, rename: Callable[[Path], Path]) -> l
     return [*ComposeFiles(plan, shim, rename).files(values), *_env_files(plan, rename, values)]
 
 
-def _env_files(plan: Plan, rename: Callable[[Path], Path], values: list[str]) -> list[NewFile]:
+def _env_files(plan: MigrationPlan, rename: Callable[[Path], Path], values: list[str]) -> list[NewFile]:
     found: dict[Path, tuple[Path, str, dict[str, Held]]] = {}
     for source in plan.sources:
         found[source.path.absolute()] = source.path, "compose", _of_project(plan)
@@ -43,14 +43,14 @@ def _env_files(plan: Plan, rename: Callable[[Path], Path], values: list[str]) ->
             continue
         done = reduce(read_bounded(path), places, secret, dialect, staying)
         for key in done.emptied_comments:
-            plan.findings.append(Finding("", key, f"a comment in {path} held an old value, which is taken out"))
+            plan.findings.append(Remark("", key, f"a comment in {path} held an old value, which is taken out"))
         if done.text != decoded(read_bounded(path)):
             old_shown, new_shown = without(done.old_shown, values), without(done.new_shown, values)
             files.append(NewFile(path, rename(path), done.text, old_shown, new_shown))
     return files
 
 
-def _of_project(plan: Plan) -> dict[str, Held]:
+def _of_project(plan: MigrationPlan) -> dict[str, Held]:
     """Return what leaves the project's env files, unless a service needs it there."""
     gone = {key for key in plan.reasons if key not in plan.staying}
     return {held.key: held for held in plan.held.values() if held.key in gone}

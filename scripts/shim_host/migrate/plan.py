@@ -18,7 +18,7 @@ from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
 from shim_host.migrate.literals import HINTS, written_out
-from shim_host.migrate.model import EnvSource, Finding, Plan, Wishes
+from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.services import decide_services, only_reference, removable
 from shim_host.sensitive import why_secret
 
@@ -29,8 +29,8 @@ def make_plan(
     wishes: Wishes,
     images: Mapping[str, ImageConfig],
     left: Mapping[str, str] | None = None,
-) -> Plan:
-    """Return the `Plan` for *project*.
+) -> MigrationPlan:
+    """Return the `MigrationPlan` for *project*.
 
     Args:
         project: the project as it is.
@@ -42,7 +42,7 @@ def make_plan(
     Raises:
         Refused: an env file has a mistake, or a secret has no free name.
     """
-    plan = Plan(project, wishes, list(sources), left=dict(left or {}))
+    plan = MigrationPlan(project, wishes, list(sources), left=dict(left or {}))
     parts = _Parts(sources)
     plan.reasons = _reasons(plan, parts)
     for key, why in plan.reasons.items():
@@ -52,7 +52,7 @@ def make_plan(
     for name, why in plan.left.items():
         keys = chosen.pop(name)
         message = f"it stays as it is, with {', '.join(keys)} in plain: {why}"
-        plan.findings.append(Finding(name, "", message, "docs/TROUBLESHOOTING.md says more", is_exposed=True))
+        plan.findings.append(Remark(name, "", message, "docs/TROUBLESHOOTING.md says more", is_exposed=True))
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
     _keep_parts(plan, parts)
@@ -61,7 +61,7 @@ def make_plan(
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
             hint = "it is kept as a file; remove it if nothing needs it"
-            plan.findings.append(Finding("", held.key, "no service gets it", hint))
+            plan.findings.append(Remark("", held.key, "no service gets it", hint))
     return plan
 
 
@@ -83,7 +83,7 @@ class _Parts:
                 self.parts.setdefault(key, set()).update(found)
 
 
-def _reasons(plan: Plan, parts: _Parts) -> dict[str, str]:
+def _reasons(plan: MigrationPlan, parts: _Parts) -> dict[str, str]:
     """Return the keys of the project's env files that are secrets, with the reason for each."""
     reasons = {}
     for key, value in parts.values.items():
@@ -107,7 +107,7 @@ def _reasons(plan: Plan, parts: _Parts) -> dict[str, str]:
         reasons.update(made)
 
 
-def _sources_of_secrets(plan: Plan, parts: _Parts, reasons: Mapping[str, str]) -> dict[str, str]:
+def _sources_of_secrets(plan: MigrationPlan, parts: _Parts, reasons: Mapping[str, str]) -> dict[str, str]:
     """Return the keys that give a secret its whole value, as DBROOT does in `MYSQL_ROOT_PASSWORD=${DBROOT}`."""
     given: dict[str, str] = {}
     for service in plan.project.services.values():
@@ -138,7 +138,7 @@ def parts_of(env_data: bytes, dialect: str = "compose") -> dict[str, set[str]]:
     return parts
 
 
-def _read_env_files(plan: Plan) -> None:
+def _read_env_files(plan: MigrationPlan) -> None:
     """Note which variables each `env_file:` sets, values aside."""
     for service in plan.project.services.values():
         for use in service.env_files:
@@ -166,7 +166,7 @@ def why_not(key: str, value: str) -> str:
     return ""
 
 
-def _chosen(plan: Plan, service: Service) -> dict[str, tuple[str, str]]:
+def _chosen(plan: MigrationPlan, service: Service) -> dict[str, tuple[str, str]]:
     """Return the variables of *service* that become secrets: key -> value and reason."""
     chosen = {}
     parts: dict[str, set[str]] = {}
@@ -191,7 +191,7 @@ def _chosen(plan: Plan, service: Service) -> dict[str, tuple[str, str]]:
         if against:
             hint = _WAY_OUT if not is_key(key) else ""
             message = f"it stays in plain: {against}"
-            plan.findings.append(Finding(service.name, key, message, hint, is_exposed=True))
+            plan.findings.append(Remark(service.name, key, message, hint, is_exposed=True))
         else:
             chosen[key] = (value, why)
     return chosen
@@ -203,7 +203,7 @@ _WAY_OUT = (
 )
 
 
-def _removed(plan: Plan) -> set[int]:
+def _removed(plan: MigrationPlan) -> set[int]:
     """Return the nodes that the migration takes out, by their `id`."""
     return {
         id(node)
@@ -213,7 +213,7 @@ def _removed(plan: Plan) -> set[int]:
     }
 
 
-def _keep_what_is_referred_to(plan: Plan) -> None:
+def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
     """Find the secrets that the Compose file puts where no file can be: a command, a label, a build argument."""
     removed = _removed(plan)
     for name, definition in plan.project.secrets.items():
@@ -237,22 +237,24 @@ def _keep_what_is_referred_to(plan: Plan) -> None:
             if service and path[2:3] == ("volumes",) and mounted is not None:
                 hint = "let it read its environment, or the files in /run/secrets"
                 message = f"it mounts {mounted} and may read the values there"
-                plan.findings.append(Finding(service, "", message, hint, is_exposed=True))
+                plan.findings.append(Remark(service, "", message, hint, is_exposed=True))
         for where, key in _bare_names(plan, document.root, counts, removed):
             _stays(plan, where, key)
 
 
-def _stays(plan: Plan, path: tuple[str, ...], key: str) -> None:
+def _stays(plan: MigrationPlan, path: tuple[str, ...], key: str) -> None:
     """Keep *key* in the env file, because what stands at *path* takes it from there."""
     where = ".".join(path[:4])
     plan.staying.setdefault(key, where)
     service = path[1] if path[0] == "services" and len(path) > 1 else ""
     message = f"{where} holds it in plain, so it stays in {plan.env_name} too"
     hint = HINTS.get("".join(path[2:3]), HINTS[""])
-    plan.findings.append(Finding(service, key, message, hint, is_exposed=True))
+    plan.findings.append(Remark(service, key, message, hint, is_exposed=True))
 
 
-def _bare_names(plan: Plan, root: Node, counts: set[int], removed: set[int]) -> Iterator[tuple[tuple[str, ...], str]]:
+def _bare_names(
+    plan: MigrationPlan, root: Node, counts: set[int], removed: set[int]
+) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the secrets that a service which stays as it is, or a build, gets by their name alone."""
     for path, node in scalars(root, ()):
         if id(node) not in counts or id(node) in removed:
@@ -263,7 +265,7 @@ def _bare_names(plan: Plan, root: Node, counts: set[int], removed: set[int]) -> 
             yield path, path[-1]
 
 
-def _keep_parts(plan: Plan, parts: _Parts) -> None:
+def _keep_parts(plan: MigrationPlan, parts: _Parts) -> None:
     """Keep what the values that stay in an env file are made from."""
     env_files = {source.path.absolute() for source in plan.sources}
     wanted: dict[str, str] = {}
@@ -286,10 +288,10 @@ def _keep_parts(plan: Plan, parts: _Parts) -> None:
         for key, why in new.items():
             plan.staying[key] = why
             message = f"it stays in {plan.env_name}: {why} is made from it"
-            plan.findings.append(Finding("", key, message, "mend what holds that one first", is_exposed=True))
+            plan.findings.append(Remark("", key, message, "mend what holds that one first", is_exposed=True))
 
 
-def _is_moved_everywhere(plan: Plan, path: Path, key: str) -> bool:
+def _is_moved_everywhere(plan: MigrationPlan, path: Path, key: str) -> bool:
     """Return whether *key* is a secret in every service that reads the env file *path*."""
     users = [
         name

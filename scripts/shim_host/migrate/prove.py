@@ -15,7 +15,7 @@ from shim_host.migrate import check
 from shim_host.migrate.check import Difference, Read
 from shim_host.migrate.compose_files import ComposeFiles
 from shim_host.migrate.mirror import Mirror, mirrored
-from shim_host.migrate.model import Entangled, NewFile, Plan, Rejected, ShimSource
+from shim_host.migrate.model import Entangled, MigrationPlan, NewFile, Rejected, ShimSource
 
 _TRIED_ONE_BY_ONE = 60  # more services than this are not tried one by one when Compose refuses them together
 
@@ -30,7 +30,7 @@ class Asked(NamedTuple):
 class Proven(NamedTuple):
     """A plan with its files, as they are tried beside the old ones, and as they take the place of those."""
 
-    plan: Plan
+    plan: MigrationPlan
     files: list[NewFile]
     adopted: list[NewFile]
 
@@ -78,7 +78,7 @@ def proven(make: Callable[[Mapping[str, str]], Proven], shim: ShimSource, asked:
         left.update(dict.fromkeys(culprits, reason))
 
 
-def _culprits(plan: Plan, difference: Difference) -> set[str]:
+def _culprits(plan: MigrationPlan, difference: Difference) -> set[str]:
     """Return the services to be left as they are: the one that differs, or those it has something from."""
     if difference.service in plan.moved:
         return {difference.service}
@@ -135,7 +135,7 @@ def contents_of(files: Sequence[NewFile]) -> dict[Path, bytes]:
 
 
 def _read_again(
-    plan: Plan, shim: ShimSource, asked: Asked, named: Mapping[Path, Path], contents: Mapping[Path, bytes]
+    plan: MigrationPlan, shim: ShimSource, asked: Asked, named: Mapping[Path, Path], contents: Mapping[Path, bytes]
 ) -> Difference | None:
     """Return the first thing that changes where *contents* are there and *named* takes the place of what is named."""
     project = plan.project
@@ -155,7 +155,7 @@ def _read_again(
 
 
 def _ask(
-    plan: Plan, mirror: Mirror, files: Sequence[Path], env_files: Sequence[Path], environ: Mapping[str, str]
+    plan: MigrationPlan, mirror: Mirror, files: Sequence[Path], env_files: Sequence[Path], environ: Mapping[str, str]
 ) -> str:
     try:
         return check.composed(files, env_files, environ, mirror.place(plan.project.folder))
@@ -166,7 +166,7 @@ def _ask(
         raise Rejected(check.reason_of(mirror.unplaced(rejected.reason), names, values)) from None
 
 
-def _lost_setting(plan: Plan, env_files: Sequence[Path], environ: Mapping[str, str]) -> Difference | None:
+def _lost_setting(plan: MigrationPlan, env_files: Sequence[Path], environ: Mapping[str, str]) -> Difference | None:
     """Return the first variable that a secret or a config takes by its name, and that has another value now."""
     names = {definition.environment for definition in plan.project.secrets.values() if definition.environment}
     if not names:

@@ -9,14 +9,14 @@ from shim_host import names
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.project import SECRETS_ROOT, Service, names_in
 from shim_host.migrate import profiles
-from shim_host.migrate.model import IMAGE, READY, Finding, Moved, Plan, Use, image_of
+from shim_host.migrate.model import IMAGE, READY, MigrationPlan, Moved, Remark, Use, image_of
 from shim_host.migrate.profiles import Profile
 
 _ROOTS = ("", "0", "root")
 
 
 def decide_services(
-    plan: Plan, chosen: Mapping[str, dict[str, tuple[str, str]]], images: Mapping[str, ImageConfig]
+    plan: MigrationPlan, chosen: Mapping[str, dict[str, tuple[str, str]]], images: Mapping[str, ImageConfig]
 ) -> None:
     """Fill `plan.moved` for the services and variables of *chosen*: key -> value, and why it is a secret.
 
@@ -46,7 +46,7 @@ def decide_services(
     _say_unknown(plan, chosen)
 
 
-def _say_unknown(plan: Plan, chosen: Mapping[str, Collection[str]]) -> None:
+def _say_unknown(plan: MigrationPlan, chosen: Mapping[str, Collection[str]]) -> None:
     """Name what is not migrated because nobody knows what its image starts, with the line that finds out."""
     services = [plan.project.services[name] for name in plan.unknown]
     for is_built in (True, False):
@@ -63,10 +63,10 @@ def _say_unknown(plan: Plan, chosen: Mapping[str, Collection[str]]) -> None:
         file = "built.json" if is_built else "pulled.json"
         hint = f"{first} && docker image inspect {images} > {file}; then add --image-config {file}"
         message = f"not known is what these images start, so their services stay as they are: {wanted}"
-        plan.findings.append(Finding("", "", message, hint, is_exposed=True))
+        plan.findings.append(Remark("", "", message, hint, is_exposed=True))
 
 
-def _say_foreign(plan: Plan, moved: Moved) -> None:
+def _say_foreign(plan: MigrationPlan, moved: Moved) -> None:
     """Say that a database gets secrets of others, because an env file is shared."""
     profile = profiles.profile_of(moved.service.image, moved.image.variables if moved.image else ())
     if profile is None or not profile.keys:
@@ -78,7 +78,7 @@ def _say_foreign(plan: Plan, moved: Moved) -> None:
         hint = "leave env_file out there, and list what it needs" + (
             f": environment: [{', '.join(own)}]" if own else ""
         )
-        plan.findings.append(Finding(moved.service.name, "", message, hint))
+        plan.findings.append(Remark(moved.service.name, "", message, hint))
 
 
 def _profile(moved: Moved, keys: Iterable[str]) -> Profile | None:
@@ -120,7 +120,7 @@ def _targets(service: Service, keys: Iterable[str]) -> dict[str, tuple[str, bool
 
 
 def _uses(
-    plan: Plan,
+    plan: MigrationPlan,
     service: Service,
     keys: Mapping[str, tuple[str, str]],
     targets: Mapping[str, tuple[str, bool]],
@@ -143,7 +143,7 @@ def only_reference(raw: str) -> str:
     return name if is_alone else ""
 
 
-def _start_by_shim(plan: Plan, moved: Moved) -> None:
+def _start_by_shim(plan: MigrationPlan, moved: Moved) -> None:
     """Decide how the shim starts the service: its options, and what it starts."""
     service, image = moved.service, moved.image
     if image is None:
@@ -155,7 +155,7 @@ def _start_by_shim(plan: Plan, moved: Moved) -> None:
         left_out = [use.key for use in moved.uses if only and use.key not in only.split(",")]
         if left_out:
             message = f"its image sets SHIM_ONLY without {', '.join(left_out)}"
-            plan.findings.append(Finding(service.name, left_out[0], message, "set SHIM_ONLY in its environment"))
+            plan.findings.append(Remark(service.name, left_out[0], message, "set SHIM_ONLY in its environment"))
         return
     moved.why = "the shim hands over " + ", ".join(use.key for use in moved.uses)
     pointers = [use.key for use in moved.uses if use.needs_pointer]
@@ -174,7 +174,7 @@ def _start_by_shim(plan: Plan, moved: Moved) -> None:
         moved.why += f", and becomes {moved.user} once it has read them"
         if "HOME" in {**image.variables, **service.environment}:
             message = "HOME is set, and the shim sets it to the home of the user it becomes"
-            plan.findings.append(Finding(service.name, "HOME", message, "check that the service finds its home"))
+            plan.findings.append(Remark(service.name, "HOME", message, "check that the service finds its home"))
     moved.entrypoint = [*old_entrypoint] if service.entrypoint is None else None
     # The engine takes the image's command only where the entrypoint was the image's, or an empty one.
     if service.command is None and not service.entrypoint:
@@ -196,7 +196,7 @@ def _check_health(moved: Moved, keys: Iterable[str]) -> None:
         moved.healthcheck = [*shell, *test[1:]]
 
 
-def removable(plan: Plan, path: Path, keys: Iterable[str]) -> list[str]:
+def removable(plan: MigrationPlan, path: Path, keys: Iterable[str]) -> list[str]:
     """Return those of *keys* that may leave the env file *path*: every service that reads it has them otherwise."""
     users = [
         service
@@ -206,7 +206,7 @@ def removable(plan: Plan, path: Path, keys: Iterable[str]) -> list[str]:
     return [key for key in keys if all(key in _has(plan, user) for user in users)]
 
 
-def _has(plan: Plan, service: Service) -> set[str]:
+def _has(plan: MigrationPlan, service: Service) -> set[str]:
     """Return the variables that *service* does not need an env file for."""
     moved = plan.moved.get(service.name)
     return {*service.variables, *(use.key for use in (moved.uses if moved is not None else ()))}

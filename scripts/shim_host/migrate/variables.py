@@ -9,7 +9,7 @@ from shim_host.compose.nodes import Document, child, elements, item
 from shim_host.compose.places import Place, own_node, places_of, unused_places
 from shim_host.compose.project import SECRETS_ROOT
 from shim_host.compose.written import Value
-from shim_host.migrate.model import IMAGE, Entangled, Moved, Plan, Use
+from shim_host.migrate.model import IMAGE, Entangled, MigrationPlan, Moved, Use
 
 _At = tuple[int, str]  # what tells a place from others
 
@@ -17,7 +17,7 @@ _At = tuple[int, str]  # what tells a place from others
 class Variables:
     """Edits `environment:` wherever it stands."""
 
-    def __init__(self, plan: Plan, editor_of: Callable[[Document], Editor]) -> None:
+    def __init__(self, plan: MigrationPlan, editor_of: Callable[[Document], Editor]) -> None:
         self.plan = plan
         self.project = plan.project
         self.editor_of = editor_of

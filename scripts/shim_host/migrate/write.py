@@ -8,7 +8,7 @@ from typing import NamedTuple
 from shim_host import output
 from shim_host.errors import Refused, failed_file
 from shim_host.files import write_whole
-from shim_host.migrate.model import NewFile, Plan
+from shim_host.migrate.model import MigrationPlan, NewFile
 from shim_host.store import vault
 from shim_host.store.vault import Vault
 
@@ -52,7 +52,7 @@ def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
     return written
 
 
-def secrets_to_write(plan: Plan, store: Vault, force: bool) -> dict[str, bytes]:
+def secrets_to_write(plan: MigrationPlan, store: Vault, force: bool) -> dict[str, bytes]:
     """Return the secret files that are new or change.
 
     Raises:
@@ -74,7 +74,7 @@ def secrets_to_write(plan: Plan, store: Vault, force: bool) -> dict[str, bytes]:
 
 
 def write(
-    plan: Plan,
+    plan: MigrationPlan,
     written: list[Written],
     values: Mapping[str, bytes],
     store: Vault,

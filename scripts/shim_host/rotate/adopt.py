@@ -13,7 +13,7 @@ from shim_host.errors import Refused
 from shim_host.rotate import history, swarm_plan
 from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate.swarm import MOVED
-from shim_host.rotate.swarm_plan import SYNC, Change, Move, Plan
+from shim_host.rotate.swarm_plan import SYNC, Change, Move, RotationPlan
 from shim_host.rotate.sync import SyncWork
 from shim_host.swarm import stacks, versions, versions_file
 from shim_host.swarm.model import SwarmSecret
@@ -140,7 +140,7 @@ class AdoptWork(SyncWork):
             raise type(trouble)(trouble.message, *trouble.hints, "no service has moved; run it again")
         self.secrets = self.engine.secrets()
 
-    def _moved(self, taken: Sequence[Taken]) -> Plan:
+    def _moved(self, taken: Sequence[Taken]) -> RotationPlan:
         ids = {secret.name: secret.id for secret in self.secrets}
         by_id = {one.theirs.id: one for one in taken}
         changes = [Change(o.key, o.name, o.number, (o.theirs.id,), ids.get(o.name, "")) for o in taken]
@@ -154,7 +154,7 @@ class AdoptWork(SyncWork):
             if its:
                 moves[service.id] = tuple(its)
         running = {service.id: service.running for service in self.services if service.id in moves}
-        return Plan(randomness.token_hex(8), self.stack, tuple(changes), moves, SYNC, running)
+        return RotationPlan(randomness.token_hex(8), self.stack, tuple(changes), moves, SYNC, running)
 
     def _say_what_is_left(self, taken: Sequence[Taken]) -> None:
         named = self.engine.patiently(self.engine.named_ids)

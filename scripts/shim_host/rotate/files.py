@@ -12,7 +12,7 @@ from shim.secret import Secret
 from shim_host import inventory, names, output
 from shim_host.errors import Ended
 from shim_host.fingerprints import Fingerprints
-from shim_host.rotate.swarm_plan import Plan
+from shim_host.rotate.swarm_plan import RotationPlan
 from shim_host.shell import quoted
 from shim_host.store.vault import Vault, refuse_without_room
 from shim_host.swarm import versions_file
@@ -72,7 +72,7 @@ class Files:
         if has_versions:
             refuse_without_room(self.versions_path.parent, _ROOM_BYTES)
 
-    def stage(self, plan: Plan, values: Mapping[str, Secret]) -> None:
+    def stage(self, plan: RotationPlan, values: Mapping[str, Secret]) -> None:
         """Keep the new values beside the files that are to hold them."""
         waiting = {
             name: values[change.key]

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from shim_host import names
 from shim_host.rotate import swarm_plan
-from shim_host.rotate.swarm_plan import ROTATE, Change, Plan
+from shim_host.rotate.swarm_plan import ROTATE, Change, RotationPlan
 from shim_host.shell import quoted
-from shim_host.swarm.model import START_FIRST, UNDER_WAY, Mount, Service, SwarmSecret
+from shim_host.swarm.model import START_FIRST, UNDER_WAY, RotatedService, SecretMount, SwarmSecret
 
 _STUCK = frozenset(["paused", "rollback_paused"])
 
 
-class Finding(NamedTuple):
+class Obstacle(NamedTuple):
     """What would go wrong with a rotation; a hard one refuses it unless `--force` is given."""
 
     is_hard: bool
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
     hint: str
 
 
-def preflight(services: Iterable[Service], nodes: int, managers: tuple[int, int]) -> list[Finding]:
+def preflight(services: Iterable[RotatedService], nodes: int, managers: tuple[int, int]) -> list[Obstacle]:
     """Return what would go wrong, all of it.
 
     Args:
@@ -34,65 +34,71 @@ def preflight(services: Iterable[Service], nodes: int, managers: tuple[int, int]
     whole, reachable = managers
     if reachable * 2 <= whole:
         found.append(
-            Finding(True, "", f"{reachable} of {whole} managers can be reached: no quorum", "bring managers back first")
+            Obstacle(
+                True, "", f"{reachable} of {whole} managers can be reached: no quorum", "bring managers back first"
+            )
         )
     elif whole > 1 and (reachable - 1) * 2 <= whole:
         hint = "a rotation goes on where it stopped: rotate --resume"
-        found.append(Finding(False, "", f"{reachable} of {whole} managers: one more lost ends the quorum", hint))
+        found.append(Obstacle(False, "", f"{reachable} of {whole} managers: one more lost ends the quorum", hint))
     for service in services:
         found += _troubles(service, nodes)
     return found
 
 
-def _troubles(service: Service, nodes: int) -> Iterator[Finding]:
+def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
     name = service.name
     if service.mode.endswith("-job"):
-        yield Finding(True, name, "is a job, and would run again", "remove it first, or let it run again with --force")
+        yield Obstacle(True, name, "is a job, and would run again", "remove it first, or let it run again with --force")
         return
     if service.is_finished:
         hint = f"--leave {quoted(name)} keeps it on the version it has; --force lets it run again"
-        yield Finding(True, name, "has run to its end, and would run again", hint)
+        yield Obstacle(True, name, "has run to its end, and would run again", hint)
         return
     if service.update_state in UNDER_WAY and service.is_up:
-        yield Finding(True, name, "is being updated right now", f"wait for it: docker service ps {quoted(name)}")
+        yield Obstacle(True, name, "is being updated right now", f"wait for it: docker service ps {quoted(name)}")
     elif service.update_state in _STUCK:
         words = f"has an update that stopped ({service.update_state})"
-        yield Finding(True, name, words, f"docker service rollback {quoted(name)}, or mend what it stumbled over")
+        yield Obstacle(True, name, words, f"docker service rollback {quoted(name)}, or mend what it stumbled over")
     if not service.is_up:
         words = f"is not up ({service.trouble or 'nothing of it runs'}): it gets the version, and is not waited for"
-        yield Finding(False, name, words, f"docker service ps {quoted(name)} says more")
+        yield Obstacle(False, name, words, f"docker service ps {quoted(name)} says more")
         return
     if service.running < service.replicas:
         words = f"has {service.running} of {service.replicas} tasks up, and is not waited for to have more"
-        yield Finding(False, name, words, f"docker service ps {quoted(name)} says why")
+        yield Obstacle(False, name, words, f"docker service ps {quoted(name)} says why")
     if service.order == START_FIRST:
         yield from _no_room_for_two(service, nodes)
     elif service.replicas == 1 or service.mode == "global":
         words = "stops before its next task starts (stop-first)"
-        yield Finding(False, name, words, "requests fail meanwhile; start-first avoids it")
+        yield Obstacle(False, name, words, "requests fail meanwhile; start-first avoids it")
     if service.has_health_check is False:
         words = "has no health check, so that a task counts as ready when its process exists"
-        yield Finding(False, name, words, "add one (HEALTHCHECK, --health-cmd): without, requests fail while it starts")
+        yield Obstacle(
+            False, name, words, "add one (HEALTHCHECK, --health-cmd): without, requests fail while it starts"
+        )
 
 
-def _no_room_for_two(service: Service, nodes: int) -> Iterator[Finding]:
+def _no_room_for_two(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
     name = service.name
     stop_first = f"docker service update --update-order stop-first {quoted(name)}"
     if service.host_ports and (service.mode == "global" or service.replicas >= nodes):
         ports = ", ".join(map(str, service.host_ports))
         words = f"has host port {ports}, so that no second task can start beside the first on {nodes} nodes"
-        yield Finding(True, name, words, stop_first)
+        yield Obstacle(True, name, words, stop_first)
     if service.max_per_node and service.replicas >= nodes * service.max_per_node:
         words = f"has max-replicas-per-node {service.max_per_node}, so that no task can start beside the others"
-        yield Finding(True, name, words, f"raise it by one, or {stop_first}")
+        yield Obstacle(True, name, words, f"raise it by one, or {stop_first}")
     if service.volumes:
         words = f"writes to {', '.join(service.volumes)}, and start-first would run two tasks on it at once"
-        yield Finding(True, name, words, f"{stop_first}; --force if two may")
+        yield Obstacle(True, name, words, f"{stop_first}; --force if two may")
 
 
-def left_behind(planned: Plan, secrets: Sequence[SwarmSecret], services: Sequence[Service]) -> list[Finding]:
+def left_behind(
+    planned: RotationPlan, secrets: Sequence[SwarmSecret], services: Sequence[RotatedService]
+) -> list[Obstacle]:
     """Return what *planned* does not reach, or reaches unasked: old versions, secrets made by others, other stacks."""
-    found: list[Finding] = []
+    found: list[Obstacle] = []
     moving = [service for service in services if service.id in planned.moves]
     for change in planned.changes:
         versions = swarm_plan.of_key(secrets, change.key, planned.stack)
@@ -104,22 +110,22 @@ def left_behind(planned: Plan, secrets: Sequence[SwarmSecret], services: Sequenc
         stacks = [stack for stack in stacks if stack != planned.stack]
     if stacks[0 if planned.stack else 1 :]:
         words = f"services of {'other' if planned.stack else 'several'} stacks mount it and move: {', '.join(stacks)}"
-        found.append(Finding(False, "", words, "give each stack its own secrets with create-swarm --stack NAME"))
+        found.append(Obstacle(False, "", words, "give each stack its own secrets with create-swarm --stack NAME"))
     return found
 
 
-def _behind(change: Change, versions: Sequence[SwarmSecret], services: Iterable[Service]) -> Iterator[Finding]:
+def _behind(change: Change, versions: Sequence[SwarmSecret], services: Iterable[RotatedService]) -> Iterator[Obstacle]:
     used = swarm_plan.in_use(versions, services)
     for service in services:
         mounted = swarm_plan.mounted_versions(service, versions)
         if mounted and swarm_plan.is_behind(mounted, used):
             words = f"mounts version {max(mounted.values())} of {change.key}, and {used.version} is in use: it stays"
-            yield Finding(False, service.name, words, f"manage-secrets sync {quoted(change.key)} moves it")
+            yield Obstacle(False, service.name, words, f"manage-secrets sync {quoted(change.key)} moves it")
 
 
 def _made_by_others(
-    change: Change, planned: Plan, secrets: Iterable[SwarmSecret], services: Iterable[Service]
-) -> Iterator[Finding]:
+    change: Change, planned: RotationPlan, secrets: Iterable[SwarmSecret], services: Iterable[RotatedService]
+) -> Iterator[Obstacle]:
     """Yield services that mount a secret of somebody else where the key belongs: they would keep that value."""
     leaving = {old for other in planned.changes for old in other.old_ids}
     foreign = {secret.id for secret in secrets if not secret.key} - leaving
@@ -128,12 +134,12 @@ def _made_by_others(
         for mount in service.mounts:
             if mount.secret_id in foreign and _is_meant_for(mount, service, change.key, planned.stack):
                 words = f"mounts {mount.name} for {change.key}, which this tool did not make: it keeps that value"
-                yield Finding(
+                yield Obstacle(
                     not is_moved, service.name, words, f"manage-secrets adopt {quoted(mount.name)} takes it over"
                 )
 
 
-def _is_meant_for(mount: Mount, service: Service, key: str, stack: str) -> bool:
+def _is_meant_for(mount: SecretMount, service: RotatedService, key: str, stack: str) -> bool:
     own = names.file_name(key)
     if stack and service.stack not in ("", stack):
         return False

@@ -15,14 +15,14 @@ from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.files import Files
 from shim_host.rotate.inside import NOT_ASKED, InsideChange, Values
-from shim_host.rotate.preflight import Finding
-from shim_host.rotate.swarm_plan import BACK, ROTATE, Change, Plan
+from shim_host.rotate.preflight import Obstacle
+from shim_host.rotate.swarm_plan import BACK, ROTATE, Change, RotationPlan
 from shim_host.rotate.swarm_run import Rotation, Settings
 from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, labels, model, owner, versions_file
 from shim_host.swarm.arrival import NotMoved, ServiceMover
-from shim_host.swarm.model import Service, SwarmSecret
+from shim_host.swarm.model import RotatedService, SwarmSecret
 from shim_host.swarm.versions import refusal_of_other_marks, refusals
 
 ROTATED, MOVED = "rotated", "moved"
@@ -49,7 +49,7 @@ class SwarmWork:
         self.settings = settings._replace(prints=deployment_key.of_swarm(settings.salt, store, self.engine))
         self.files = Files(store, lock_file or versions_file.default_of(stack), schema, self.settings.prints)
         self.secrets: list[SwarmSecret] = labels.taken_over(self.engine.secrets(), self.settings.prints)
-        self.services: list[Service] = self.engine.movable()
+        self.services: list[RotatedService] = self.engine.movable()
 
     def due_keys(self) -> tuple[tuple[str, ...], list[str]]:
         """Return the keys that are older than their `@rotate`: those that can be made, and the others."""
@@ -166,20 +166,20 @@ class SwarmWork:
                 output.say(f"{key} has this value already")
         return code
 
-    def _movable(self) -> list[Service]:
+    def _movable(self) -> list[RotatedService]:
         """Return the services that may move: all but those that are to be left."""
         if unknown := sorted(self.leave - {service.name for service in self.services}):
             raise Refused(f"there is no service {', '.join(unknown)} to leave", "docker service ls lists them")
         return [service for service in self.services if service.name not in self.leave]
 
-    def _refuse_taken(self, plan: Plan) -> None:
+    def _refuse_taken(self, plan: RotationPlan) -> None:
         if taken := swarm_plan.taken(plan, self.secrets):
             raise Refused(
                 f"the Swarm has secrets of these names that are not ours: {', '.join(taken)}; nothing was changed",
                 f"manage-secrets adopt {quoted(taken[0])} takes it over; else remove it",
             )
 
-    def _has_versions(self, plan: Plan) -> bool:
+    def _has_versions(self, plan: RotationPlan) -> bool:
         """Return whether the file of versions is to be written."""
         moved = {service.stack for service in self.services if service.id in plan.moves}
         return self.files.versions_path.exists() or any(moved)
@@ -230,7 +230,7 @@ class SwarmWork:
             for stack in others:
                 of_stack = f"in the stack {stack}" if stack else "of keys of no stack"
                 output.say(f"one {of_stack} may be: {swarm_run.resume(stack)}")
-            self.give(Plan("", self.stack, ()), "nothing to do")
+            self.give(RotationPlan("", self.stack, ()), "nothing to do")
             return 0
         return self._finish(run)
 
@@ -339,7 +339,7 @@ class SwarmWork:
         ways = [decorator.how(self._spec(key)) for key in keys]
         return list(dict.fromkeys([*keys, *(way.options["userKey"] for way in ways if way and way.roles)]))
 
-    def _inside(self, plan: Plan, values: Mapping[str, Secret], dry_run: bool = False) -> list[InsideChange]:
+    def _inside(self, plan: RotationPlan, values: Mapping[str, Secret], dry_run: bool = False) -> list[InsideChange]:
         """Return what changes inside systems, in the order of *plan*.
 
         With *dry_run* none of them: what is asked there is told a value.
@@ -356,7 +356,7 @@ class SwarmWork:
                 found.append(decorator.inside_change(spec, known, os.environ, self.settings.timeout_seconds))
         return [change for change in found if change is not None]
 
-    def _of_versions(self, plan: Plan) -> dict[str, Secret]:
+    def _of_versions(self, plan: RotationPlan) -> dict[str, Secret]:
         """Return the values of versions that are made already, where something needs them: waiting, or read back."""
         versions = {s.id: s for s in self.secrets}
         made = {change.key: versions[change.new_id] for change in plan.changes if change.new_id in versions}
@@ -372,13 +372,15 @@ class SwarmWork:
         read = self._read_back(needed)
         return values | {version.key: read[version.name] for version in needed if version.name in read}
 
-    def _announce(self, plan: Plan, inside: Sequence[InsideChange], force: bool) -> None:
+    def _announce(self, plan: RotationPlan, inside: Sequence[InsideChange], force: bool) -> None:
         moving = [service for service in self.services if service.id in plan.moves]
         for change in plan.changes:
             output.say(f"{change.key}: to {change.name}")
         output.say(f"{len(moving)} services to move" + (f": {', '.join(s.name for s in moving)}" if moving else ""))
         found = self._findings(moving) + preflight.left_behind(plan, self.secrets, self.services)
-        found += [Finding(True, "", words, "see @rotate-with in the schema") for one in inside for words in one.check()]
+        found += [
+            Obstacle(True, "", words, "see @rotate-with in the schema") for one in inside for words in one.check()
+        ]
         for finding in found:
             words = f"{finding.service} {finding.message}".strip()
             if not finding.is_hard or force:
@@ -388,7 +390,7 @@ class SwarmWork:
             lines = [f"{finding.service} {finding.message}: {finding.hint}".strip() for finding in hard]
             raise Refused(lines[0], *lines[1:], "nothing was changed; --force goes on all the same")
 
-    def _findings(self, moving: Sequence[Service]) -> list[Finding]:
+    def _findings(self, moving: Sequence[RotatedService]) -> list[Obstacle]:
         from dataclasses import replace
 
         nodes, managers = self.engine.nodes()
@@ -403,7 +405,7 @@ class SwarmWork:
         self.services = [next((one for one in known if one.id == service.id), service) for service in self.services]
         return preflight.preflight(known, nodes, managers)
 
-    def _settle(self, plan: Plan, values: Mapping[str, Secret]) -> None:
+    def _settle(self, plan: RotationPlan, values: Mapping[str, Secret]) -> None:
         """Write the values into ./secrets where their keys have files, and the versions for `docker stack deploy`."""
         if self._has_versions(plan):
             newest = {key: secret.version for key, secret in model.newest(self.secrets, self.stack).items()}
@@ -423,7 +425,7 @@ class SwarmWork:
             output.warn(ended.message, *ended.hints[:1])
             return {}
 
-    def give(self, plan: Plan, state: str, run: Rotation | None = None) -> None:
+    def give(self, plan: RotationPlan, state: str, run: Rotation | None = None) -> None:
         """Print what was done."""
         services = sorted(service.name for service in self.services if service.id in plan.moves)
         idle: list[str] = []

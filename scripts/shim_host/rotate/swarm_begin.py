@@ -5,18 +5,18 @@ from collections.abc import Iterable, Sequence
 from shim_host.errors import Refused
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.inside import InsideChange
-from shim_host.rotate.swarm_plan import BACK, Plan
+from shim_host.rotate.swarm_plan import BACK, RotationPlan
 from shim_host.rotate.swarm_run import Rotation, Settings, resume
 from shim_host.swarm import owner
 from shim_host.swarm.arrival import ServiceMover
 from shim_host.swarm.lock import Lock
-from shim_host.swarm.model import Service
+from shim_host.swarm.model import RotatedService
 
 
 def begin(
     engine: ServiceMover,
-    plan: Plan,
-    services: Iterable[Service],
+    plan: RotationPlan,
+    services: Iterable[RotatedService],
     settings: Settings,
     inside: Sequence[InsideChange] = (),
 ) -> Rotation:
@@ -66,7 +66,7 @@ def taken_over(engine: ServiceMover, stack: str, settings: Settings, *, force: b
     return Rotation(engine, plan, lock, engine.movable(), settings)
 
 
-def plan_of(lock: Lock) -> Plan:
+def plan_of(lock: Lock) -> RotationPlan:
     """Return the plan that *lock* keeps.
 
     Raises:

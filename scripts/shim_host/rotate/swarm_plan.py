@@ -1,7 +1,7 @@
 """Rotation, decided: which versions are made, and what becomes of each mount. No I/O, and never a value.
 
-What is found comes in (versions, services), a `Plan` leaves. It is kept in the Swarm for as long as the rotation runs,
-so that any machine can finish it or take it back.
+What is found comes in (versions, services), a `RotationPlan` leaves. It is kept in the Swarm for as long as the
+rotation runs, so that any machine can finish it or take it back.
 """
 
 import json
@@ -15,7 +15,7 @@ from shim_host import names
 from shim_host.ages import days_of
 from shim_host.generate import can_be_made, signer_of
 from shim_host.rotate import history
-from shim_host.swarm.model import Mount, Place, Service, SwarmSecret, newest
+from shim_host.swarm.model import Place, RotatedService, SecretMount, SwarmSecret, newest
 
 FORWARD, BACK = "forward", "back"
 ROTATE, ROLLBACK, SYNC = "rotate", "rollback", "sync"
@@ -46,7 +46,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RotationPlan:
     """A whole rotation. `moves` holds what becomes of each service's mounts, by the service's id."""
 
     id: str
@@ -70,15 +70,15 @@ class Plan:
         return json.dumps(document, separators=(",", ":")).encode()
 
 
-def plan_from_json(data: bytes) -> Plan:
-    """Return the plan that `Plan.to_json` wrote.
+def plan_from_json(data: bytes) -> RotationPlan:
+    """Return the plan that `RotationPlan.to_json` wrote.
 
     Raises:
         ValueError: it did not.
     """
     try:
         document = json.loads(data)
-        return Plan(
+        return RotationPlan(
             document["id"],
             document["stack"],
             tuple(
@@ -94,8 +94,12 @@ def plan_from_json(data: bytes) -> Plan:
 
 
 def plan(
-    rotation_id: str, stack: str, keys: Iterable[str], secrets: Sequence[SwarmSecret], services: Sequence[Service]
-) -> Plan:
+    rotation_id: str,
+    stack: str,
+    keys: Iterable[str],
+    secrets: Sequence[SwarmSecret],
+    services: Sequence[RotatedService],
+) -> RotationPlan:
     """Return the rotation of *keys*, each of which has a version in *stack*.
 
     A mount of the version in use gets the new one; one of the version before, in a service that mounts both, gets the
@@ -117,12 +121,16 @@ def plan(
                 continue
             goals = _goals(mounted, number, versions, used)
             moves.setdefault(service.id, []).extend(_moves(service, mounted, goals, versions, change))
-    return _planned(Plan(rotation_id, stack, tuple(changes)), moves, services)
+    return _planned(RotationPlan(rotation_id, stack, tuple(changes)), moves, services)
 
 
 def plan_back(
-    rotation_id: str, stack: str, keys: Iterable[str], secrets: Sequence[SwarmSecret], services: Sequence[Service]
-) -> tuple[Plan, list[str]]:
+    rotation_id: str,
+    stack: str,
+    keys: Iterable[str],
+    secrets: Sequence[SwarmSecret],
+    services: Sequence[RotatedService],
+) -> tuple[RotationPlan, list[str]]:
     """Return the rollback of *keys* to the version before the one in use, and the keys that have none."""
     goals = {}
     lacking = []
@@ -142,9 +150,9 @@ def plan_to(
     stack: str,
     goals: Mapping[str, SwarmSecret],
     secrets: Sequence[SwarmSecret],
-    services: Sequence[Service],
+    services: Sequence[RotatedService],
     kind: str = SYNC,
-) -> Plan:
+) -> RotationPlan:
     """Return what brings every service to the versions in *goals* (by key), which are there already.
 
     A rollback moves what has a newer version; `SYNC` moves what has any other.
@@ -164,10 +172,12 @@ def plan_to(
                 continue
             wanted = _goals(mounted, goal.version, versions, used)
             moves.setdefault(service.id, []).extend(_moves(service, mounted, wanted, versions, change))
-    return _planned(Plan(rotation_id, stack, tuple(changes), kind=kind), moves, services)
+    return _planned(RotationPlan(rotation_id, stack, tuple(changes), kind=kind), moves, services)
 
 
-def _planned(planned: Plan, moves: Mapping[str, Sequence[Move]], services: Iterable[Service]) -> Plan:
+def _planned(
+    planned: RotationPlan, moves: Mapping[str, Sequence[Move]], services: Iterable[RotatedService]
+) -> RotationPlan:
     kept = {service: tuple(of_service) for service, of_service in moves.items() if of_service}
     running = {service.id: service.running for service in services if service.id in kept}
     return replace(planned, moves=kept, running=running)
@@ -178,13 +188,13 @@ def of_key(secrets: Iterable[SwarmSecret], key: str, stack: str) -> list[SwarmSe
     return sorted((s for s in secrets if s.key == key and s.stack == stack), key=lambda s: -s.version)
 
 
-def mounted_versions(service: Service, versions: Iterable[SwarmSecret]) -> dict[str, int]:
+def mounted_versions(service: RotatedService, versions: Iterable[SwarmSecret]) -> dict[str, int]:
     """Return which of a key's *versions* the service mounts, by target."""
     numbers = {secret.id: secret.version for secret in versions}
     return {mount.target: numbers[mount.secret_id] for mount in service.mounts if mount.secret_id in numbers}
 
 
-def in_use(versions: Sequence[SwarmSecret], services: Iterable[Service]) -> SwarmSecret:
+def in_use(versions: Sequence[SwarmSecret], services: Iterable[RotatedService]) -> SwarmSecret:
     """Return the newest of a key's *versions* that a service mounts as the current one; the newest if none does."""
     used = set()
     for service in services:
@@ -233,7 +243,11 @@ def _goals(mounted: Mapping[str, int], top: int, versions: Iterable[SwarmSecret]
 
 
 def _moves(
-    service: Service, mounted: Mapping[str, int], goals: Mapping[str, int], versions: Iterable[SwarmSecret], to: Change
+    service: RotatedService,
+    mounted: Mapping[str, int],
+    goals: Mapping[str, int],
+    versions: Iterable[SwarmSecret],
+    to: Change,
 ) -> list[Move]:
     found = {secret.version: (secret.id, secret.name) for secret in versions}
     found.setdefault(to.version, (to.new_id, to.name))
@@ -254,14 +268,14 @@ def _free_name(current: SwarmSecret, number: int, secrets: Iterable[SwarmSecret]
     return name
 
 
-def taken(planned: Plan, secrets: Iterable[SwarmSecret]) -> list[str]:
+def taken(planned: RotationPlan, secrets: Iterable[SwarmSecret]) -> list[str]:
     """Return the names that *planned* is to make and somebody else's secrets have; the engine ignores case there."""
     there = {secret.name.casefold(): secret.name for secret in secrets}
     wanted = [change.name.casefold() for change in planned.changes if planned.kind == ROTATE]
     return [there[name] for name in wanted if name in there]
 
 
-def with_ids(planned: Plan, secrets: Iterable[SwarmSecret]) -> Plan:
+def with_ids(planned: RotationPlan, secrets: Iterable[SwarmSecret]) -> RotationPlan:
     """Return *planned* with the ids of the new versions that are among *secrets*: those that this rotation made."""
     if planned.kind != ROTATE:
         return planned
@@ -274,19 +288,21 @@ def with_ids(planned: Plan, secrets: Iterable[SwarmSecret]) -> Plan:
     return replace(planned, changes=changes, moves=moves)
 
 
-def direction(planned: Plan, is_going_back: bool) -> str:
+def direction(planned: RotationPlan, is_going_back: bool) -> str:
     """Return where an interrupted rotation goes, its new ids known: back when a new version was never made."""
     return BACK if is_going_back or not all(change.new_id for change in planned.changes) else FORWARD
 
 
-def swaps(planned: Plan, service_id: str, towards: str) -> dict[str, tuple[str, Mount]]:
+def swaps(planned: RotationPlan, service_id: str, towards: str) -> dict[str, tuple[str, SecretMount]]:
     """Return, by target, the id that a service has mounted there, and the mount that takes its place."""
     if towards == FORWARD:
-        return {m.target: (m.old_id, Mount(m.new_id, m.new_name, m.target)) for m in planned.moves[service_id]}
-    return {m.target: (m.new_id, Mount(m.old_id, m.old_name, m.target)) for m in planned.moves[service_id] if m.new_id}
+        return {m.target: (m.old_id, SecretMount(m.new_id, m.new_name, m.target)) for m in planned.moves[service_id]}
+    return {
+        m.target: (m.new_id, SecretMount(m.old_id, m.old_name, m.target)) for m in planned.moves[service_id] if m.new_id
+    }
 
 
-def expected(planned: Plan, service_id: str, towards: str) -> tuple[frozenset[Place], frozenset[Place]]:
+def expected(planned: RotationPlan, service_id: str, towards: str) -> tuple[frozenset[Place], frozenset[Place]]:
     """Return the places that a service has once it arrived *towards* there, and those it must not have."""
     found = swaps(planned, service_id, towards)
     wanted = frozenset((target, mount.secret_id) for target, (_, mount) in found.items())

@@ -18,12 +18,12 @@ from shim_host.errors import Ended, Failed, Refused
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.rotate import history, swarm_plan
 from shim_host.rotate.inside import InsideChange, service_of
-from shim_host.rotate.swarm_plan import BACK, FORWARD, ROLLBACK, ROTATE, Change, Plan
+from shim_host.rotate.swarm_plan import BACK, FORWARD, ROLLBACK, ROTATE, Change, RotationPlan
 from shim_host.swarm import stacks, versions
 from shim_host.swarm.arrival import Arrival, NotEnded, NotMoved, ServiceMover, Way
 from shim_host.swarm.connection import Unclear
 from shim_host.swarm.lock import Lock
-from shim_host.swarm.model import HISTORY, RUN, RunningContainer, Service, SwarmSecret
+from shim_host.swarm.model import HISTORY, RUN, RotatedService, RunningContainer, SwarmSecret
 
 RESUME = "manage-secrets rotate --resume"
 _ENDING_PER_TURN = 5  # one service that moves, and those whose old tasks end meanwhile
@@ -49,9 +49,9 @@ class Rotation:
     def __init__(
         self,
         engine: ServiceMover,
-        plan: Plan,
+        plan: RotationPlan,
         lock: Lock,
-        services: Iterable[Service],
+        services: Iterable[RotatedService],
         settings: Settings,
         inside: Sequence[InsideChange] = (),
     ) -> None:
@@ -183,7 +183,7 @@ class Rotation:
                 told = {HISTORY: history.left(staying[0], going, end, when, self.settings.by)}
                 self.engine.patiently(partial(self.engine.label_secret, staying[0].id, told))
 
-    def way(self, service: Service, towards: str) -> Way:
+    def way(self, service: RotatedService, towards: str) -> Way:
         """Return where *service* goes *towards* there."""
         least = _BACK_SECONDS if towards == BACK else 0
         return Way(
@@ -203,7 +203,7 @@ class Rotation:
         has_failed = False
         turns = Semaphore(self.settings.parallel)
 
-        def one(service: Service) -> None:
+        def one(service: RotatedService) -> None:
             nonlocal has_failed
             way = self.way(service, towards)
             try:
@@ -244,14 +244,14 @@ class Rotation:
         for error in sorted(errors, key=lambda error: isinstance(error, Ended)):  # a bug first: it hides nothing
             raise error
 
-    def _turns(self, towards: str) -> list[list[Service]]:
+    def _turns(self, towards: str) -> list[list[RotatedService]]:
         """Return the services in the order in which they move: those that others wait for, the rest, and the systems.
 
         A system that holds two values takes both until it starts with the new one: by then its clients have that.
         """
         systems = {service_of(change) for change in self.inside} - {""}
 
-        def rank(service: Service) -> int:
+        def rank(service: RotatedService) -> int:
             if service.name in systems or service.name.removeprefix(f"{service.stack}_") in systems:
                 return 2
             return 0 if service.goes_first else 1
@@ -372,7 +372,7 @@ def resume(stack: str) -> str:
 
 
 def labels(
-    change: Change, value: Secret, before: Iterable[SwarmSecret], plan: Plan, settings: Settings
+    change: Change, value: Secret, before: Iterable[SwarmSecret], plan: RotationPlan, settings: Settings
 ) -> dict[str, str]:
     """Return what is kept with a new version: as for a first one, who made those before, and which rotation it was."""
     step = versions.Step(versions.Wanted(change.key, "", value), change.name, change.version, versions.CREATED)

@@ -14,7 +14,7 @@ from shim_host.errors import Refused
 from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.swarm import MOVED, SwarmWork
-from shim_host.rotate.swarm_plan import Plan
+from shim_host.rotate.swarm_plan import RotationPlan
 from shim_host.shell import quoted
 from shim_host.swarm import model, stacks, versions_file
 from shim_host.swarm.model import UNDER_WAY, SwarmSecret
@@ -124,10 +124,10 @@ class SyncWork(SwarmWork):
             goals[key] = found[0]
         return goals
 
-    def _plan(self, goals: dict[str, SwarmSecret], services: Sequence[model.Service]) -> Plan:
+    def _plan(self, goals: dict[str, SwarmSecret], services: Sequence[model.RotatedService]) -> RotationPlan:
         return swarm_plan.plan_to(randomness.token_hex(8), self.stack, goals, self.secrets, services)
 
-    def _lives_inside(self, plan: Plan) -> bool:
+    def _lives_inside(self, plan: RotationPlan) -> bool:
         return any(self._spec(change.key).rotate_with is not None for change in plan.changes)
 
     def _settle_versions(self, goals: dict[str, SwarmSecret]) -> None:

@@ -13,7 +13,7 @@ from shim_host.errors import Failed, Refused
 from shim_host.shell import quoted
 from shim_host.swarm.baseline import ENDED, ENDED_BY_ITSELF, baseline, is_meant_to_run, moment
 from shim_host.swarm.connection import Unclear
-from shim_host.swarm.model import UNDER_WAY, Mount, Place, Service
+from shim_host.swarm.model import UNDER_WAY, Place, RotatedService, SecretMount
 from shim_host.swarm.services import ServiceWriter, mounts_of
 
 # How long an update may stand still before a node that is down is taken for the reason.
@@ -50,8 +50,8 @@ class Arrival(NamedTuple):
 class Way(NamedTuple):
     """Where a service goes."""
 
-    service: Service
-    swaps: Mapping[str, tuple[str, Mount]]  # as `ServiceWriter.swap` takes them
+    service: RotatedService
+    swaps: Mapping[str, tuple[str, SecretMount]]  # as `ServiceWriter.swap` takes them
     before: int  # how many tasks were up before anything moved
     seconds: float  # how long it may stand still, besides what its own settings take
     is_back: bool = False
@@ -61,7 +61,7 @@ class Way(NamedTuple):
         """Return how long nothing at all may happen."""
         return self.seconds + self.service.own_seconds
 
-    def is_right(self, mounts: Iterable[Mount]) -> bool:
+    def is_right(self, mounts: Iterable[SecretMount]) -> bool:
         """Return whether these mounts are as they should be; a target that is not mounted any more is nobody's matter.
 
         On the way back nothing may be left of what was gone to, and whatever else is there somebody wants so.

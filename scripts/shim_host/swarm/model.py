@@ -23,7 +23,7 @@ START_FIRST, STOP_FIRST = "start-first", "stop-first"
 UNDER_WAY = frozenset(["updating", "rollback_started"])  # states of an update
 
 
-class Mount(NamedTuple):
+class SecretMount(NamedTuple):
     """A secret as a service mounts it; `target` is the file's name inside, and no two mounts of a service share it."""
 
     secret_id: str
@@ -35,14 +35,14 @@ Place = tuple[str, str]  # a target, and the id of the secret that is mounted th
 
 
 @dataclass(frozen=True)
-class Service:
+class RotatedService:
     """What decides whether a service can move, and how."""
 
     id: str
     name: str
     stack: str = ""
-    mounts: tuple[Mount, ...] = ()
-    previous: tuple[Mount, ...] = ()  # of the specification before
+    mounts: tuple[SecretMount, ...] = ()
+    previous: tuple[SecretMount, ...] = ()  # of the specification before
     mode: str = "replicated"  # replicated, global, replicated-job, global-job
     replicas: int = 1
     order: str = STOP_FIRST

@@ -15,7 +15,7 @@ from shim_host.errors import Failed
 from shim_host.swarm.baseline import baseline, moment
 from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear
 from shim_host.swarm.lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
-from shim_host.swarm.model import LABEL, STOP_FIRST, Mount, Service
+from shim_host.swarm.model import LABEL, STOP_FIRST, RotatedService, SecretMount
 
 # A label for services that make what others need, such as a login: these move before all others.
 ORDER = LABEL + "rotate"
@@ -35,7 +35,7 @@ class Health(NamedTuple):
 class ServiceWriter(LockKeeper):
     """A connection that reads services and writes them back with other secrets."""
 
-    def movable(self) -> list[Service]:
+    def movable(self) -> list[RotatedService]:
         """Return every service with what decides whether and how it can move.
 
         Raises:
@@ -59,7 +59,7 @@ class ServiceWriter(LockKeeper):
         reachable = sum(manager.get("Reachability") == "reachable" for manager in managers)
         return sum(node["Spec"]["Availability"] == "active" for node in ready), (len(managers), reachable)
 
-    def _service(self, found: Mapping[str, Any], tasks: list[Any], now: datetime) -> Service:
+    def _service(self, found: Mapping[str, Any], tasks: list[Any], now: datetime) -> RotatedService:
         spec = found["Spec"]
         template = spec["TaskTemplate"]
         container = template.get("ContainerSpec") or {}
@@ -67,7 +67,7 @@ class ServiceWriter(LockKeeper):
         ports = (found.get("Endpoint") or {}).get("Ports") or (spec.get("EndpointSpec") or {}).get("Ports") or ()
         before = baseline(spec, tasks, now)
         health = _health(container)
-        return Service(
+        return RotatedService(
             id=found["ID"],
             name=spec["Name"],
             stack=(spec.get("Labels") or {}).get("com.docker.stack.namespace", ""),
@@ -94,7 +94,7 @@ class ServiceWriter(LockKeeper):
             own_seconds=_own_seconds(spec) + health.seconds,
         )
 
-    def image_health_checks(self, services: Iterable[Service]) -> dict[str, Health]:
+    def image_health_checks(self, services: Iterable[RotatedService]) -> dict[str, Health]:
         """Return by service id the health check that its image brings; none is known when the image is not here."""
         images = {
             service.id: self._specs[service.id]["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
@@ -112,7 +112,7 @@ class ServiceWriter(LockKeeper):
         known = {image: one(image) for image in set(images.values())}
         return {service: known[image] for service, image in images.items()}
 
-    def swap(self, service_id: str, swaps: Mapping[str, tuple[str, Mount]]) -> bool:
+    def swap(self, service_id: str, swaps: Mapping[str, tuple[str, SecretMount]]) -> bool:
         """Make the service mount other versions under the same targets; return whether anything had to change.
 
         Args:
@@ -206,11 +206,12 @@ class ServiceWriter(LockKeeper):
         return self._node_id
 
 
-def mounts_of(template: Mapping[str, Any] | None) -> tuple[Mount, ...]:
+def mounts_of(template: Mapping[str, Any] | None) -> tuple[SecretMount, ...]:
     """Return the secrets that a task template mounts."""
     container = (template or {}).get("ContainerSpec") or {}
     return tuple(
-        Mount(item["SecretID"], item.get("SecretName") or "", _target(item)) for item in container.get("Secrets") or ()
+        SecretMount(item["SecretID"], item.get("SecretName") or "", _target(item))
+        for item in container.get("Secrets") or ()
     )
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.support.host import Canary, Manage
+from tests.support.provoked import provokes
 
 # Where it stands; VALUE becomes one.
 PLACES = {
@@ -81,10 +82,13 @@ def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, can
     assert {".env", ".env.new", "/secrets/*"} <= set(ignored)
 
 
-def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> None:
+@provokes("… holds … in plain")
+def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
     project(manage, "configs: [c]", f"configs:\n  c:\n    content: |\n      user = app\n      password = {canary()}\n")
 
-    assert "configs.c.content holds the value of password in plain" in findings(manage)
+    said = findings(manage)
+    assert "configs.c.content holds the value of password in plain" in said
+    return said
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from shim_host.rotate import history, preflight, swarm_plan
 from shim_host.rotate.swarm_plan import BACK, FORWARD
 from shim_host.swarm import versions
-from shim_host.swarm.model import Mount, Service, SwarmSecret
+from shim_host.swarm.model import RotatedService, SecretMount, SwarmSecret
 
 from shim.secret import Secret
 
@@ -16,12 +16,12 @@ def version(number: int, key: str = "JWT_SECRET", stack: str = "", told: str = "
     return SwarmSecret(f"id-{name}", name, key, number, f"2026-01-{number:02}", "", "", stack, "who", told)
 
 
-def service(mounts: Mapping[str, SwarmSecret], name: str = "signer") -> Service:
-    mounted = tuple(Mount(secret.id, secret.name, target) for target, secret in mounts.items())
-    return Service(f"id-{name}", name, mounts=mounted)
+def service(mounts: Mapping[str, SwarmSecret], name: str = "signer") -> RotatedService:
+    mounted = tuple(SecretMount(secret.id, secret.name, target) for target, secret in mounts.items())
+    return RotatedService(f"id-{name}", name, mounts=mounted)
 
 
-def after(planned: swarm_plan.Plan, of: Service) -> dict[str, str]:
+def after(planned: swarm_plan.RotationPlan, of: RotatedService) -> dict[str, str]:
     """Return what the service mounts once it has moved, by target."""
     names = {mount.target: mount.name for mount in of.mounts}
     moved = {target: to.name for target, (_, to) in swarm_plan.swaps(planned, of.id, FORWARD).items()}
@@ -124,7 +124,10 @@ def test_what_a_rotation_made_is_known_by_its_label_and_by_no_name() -> None:
     ours = SwarmSecret("ours", "jwt_secret.v2", "JWT_SECRET", 2, "", "", "", "", run="run")
     found = swarm_plan.plan_from_json(swarm_plan.with_ids(planned, [ours]).to_json())
     assert found.changes[0].new_id == "ours"
-    assert swarm_plan.swaps(found, "id-signer", BACK)["jwt_secret"] == ("ours", Mount(V1.id, V1.name, "jwt_secret"))
+    assert swarm_plan.swaps(found, "id-signer", BACK)["jwt_secret"] == (
+        "ours",
+        SecretMount(V1.id, V1.name, "jwt_secret"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,7 +147,7 @@ def test_a_secret_made_by_others_in_place_of_the_key_is_named(
 ) -> None:
     mine = version(1, stack=stack)
     foreign = SwarmSecret("f", name, "", 0, "", "", "", "")
-    user = Service("id-app", "app", of_stack, (Mount("f", name, target),))
+    user = RotatedService("id-app", "app", of_stack, (SecretMount("f", name, target),))
 
     planned = swarm_plan.plan("run", stack, ["JWT_SECRET"], [mine, foreign], [user])
 
