@@ -36,7 +36,7 @@ from urllib.parse import unquote_to_bytes
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from shim_host import key_shapes, value_forms
+from shim_host.recognition import key_shapes, value_forms
 
 from shim.errors import Refused
 from shim.schema import Schema, parse

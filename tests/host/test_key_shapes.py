@@ -7,8 +7,8 @@ import time
 import urllib.parse
 
 import pytest
-from shim_host import key_shapes, sensitive, value_forms
 from shim_host.audit.traces import Recogniser
+from shim_host.recognition import key_shapes, sensitive, value_forms
 
 from tests.support.key_examples import jwt, key_examples, pem
 

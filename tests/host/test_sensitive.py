@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from shim_host.sensitive import is_telling, masked_line, why_by_value, why_secret
+from shim_host.recognition.sensitive import is_telling, masked_line, why_by_value, why_secret
 
 Canary = Callable[[], str]
 TELLING = """

@@ -99,7 +99,7 @@ def gather(
 
 def _values(schema: Schema | None, env: Mapping[str, Secret], entries: Mapping[str, Entry]) -> dict[str, list[Secret]]:
     """Return the values that are secret, by key; a key may have one in each place."""
-    from shim_host.sensitive import why_secret
+    from shim_host.recognition.sensitive import why_secret
 
     values: dict[str, list[Secret]] = {}
     for key, entry in entries.items():
@@ -113,7 +113,7 @@ def _values(schema: Schema | None, env: Mapping[str, Secret], entries: Mapping[s
 
 
 def _is_weak(value: Secret) -> bool:
-    from shim_host.sensitive import is_telling
+    from shim_host.recognition.sensitive import is_telling
 
     text = clean(value.reveal()).decode("utf-8", "surrogateescape")
     return bool(text) and not is_telling(text)

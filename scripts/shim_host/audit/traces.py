@@ -10,8 +10,8 @@ from shim.schema import Schema
 from shim.secret import Secret, clean
 from shim_host.audit.model import Trace
 from shim_host.names import behind_shim
-from shim_host.sensitive import is_telling, why_by_name, why_by_value, why_secret
-from shim_host.value_forms import forms
+from shim_host.recognition.sensitive import is_telling, why_by_name, why_by_value, why_secret
+from shim_host.recognition.value_forms import forms
 
 # A value that is short or a single word stands in many places by chance: it counts where it is the whole of what a
 # secret's name gets, and nowhere else.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose.project import SECRETS_ROOT, names_in
-from shim_host.sensitive import is_harmless, is_telling, masked_line, why_by_name, why_by_value
+from shim_host.recognition.sensitive import is_harmless, is_telling, masked_line, why_by_name, why_by_value
 
 _MASK = "***"
 

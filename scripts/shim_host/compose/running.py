@@ -15,7 +15,7 @@ from typing import Any
 from shim_host import docker_cli, explained
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.explained import Explained
-from shim_host.sensitive import masked_line
+from shim_host.recognition.sensitive import masked_line
 
 QUESTION_SECONDS = 60
 STOP_SECONDS = 120

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from shim_host.env.compose_rules import Reading
-from shim_host.sensitive import is_harmless, masked_line, may_hold_value, why_by_name
+from shim_host.recognition.sensitive import is_harmless, masked_line, may_hold_value, why_by_name
 
 _OLD_VALUE = re.compile(
     r"(?P<start>[ \t]*#[# \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=)[ \t]*"

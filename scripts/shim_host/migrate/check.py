@@ -12,7 +12,7 @@ from shim_host.compose.project import Project, SecretUse, Service
 from shim_host.errors import Failed
 from shim_host.migrate.model import IMAGE, SHIM, MigrationPlan, Moved, Rejected, ShimSource
 from shim_host.names import SHIM_FOLDER, SHIM_PROGRAM
-from shim_host.sensitive import masked_line
+from shim_host.recognition.sensitive import masked_line
 
 Read = Mapping[str, Any]  # what `docker compose config` prints
 

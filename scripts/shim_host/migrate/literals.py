@@ -17,7 +17,7 @@ from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.migrate.model import Remark, Wishes
 from shim_host.names import behind_shim
-from shim_host.sensitive import is_telling, why_by_value, why_secret
+from shim_host.recognition.sensitive import is_telling, why_by_value, why_secret
 
 HINTS = {
     "": "let the service read the variable, or a file that the shim makes with --render",

@@ -20,7 +20,7 @@ from shim_host.inputs import read_bounded
 from shim_host.migrate.literals import HINTS, written_out
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.services import decide_services, only_reference, removable
-from shim_host.sensitive import why_secret
+from shim_host.recognition.sensitive import why_secret
 
 
 def make_plan(

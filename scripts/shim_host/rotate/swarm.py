@@ -21,8 +21,8 @@ from shim_host.rotate.swarm_run import Rotation, Settings
 from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, labels, model, owner, versions_file
-from shim_host.swarm.arrival import NotMoved, ServiceMover
 from shim_host.swarm.model import RotatedService, SwarmSecret
+from shim_host.swarm.move.arrival import NotMoved, ServiceMover
 from shim_host.swarm.versions import refusal_of_other_marks, refusals
 
 ROTATED, MOVED = "rotated", "moved"

@@ -8,9 +8,9 @@ from shim_host.rotate.inside import InsideChange
 from shim_host.rotate.swarm_plan import BACK, RotationPlan
 from shim_host.rotate.swarm_run import Rotation, Settings, resume
 from shim_host.swarm import owner
-from shim_host.swarm.arrival import ServiceMover
 from shim_host.swarm.lock import Lock
 from shim_host.swarm.model import RotatedService
+from shim_host.swarm.move.arrival import ServiceMover
 
 
 def begin(

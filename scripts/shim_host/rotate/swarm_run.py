@@ -20,10 +20,10 @@ from shim_host.rotate import history, swarm_plan
 from shim_host.rotate.inside import InsideChange, service_of
 from shim_host.rotate.swarm_plan import BACK, FORWARD, ROLLBACK, ROTATE, Change, RotationPlan
 from shim_host.swarm import stacks, versions
-from shim_host.swarm.arrival import Arrival, NotEnded, NotMoved, ServiceMover, Way
 from shim_host.swarm.connection import Unclear
 from shim_host.swarm.lock import Lock
 from shim_host.swarm.model import HISTORY, RUN, RotatedService, RunningContainer, SwarmSecret
+from shim_host.swarm.move.arrival import Arrival, NotEnded, NotMoved, ServiceMover, Way
 
 RESUME = "manage-secrets rotate --resume"
 _ENDING_PER_TURN = 5  # one service that moves, and those whose old tasks end meanwhile

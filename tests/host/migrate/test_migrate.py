@@ -14,7 +14,7 @@ from shim_host.compose import nodes
 from shim_host.compose.images import find, read_configs
 from shim_host.env.reduced import reduce
 from shim_host.migrate.profiles import profile_of
-from shim_host.sensitive import masked_line, why_secret
+from shim_host.recognition.sensitive import masked_line, why_secret
 
 from tests.support.engine import Engine
 from tests.support.forms import Custody

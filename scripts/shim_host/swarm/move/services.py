@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from shim_host.errors import Failed
-from shim_host.swarm.baseline import baseline, moment
 from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear
 from shim_host.swarm.lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
 from shim_host.swarm.model import LABEL, STOP_FIRST, RotatedService, SecretMount
+from shim_host.swarm.move.baseline import baseline, moment
 
 # A label for services that make what others need, such as a login: these move before all others.
 ORDER = LABEL + "rotate"

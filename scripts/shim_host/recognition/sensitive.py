@@ -3,7 +3,7 @@
 import re
 
 from shim.schema import Schema
-from shim_host import key_shapes
+from shim_host.recognition import key_shapes
 
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
 _TELLING = (
