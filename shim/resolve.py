@@ -41,9 +41,9 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
                 resolved.deliver = spec.deliver
             resolution.secrets[key] = resolved
     if sources.untaken and not options.keep_file_vars:
-        from shim import strays
+        from shim import pointed
 
-        strays.settle_pointers(resolution)
+        pointed.settle_pointers(resolution)
     for key, spec in specs.items():
         if key not in resolution.secrets and key not in wrong and (spec.composed is not None or spec.default):
             _from_schema(resolution, spec, wrong, [])
@@ -208,9 +208,9 @@ def _stays_a_path(key: str, secret: Secret, sources: Sources, options: "Options"
     is_one_line = 10 not in value and 0 not in value and value[:1] not in (b"{", b"[")
     if (is_one_line and len(value) < _MANY_BYTES) or key in options.file_key or key in sources.spelled:
         return False
-    from shim import strays
+    from shim import pointed
 
-    reason = strays.stays_a_path(key, value)
+    reason = pointed.stays_a_path(key, value)
     if not reason:
         return False
     del sources.pointers[key]

@@ -124,14 +124,14 @@ def _from_environment(
         value = env[variable]
         is_quoted = value[:1] in (b'"', b"'", b" ") or value[-1:] in (b" ", b"\t", b"\r", b"\n")
         if is_quoted:
-            from shim import strays
+            from shim import pointed
 
-            value = strays.unquoted(value)
+            value = pointed.unquoted(value)
         path, root = _below_root(value, sources.looked_at, cwd)
         if not root and not is_path_variable(variable):
-            from shim import strays
+            from shim import pointed
 
-            other, root = strays.by_another_name(path, sources.looked_at)
+            other, root = pointed.by_another_name(path, sources.looked_at)
             path = other or path
         key, reason = _key_of(variable, root, sources, options, allowed, profile)
         if reason:
@@ -139,7 +139,7 @@ def _from_environment(
             sources.untaken.append(variable)
             continue
         if is_quoted:
-            strays.warn_of_quotes(variable, sources)
+            pointed.warn_of_quotes(variable, sources)
         if variable != key + "_FILE" or (profile is not None and profile.key_of(variable)):
             sources.withheld.append(variable)
             if key in sources.pointers:

@@ -1,12 +1,11 @@
-"""Files and variables that nobody asked for, and what is not where it was looked for. Loaded when there is such.
+"""Files that nobody asked for, and what is not where it was looked for. Loaded when there is such.
 
-A file that nobody asked for never stops a start: it is left alone, and that is said. A key arrives once: as a value, or
-as the variable that names its file, never as both.
+A file that nobody asked for never stops a start: it is left alone, and that is said.
 """
 
 from shim.breaches import Directory, Missing, Unreadable
 from shim.errors import Breach
-from shim.resolution import FILE, ROOT
+from shim.resolution import ROOT
 from shim.secret import folded, shown_name, shown_path
 
 TYPE_CHECKING = False
@@ -21,8 +20,6 @@ _ENDINGS = (
 )
 _HERE = -100  # AT_FDCWD, openat(2)
 _SHORTEST_SLIP = 5  # shorter names differ in one letter on purpose
-# Links that nobody follows any further, path_resolution(7).
-_MOST_LINKS = 40
 # What the kernel takes of arguments and environment at the most, whatever the stack limit is (execve(2)).
 _MOST_ARGUMENT_BYTES = 6 << 20
 _POINTER_BYTES = 8
@@ -89,134 +86,6 @@ def drop(resolution: "Resolution", resolved: "Resolved", breach: Breach) -> None
     """Take a value back that no variable can carry, and that nobody asked for."""
     del resolution.secrets[resolved.key]
     leave_alone(resolved.key, resolved.path, breach, resolution.sources, False)
-
-
-# --- a key arrives once ----------------------------------------------------------------------------------------------
-
-
-def settle_pointers(resolution: "Resolution") -> None:
-    """Let each key that a variable names a file of, and a root has, too, arrive as one of the two.
-
-    The variable stays, since programs read it as a path or somebody named another file with it. Only where it leads to
-    the very file whose value the service gets, and is spelt so that an image would read it, the value speaks for both.
-    """
-    sources = resolution.sources
-    for variable in sources.untaken:
-        key = base_of(variable)
-        resolved = resolution.secrets.get(key)
-        if resolved is None or resolved.deliver != "env" or variable in sources.withheld:
-            continue
-        if resolved.origin == FILE:  # another variable names its file, and is gone
-            sources.withheld.append(variable)
-            continue
-        if resolved.origin != ROOT:
-            continue
-        is_read_by_the_image = variable != key + "_FILE"
-        if is_read_by_the_image and real(sources.env[variable]) == real(resolved.path):
-            sources.withheld.append(variable)
-        elif key not in sources.asked:
-            del resolution.secrets[key]
-            shown = resolved.path.decode("utf-8", "surrogateescape")
-            sources.left_alone.append((shown, f"{variable} is set, and the service gets one of the two"))
-            if real(sources.env[variable]) != real(resolved.path):
-                sources.warnings.append(
-                    (
-                        f"{shown_path(resolved.path)} is left alone: {variable} is set, and names another file",
-                        f"unset {variable}, or let it name this file; a service gets {key} or {variable}, never both",
-                    )
-                )
-        else:
-            sources.withheld.append(variable)
-
-
-def base_of(variable: str) -> str:
-    """Return the key whose file *variable* would name: `KEY_FILE`, `KEY__FILE` or `FILE__KEY`."""
-    if variable.startswith("FILE__"):
-        return variable[6:]
-    return variable[:-6] if variable.endswith("__FILE") else variable[:-5]
-
-
-def by_another_name(path: bytes, roots: list[bytes]) -> tuple[bytes, bytes]:
-    """Return *path* as it lies below one of *roots*, and that root, where links alone make the two look different.
-
-    `/var/run` is `/run` in most images. Both are b"" when the path leads elsewhere.
-    """
-    target = real(path)
-    for root in roots:
-        place = real(root)
-        if target.startswith(place + b"/"):
-            return root + target[len(place) :], root
-    return b"", b""
-
-
-def real(path: bytes) -> bytes:
-    """Return *path* with every link on the way followed, as far as it can be seen."""
-    from posix import getcwdb, readlink
-
-    if path[:1] != b"/":
-        try:
-            path = getcwdb() + b"/" + path
-        except OSError:
-            return path
-    todo = path.split(b"/")
-    done: list[bytes] = []
-    links = 0
-    while todo:
-        name = todo.pop(0)
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            del done[-1:]
-            continue
-        try:
-            target = readlink(b"/".join([b"", *done, name]))
-        except (OSError, ValueError):  # it is no link, or not there; a NUL byte
-            done.append(name)
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            return path
-        if target[:1] == b"/":
-            done = []
-        todo[:0] = target.split(b"/")
-    return b"/" + b"/".join(done)
-
-
-# --- pointers that are no pointers -----------------------------------------------------------------------------------
-
-
-def unquoted(value: bytes) -> bytes:
-    """Return the path in *value* without the quotes and the white space around it."""
-    text = value.strip()
-    if text[:1] not in (b'"', b"'"):
-        return text
-    return text[1:-1] if len(text) > 1 and text[:1] == text[-1:] else text[1:]
-
-
-def warn_of_quotes(variable: str, sources: "Sources") -> None:
-    """Say what stood around a path, once it is taken."""
-    sources.warnings.append(
-        (
-            f"{variable} has quotes or white space around its path, which are no part of it; they are taken off",
-            "write the path alone: a YAML list (- KEY=value) and docker's --env-file keep all of it",
-        )
-    )
-
-
-def stays_a_path(key: str, data: bytes) -> str:
-    """Return why the file of an unasked variable is read as a file and not as one value; "" when it may be one."""
-    if data.startswith(b"-----BEGIN "):
-        return "its file is PEM"
-    if b"\0" in data:
-        return "its file is binary"
-    if b"\n" in data:
-        return "its file has many lines"
-    if data[:1] in (b"{", b"["):
-        from shim.json_text import is_json
-
-        if is_json(data):
-            return "its file is JSON"
-    return "" if len(data) + len(key) < 131_000 else "its file is too large for a variable"
 
 
 # --- what is not where it was looked for -----------------------------------------------------------------------------

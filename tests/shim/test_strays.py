@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shim.strays import base_of, near, nearest, real
+from shim.pointed import base_of, real
+from shim.strays import near, nearest
 from tests.support.forms import End, Shim
 
 Canary = Callable[[], str]
