@@ -21,7 +21,7 @@ _NAMES = (
 )
 _SETPCAP = 1 << 8
 # prctl(2)
-_SET_KEEPCAPS, _BOUND_READ, _BOUND_DROP, _GET_SECUREBITS, _SET_SECUREBITS, _AMBIENT = 8, 23, 24, 27, 28, 47
+_SET_KEEPCAPS, _BOUND_DROP, _GET_SECUREBITS, _SET_SECUREBITS, _AMBIENT = 8, 24, 27, 28, 47
 _AMBIENT_RAISE, _AMBIENT_CLEAR_ALL = 2, 4
 _KEEP_CAPS, _NO_SETUID_FIXUP = 1 << 4, 1 << 2  # what would keep capabilities across a change of user
 _EPERM, _EINVAL = 1, 22
@@ -29,6 +29,8 @@ _EPERM, _EINVAL = 1, 22
 
 def bits(names: "Sequence[str]", wrong: list[Breach]) -> int:
     """Return the capabilities of these *names* as the kernel counts them; a name that is none is added to *wrong*."""
+    if not names:
+        return 0
     known = _NAMES.split()
     found = 0
     for name in names:
@@ -59,7 +61,7 @@ def give_up_bounds(kept: int) -> None:
             raise
     for number in range(64):
         try:
-            if not kept >> number & 1 and kernel.prctl(_BOUND_READ, number):
+            if not kept >> number & 1:  # one that is not in the set may be taken out of it, too
                 kernel.prctl(_BOUND_DROP, number)
         except OSError as error:
             if error.errno != _EINVAL:  # the kernel knows no more of them
@@ -74,7 +76,7 @@ def give_up(kept: int) -> None:
         Refused: we lack one of them, or some other stays.
     """
     absent = kept & ~kernel.capabilities()[1]
-    lacking = [name for number, name in enumerate(_NAMES.split()) if absent >> number & 1]
+    lacking = [name for number, name in enumerate(_NAMES.split()) if absent >> number & 1] if absent else []
     if lacking:
         raise Refused(
             [
@@ -88,7 +90,7 @@ def give_up(kept: int) -> None:
     kernel.set_capabilities(kept, kept, kept)
     try:
         kernel.prctl(_AMBIENT, _AMBIENT_CLEAR_ALL)
-        for number in range(64):
+        for number in range(64 if kept else 0):
             if kept >> number & 1:
                 kernel.prctl(_AMBIENT, _AMBIENT_RAISE, number)
     except OSError as error:

@@ -49,13 +49,13 @@ _PROTECTED_STARTS = (
     "PYINSTALLER_", "PYTHON", "RUBY", "RUSTFLAGS", "SHIM_", "SPRING_CONFIG_", "SSLKEYLOGFILE", "TCLLIBPATH",
     "TF_CLI_", "TF_PLUGIN_", "TF_REATTACH_", "_PYI_",
 )  # fmt: skip
-# The first two letters of all of these: most names have others, and need no look at the rest.
-_PROTECTED_PAIRS = (
-    " AN AS AW BA BR BU CA CC CD CG CL CO CP CU CV CX C_ DB DE DO DY ED EL EM EN ER EX FO FP GC GD GE GI GL GN GO"
-    " GR GS GT HD HE HG HO IC IF IN IP IR JA JD JR JU JV KO KR KU LD LE LI LO LS LU M2 MA MF MI MO MS MU MY NE NI"
-    " NL NO NP NS NU OC OD OM OP PA PE PG PH PI PK PM PN PR PS PY QM QT RB RE RS RU R_ SA SB SC SH SP SS SU SV SY"
-    " TC TE TF TK TM TS TZ UB US UV VI VK WG XA XD XM YA ZD _P"
-)
+# What the second letter of all of these can be, for each first one from "A" to "_": most names have others, and need no
+# look at the rest. A tuple, because it is a constant: whatever is built is built at every start.
+_PROTECTED_SECONDS = (
+    "NSW", "ARU", "ACDGLOPUVX_", "BEOY", "DLMNRX", "OP", "CDEILNORST", "DEGO", "CFNPR", "ADRUV", "ORU", "DEIOSU",
+    "2AFIOSUY", "EILOPSU", "CDMP", "AEGHIKMNRSY", "MT", "BESU_", "ABCHPSUVY", "CEFKMSZ", "BSV", "IK", "G", "ADM", "A",
+    "D", "", "", "", "", "P",
+)  # fmt: skip
 _PROTECTED_ENDS = ("_CA_BUNDLE", "_CLASSPATH", "_JAVA_OPTIONS", "_OPTS", "_PROXY")
 # What only looks like one of a family: a credential (GIT_TOKEN, SSL_PRIVATE_KEY), or a choice without a path in it.
 _CREDENTIAL_ENDS = ("_KEY", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_SECRET", "_TOKEN", "_USERNAME")
@@ -168,7 +168,8 @@ def is_protected(key: str) -> bool:
     name = key.upper()  # curl reads https_proxy
     if name.endswith(_PROTECTED_ENDS):
         return True
-    if name[:2] not in _PROTECTED_PAIRS:
+    first = ord(name[0]) - 65 if name else -1
+    if not 0 <= first <= 30 or name[1:2] not in _PROTECTED_SECONDS[first]:
         return False
     if f" {name} " in _PROTECTED or name.startswith(_PROTECTED_STARTS):
         return True

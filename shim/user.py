@@ -93,7 +93,7 @@ def _groups_of(name: str, groups: list[list[bytes]]) -> list[int]:
     return [
         int(line[2])
         for line in groups
-        if member and len(line) > 3 and _is_id(_text(line[2])) and member in line[3].split(b",")
+        if member and len(line) > 3 and line[3] and member in line[3].split(b",") and _is_id(_text(line[2]))
     ]
 
 
