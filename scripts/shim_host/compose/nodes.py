@@ -10,27 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    Event,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from shim_host.compose.composing import MAX_DEPTH, Composing
+from shim_host.compose.composing import Layout as Layout
+from shim_host.compose.composing import Spot as Spot
 from shim_host.errors import Refused, failed_file
 from shim_host.inputs import read_bounded
 
 RESET, OVERRIDE = "!reset", "!override"  # Compose's tags: forget what earlier files say, or replace it
 
+_MOST_NODES = 200_000  # with every alias and merge key written out; a Compose file of a thousand services has 50,000
 _BOOLEANS = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
 _STRINGS = ("!", "tag:yaml.org,2002:str")
 _NULLS = ("", "~", "null", "Null", "NULL")
@@ -46,20 +39,6 @@ class Item(NamedTuple):
     key_node: ScalarNode
     value: Node
     holder: MappingNode
-
-
-class Spot(NamedTuple):
-    """Where one element of a collection stands in the text: an element of a list, or a key with its value."""
-
-    start: int  # of the key, or of the element: its anchor, its tag, or the alias in its place
-    key_end: int  # in a list the same as *value*
-    value: int  # where the value starts; of an empty one, right behind the colon or the dash
-    end: int
-    is_alias: bool  # the value is written elsewhere
-    dash: int  # of an element of a block list; -1 of anything else
-
-
-Layout = dict[int, list[Spot]]  # by the `id` of a collection's node
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +105,7 @@ def parse(text: str, path: Path) -> list[tuple[MappingNode, Layout]]:
         Refused: as `load` says.
     """
     try:
-        found = _Composing(text).documents()
+        found = Composing(text).documents()
     except MarkedYAMLError as error:
         # The library's words may quote the file, and the file may hold a value.
         mark = error.problem_mark or error.context_mark
@@ -145,176 +124,6 @@ def parse(text: str, path: Path) -> list[tuple[MappingNode, Layout]]:
     if not roots:
         raise Refused(f"{path}: a Compose file is a mapping with services:")
     return roots
-
-
-_TAB = "found character '\\t' that cannot start any token"
-
-
-def _events(text: str) -> list[Event]:
-    """Return the parser's events. A tab between tokens, which Go's YAML takes for a space, is one here, too."""
-    if "\t" in text and text.lstrip("\ufeff \t\r\n").startswith("{"):
-        # A JSON document, perhaps indented by tabs; a string of JSON holds none.
-        text = text.replace("\t", " ")
-    _refuse_open_brackets(text)
-    tabs = 0
-    while True:
-        try:
-            return list(_not_too_deep(YAML(typ="safe", pure=True).parse(text)))
-        except MarkedYAMLError as error:
-            mark = error.problem_mark
-            tabs += 1
-            if mark is None or _TAB not in str(error.problem) or tabs > _MOST_TABS:
-                raise
-            end = mark.index + 1
-            while text[end : end + 1] in (" ", "\t"):
-                end += 1
-            text = text[: mark.index] + " " * (end - mark.index) + text[end:]
-
-
-def _refuse_open_brackets(text: str) -> None:
-    """Refuse what opens so many brackets that the library itself would take minutes to find out."""
-    depth = 0
-    for found in _BRACKET.finditer(text):
-        depth = depth + 1 if found[0] in "[{" else max(0, depth - 1)
-        if depth > _MOST_OPEN:
-            raise MarkedYAMLError(problem="too deep")
-
-
-def _not_too_deep(events: Iterator[Event]) -> Iterator[Event]:
-    """Yield *events*; one too many collections in one another ends them, before the parser has read them all."""
-    depth = 0
-    for event in events:
-        if isinstance(event, MappingStartEvent | SequenceStartEvent):
-            depth += 1
-            if depth > _MAX_DEPTH:
-                raise MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)
-        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
-            depth -= 1
-        yield event
-
-
-_GAP = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*")  # white space and comments
-_PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*[ \t]*)*")  # an anchor, a tag
-_COLON = re.compile(r"[ \t]*:")
-_COLON_BELOW = re.compile(r"(?:[ \t\r\n]|#[^\r\n]*)*:(?=[ \t\r\n]|$)")
-_MAX_DEPTH = 100  # of collections in one another; a Compose file has ten
-_MOST_OPEN = 500  # brackets, those in quotes too
-_BRACKET = re.compile(r"[\[\]{}]")
-_MOST_TABS = 200  # the text is read once more for each
-_MOST_NODES = 200_000  # with every alias and merge key written out; a Compose file of a thousand services has 50,000
-
-
-class _Open:
-    """A collection whose end has not come yet."""
-
-    def __init__(self, node: Node, start: int, at: int) -> None:
-        self.node = node
-        self.start = start
-        self.at = at  # behind the last key or element
-        self.key: tuple[Node, int, int] | None = None  # a key that waits for its value
-        self.spots: list[Spot] = []
-
-
-class _Composing:
-    """Puts nodes together from events, as the library's own composer does, and keeps where each stands."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.anchors: dict[str, Node] = {}
-        self.layout: Layout = {}
-        self.open: list[_Open] = []
-        self.root: Node | None = None
-
-    def documents(self) -> list[tuple[Node, Layout]]:
-        """Return the root of every document with its layout."""
-        found = []
-        for event in _events(self.text):
-            if isinstance(event, DocumentStartEvent):
-                self.anchors, self.layout, self.root = {}, {}, None
-            elif isinstance(event, MappingStartEvent | SequenceStartEvent):
-                self.begin(event)
-            elif isinstance(event, MappingEndEvent | SequenceEndEvent):
-                self.finish(event)
-                if not self.open and self.root is not None:
-                    found.append((self.root, self.layout))
-            elif isinstance(event, ScalarEvent):
-                node = ScalarNode(_tag(event), event.value, event.start_mark, event.end_mark, event.style)
-                self.place(self.named(node, event), int(event.start_mark.index), self.scalar_end(event), False)
-                if not self.open and self.root is not None:
-                    found.append((self.root, self.layout))
-            elif isinstance(event, AliasEvent):
-                target = self.anchors.get(event.anchor)
-                if target is None or any(target is opened.node for opened in self.open):
-                    raise MarkedYAMLError(problem="an alias of nothing", problem_mark=event.start_mark)
-                self.place(target, int(event.start_mark.index), int(event.end_mark.index), True)
-        return found
-
-    def named(self, node: Node, event: Any) -> Node:
-        node.anchor = event.anchor
-        if event.anchor is not None:
-            self.anchors[event.anchor] = node
-        return node
-
-    def begin(self, event: MappingStartEvent | SequenceStartEvent) -> None:
-        if len(self.open) == _MAX_DEPTH:
-            raise MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)
-        kind = MappingNode if isinstance(event, MappingStartEvent) else SequenceNode
-        node = kind(_tag(event), [], event.start_mark, event.end_mark, flow_style=bool(event.flow_style))
-        self.named(node, event)
-        start = int(event.start_mark.index)
-        properties = _PROPERTIES.match(self.text, start)
-        self.open.append(_Open(node, start, start if properties is None else properties.end()))
-
-    def finish(self, event: MappingEndEvent | SequenceEndEvent) -> None:
-        done = self.open.pop()
-        is_flow = bool(getattr(done.node, "flow_style", False))
-        end = int(event.end_mark.index) if is_flow else done.spots[-1].end if done.spots else done.at
-        done.node.end_mark = event.end_mark
-        self.layout[id(done.node)] = done.spots
-        self.place(done.node, done.start, end, False)
-
-    def scalar_end(self, event: ScalarEvent) -> int:
-        start, end = int(event.start_mark.index), int(event.end_mark.index)
-        if event.style in ("|", ">"):
-            head = self.text[start : self.text.find("\n", start)].partition("#")[0]
-            return end if "+" in head else start + len(self.text[start:end].rstrip())
-        return end
-
-    def place(self, node: Node, start: int, end: int, is_alias: bool) -> None:
-        """Add *node*, which stands from *start* to *end*, to the collection around it."""
-        if not self.open:
-            self.root = node
-            return
-        around = self.open[-1]
-        is_empty = start == end
-        if isinstance(around.node, SequenceNode):
-            dash = -1
-            if not getattr(around.node, "flow_style", False):
-                dash = self.behind_gap(around.at)
-                around.at = dash + 1
-            start = around.at if is_empty else start
-            end = start if is_empty else end
-            around.spots.append(Spot(start, start, start, end, is_alias, dash))
-            around.node.value.append(node)
-            around.at = end
-        elif around.key is None:
-            around.key = (node, start, end)
-        else:
-            key, key_start, key_end = around.key
-            if is_empty:
-                colon = _COLON.match(self.text, key_end) or _COLON_BELOW.match(self.text, key_end)
-                start = end = key_end if colon is None else colon.end()
-            around.spots.append(Spot(key_start, key_end, start, end, is_alias, -1))
-            around.node.value.append((key, node))
-            around.key, around.at = None, end
-
-    def behind_gap(self, at: int) -> int:
-        found = _GAP.match(self.text, at)
-        return at if found is None else found.end()
-
-
-def _tag(event: Any) -> str:
-    return str(event.ctag) if event.ctag is not None else ""
 
 
 def _refuse_bomb(root: Node, path: Path) -> None:
@@ -336,7 +145,7 @@ def _refuse_bomb(root: Node, path: Path) -> None:
             continue
         known = [sizes[id(child_node)] for child_node in below]
         size, depth = 1 + sum(size for size, _ in known), 1 + max((depth for _, depth in known), default=0)
-        if size > _MOST_NODES or depth > _MAX_DEPTH * 2:
+        if size > _MOST_NODES or depth > MAX_DEPTH * 2:
             hint = "aliases and merge keys repeat what they name: write less, or say it in several files"
             raise Refused(f"{path}:{node.start_mark.line + 1}: this expands to more than a Compose file can need", hint)
         sizes[id(node)] = (size, depth)

@@ -5,7 +5,6 @@ beside the old one where that can be, so that somebody answers all the time. A f
 watches it (--on-change) is left alone, who wants a signal gets one. What fails goes back, and says why.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -399,8 +398,3 @@ def _return(service: Moving, journal: Journal, settings: Settings) -> None:
         _move(again, journal.old, settings)
     except NotDone as not_done:
         raise Failed(f"{service.name} has the old value, and yet {not_done.message}", *not_done.hints) from None
-
-
-def environment() -> dict[str, str]:
-    """Return the environment that Docker's programs get."""
-    return dict(os.environ)

@@ -5,7 +5,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,15 +18,11 @@ from shim_host import output as report
 from shim_host.docker_cli import request_seconds
 from shim_host.errors import Ended, Failed
 from shim_host.explained import Explained
-from shim_host.swarm import inside, privacy
+from shim_host.swarm import inside, not_answered, privacy
+from shim_host.swarm.answers import mounts_of, secret_of, service_of
 from shim_host.swarm.model import (
-    ANSIBLE_VERSION,
-    BY,
-    CREATED,
     FINGERPRINT,
-    HISTORY,
     KEY,
-    NAMESPACE,
     RUN,
     SALT,
     STACK,
@@ -37,6 +32,10 @@ from shim_host.swarm.model import (
     SwarmSecret,
     SwarmService,
 )
+from shim_host.swarm.trouble import Missing as Missing
+from shim_host.swarm.trouble import NoSwarm as NoSwarm
+from shim_host.swarm.trouble import Unclear as Unclear
+from shim_host.swarm.trouble import no_manager
 
 # The SDK is loaded by `connect`, so that `--help` and commands that need no engine stay quick.
 if TYPE_CHECKING:
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
 
 _NOT_FOUND = 404
 PARALLEL_CALLS = 8
-_CLIENT_REFUSED = "it refuses this client's certificate"
-_CLOSED = "it ends the TLS connection, as with a client whose certificate it does not take"
-# An alert comes from the other side: what it thinks of the certificate that it was shown, or was not.
-_ALERT = re.compile(r"_ALERT_(?P<words>[A-Z_]*CERTIFICATE[A-Z_]*|UNKNOWN_CA)")
 # What makes a secret the one that was to be made; `created` and `by` differ between two runs that make the same.
 _IDENTITY = (KEY, VERSION, STACK, FINGERPRINT, SALT, RUN)
 _ENDED_STATES = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
@@ -96,11 +91,11 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
                 **arguments,
             )
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
-        why = _why(error)
+        why = not_answered.why(error)
         hint = "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs"
         if why == os.strerror(errno.EACCES):
             hint = "the engine is there: join the group that may use its socket, as a rule docker, and log in again"
-        elif why.startswith((_CLIENT_REFUSED, _CLOSED)):
+        elif why.startswith(not_answered.OF_CLIENTS):
             hint = "renew the certificate in DOCKER_CERT_PATH (or in the Docker context); the engine's CA must sign it"
         raise Failed(f"no engine answers at {place or 'the default socket'} ({why})", hint) from None
     # Over a socket or ssh there is no proxy, and looking for one is a tenth of every call.
@@ -127,27 +122,6 @@ def _sdk_client() -> "type[docker.APIClient]":
             return super().merge_environment_settings(url, proxies, *others)
 
     return Client
-
-
-def _why(error: BaseException) -> str:
-    """Return what the system said below all that libraries wrapped around it; else the kind of error."""
-    from ssl import SSLCertVerificationError, SSLEOFError, SSLError
-
-    found: BaseException | None = error
-    for _ in range(10):
-        if isinstance(found, SSLCertVerificationError):
-            return f"its certificate is not trusted: {found.verify_message}"
-        if isinstance(found, SSLError) and (alert := _ALERT.search(str(found.reason))):
-            return f"{_CLIENT_REFUSED}: {alert['words'].replace('_', ' ').lower()}"
-        if isinstance(found, SSLEOFError):
-            return _CLOSED
-        if isinstance(found, OSError) and isinstance(found.strerror, str):
-            return found.strerror
-        inner = [argument for argument in getattr(found, "args", ()) if isinstance(argument, BaseException)]
-        found = getattr(found, "reason", None) or next(iter(inner), None) or getattr(found, "__context__", None)
-        if not isinstance(found, BaseException):
-            break
-    return type(error).__name__
 
 
 def _context(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -186,18 +160,6 @@ def _context(environ: Mapping[str, str]) -> dict[str, Any]:
     return arguments
 
 
-class Unclear(Failed):
-    """Whether it was done cannot be said: no answer came, or none of a Swarm that has a leader."""
-
-
-class NoSwarm(Unclear):
-    """The engine is in no Swarm: there is nothing to look at, which is not the same as not to see it."""
-
-
-class Missing(Failed):
-    """There is no such thing, or no more."""
-
-
 class Swarm:
     """One connection to an engine."""
 
@@ -211,11 +173,11 @@ class Swarm:
         Raises:
             Failed: the engine is no manager of a Swarm, or does not answer.
         """
-        return [_secret(found) for found in self._call("list secrets", self._api.secrets)]
+        return [secret_of(found) for found in self._call("list secrets", self._api.secrets)]
 
     def services(self) -> list[SwarmService]:
         """Return every service with the secrets that its present specification mounts."""
-        return [_service(found) for found in self._call("list services", self._api.services)]
+        return [service_of(found) for found in self._call("list services", self._api.services)]
 
     def named_ids(self) -> set[str]:
         """Return the ids of all secrets that a service, its previous specification or a live task names.
@@ -225,10 +187,10 @@ class Swarm:
         named: set[str] = set()
         for service in self._call("list services", self._api.services):
             for spec in ("Spec", "PreviousSpec"):
-                named.update(_mounts((service.get(spec) or {}).get("TaskTemplate")))
+                named.update(mounts_of((service.get(spec) or {}).get("TaskTemplate")))
         for task in self._call("list tasks", self._api.tasks):
             if (task.get("Status") or {}).get("State") not in _ENDED_STATES:
-                named.update(_mounts(task.get("Spec")))
+                named.update(mounts_of(task.get("Spec")))
         return named
 
     def create(self, name: str, value: Secret, labels: Mapping[str, str], template: str = "") -> bool:
@@ -422,79 +384,12 @@ def _api_trouble(what: str, error: "APIError") -> Ended:
     words = (error.explanation or "").strip().splitlines()
     said = words[0] if words else f"status {status}"
     if status == 503:  # of an engine that is just being started again, too
-        return _no_manager(what, said)
+        return no_manager(what, said)
     if status >= 500:
         return Unclear(
             f"cannot {what}: {said}", "the Swarm may be choosing a leader: try again, or see `docker node ls`"
         )
     return Missing(f"cannot {what}: {said}") if status == _NOT_FOUND else Failed(f"cannot {what}: {said}")
-
-
-def _no_manager(what: str, said: str) -> "Unclear":
-    """Return why an engine that is no manager, or none at this moment, cannot do *what*; *said* are its own words."""
-    elsewhere = "set DOCKER_HOST to a manager (`docker node ls` there lists them)"
-    if "unlock" in said:
-        hint = "`docker swarm unlock` asks for the key, which `docker swarm unlock-key` on another manager shows"
-        return Unclear(f"cannot {what}: the Swarm is locked", hint)
-    if "Worker" in said:
-        return Unclear(f"cannot {what}: this engine is a worker of its Swarm", elsewhere)
-    if "prepared" in said:
-        hint = "it may be starting: try again, or see `docker node ls` on another manager"
-        return Unclear(f"cannot {what}: this manager has no connection to its Swarm", hint)
-    if "swarm init" in said:
-        return NoSwarm(f"cannot {what}: this engine is in no Swarm", f"`docker swarm init` makes one; else {elsewhere}")
-    message = f"cannot {what}: this engine is no Swarm manager, or its Swarm is locked"
-    return Unclear(message, f"`docker swarm init` makes one; else {elsewhere}")
-
-
-def _secret(found: Mapping[str, Any]) -> SwarmSecret:
-    spec = found.get("Spec") or {}
-    labels = spec.get("Labels") or {}
-    name = spec.get("Name") or ""
-    if not labels.get(KEY):
-        return _foreign(found, name, labels)
-    version = labels.get(VERSION, "")
-    return SwarmSecret(
-        id=found["ID"],
-        name=name,
-        key=labels[KEY],
-        version=int(version) if version.isdecimal() else 0,
-        created=labels.get(CREATED) or found.get("CreatedAt") or "",
-        fingerprint=labels.get(FINGERPRINT, ""),
-        salt=labels.get(SALT, ""),
-        stack=labels.get(STACK, ""),
-        by=labels.get(BY, ""),
-        history=labels.get(HISTORY, ""),
-        run=labels.get(RUN, ""),
-        template=(spec.get("Templating") or {}).get("Name", ""),
-    )
-
-
-def _foreign(found: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> SwarmSecret:
-    """Return a secret that somebody else made: `docker secret create`, a stack's `file:`, Ansible, Portainer."""
-    stack, version = labels.get(NAMESPACE) or "", labels.get(ANSIBLE_VERSION) or ""
-    base = name.removeprefix(f"{stack}_") if stack else name
-    number = int(version) if version.isdecimal() and base.endswith(f"_v{version}") else 0
-    if number:
-        base = base.removesuffix(f"_v{version}")
-    created = found.get("CreatedAt") or ""
-    template = ((found.get("Spec") or {}).get("Templating") or {}).get("Name", "")
-    return SwarmSecret(found["ID"], name, "", number, created, "", "", stack, template=template, base=base)
-
-
-def _service(found: Mapping[str, Any]) -> SwarmService:
-    spec = found.get("Spec") or {}
-    labels = spec.get("Labels") or {}
-    stack = labels.get(NAMESPACE, "")
-    return SwarmService(found["ID"], spec.get("Name") or "", stack, _mounts(spec.get("TaskTemplate")))
-
-
-def _mounts(template: Mapping[str, Any] | None) -> dict[str, str]:
-    container = (template or {}).get("ContainerSpec") or {}
-    return {
-        reference["SecretID"]: (reference.get("File") or {}).get("Name") or reference.get("SecretName") or ""
-        for reference in container.get("Secrets") or ()
-    }
 
 
 S = TypeVar("S", bound=Swarm)

@@ -1,0 +1,32 @@
+"""What can be wrong with an engine that answers, and with one that does not."""
+
+from shim_host.errors import Failed
+
+
+class Unclear(Failed):
+    """Whether it was done cannot be said: no answer came, or none of a Swarm that has a leader."""
+
+
+class NoSwarm(Unclear):
+    """The engine is in no Swarm: there is nothing to look at, which is not the same as not to see it."""
+
+
+class Missing(Failed):
+    """There is no such thing, or no more."""
+
+
+def no_manager(what: str, said: str) -> Unclear:
+    """Return why an engine that is no manager, or none at this moment, cannot do *what*; *said* are its own words."""
+    elsewhere = "set DOCKER_HOST to a manager (`docker node ls` there lists them)"
+    if "unlock" in said:
+        hint = "`docker swarm unlock` asks for the key, which `docker swarm unlock-key` on another manager shows"
+        return Unclear(f"cannot {what}: the Swarm is locked", hint)
+    if "Worker" in said:
+        return Unclear(f"cannot {what}: this engine is a worker of its Swarm", elsewhere)
+    if "prepared" in said:
+        hint = "it may be starting: try again, or see `docker node ls` on another manager"
+        return Unclear(f"cannot {what}: this manager has no connection to its Swarm", hint)
+    if "swarm init" in said:
+        return NoSwarm(f"cannot {what}: this engine is in no Swarm", f"`docker swarm init` makes one; else {elsewhere}")
+    message = f"cannot {what}: this engine is no Swarm manager, or its Swarm is locked"
+    return Unclear(message, f"`docker swarm init` makes one; else {elsewhere}")
