@@ -533,9 +533,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/rotate/test_rotate_refused.py::test_a_service_that_runs_with_another_value_goes_back",
         " than the new version has",
     ),
-    "going back failed too: …": (
+    "taking it back failed too: …": (
         "host/rotate/test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
-        "going back failed too: ",
+        "taking it back failed too: ",
     ),
     "…: its old tasks did not end within … s": (
         "host/rotate/test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",

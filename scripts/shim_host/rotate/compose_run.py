@@ -220,9 +220,9 @@ def _carry_on(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
         except Ended as ended:
             journal.direction, journal.why = BACK, ended.message
             open_desk.note(journal)
-            output.say(f"going back: {ended.message}")
+            output.say(f"taking it back: {ended.message}")
     try:
-        return _backward(open_desk, journal, settings)
+        return _take_back(open_desk, journal, settings)
     except Ended as failed:
         raise _interrupted(failed) from None
 
@@ -289,10 +289,10 @@ def _retire(services: Iterable[Moving], project: RunningProject) -> None:
     project.stop(replaced, gently=True)
 
 
-def _backward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
+def _take_back(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
     # The old value must work again before a service is started with it.
     for change in _changes(journal, settings):
-        change.undo()
+        change.take_back()
     open_desk.put(journal, journal.old)
     for service in journal.services:
         if service.is_started and not service.is_back:

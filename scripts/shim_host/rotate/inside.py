@@ -48,7 +48,7 @@ class InsideChange(Protocol):
     def finish(self) -> None:
         """Every service has the new value: end the old one where the system holds two."""
 
-    def undo(self) -> None:
+    def take_back(self) -> None:
         """Make the old value work, and the new one not."""
 
 

@@ -235,7 +235,7 @@ class SwarmWork(SwarmValues):
         run.inside = self._inside(run.plan, values)
         if swarm_plan.direction(run.plan, run.lock.goes_back) == BACK:
             output.say(f"taking back the rotation of {names_of_keys}")
-            run.back()
+            run.take_back()
             self.files.unstage(change.key for change in run.plan.changes)
             if is_told:
                 self.give(run.plan, "taken back", run)

@@ -113,14 +113,14 @@ class Rotation:
             for change in self.inside:
                 change.begin()
         except Ended as ended:  # the system's own trouble; the Swarm is not concerned
-            self.back()
+            self.take_back()
             raise type(ended)(ended.message, *ended.hints, hint) from None
         try:
             with _resumable(self.plan.stack):
                 self._move_all(FORWARD)
                 self._look_again()
         except Refused as refused:
-            self.back()
+            self.take_back()
             raise NotMoved(refused.message, *refused.hints, hint) from None
         with _resumable(self.plan.stack):
             for change in self.inside:
@@ -138,7 +138,7 @@ class Rotation:
             hint = "end it there by hand: whoever has the old value is still let in"
             output.warn(f"every service has the new value, and the old one still works: {refused.message}", hint)
 
-    def back(self) -> None:
+    def take_back(self) -> None:
         """Take everything back: what was changed inside systems, the services, and the new versions.
 
         A system that holds one value gets the old one first, since most services still have that; one that holds two
@@ -154,15 +154,15 @@ class Rotation:
             self.lock = lock
             for change in reversed(self.inside):
                 if not change.keeps_both:
-                    change.undo()
+                    change.take_back()
             try:
                 self._move_all(BACK)
             except NotEnded as not_ended:
                 hint = f"mend the service, then {resume(self.plan.stack)}"
-                raise Failed(f"going back failed too: {not_ended.message}", hint) from None
+                raise Failed(f"taking it back failed too: {not_ended.message}", hint) from None
             for change in reversed(self.inside):
                 if change.keeps_both:
-                    change.undo()
+                    change.take_back()
             if self.plan.kind == ROTATE:
                 made = {change.new_id for change in self.plan.changes if change.new_id}
                 for service in self.services:
@@ -228,7 +228,7 @@ class Rotation:
 
         jobs: list[Future[None]] = []
         with (
-            output.progress("rotating" if towards == FORWARD else "going back", len(self.services)) as advance,
+            output.progress("rotating" if towards == FORWARD else "taking back", len(self.services)) as advance,
             ThreadPoolExecutor(self.settings.parallel * _ENDING_PER_TURN) as pool,
         ):
             try:

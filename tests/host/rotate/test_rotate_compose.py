@@ -366,7 +366,7 @@ class Inside:
     def finish(self) -> None:
         self._call("finish")
 
-    def undo(self) -> None:
+    def take_back(self) -> None:
         self._call("undo")
 
     def _call(self, name: str) -> None:

@@ -93,7 +93,7 @@ def test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed(
     end = project("rotate", "DB_PASSWORD", "--generate", "--timeout", "15s")
 
     assert end.code == 111, end.stderr
-    assert "going back failed too: app: its old tasks did not end within 30 s" in end.stderr
+    assert "taking it back failed too: app: its old tasks did not end within 30 s" in end.stderr
     assert "rotate --resume" in end.stderr
     deadline = time.monotonic() + 60
     containers = swarm.docker("ps", "-q").split()

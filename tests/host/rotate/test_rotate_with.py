@@ -61,7 +61,7 @@ def test_a_role_of_postgres_gets_its_new_password_and_back(
     assert connects(engine, postgres, NAME, new)
     assert not connects(engine, postgres, NAME, old)
     inside.finish()
-    inside.undo()
+    inside.take_back()
     assert connects(engine, postgres, NAME, old)
     assert not connects(engine, postgres, NAME, new)
     log = engine.docker("logs", postgres).stdout + engine.docker("logs", postgres).stderr
@@ -148,8 +148,8 @@ def test_redis_holds_both_passwords_for_as_long_as_it_takes(
     inside.begin()
     assert answers(old)
     assert answers(new)
-    inside.undo()
-    inside.undo()
+    inside.take_back()
+    inside.take_back()
     assert answers(old)
     assert not answers(new)
     inside.begin()
@@ -190,7 +190,7 @@ def test_mariadb_gets_the_hash_of_the_new_password(
     inside.begin()
     first = stored()
     assert len(first) == 41
-    inside.undo()
+    inside.take_back()
     assert stored() != first
     assert "its admin is not let in" in change(engine, text, old, new, {"MARIADB_ROOT_PASSWORD": "not it"}).check()[0]
     nobody = change(engine, text.replace(NAME, "nobody"), old, new, root)
@@ -362,9 +362,9 @@ def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(
 
     assert inside.check() == []
     assert json.loads((tmp_path / "check").read_text()) == {"key": "PASSWORD", "old": old, "new": None}
-    for step in (inside.begin, inside.finish, inside.undo):
+    for name, step in (("begin", inside.begin), ("finish", inside.finish), ("undo", inside.take_back)):
         step()
-        assert json.loads((tmp_path / step.__name__).read_text()) == {"key": "PASSWORD", "old": old, "new": new}
+        assert json.loads((tmp_path / name).read_text()) == {"key": "PASSWORD", "old": old, "new": new}
     (tmp_path / "stop-begin").touch()
     with pytest.raises(Refused, match="begin ended with 1"):
         inside.begin()

@@ -52,7 +52,7 @@ def test_mysql_gets_the_new_password_and_keeps_it_out_of_its_logs(
     assert inside.check() == []
     inside.begin()
     assert opens(new)
-    inside.undo()
+    inside.take_back()
     assert opens(old)
     assert not opens(new)
     assert "its admin is not let in" in change(engine, text, old, new, {"MYSQL_ROOT_PASSWORD": "not it"}).check()[0]

@@ -35,7 +35,7 @@ class Command:
         """End the old value."""
         self._run("finish")
 
-    def undo(self) -> None:
+    def take_back(self) -> None:
         """Make the old value work again."""
         self._run("undo")
 

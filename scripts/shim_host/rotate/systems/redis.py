@@ -41,7 +41,7 @@ class Redis(System):
         if self.known(self.values.old) != self.known(self.values.new):
             self._drop(self.values.old)
 
-    def undo(self) -> None:
+    def take_back(self) -> None:
         """Drop the new password; the old one never stopped."""
         self._drop(self.values.new)
 

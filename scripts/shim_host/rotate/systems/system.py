@@ -66,7 +66,7 @@ class System:
     def finish(self) -> None:
         """Nothing: the system holds one password a role, and another role's stays as it is."""
 
-    def undo(self) -> None:
+    def take_back(self) -> None:
         """Give the role its old password; with two roles in turn the other never lost its own."""
         if not self.takes_turns:
             self.say(self.statement(self.role, self.known(self.values.old)))
