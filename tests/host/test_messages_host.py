@@ -101,7 +101,7 @@ def test_backups(say: Say, manage: Manage, canary: Canary) -> str:
     manage.write("comment", "# no key\n")
     manage.write("nonsense", "nonsense\n")
     manage.write("pass", canary()).chmod(0o600)
-    manage.write("binary", b"\xfd\xfc\x80").chmod(0o600)
+    manage.write("binary", b"\xfd\xfc\x80 five words at random").chmod(0o600)
     manage.write("two", f"{canary()}\n{canary()}\n")
     manage.write("none", "")
     manage.write("json", "{}")
