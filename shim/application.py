@@ -9,7 +9,8 @@ import os
 from shim.breaches import Missing, NotOurs, Unreadable
 from shim.errors import Breach, Refused
 from shim.resolution import Sources
-from shim.secret import read_secret, shown_path
+from shim.secret import read_secret
+from shim.shown import shown_path
 from shim.sources import DEFAULT_ROOTS, gather
 
 

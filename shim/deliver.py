@@ -10,7 +10,7 @@ from shim import private_folder
 from shim.breaches import Retryable
 from shim.errors import Breach, Refused
 from shim.folder import open_place
-from shim.secret import shown_name
+from shim.shown import shown_name
 from shim.user import act_again, act_as
 
 TYPE_CHECKING = False

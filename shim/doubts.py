@@ -7,7 +7,7 @@ doubts about a key.
 
 from shim.errors import Breach
 from shim.resolution import ENVIRONMENT
-from shim.secret import is_key, shown_path
+from shim.secret import is_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,5 +164,7 @@ def _is_file(path: bytes) -> bool:
 
 def _from(resolved: "Resolved") -> str:
     if resolved.path:
+        from shim.shown import shown_path
+
         return f" (from {shown_path(resolved.path)})"
     return " (from the environment)" if resolved.origin == ENVIRONMENT else f" ({resolved.origin})"

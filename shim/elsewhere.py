@@ -5,7 +5,7 @@ Loaded only where the schema asks for one.
 
 from shim.breaches import Unusable
 from shim.members import pick
-from shim.secret import Secret, shown_path
+from shim.secret import Secret
 
 _HEX = b"0123456789abcdefABCDEF"
 
@@ -19,6 +19,8 @@ def member(key: str, secret: Secret, path: bytes, name: str) -> Secret | None:
     try:
         value = pick(secret.reveal(), name)
     except ValueError:
+        from shim.shown import shown_path
+
         raise Unusable(
             key,
             f"{key}: {shown_path(path)} is neither JSON nor lines of KEY=value, so it has no member {name}",

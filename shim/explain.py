@@ -6,11 +6,12 @@ import os
 from shim import profile_effects, stdout
 from shim.environment import child_environment
 from shim.errors import CHANGE, Breach, Refused
+from shim.fingerprint import fingerprint, keyed
 from shim.options import Options
 from shim.plan import Plan, load_schema, prepare, warn
 from shim.resolution import Resolution
 from shim.resolve import resolve
-from shim.secret import fingerprint, keyed, printable
+from shim.shown import printable
 from shim.sources import gather
 from shim.stderr import report_refusal
 

@@ -3,7 +3,8 @@
 from shim.breaches import Missing, Unusable
 from shim.errors import Breach
 from shim.resolution import ENVIRONMENT, Resolution, Resolved
-from shim.secret import MAX_ENV_BYTES, shown_path
+from shim.secret import MAX_ENV_BYTES
+from shim.shown import shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ once: as a value, or as the variable that names its file, never as both.
 """
 
 from shim.resolution import FILE, ROOT
-from shim.secret import shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +41,8 @@ def settle_pointers(resolution: "Resolution") -> None:
             shown = resolved.path.decode("utf-8", "surrogateescape")
             sources.left_alone.append((shown, f"{variable} is set, and the service gets one of the two"))
             if not _is_same(sources.env[variable], resolved.path):
+                from shim.shown import shown_path
+
                 sources.warnings.append(
                     (
                         f"{shown_path(resolved.path)} is left alone: {variable} is set, and names another file",

@@ -10,7 +10,8 @@ from shim.breaches import Missing, NotOurs, Unreadable, Unusable
 from shim.errors import Breach, Refused
 from shim.folder import open_place
 from shim.private_folder import TMPFS
-from shim.secret import MAX_SECRET_BYTES, shown_name
+from shim.secret import MAX_SECRET_BYTES
+from shim.shown import shown_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

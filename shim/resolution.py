@@ -89,7 +89,7 @@ class Sources:
 
         if not isinstance(breach, NotOurs):
             return False
-        from shim.secret import shown_path
+        from shim.shown import shown_path
 
         self.left_alone.append((path.decode("utf-8", "surrogateescape"), f"it {breach.message}"))
         if not self._has_warned_of_others:

@@ -12,9 +12,7 @@ MAX_ENV_BYTES = 131_071
 # What is read of a file at most. Twice the Swarm's limit of 512,000 bytes leaves room for UTF-16.
 MAX_SECRET_BYTES = 1_048_576
 
-_FILE_TYPES = {0o010000: "a FIFO", 0o020000: "a character device", 0o060000: "a block device", 0o140000: "a socket"}
 _NULL_DEVICE = 0x103  # makedev(1, 3)
-_FINGERPRINT_ROUNDS = 8192
 _MOST_READS = 8  # of a file that changes while it is read
 
 # What decides which code a program loads and runs, whom it trusts, and where it looks for its configuration: no file in
@@ -64,6 +62,9 @@ _HARMLESS = " DOTNET_ENVIRONMENT NODE_ENV "
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from shim.fingerprint import fingerprint as fingerprint
+    from shim.fingerprint import keyed as keyed
 
     Reader = Callable[[bytes, int, bool], tuple[int, int, bytes]]
 
@@ -287,7 +288,7 @@ def read_secret(
             mode, size, data = reader(path, max_bytes, True)
     except OSError as error:
         if not is_plain or error.errno != 40:  # ELOOP: it is a link
-            raise _unreadable(path, key, error) from None
+            raise _no_value(path, key, error) from None
         is_plain = False
     if root and not is_plain:
         mode, size, data = _below(path, key, root, max_bytes, folder, follow, is_guarded)
@@ -297,15 +298,13 @@ def read_secret(
     if kind != 0o100000:
         if kind == 0o020000 and _is_null_device(path):
             return Secret(b"")
-        raise _not_a_file(path, key, kind)
-    if len(data) > max_bytes:
-        from shim.breaches import Unusable
+        from shim.unreadable import not_a_file
 
-        raise Unusable(
-            key,
-            f"{key}: {shown_path(path)} is larger than {max_bytes} bytes",
-            "a secret is a password, a key or a certificate; mount larger files as volumes",
-        )
+        raise not_a_file(path, key, kind)
+    if len(data) > max_bytes:
+        from shim.unreadable import too_large
+
+        raise too_large(path, key, max_bytes)
     if raw_bytes and len(data) == raw_bytes:
         return Secret(data)
     return Secret(clean(data), data)
@@ -321,9 +320,7 @@ def _below(
     try:
         return held.read(path[len(root) + 1 :], max_bytes, is_guarded)
     except OSError as error:
-        if error.errno == 18:  # EXDEV
-            raise _escape(path, key, root) from None
-        raise _unreadable(path, key, error) from None
+        raise _no_value(path, key, error, root) from None
     finally:
         if folder < 0:
             held.close()
@@ -340,20 +337,16 @@ def _settled(
             try:
                 mode, size, data = reader(path, max_bytes, True)
             except OSError as error:
-                raise _unreadable(path, key, error) from None
+                raise _no_value(path, key, error) from None
         if len(data) == size or len(data) > max_bytes:
             break
     return mode, size, data
 
 
-def _escape(path: bytes, key: str, root: bytes) -> Breach:
-    from shim.breaches import Unusable
+def _no_value(path: bytes, key: str, error: OSError, root: bytes = b"") -> Breach:
+    from shim.unreadable import unreadable
 
-    return Unusable(
-        key,
-        f"{key}: {shown_path(path)} is a link that leaves its secrets root {shown_path(root)}",
-        "put the file itself below the root, or name its folder with --secrets-dir",
-    )
+    return unreadable(path, key, error, root)
 
 
 def _is_null_device(path: bytes) -> bool:
@@ -363,153 +356,12 @@ def _is_null_device(path: bytes) -> bool:
     return stat(path).st_rdev == _NULL_DEVICE
 
 
-def _not_a_file(path: bytes, key: str, kind: int) -> Breach:
-    from shim.breaches import Directory, Unusable
-    from shim.place import why_a_folder
+if not TYPE_CHECKING:
 
-    if kind == 0o040000:
-        return Directory(
-            key,
-            f"{key}: {shown_path(path)} is a directory, not a file",
-            why_a_folder(),
-        )
-    return Unusable(
-        key,
-        f"{key}: {shown_path(path)} is {_FILE_TYPES.get(kind, 'no regular file')}, and reading it could wait for ever",
-        "a secret must be a regular file",
-    )
+    def __getattr__(name: str) -> object:
+        """Give the host what no start needs: its one door to this side is this module."""
+        if name not in ("fingerprint", "keyed"):
+            raise AttributeError(f"module 'shim.secret' has no attribute {name!r}")
+        from shim import fingerprint
 
-
-def _unreadable(path: bytes, key: str, error: OSError) -> Breach:
-    from shim.breaches import Missing, Unreadable, Unusable
-    from shim.place import why_denied, why_missing
-
-    if error.errno in (2, 20):  # ENOENT, ENOTDIR
-        return Missing(
-            key,
-            f"{key}: {shown_path(path)} does not exist",
-            why_missing(),
-        )
-    if error.errno in (6, 19):  # ENXIO, ENODEV: a socket, a device without a driver
-        return _not_a_file(path, key, 0o140000)
-    if error.errno in (1, 13):  # EPERM, EACCES
-        return Unreadable(
-            key,
-            f"{key}: {shown_path(path)} is there but cannot be read: permission denied",
-            why_denied(path),
-        )
-    if error.errno == 40:  # ELOOP, and the link was to be followed
-        return Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it by the file")
-    if error.errno == 36:  # ENAMETOOLONG
-        return Unusable(
-            key,
-            f"{key}: the path to its file is longer than the kernel takes",
-            f"{key}_FILE takes a path; is it set to the value itself?",
-        )
-    return Unreadable(
-        key, f"{key}: {shown_path(path)} cannot be read: {error.strerror}", "a retry may help; else look at the volume"
-    )
-
-
-def shown_path(path: bytes) -> str:
-    """Return *path* for a message, or words in its place: somebody may have set a `KEY_FILE` to the value itself."""
-    if not path.startswith((b"/", b"./", b"../")) or len(path) > 512:
-        return "the path it names"
-    if path.startswith(b"/"):
-        try:
-            from posix import stat
-        except ImportError:  # the host side runs on Windows too
-            from os import stat
-
-        try:
-            stat(b"/" + path.split(b"/", 2)[1])
-        except OSError:
-            return "the path it names"
-    return printable(path.decode("utf-8", "surrogateescape"))
-
-
-def shown_name(path: bytes) -> str:
-    """Return *path*, which holds no value, for a message."""
-    return printable(path.decode("utf-8", "surrogateescape"))
-
-
-def printable(text: str) -> str:
-    """Return *text* on one line, as a terminal can show it; bytes that are no text become `\\xff`."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
-
-
-def _escaped(code: int) -> str:
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that was decoded with surrogateescape
-        code -= 0xDC00
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
-
-
-def fingerprint(value: bytes, key: str, salt: bytes = b"") -> str:
-    """Return a short, salted and slow fingerprint of *value*: twelve hexadecimal digits in three groups.
-
-    PBKDF2-HMAC-SHA256 (RFC 8018), equal on both sides for the same value, key and salt. Whoever knows the salt can
-    guess a weak value from it: where no salt was asked for, only what `keyed` makes of it may be shown or kept.
-
-    Args:
-        value: the value.
-        key: part of the salt, so that two keys with one value do not look alike.
-        salt: what several deployments agreed on (`SHIM_SALT`); empty by default.
-    """
-    full_salt = b"docker-secrets-shim\0" + key.encode("utf-8", "surrogateescape") + b"\0" + salt
-    try:
-        from _hashlib import pbkdf2_hmac
-
-        digest = pbkdf2_hmac("sha256", value, full_salt, _FINGERPRINT_ROUNDS, 6)
-    except ImportError:
-        digest = _pbkdf2_block(value, full_salt)[:6]
-    return _in_groups(digest)
-
-
-def keyed(unkeyed: str, deployment_key: bytes) -> str:
-    """Return the fingerprint of a deployment: HMAC-SHA256 of an *unkeyed* one under the deployment's random key.
-
-    Without the key it says nothing of the value, and equal values of two deployments differ. It is made of the other
-    fingerprint, not of the value, so that what was labelled before there was a key needs no value to be taken over.
-    """
-    return _in_groups(_hmac(deployment_key)(unkeyed.encode())[:6])
-
-
-def _in_groups(digest: bytes) -> str:
-    text = digest.hex()
-    return f"{text[:4]}-{text[4:8]}-{text[8:]}"
-
-
-def _pbkdf2_block(password: bytes, salt: bytes) -> bytes:
-    """Return the first block of PBKDF2-HMAC-SHA256, for an interpreter without OpenSSL."""
-    mac = _hmac(password)
-    block = mac(salt + b"\0\0\0\1")
-    total = int.from_bytes(block, "big")
-    for _ in range(_FINGERPRINT_ROUNDS - 1):
-        block = mac(block)
-        total ^= int.from_bytes(block, "big")
-    return total.to_bytes(32, "big")
-
-
-def _hmac(key: bytes) -> "Callable[[bytes], bytes]":
-    """Return HMAC-SHA256 under *key* (RFC 2104); `hmac` itself is slow to import, and is not in a static binary."""
-    try:
-        from _sha256 import sha256
-    except ImportError:  # CPython 3.12 named it differently
-        from hashlib import sha256
-
-    key = key if len(key) <= 64 else sha256(key).digest()
-    key = key.ljust(64, b"\0")
-    inner = sha256(bytes(byte ^ 0x36 for byte in key))
-    outer = sha256(bytes(byte ^ 0x5C for byte in key))
-
-    def mac(message: bytes) -> bytes:
-        first = inner.copy()
-        first.update(message)
-        last = outer.copy()
-        last.update(first.digest())
-        digest: bytes = last.digest()
-        return digest
-
-    return mac
+        return getattr(fingerprint, name)

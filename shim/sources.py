@@ -6,7 +6,7 @@ Folders are listed here; files are read only once `resolve` knows which of them 
 from shim import files
 from shim.errors import Breach
 from shim.resolution import Sources
-from shim.secret import env_key, fold_keys, is_protected, is_skipped, shown_path
+from shim.secret import env_key, fold_keys, is_protected, is_skipped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -301,11 +301,15 @@ def _note_link(root: bytes, sources: Sources) -> None:
 def _leave_bundle(sources: Sources, path: bytes, name: str) -> None:
     """Take no file with many values for one: `app.env` would become APP_ENV, which means something to frameworks."""
     sources.left_alone.append((path.decode("utf-8", "surrogateescape"), "a file of that name holds many values"))
+    from shim.shown import shown_path
+
     hint = f"take each that is needed: @from={name}(KEY) above KEY= in the schema"
     sources.warnings.append((f"{shown_path(path)} is left alone: a file of that name holds many values", hint))
 
 
 def _two_names(key: str, first: bytes, second: bytes) -> Breach:
+    from shim.shown import shown_path
+
     return Breach(key, f"{shown_path(first)} and {shown_path(second)} both stand for {key}", "keep one of the two")
 
 

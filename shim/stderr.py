@@ -104,7 +104,7 @@ def _hidden(text: str) -> str:
 def _line(text: str) -> None:
     # One message is one line, whatever a file's name or a variable holds, and tells the terminal nothing.
     if not _is_json and not text.isprintable():
-        from shim.secret import printable
+        from shim.shown import printable
 
         text = printable(text)
     line = (text + "\n").encode("utf-8", "backslashreplace")

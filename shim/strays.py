@@ -6,7 +6,8 @@ A file that nobody asked for never stops a start: it is left alone, and that is 
 from shim.breaches import Directory, Missing, Unreadable
 from shim.errors import Breach
 from shim.resolution import ROOT
-from shim.secret import folded, shown_name, shown_path
+from shim.secret import folded
+from shim.shown import shown_name, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

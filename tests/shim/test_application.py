@@ -16,7 +16,7 @@ import pytest
 
 from shim import get_secret, read_secret_or_env
 from shim.application import SecretNotFound
-from shim.secret import fingerprint, keyed
+from shim.fingerprint import _pbkdf2_block, fingerprint, keyed
 from tests.support.application import CASES, Case, laid_out
 from tests.support.forms import Shim
 
@@ -148,9 +148,7 @@ def test_a_fingerprint_under_a_key_is_an_hmac_that_only_the_key_makes() -> None:
 
 
 def test_an_interpreter_without_openssl_makes_the_same_fingerprint() -> None:
-    from shim import secret
-
     for value in (b"", b"value", b"x" * 65):
         whole = b"docker-secrets-shim\0KEY\0salt"
-        text = secret._pbkdf2_block(value, whole)[:6].hex()
+        text = _pbkdf2_block(value, whole)[:6].hex()
         assert fingerprint(value, "KEY", b"salt") == f"{text[:4]}-{text[4:8]}-{text[8:]}"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from shim.breaches import Directory, Missing, Unusable
-from shim.secret import Secret, clean, env_key, fold_keys, is_key, is_skipped, printable, read_secret, shown_path
+from shim.secret import Secret, clean, env_key, fold_keys, is_key, is_skipped, read_secret
+from shim.shown import printable, shown_path
 
 CANARY = b"c4n4ry-of-secret"
 
