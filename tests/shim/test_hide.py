@@ -56,6 +56,16 @@ def test_words_and_paths_are_said(shim: Shim) -> None:
     assert "'nosuchuser'" in shim("--user", "nosuchuser", "--", "true", env=env).stderr
 
 
+def test_a_path_is_said_whatever_the_name_of_its_variable_and_a_value_in_its_place_is_not(
+    shim: Shim, canary: Canary
+) -> None:
+    """systemd's CREDENTIALS_DIRECTORY names a folder; KEY_PATH may have been set to the key itself."""
+    value = canary()
+    for variable in ("CREDENTIALS_DIRECTORY", "KEY_DIR", "TOKEN_PATH"):
+        assert "/usr/bin/no-such-app: " in shim("/usr/bin/no-such-app", env={variable: "/usr/bin/no-such-app"}).stderr
+        assert "***: command not found" in shim(value, env={variable: value}).stderr
+
+
 def test_json_lines_escape_what_a_terminal_obeys(shim: Shim) -> None:
     name = "a\x7f\x9b31m\u202egnp\u2028\U000e0001"
 
