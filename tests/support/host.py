@@ -245,6 +245,15 @@ class PrivateEngine:
         while running := self.docker("ps", "-q").split():  # tasks outlive their service, and hold its secrets
             self.docker("kill", *running, check=False)  # nobody asks for the rest of their grace period
             self.docker("wait", *running, check=False)
+        self._remove_networks()
+
+    def _remove_networks(self) -> None:
+        """Remove the networks of stacks: the next stack would find one that is on its way out, and then lose it."""
+        deadline = time.monotonic() + self.START_SECONDS
+        while names := self.docker("network", "ls", "-q", "--filter", "label=com.docker.stack.namespace").split():
+            assert time.monotonic() < deadline, names
+            self.docker("network", "rm", *names, check=False)
+            time.sleep(0.1)  # the engine has no event for the end of a network whose tasks are ending
 
     def compose(self, folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         """Run Docker Compose in *folder*."""
