@@ -160,7 +160,7 @@ def _settings(wish: Wish) -> Settings:
         raise click.UsageError(f"{missing[0]} is no file; --compose without one stands behind the keys")
     project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
     store = Vault(wish.secrets_dir)
-    prints = (deployment_key.looking if wish.dry_run else deployment_key.of_folder)(wish.salt, store)
+    prints = deployment_key.looking(wish.salt, store)  # for questions of this run; none of them is shown or kept
     return Settings(store, project, how, prints, wish.force, _inside_of(wish))
 
 

@@ -130,7 +130,7 @@ def test_a_service_that_fails_once_it_is_up_goes_back(running: Running, manage: 
     docker = shutil.which("docker")
     env = running.docker_that(
         f'case " $* " in *" up "*" worker "*) mv {mark} {mark}-up 2>/dev/null;; '
-        f'*" exec "*) ! rm {mark}-up 2>/dev/null || {{ {docker} kill $2; {docker} wait $2; }} >/dev/null;; esac'
+        f'*" exec "*) ! rm {mark}-up 2>/dev/null || {{ {docker} kill $3; {docker} wait $3; }} >/dev/null;; esac'
     )
 
     end = running.rotate(canary(), env=env)
