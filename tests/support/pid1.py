@@ -202,12 +202,20 @@ def running(
         pass_fds=pass_fds,
         cwd=cwd,
     )
+    first = -1
     try:
         pid = _only_child(process, process.pid)
+        with contextlib.suppress(ProcessLookupError):  # it may be over already
+            first = os.pidfd_open(pid)
         if not is_pid_1:
             pid = _only_child(process, pid)
         yield Running(process, pid)
     finally:
+        # The kernel forgets --kill-child when the child's credentials change (prctl(2)).
+        if first >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(first, signal.SIGKILL)
+            os.close(first)
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         process.wait()
