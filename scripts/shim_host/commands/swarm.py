@@ -177,9 +177,11 @@ def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack:
         raise deployment.refusal_of_other_marks(salted, hint)
     changed = [step.wanted.key for step in steps if step.state == CHANGED]
     if changed:
+        of_stack = stacks.option(stack)
         raise Refused(
             f"the Swarm holds another value for {', '.join(changed)}; nothing was made",
-            f"manage-secrets sync --from-files{stacks.option(stack)} makes a new version, and moves the services to it",
+            f"manage-secrets sync --from-files{of_stack} makes a new version of it, and moves the services there",
+            f"or make up another: manage-secrets rotate {' '.join(map(quoted, changed))}{of_stack}",
         )
     taken = deployment.foreign(steps, existing)
     if taken:
