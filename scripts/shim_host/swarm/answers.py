@@ -15,6 +15,7 @@ from shim_host.swarm.model import (
     SALT,
     STACK,
     VERSION,
+    SecretMount,
     SwarmSecret,
     SwarmService,
 )
@@ -61,13 +62,22 @@ def service_of(found: Mapping[str, Any]) -> SwarmService:
     spec = found.get("Spec") or {}
     labels = spec.get("Labels") or {}
     stack = labels.get(NAMESPACE, "")
-    return SwarmService(found["ID"], spec.get("Name") or "", stack, mounts_of(spec.get("TaskTemplate")))
+    return SwarmService(found["ID"], spec.get("Name") or "", stack, _targets(mounts_of(spec.get("TaskTemplate"))))
 
 
-def mounts_of(template: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the secrets that a task's *template* mounts: id and the name of the target."""
+def mounts_of(template: Mapping[str, Any] | None) -> tuple[SecretMount, ...]:
+    """Return the secrets that a task's *template* mounts."""
     container = (template or {}).get("ContainerSpec") or {}
-    return {
-        reference["SecretID"]: (reference.get("File") or {}).get("Name") or reference.get("SecretName") or ""
-        for reference in container.get("Secrets") or ()
-    }
+    return tuple(
+        SecretMount(item["SecretID"], item.get("SecretName") or "", target_of(item))
+        for item in container.get("Secrets") or ()
+    )
+
+
+def target_of(reference: Mapping[str, Any]) -> str:
+    """Return the name of the file that a mounted secret is inside; "" when it is none."""
+    return (reference.get("File") or {}).get("Name") or ""
+
+
+def _targets(mounts: tuple[SecretMount, ...]) -> dict[str, str]:
+    return {mount.secret_id: mount.target or mount.name for mount in mounts}

@@ -187,10 +187,10 @@ class Swarm:
         named: set[str] = set()
         for service in self._call("list services", self._api.services):
             for spec in ("Spec", "PreviousSpec"):
-                named.update(mounts_of((service.get(spec) or {}).get("TaskTemplate")))
+                named.update(m.secret_id for m in mounts_of((service.get(spec) or {}).get("TaskTemplate")))
         for task in self._call("list tasks", self._api.tasks):
             if (task.get("Status") or {}).get("State") not in _ENDED_STATES:
-                named.update(mounts_of(task.get("Spec")))
+                named.update(m.secret_id for m in mounts_of(task.get("Spec")))
         return named
 
     def create(self, name: str, value: Secret, labels: Mapping[str, str], template: str = "") -> bool:

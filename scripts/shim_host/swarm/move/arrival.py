@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from shim_host import output
 from shim_host.errors import Failed, Refused
 from shim_host.shell import quoted
+from shim_host.swarm.answers import mounts_of
 from shim_host.swarm.connection import Unclear
 from shim_host.swarm.model import UNDER_WAY, Place, RotatedService, SecretMount
 from shim_host.swarm.move.baseline import ENDED, ENDED_BY_ITSELF, baseline, is_meant_to_run, moment
-from shim_host.swarm.move.services import ServiceWriter, mounts_of
+from shim_host.swarm.move.services import ServiceWriter
 
 # How long an update may stand still before a node that is down is taken for the reason.
 _STALL_SECONDS = 10

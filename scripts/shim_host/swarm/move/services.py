@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from shim_host.errors import Failed
+from shim_host.swarm.answers import mounts_of, target_of
 from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear
 from shim_host.swarm.lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
 from shim_host.swarm.model import LABEL, STOP_FIRST, RotatedService, SecretMount
@@ -126,7 +127,7 @@ class ServiceWriter(LockKeeper):
         def change(spec: Any) -> bool:
             has_changed = False
             for reference in (spec["TaskTemplate"].get("ContainerSpec") or {}).get("Secrets") or ():
-                leaving, mount = swaps.get(_target(reference), ("", None))
+                leaving, mount = swaps.get(target_of(reference), ("", None))
                 if mount is not None and reference["SecretID"] == leaving:
                     reference["SecretID"], reference["SecretName"] = mount.secret_id, mount.name
                     has_changed = True
@@ -206,23 +207,10 @@ class ServiceWriter(LockKeeper):
         return self._node_id
 
 
-def mounts_of(template: Mapping[str, Any] | None) -> tuple[SecretMount, ...]:
-    """Return the secrets that a task template mounts."""
-    container = (template or {}).get("ContainerSpec") or {}
-    return tuple(
-        SecretMount(item["SecretID"], item.get("SecretName") or "", _target(item))
-        for item in container.get("Secrets") or ()
-    )
-
-
 def each(work: Callable[[Any], Any], items: Iterable[Any], parallel: int = PARALLEL_CALLS) -> list[Any]:
     """Return what *work* gives for each of *items*, several at a time."""
     with ThreadPoolExecutor(parallel) as pool:
         return list(pool.map(work, items))
-
-
-def _target(reference: Mapping[str, Any]) -> str:
-    return (reference.get("File") or {}).get("Name") or ""
 
 
 def _health(config: Mapping[str, Any]) -> Health:
