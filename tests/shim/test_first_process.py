@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.forms import Shim
+from tests.support.forms import Shim, cannot_run
 
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
 # The environment of `docker exec` is the image's, without what PID 1 has resolved.
@@ -26,7 +26,7 @@ def test_exec_has_the_options_of_the_first_process(shim: Shim, front: list[str])
     named = {"SHIM_SECRETS_DIR": "/nonexistent"}
     before = [*NAMESPACE, *front]
     if front and not _is_there(front[0]):
-        pytest.skip(f"{front[0]} is not installed")
+        cannot_run(f"{front[0]} is not installed")
 
     same = shim(*start, "--", "sh", "-c", "echo $API_KEY", env=named, before=before)
     own = shim(*start, "--secrets-dir", "other", "--", "sh", "-c", "echo $API_KEY", env=named, before=before)
