@@ -323,7 +323,8 @@ HARDENED = ["setpriv", "--bounding-set=-all,+setuid,+setgid"]
 def test_the_terminal_and_the_pipes_are_the_users(frozen: Shim, before: list[str], options: list[str]) -> None:
     """The service can open its terminal, /dev/stdout and /dev/stderr again, without CAP_CHOWN too."""
     user = [*frozen.command, *options, "--user", "65534:65534", "--", "sh", "-c"]
-    reopens = shlex.join([*user, 'echo one > /dev/tty; echo two > "$(tty)"; echo three > /dev/stdout'])
+    # Not every shell that `script` finds becomes its last command, and one that stays keeps the terminal.
+    reopens = "exec " + shlex.join([*user, 'echo one > /dev/tty; echo two > "$(tty)"; echo three > /dev/stdout'])
 
     seen = subprocess.run(
         [*before, "script", "-qec", reopens, "/dev/null"],

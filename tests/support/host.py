@@ -494,6 +494,8 @@ def image(swarm: PrivateSwarm, name: str, cat: bytes = b"") -> str:
 
 
 @pytest.fixture
-def busybox(private_swarm: PrivateSwarm) -> str:
-    """Return an image that has cat, and that is taken unasked."""
-    return image(private_swarm, "busybox:latest")
+def busybox(private_swarm: PrivateSwarm) -> Iterator[str]:
+    """Return an image that has cat, and that is taken unasked; other tests rely on there being none."""
+    yield image(private_swarm, "busybox:latest")
+    private_swarm.empty()
+    private_swarm.docker("rmi", "--force", "busybox:latest")

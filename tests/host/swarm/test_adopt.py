@@ -1,32 +1,12 @@
 """`adopt`: what others made becomes versions of keys, byte for byte, with every mount as it was."""
 
-import io
 import json
-import shutil
-import tarfile
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.host import Canary, Manage, PrivateSwarm
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture
-def busybox(swarm: PrivateSwarm) -> Iterator[str]:
-    """Return an image that the helper task finds by itself, there for so long."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as tar:
-        tar.add(str(shutil.which("busybox")), "bin/busybox")
-        for name in ("cat", "sleep"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    swarm.docker("import", "-", "busybox:latest", stdin=data.getvalue())
-    yield "busybox:latest"
-    swarm.empty()
-    swarm.docker("rmi", "--force", "busybox:latest")
 
 
 def mounts(swarm: PrivateSwarm, name: str) -> dict[str, tuple[str, str, int]]:

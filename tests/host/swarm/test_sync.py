@@ -1,12 +1,8 @@
 """`sync`, and the drift guard whose hints name it: each is carried out here, and mends what it was about."""
 
-import io
 import json
 import os
 import shlex
-import shutil
-import tarfile
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,21 +36,6 @@ def mounted(swarm: PrivateSwarm, name: str) -> tuple[str, str, str, int]:
     spec = json.loads(swarm.docker("service", "inspect", name))[0]["Spec"]["TaskTemplate"]["ContainerSpec"]
     (secret,) = spec["Secrets"]
     return secret["SecretName"], secret["File"]["Name"], secret["File"]["UID"], secret["File"]["Mode"]
-
-
-@pytest.fixture
-def busybox(swarm: PrivateSwarm) -> Iterator[None]:
-    """Have an image that the helper task finds by itself, for so long."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as tar:
-        tar.add(str(shutil.which("busybox")), "bin/busybox")
-        for name in ("cat", "sleep"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    swarm.docker("import", "-", "busybox:latest", stdin=data.getvalue())
-    yield
-    swarm.docker("rmi", "--force", "busybox:latest")
 
 
 @pytest.mark.usefixtures("busybox")
