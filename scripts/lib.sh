@@ -6,7 +6,7 @@ PROGRAM=${0##*/}
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 say() { printf '%s: %s\n' "$PROGRAM" "$*" >&2; }
-# The world is not as it must be; the caller may mend it and try again.
+# The world is not as it must be; the caller may fix it and try again.
 die() {
   say "error: $1"
   shift
@@ -53,7 +53,7 @@ is_debian_root() {
 
 suite_here() { (. /etc/os-release && printf '%s\n' "${VERSION_CODENAME:?}"); }
 
-# Install Debian packages that are not there yet. The machine's package lists are read anew only when they must be.
+# Install Debian packages that are not there yet. The machine's package lists are read again only when they must be.
 install_packages() {
   local package missing=()
   for package in "$@"; do

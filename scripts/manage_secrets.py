@@ -25,7 +25,7 @@ from shim import __version__
 
 # Command: where it is in shim_host, and its line in --help.
 COMMANDS = {
-    "create-from-env": ("env:create_from_env", "Turn a .env file into one file a secret in ./secrets."),
+    "create-from-env": ("env:create_from_env", "Turn a .env file into one file per secret in ./secrets."),
     "generate": ("generate:generate", "Make new values as the schema says, into ./secrets."),
     "set": ("one_key:set_command", "Give one key a value: typed unseen, from a file, or generated."),
     "get": ("one_key:get_command", "Write the value of one key to a pipe or a file."),
@@ -34,7 +34,7 @@ COMMANDS = {
     "export": ("backup.export:export_command", "Write an encrypted backup of the secrets."),
     "import": ("backup.import_:import_command", "Put the secrets of a backup back into ./secrets."),
     "create-swarm": ("swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),
-    "list": ("list:list_command", "List every key: where it stands, how old it is, who gets it."),
+    "list": ("list:list_command", "List every key: where it is stored, how old it is, who gets it."),
     "validate": ("validate:validate", "Check schema, values and Compose file against each other."),
     "diff": ("list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
     "rotate": ("rotate:rotate_command", "Give keys a new value everywhere, with no failed request."),
@@ -88,7 +88,7 @@ class Lazy(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command = getattr(import_module(f"shim_host.commands.{module}"), attribute)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name][0]} is no command")
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a command")
         if VERBOSE not in command.params:
             command.params.append(VERBOSE)
             refuse_repeats(command)

@@ -58,7 +58,7 @@ def main(tools: Path, cache: Path, dist: Path) -> None:
     text = json.dumps(bom, indent=2, sort_keys=True) + "\n"
     wrong = JsonStrictValidator(SPEC).validate_str(text)
     if wrong is not None:
-        sys.exit(f"release: error: the list of components is no CycloneDX {SPEC.to_version()}: {wrong}")
+        sys.exit(f"release: error: the list of components is not CycloneDX {SPEC.to_version()}: {wrong}")
     (dist / f"docker-secrets-shim-{version}.cdx.json").write_text(text, encoding="utf-8")
 
 

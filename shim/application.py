@@ -43,7 +43,7 @@ def get_secret(name: str, required: bool = False, default: str | None = None) ->
     Args:
         name: the key, e.g. `DB_PASSWORD`.
         required: raise instead of returning *default* when nothing, or an empty value, is there.
-        default: what to return when nothing is there, or nothing but empty ones.
+        default: what to return when nothing is there, or only empty ones.
 
     Raises:
         SecretNotFound: it is required and missing, or a file that should hold it cannot be used.

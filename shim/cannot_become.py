@@ -1,4 +1,4 @@
-"""Why we cannot become another user, in words for the person who must mend it. Loaded only when that happens."""
+"""Why we cannot become another user, in words for the person who must fix it. Loaded only when that happens."""
 
 from shim import kernel
 from shim.breaches import Retryable

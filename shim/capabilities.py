@@ -1,4 +1,4 @@
-"""What a service may do that its user may not: nothing but what `--keep-caps` names. Loaded for `--user` only.
+"""What a service may do that its user may not: only what `--keep-caps` names. Loaded for `--user` only.
 
 The kernel takes capabilities away when root becomes somebody else, and only then: not the inheritable ones, not those
 of a user who never was root, and none at all where the securebits say so (capabilities(7)). So all are taken away here,
@@ -40,7 +40,7 @@ def bits(names: "Sequence[str]", wrong: list[Breach]) -> int:
         else:
             # What stands there may be a value: it is not repeated.
             wrong.append(
-                Breach("", "--keep-caps names what is no capability", "write NET_BIND_SERVICE,...; see capabilities(7)")
+                Breach("", "--keep-caps names an unknown capability", "write NET_BIND_SERVICE,...; see capabilities(7)")
             )
     return found
 

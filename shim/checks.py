@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _MAX_MATCHED_BYTES = 65_536
 _MAX_MATCH_SECONDS = 1.0
-_NEXT_START_SECONDS = 10.0  # whoever resolves again, later, gets the time anew
+_NEXT_START_SECONDS = 10.0  # whoever resolves again, later, gets the full time again
 _match_started, _match_seconds = -_NEXT_START_SECONDS, 0.0
 _MAX_NUMBER = 400  # digits of the largest float, and some
 _DIGITS = frozenset(b"0123456789")
@@ -98,13 +98,13 @@ def _matched(pattern: bytes, value: bytes) -> str:
 
 def _number(value: bytes, kind: "Type") -> str:
     if value.strip() != value or b"_" in value or len(value) > _MAX_NUMBER:
-        return "is no number"
+        return "is not a number"
     try:
         number = float(value)
     except ValueError:
-        return "is no number"
+        return "is not a number"
     if number != number or number in (float("inf"), float("-inf")):
-        return "is no number"
+        return "is not a number"
     return _within(number, kind)
 
 
@@ -117,12 +117,12 @@ def _within(number: float, kind: "Type") -> str:
 
 
 def _boolean(value: bytes, _kind: "Type") -> str:
-    return "" if value.lower() in _BOOLEANS else "is no boolean (true, false, 1, 0, yes, no, on, off)"
+    return "" if value.lower() in _BOOLEANS else "is not a boolean (true, false, 1, 0, yes, no, on, off)"
 
 
 def _port(value: bytes, kind: "Type") -> str:
     if not _DIGITS.issuperset(value) or len(value) > 5 or not 0 < int(value) < 65536:
-        return "is no port (1 to 65535)"
+        return "is not a port (1 to 65535)"
     return _within(int(value), kind)
 
 
@@ -139,7 +139,7 @@ def _url(value: bytes, _kind: "Type") -> str:
     # A file or socket URL has no host, postgresql:///app neither; everything else that starts with / has lost its own.
     if good and rest.startswith(b"/") and scheme.lower() in (b"http", b"https", b"ws", b"wss", b"redis", b"amqp"):
         good = False
-    return "" if good else "is no URL"
+    return "" if good else "is not a URL"
 
 
 def _email(value: bytes, _kind: "Type") -> str:
@@ -155,13 +155,13 @@ def _email(value: bytes, _kind: "Type") -> str:
         and domain[-1:] not in (b".", b"-")
         and not any(byte <= 32 or byte == 127 for byte in local)
     )
-    return "" if good else "is no email address"
+    return "" if good else "is not an email address"
 
 
 def _enum(value: bytes, kind: "Type") -> str:
     if value.decode("utf-8", "surrogateescape") in kind.arguments:
         return ""
-    return "is none of " + ", ".join(kind.arguments)
+    return "is not one of " + ", ".join(kind.arguments)
 
 
 def _bytes(value: bytes, kind: "Type") -> str:
@@ -169,12 +169,12 @@ def _bytes(value: bytes, kind: "Type") -> str:
     encoding = kind.arguments[1] if len(kind.arguments) > 1 else "raw"
     if encoding == "hex":
         if not _HEX.issuperset(value) or len(value) % 2:
-            return "is no hexadecimal text"
+            return "is not hexadecimal"
         found = len(value) // 2
     elif encoding == "base64":
         bare = value.rstrip(b"=")
         if not _BASE64.issuperset(bare) or len(bare) % 4 == 1 or len(value) - len(bare) > 2:
-            return "is no base64 text"
+            return "is not base64"
         found = len(bare) * 3 // 4
     else:
         found = len(value)
@@ -184,17 +184,17 @@ def _bytes(value: bytes, kind: "Type") -> str:
 def _json(value: bytes, _kind: "Type") -> str:
     from shim.json_text import is_json
 
-    return "" if is_json(value) else "is no JSON"
+    return "" if is_json(value) else "is not JSON"
 
 
 def _jwt(value: bytes, _kind: "Type") -> str:
     parts = value.split(b".")
     if len(parts) != 3 or not all(parts[:2]) or not all(_BASE64.issuperset(part) for part in parts):
-        return "is no JSON web token (three base64url parts)"
+        return "is not a JSON web token (three base64url parts)"
     if len(parts[0]) % 4 == 1 or len(parts[0]) > _MAX_MATCHED_BYTES:
-        return "is no JSON web token (three base64url parts)"
+        return "is not a JSON web token (three base64url parts)"
     header = _from_base64(parts[0])
-    return "" if header.startswith(b"{") and b'"alg"' in header else "is no JSON web token (its header names no alg)"
+    return "" if header.startswith(b"{") and b'"alg"' in header else "is not a JSON web token (its header names no alg)"
 
 
 def _from_base64(text: bytes) -> bytes:
@@ -216,10 +216,10 @@ def _pem(value: bytes, _kind: "Type") -> str:
     if len(lines) == 1 and b"-----BEGIN " in value and b"\\n" in value:
         return "is PEM with \\n instead of line ends"
     if not lines or not lines[0].startswith(b"-----BEGIN ") or not lines[0].endswith(b"-----"):
-        return "is no PEM (it does not start with -----BEGIN)"
+        return "is not PEM (it does not start with -----BEGIN)"
     label = lines[0][11:-5]
     if not any(line == b"-----END " + label + b"-----" for line in lines[1:]):
-        return "is PEM that was cut off (there is no -----END line)"
+        return "is truncated PEM (there is no -----END line)"
     return ""
 
 

@@ -107,7 +107,7 @@ def _doubts(key: str, value: bytes, resolved: "Resolved") -> "Iterator[tuple[str
         if all(_is_assignment(line) for line in lines):
             yield (
                 f"{key}{where} holds lines of KEY=value, and is handed over as one value",
-                f"make it one file a key, or take one of them (@from in the schema); {literal}",
+                f"make it one file per key, or take one of them (@from in the schema); {literal}",
             )
         return
     name, equals, _ = value.partition(b"=")

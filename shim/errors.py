@@ -6,14 +6,14 @@ takes as long as a hundred calls, and a start that goes well needs none of them.
 """
 
 CHANGE = 100  # you must change something: usage, a breach, a conflict
-WORLD = 111  # the world failed, a retry may help: unreadable, fork, no memory
+WORLD = 111  # something outside failed; a retry may help: unreadable, fork, no memory
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 SIGNALLED = 128  # + N: ended by signal N
 
 
 class Breach(Exception):
-    """One thing that is wrong, in words for the person who must mend it."""
+    """One thing that is wrong, in words for the person who must fix it."""
 
     code = CHANGE
 
@@ -25,7 +25,7 @@ class Breach(Exception):
 
 
 class Refused(Exception):
-    """The start is refused; `breaches` says all that is wrong, in the order in which it should be read."""
+    """The start is refused; `breaches` says everything that is wrong, in the order in which it should be read."""
 
     def __init__(self, breaches: list[Breach]) -> None:
         Exception.__init__(self, "refused")

@@ -206,7 +206,7 @@ def _table(rows: list[dict[str, object]]) -> str:
 
 
 def say_what_was_done(plan: Plan) -> None:
-    """Write one line a key to stderr: where its value came from."""
+    """Write one line per key to stderr: where its value came from."""
     from shim import stderr
 
     chosen = plan.resolution.sources.chosen

@@ -35,7 +35,7 @@ def status_at(folder: int, name: bytes) -> tuple[int, int]:
 
 
 def read_open(descriptor: int, limit: int) -> tuple[int, int, int, bytes]:
-    """Return mode, owner, size and at most `limit + 1` bytes of an open file; no bytes of what is no file."""
+    """Return mode, owner, size and at most `limit + 1` bytes of an open file; no bytes of what is not a file."""
     found = os.fstat(descriptor)
     data = b""
     if found.st_mode & 0o170000 == _REGULAR:
@@ -57,7 +57,7 @@ def read_at(folder: int, name: bytes, limit: int) -> tuple[int, int, int, bytes]
 
 
 def open_at(folder: int, name: bytes, is_folder: bool) -> int:
-    """Return a descriptor of *name* in an open folder, which may be no link."""
+    """Return a descriptor of *name* in an open folder, which must not be a link."""
     return os.open(name, _READ | os.O_NOFOLLOW | (os.O_DIRECTORY if is_folder else 0), dir_fd=folder)
 
 

@@ -34,7 +34,7 @@ what the service gets
   --keep-file-vars         leave KEY_FILE in the environment
   --render TEMPLATE:DEST[:USER]  write a file from a template with ${KEY|encoder}: url, json, base64, sq, .member;
                            it is USER's, or the service's user's (repeatable)
-  --allow-disk             let --render write to what is no tmpfs
+  --allow-disk             let --render write to what is not a tmpfs
   --user NAME[:GROUP]      become this user (or UID[:GID]) once the secrets are read
   --keep-caps CAP,...      let it keep these capabilities under --user (NET_BIND_SERVICE); without, it has none
   --no-new-privs           the service can gain no privileges
@@ -63,7 +63,7 @@ talking
   --json                   explain, check and ps: JSON
 
 exit codes
-  the service's own; 100 you must change something; 111 the world failed, a retry may help;
+  the service's own; 100 you must change something; 111 something outside failed; a retry may help;
   126 found but not executable; 127 not found; 128+N ended by signal N
 """
 

@@ -29,7 +29,7 @@ def member(value: bytes, names: list[str]) -> bytes | None:
     not there. Of two members of one name the last counts, as everywhere.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: it is not JSON.
     """
     if not is_json(value):
         raise ValueError("no JSON")

@@ -174,7 +174,7 @@ def close_range(first: int, last: int) -> None:
 def wait_signal(timeout_seconds: float) -> tuple[int, int, int, int, int, int] | None:
     """Return number, code, pid, uid, status and value of the next signal, or None after *timeout_seconds*.
 
-    A negative timeout waits for ever. All signals must be blocked.
+    A negative timeout waits forever. All signals must be blocked.
     """
     deadline = time.monotonic() + timeout_seconds
     info = (ctypes.c_int * 32)()

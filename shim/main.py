@@ -28,7 +28,7 @@ def main(argv: list[bytes], environ: list[bytes]) -> int:
     """Return the exit code of a command that ends; a start does not return unless it fails.
 
     Raises:
-        Refused: with all that is wrong.
+        Refused: with everything that is wrong.
     """
     if b"SHIM_LOG=json" in environ:
         from shim import stderr

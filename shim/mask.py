@@ -22,7 +22,7 @@ _MIN_ENCODED_BYTES = 4
 _MIN_BASE64_BYTES = 6
 _BASE64_LINES = (76, 64)  # base64(1) and MIME; PEM
 
-# Who writes JSON how, besides what all must escape: which characters by number, too; nothing but ASCII; in upper case.
+# Who writes JSON how, besides what all must escape: which characters by number, too; only ASCII; in upper case.
 _JSON_WRITERS = (
     ("", False, False),  # most
     ("", True, False),  # Python, PHP
@@ -74,7 +74,7 @@ def forms(value: bytes) -> "Iterator[bytes]":
 def _json_forms(value: bytes) -> "Iterator[bytes]":
     text = utf8_text(value)
     if text is None:
-        return  # it is no text: JSON cannot carry it either
+        return  # it is not text: JSON cannot carry it either
     for also, is_ascii, is_upper in _JSON_WRITERS:
         for slash in ("/", "\\/"):
             for controls in (_SHORT_CONTROLS, {}):

@@ -1,4 +1,4 @@
-"""Why a program could not be started, in words for the person who must mend it. Loaded only when that happens."""
+"""Why a program could not be started, in words for the person who must fix it. Loaded only when that happens."""
 
 from shim import kernel
 from shim.errors import CHANGE, NOT_EXECUTABLE, NOT_FOUND, WORLD, Breach

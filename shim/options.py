@@ -106,7 +106,7 @@ class Options:
     service = ""
     signal: "Sequence[str]" = ()
     subreaper = False
-    unknown: "Sequence[str]" = ()  # SHIM_* variables that are no option
+    unknown: "Sequence[str]" = ()  # SHIM_* variables that are not options
     user = ""
     verbose = False
     wait = ""

@@ -102,7 +102,7 @@ def why_a_folder() -> str:
     if where == _KUBERNETES:
         return "a volume is a folder, and each key a file in it: name that file, or mount it alone with subPath"
     if where == _PODMAN:
-        return "the mount's source is a folder: name the file in it, or mend the mount"
+        return "the mount's source is a folder: name the file in it, or fix the mount"
     return (
         "Docker makes a folder when the file of a bind mount is missing on the host, for Compose too: create the file "
         "there, remove the folder, start again"

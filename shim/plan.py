@@ -144,7 +144,7 @@ def load_schema(options: "Options", warnings: list[tuple[str, str]]) -> "Schema 
                 raise Refused([_unreadable_schema(path, error)]) from None
         shown = path.decode("utf-8", "surrogateescape")
         if mode & 0o170000 != 0o100000 or len(text) > _MAX_SCHEMA_BYTES:
-            message = f"the schema {shown} is no file of at most {_MAX_SCHEMA_BYTES} bytes"
+            message = f"the schema {shown} is not a file of at most {_MAX_SCHEMA_BYTES} bytes"
             raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
         from shim.schema import parse
 

@@ -98,7 +98,7 @@ def real(path: bytes) -> bytes:
             continue
         try:
             target = readlink(b"/".join([b"", *done, name]))
-        except (OSError, ValueError):  # it is no link, or not there; a NUL byte
+        except (OSError, ValueError):  # it is not a link, or not there; a NUL byte
             done.append(name)
             continue
         links += 1
@@ -110,7 +110,7 @@ def real(path: bytes) -> bytes:
     return b"/" + b"/".join(done)
 
 
-# --- pointers that are no pointers -----------------------------------------------------------------------------------
+# --- pointers that are not pointers -----------------------------------------------------------------------------------
 
 
 def unquoted(value: bytes) -> bytes:
@@ -125,7 +125,7 @@ def warn_of_quotes(variable: str, sources: "Sources") -> None:
     """Say what stood around a path, once it is taken."""
     sources.warnings.append(
         (
-            f"{variable} has quotes or white space around its path, which are no part of it; they are taken off",
+            f"{variable} has quotes or white space around its path, which are not part of it; they are taken off",
             "write the path alone: a YAML list (- KEY=value) and docker's --env-file keep all of it",
         )
     )

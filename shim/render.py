@@ -85,7 +85,9 @@ def _filled(
         if source not in templates:
             mode, _, text = kernel.read_file(path, MAX_SECRET_BYTES, True)
             if mode & 0o170000 != 0o100000 or len(text) > MAX_SECRET_BYTES:
-                breaches.append(Unusable("", f"the template {source} is no file of at most {MAX_SECRET_BYTES} bytes"))
+                breaches.append(
+                    Unusable("", f"the template {source} is not a file of at most {MAX_SECRET_BYTES} bytes")
+                )
                 return None
             templates[source] = template.parse(text)
         parts = templates[source]
@@ -128,7 +130,7 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
     try:
         descriptor = open_place(path)
     except NotOurs as trouble:
-        message = f"--render: on the way to {shown} stands a link that {trouble.message}"
+        message = f"--render: the path {shown} goes through a link that {trouble.message}"
         return Breach("", message, "name the folder itself: whoever owns the link decides where root writes")
     except OSError as error:
         return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")

@@ -127,7 +127,7 @@ class Resolved:
 
 
 class Resolution:
-    """The outcome: the secrets by key, in the schema's order, and all that is wrong."""
+    """The outcome: the secrets by key, in the schema's order, and everything that is wrong."""
 
     def __init__(self, sources: Sources, schema: "Schema | None") -> None:
         self.sources = sources

@@ -24,7 +24,7 @@ _MAX_STEPS = 100  # from a composed value to its parts, and theirs
 
 
 def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Resolution:
-    """Return the `Resolution` of *sources*: at most one value a key, all breaches at once in the schema's order."""
+    """Return the `Resolution` of *sources*: at most one value per key, all breaches at once in the schema's order."""
     resolution = Resolution(sources, schema)
     specs = schema.keys if schema is not None else {}
     wrong: dict[str, list[Breach]] = {}

@@ -80,7 +80,7 @@ class Schema:
     def __init__(self, source: str = "") -> None:
         self.source = source
         self.keys: dict[str, KeySpec] = {}
-        self.is_exclusive = False  # @only: nothing but these keys leaves the secrets roots
+        self.is_exclusive = False  # @only: only these keys leave the secrets roots
         self.bundles: set[str] = set()  # names of files that hold many values (@from)
 
     def for_service(self, service: str) -> "Schema":
@@ -103,7 +103,7 @@ def parse(text: bytes, source: str = ".env.schema") -> Schema:
         Refused: with one `Breach` a mistake, each naming *source* and the line.
     """
     if len(text) > MAX_SCHEMA_BYTES:
-        message = f"the schema {source} is no file of at most {MAX_SCHEMA_BYTES} bytes"
+        message = f"the schema {source} is not a file of at most {MAX_SCHEMA_BYTES} bytes"
         raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
     reading = _Reading(source)
     reading.read(text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
@@ -134,7 +134,7 @@ class _Reading:
     def wrong(self, line: int, message: str, hint: str = "") -> None:
         self.breaches.append(Breach("", f"{self.schema.source}:{line}: {message}", hint))
         if len(self.breaches) == _MOST_MISTAKES:
-            raise Refused(self.breaches)  # it is no schema at all
+            raise Refused(self.breaches)  # it is not a schema at all
 
     def read(self, text: str) -> None:
         lines = text.split("\n")
@@ -222,9 +222,7 @@ class _Reading:
             self.wrong(line, f"there are more than {_MOST_KEYS} keys", "give each service a schema of its own")
             raise Refused(self.breaches)
         if key in self.schema.keys:
-            self.wrong(
-                line, f"{key} stands here a second time", f"its first place is line {self.schema.keys[key].line}"
-            )
+            self.wrong(line, f"{key} is listed twice", f"it is first listed on line {self.schema.keys[key].line}")
             return number
         spec = KeySpec(key, line)
         spec.is_required = self.default_required

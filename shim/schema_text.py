@@ -72,7 +72,7 @@ def type_mistake(made: Type) -> str:
             try:
                 re.compile(value.encode("utf-8", "surrogateescape"))
             except (re.error, OverflowError, RecursionError) as error:
-                return f"matches is no regular expression: {error}"
+                return f"matches is not a regular expression: {error}"
     return ""
 
 

@@ -227,7 +227,7 @@ def utf8_text(data: bytes) -> str | None:
 
 
 def read_file(path: bytes, limit: int, follow: bool) -> tuple[int, int, bytes]:
-    """Return mode, size in bytes, and at most `limit + 1` bytes of the file at *path*; no bytes of what is no file.
+    """Return mode, size in bytes, and at most `limit + 1` bytes of the file at *path*; no bytes of what is not a file.
 
     Neither a FIFO nor a device can make it wait. The frozen shim has the same in its start code.
     """

@@ -24,7 +24,7 @@ def shown_name(path: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """Return *text* on one line, as a terminal can show it; bytes that are no text become `\\xff`."""
+    """Return *text* on one line, as a terminal can show it; bytes that are not text become `\\xff`."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)

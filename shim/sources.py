@@ -263,7 +263,7 @@ def _from_root(
             _leave_bundle(sources, path, name)
         elif "FILE" in key and (key.endswith("_FILE") or key.startswith("FILE__")):
             left_alone.append(
-                (path.decode("utf-8", "surrogateescape"), f"{key} names a file, and what is in a file is no path")
+                (path.decode("utf-8", "surrogateescape"), f"{key} names a file, and what is in a file is not a path")
             )
         elif (schema is None or key not in schema.keys) and is_protected(key):
             left_alone.append(
@@ -310,7 +310,7 @@ def _leave_bundle(sources: Sources, path: bytes, name: str) -> None:
 def _two_names(key: str, first: bytes, second: bytes) -> Breach:
     from shim.shown import shown_path
 
-    return Breach(key, f"{shown_path(first)} and {shown_path(second)} both stand for {key}", "keep one of the two")
+    return Breach(key, f"{shown_path(first)} and {shown_path(second)} both map to {key}", "keep one of the two")
 
 
 def _is_folder(sources: Sources, path: bytes, root: bytes) -> bool:

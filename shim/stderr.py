@@ -1,4 +1,4 @@
-"""The only place that writes: one line a message to descriptor 2, as text or (SHIM_LOG=json) as one object.
+"""The only place that writes: one line per message to descriptor 2, as text or (SHIM_LOG=json) as one object.
 
 stdout belongs to the service. A stderr that is closed or full must not keep a service from starting.
 """
@@ -11,7 +11,7 @@ _is_json = False
 
 
 def use_json(is_json: bool = True) -> None:
-    """Write one JSON object a line from now on, or text again."""
+    """Write one JSON object per line from now on, or text again."""
     global _is_json
     _is_json = is_json
 

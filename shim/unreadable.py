@@ -18,16 +18,17 @@ def too_large(path: bytes, key: str, max_bytes: int) -> Breach:
 
 
 def not_a_file(path: bytes, key: str, kind: int) -> Breach:
-    """Return the breach of what is there and is no file, by its *kind* (S_IFMT, inode(7))."""
+    """Return the breach of what is there and is not a file, by its *kind* (S_IFMT, inode(7))."""
     if kind == 0o040000:
         return Directory(
             key,
             f"{key}: {shown_path(path)} is a directory, not a file",
             why_a_folder(),
         )
+    what = _FILE_TYPES.get(kind, "not a regular file")
     return Unusable(
         key,
-        f"{key}: {shown_path(path)} is {_FILE_TYPES.get(kind, 'no regular file')}, and reading it could wait for ever",
+        f"{key}: {shown_path(path)} is {what}, and reading it could wait forever",
         "a secret must be a regular file",
     )
 

@@ -137,7 +137,7 @@ class Watch:
         """Resolve again; tell when a value that is used is another one, and all are valid."""
         from shim.plan import prepare
 
-        self._half_written.clear()  # who keeps it open for ever has written all that it is going to
+        self._half_written.clear()  # who keeps it open forever has written all that it is going to
         try:
             plan = prepare(self._options, self._environ, self._plan)
         except Refused as refusal:
@@ -188,7 +188,7 @@ def _add(wanted: dict[bytes, set[bytes] | None], folder: bytes, name: bytes) -> 
 
 
 def _digests(plan: "Plan") -> dict[str, tuple[int, int]]:
-    """Return a short form of each value, good for nothing but comparing: the seed is this process's own."""
+    """Return a short form of each value, only good for comparing: the seed is this process's own."""
     return {key: (len(resolved.secret), hash(resolved.content())) for key, resolved in plan.resolution.secrets.items()}
 
 
@@ -203,7 +203,7 @@ def places(path: bytes) -> list[tuple[bytes, bytes]]:
         here = (b"/" if at == b"/" else at + b"/") + name
         try:
             target = posix.readlink(here)
-        except OSError:  # EINVAL: it is no link; anything else, and nothing lies behind it
+        except OSError:  # EINVAL: it is not a link; anything else, and nothing lies behind it
             if not todo:
                 found.append((at, name))
             at = here

@@ -1,1 +1,1 @@
-"""The tests: one folder a side, what they share in `support`."""
+"""The tests: one folder per side, what they share in `support`."""

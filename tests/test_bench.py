@@ -14,7 +14,7 @@ ALONE = ("python3.11 -I -S -c pass", "true", "tini", "dumb-init", "gosu")
 WITH_SECRETS = ("bash file_env", "sh $(cat) loop", "s6-envdir", "dotenv run", "shim, files alone", "shim --init")
 OURS = ("shim", "shim, public API only", "naive onedir", "naive onefile")
 # What a tiny run leaves out on purpose; it builds nothing, and every test on the machine needs the kernel's caches.
-LEFT_OUT = ("a tiny run builds nothing but the shim", "a tiny run leaves the kernel's caches alone")
+LEFT_OUT = ("a tiny run builds only the shim", "a tiny run leaves the kernel's caches alone")
 
 STARTS = [
     *((name, None, False) for name in ALONE),

@@ -57,5 +57,5 @@ def _names(node: ast.stmt) -> list[str]:
 def test_who_is_said_to_provoke_a_message_asks_for_its_words(message: str) -> None:
     test, words = ELSEWHERE[message]
 
-    assert any(words in part for part in message.split(DYNAMIC)), f"{words!r} is no part of the message"
+    assert any(words in part for part in message.split(DYNAMIC)), f"{words!r} is not part of the message"
     assert any(words in literal for literal in literals(*test.split("::"))), f"{test} does not ask for {words!r}"

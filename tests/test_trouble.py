@@ -1,4 +1,4 @@
-"""A world that fails: each command that changes something ends with 111, says why, and leaves whole files behind.
+"""Something outside fails: each command that changes something ends with 111 and the reason, and leaves whole files.
 
 And one that ends: killed before any change of the file system, or at any call to the engine, the next run completes.
 """
@@ -243,7 +243,7 @@ ENGINE_COMMANDS = {
     "export": "export --from-swarm --image busybox --output backup.age --recipient",
 }
 TROUBLES: dict[str, tuple[Callable[[int], str], str]] = {
-    "no manager": (lambda _number: "503", "is no Swarm manager"),
+    "no manager": (lambda _number: "503", "is not a Swarm manager"),
     "no leader": (lambda _number: "500", "choosing a leader"),
     "gone at once": (lambda _number: "drop", "does not answer"),
     "gone in mid-run": (lambda number: "drop" if number > 1 else "pass", "does not answer"),

@@ -21,7 +21,7 @@ def request_seconds(environ: Mapping[str, str]) -> int:
     if not text:
         return REQUEST_SECONDS
     if not text.isdecimal() or not int(text):
-        raise Refused("DOCKER_CLIENT_TIMEOUT is no number of seconds", f"set it to {REQUEST_SECONDS}, or unset it")
+        raise Refused("DOCKER_CLIENT_TIMEOUT is not a number of seconds", f"set it to {REQUEST_SECONDS}, or unset it")
     return int(text)
 
 

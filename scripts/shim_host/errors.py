@@ -29,7 +29,7 @@ class UsageError(Ended):
 
 
 class Failed(Ended):
-    """The world failed: no engine, no space, no permission."""
+    """Something outside failed: no engine, no space, no permission."""
 
     code = FAILED
 

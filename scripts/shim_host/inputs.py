@@ -29,7 +29,7 @@ def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Return the bytes of the file at *path*, which may come from a stranger: a link may lead anywhere.
 
     Raises:
-        OSError: it is not there, cannot be read, is no file (a device or a FIFO could go on for ever), or is larger
+        OSError: it is not there, cannot be read, is not a file (a device or a FIFO could go on forever), or is larger
             than *most_bytes*.
     """
     if str(path).startswith(_GIVEN):
@@ -40,8 +40,8 @@ def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
-            raise OSError(errno.EINVAL, f"it is {kind}, and reading it could go on for ever")
+            kind = _KINDS.get(stat.S_IFMT(mode), "not a regular file")
+            raise OSError(errno.EINVAL, f"it is {kind}, and reading it could go on forever")
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 10} KiB")
     return data

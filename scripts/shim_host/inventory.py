@@ -1,4 +1,4 @@
-"""Where every key stands: schema, `.env`, `./secrets`, the Swarm, the services. Read once, then only looked at."""
+"""Where every key is stored: schema, `.env`, `./secrets`, the Swarm, the services. Read once, then only looked at."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

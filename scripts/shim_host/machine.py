@@ -169,7 +169,7 @@ def _is_ours(uid: int) -> bool:
 
 
 def socket_path(place: str) -> str:
-    """Return the path of the engine's socket at *place* (a DOCKER_HOST); empty when it is no file of this machine."""
+    """Return the path of the engine's socket at *place* (a DOCKER_HOST); empty when it is not a local file."""
     if place.startswith("unix://"):
         return place.removeprefix("unix://")
     is_default = not place or "://" not in place

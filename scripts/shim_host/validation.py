@@ -24,7 +24,7 @@ Repair = Callable[[Writer], None]
 
 
 class Fault(NamedTuple):
-    """One thing that is wrong; `repair` mends it where that is safe."""
+    """One thing that is wrong; `repair` fixes it where that is safe."""
 
     kind: str
     key: str

@@ -15,7 +15,7 @@ class Builds:
     """The programs of our own; None for one that was not built, and why in `missing`."""
 
     def __init__(self, cache: Path, shim: Path | None, public_api_shim: Path | None, *, is_tiny: bool) -> None:
-        self.missing = "a tiny run builds nothing but the shim" if is_tiny else ""
+        self.missing = "a tiny run builds only the shim" if is_tiny else ""
         self.shim = (shim or _shim()).resolve()
         self.public_api_shim: Path | None = None
         if public_api_shim or not is_tiny:

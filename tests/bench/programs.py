@@ -113,7 +113,7 @@ class Folder:
         _script(self.file_env(size), _FILE_ENV + calls + 'exec "$@"\n')
 
     def secrets(self, size: int) -> Path:
-        """Return the secrets root: one file a secret."""
+        """Return the secrets root: one file per secret."""
         return self.place / str(size) / "secrets"
 
     def envdir(self, size: int) -> Path:

@@ -77,7 +77,7 @@ def prepare(swarm: PrivateSwarm, folder: Path, keys: list[str], count: int, repl
     ids = {secret["Spec"]["Name"]: secret["ID"] for secret in api.secrets()}
     mounted = [mount(ids[f"{key}.v1"], f"{key}.v1", key) for key in keys]
     container = {"Image": swarm.image(), "Command": ["/busybox", "sleep", "100000"], "Secrets": mounted}
-    container |= {"StopSignal": "KILL"}  # how long it takes to end is no matter of the tool's
+    container |= {"StopSignal": "KILL"}  # how long it takes to end does not depend on the tool
     update = {"Order": "start-first", "Parallelism": 1, "FailureAction": "rollback"}
     for number in range(count):
         api.create_service(

@@ -78,7 +78,7 @@ def test_the_demo_shows_a_healthy_stack_and_goes_without_a_trace(
         assert before != now == keyed(fingerprint(made["db_password"].strip().encode(), "DB_PASSWORD"), key)
         page = Path(re.findall(r"^ +(/\S*audit.html)$", said, re.MULTILINE)[0])
         assert "strict-api" in page.read_text()
-        # Again: nothing is made anew, and the secrets stay what they are.
+        # Again: nothing is recreated, and the secrets stay what they are.
         demo("secrets")
         assert {name: file.read_text() for name, file in files.items()} == made
     finally:

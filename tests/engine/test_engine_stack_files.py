@@ -183,12 +183,12 @@ def test_a_dockerfile_keeps_to_our_own_rules(path: Path) -> None:
         if word == "FROM":
             source = next(part for part in rest.split() if not part.startswith("--"))
             name = source.strip("${}")
-            assert name in stages or name in defaults, f"FROM {source} is no argument"
-            assert name != "BASE" or re.search(r":[0-9a-z]", defaults[name]), f"{defaults[name]} is no release"
+            assert name in stages or name in defaults, f"FROM {source} is not an argument"
+            assert name != "BASE" or re.search(r":[0-9a-z]", defaults[name]), f"{defaults[name]} is not a release"
             stages |= {rest.split()[-1]} if " AS " in rest else set()
         assert word != "ADD", "COPY takes files, and nothing from the network"
         if word in ("ENTRYPOINT", "CMD"):
-            assert rest.startswith("["), f"{word} is no list, so a shell would stay in front"
+            assert rest.startswith("["), f"{word} is not a list, so a shell would stay in front"
         if word in ("ARG", "ENV"):
             keys = {part.partition("=")[0] for part in rest.split()}
             assert not keys & set(SCHEMA.keys), "a secret in the image"

@@ -1,4 +1,4 @@
-"""Files of strangers: a pull request, an `include:`, a link. What would go on for ever ends with a message."""
+"""Files of strangers: a pull request, an `include:`, a link. What would go on forever ends with a message."""
 
 import os
 import time
@@ -135,7 +135,7 @@ def test_what_is_no_file_is_not_read(manage: Manage, name: str, kind: str) -> No
     end = manage("validate", timeout=20)
 
     assert end.code in (1, 111)
-    assert f"{name}: it is {kind}, and reading it could go on for ever" in end.stderr
+    assert f"{name}: it is {kind}, and reading it could go on forever" in end.stderr
 
 
 def test_what_a_shell_hands_over_is_read(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_a_file_of_values_is_stopped(clone: Clone, canary: Callable[[], str], na
 
 
 def test_a_value_is_found_wherever_it_was_copied(clone: Clone, canary: Callable[[], str]) -> None:
-    """All that is wrong is said at once: a script, a binary file, a URL with the value percent-encoded."""
+    """Everything that is wrong is said at once: a script, a binary file, a URL with the value percent-encoded."""
     value, other = canary(), f"{canary()}/+ ü"
     clone.write("secrets/db_password", f"{value}\r\n")
     clone.write("secrets/api_key", other)

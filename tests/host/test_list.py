@@ -1,4 +1,4 @@
-"""`list` and `diff`: where every key stands, and whether it is the same everywhere."""
+"""`list` and `diff`: where every key is stored, and whether it is the same everywhere."""
 
 import json
 from pathlib import Path

@@ -42,7 +42,7 @@ GB = 10**9
     "this machine's clock says …: certificates will not hold",
     "the engine's clock is … s … this machine's",
     "there is no …",
-    "… is no socket",
+    "… is not a socket",
     "… is there, but not for you",
     "every user of this machine may use …, and so is as good as root",
     "… without TLS: whoever reaches it is root there, and values travel in the clear",

@@ -42,7 +42,7 @@ SCHEMAS: dict[str, tuple[Callable[[], str], str]] = {
     "quotes in parentheses": (lambda: ("# @type=string(" + "''" * 8_000 + "\nK=\n") * 15, "is not closed"),
     "keys": (lambda: "".join(f"K{number}=\n" for number in range(20_000)), "there are more than 4096 keys"),
     "lines that are none": (lambda: "x\n" * 100_000, "this is neither a comment nor KEY="),
-    "size": (lambda: "#\n" * 200_000, "is no file of at most 262144 bytes"),
+    "size": (lambda: "#\n" * 200_000, "is not a file of at most 262144 bytes"),
 }
 
 

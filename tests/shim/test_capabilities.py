@@ -102,7 +102,7 @@ def test_a_capability_that_is_named_is_kept(shim: Shim, name: str, mode: tuple[s
     ("options", "before", "words"),
     [
         (["--keep-caps=NET_BIND_SERVICE"], [], "--keep-caps belongs to --user"),
-        (["--user=nobody", "--keep-caps=FLY"], [], "--keep-caps names what is no capability"),
+        (["--user=nobody", "--keep-caps=FLY"], [], "--keep-caps names an unknown capability"),
         (
             ["--user=nobody", "--keep-caps=NET_RAW,NET_ADMIN"],
             ["setpriv", "--bounding-set=-net_raw,-net_admin", "--inh-caps=-all"],

@@ -212,7 +212,7 @@ def test_an_older_file_and_a_link_are_replaced(shim: Shim) -> None:
         (":conf", "takes TEMPLATE:DEST"),
         ("template:", "takes TEMPLATE:DEST"),
         ("missing:conf", "cannot be read"),
-        ("root:conf", "is no file"),
+        ("root:conf", "is not a file"),
         ("unknown:conf", "hint: provide NOT_THERE, or write $${NOT_THERE} where"),
         ("malformed:conf", "line 2"),
         ("binary:conf", "B is not UTF-8 text"),

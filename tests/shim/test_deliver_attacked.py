@@ -104,7 +104,7 @@ def test_a_link_of_a_stranger_is_not_followed_to_a_rendered_file(shim: Shim, mem
 
     end = shim(f"--render={shim.folder}/template:{theirs}/conf/file", "--", "true", key=canary())
     assert end.code == 100
-    assert f"--render: on the way to {theirs}/conf/file stands a link that belongs to uid 12345" in end.stderr
+    assert f"--render: the path {theirs}/conf/file goes through a link that belongs to uid 12345" in end.stderr
     assert list((memory / "roots").iterdir()) == []
 
     os.lchown(theirs / "conf", 0, 0)

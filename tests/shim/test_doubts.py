@@ -1,4 +1,4 @@
-"""Values that are probably a mistake are said, and never repeated; a reference that nobody resolved is no password."""
+"""Values that look like mistakes are reported, never repeated; a reference that nobody resolved is not a password."""
 
 from collections.abc import Callable
 

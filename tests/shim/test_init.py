@@ -405,7 +405,7 @@ def test_restart_without_the_capability_to_kill(shim: Shim, canary: Callable[[],
 @pytest.mark.usefixtures("as_root")
 @pytest.mark.parametrize("stays", [["--init"], []], ids=["init", "exec"])
 def test_one_shots_run_before_the_user_changes(shim: Shim, stays: list[str]) -> None:
-    """`--pre-root` comes first and gets no secret; both can mend the owner of a volume."""
+    """`--pre-root` comes first and gets no secret; both can fix the owner of a volume."""
     (shim.folder / "volume").mkdir(mode=0o700)
     says = "sh -c 'echo \"$0 $(id -u) ${K:-none}\"' "
     options = [*stays, "--user", "65534:65534", "--pre", says + "pre", "--pre-root", says + "root"]

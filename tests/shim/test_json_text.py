@@ -60,7 +60,7 @@ def test_what_is_almost_json_is_told_apart(text: str) -> None:
 
 @given(st.binary(max_size=12))
 def test_bytes_are_json_only_as_utf8(value: bytes) -> None:
-    """Bytes that are no UTF-8 are no JSON, and no bytes make it fail."""
+    """Bytes that are not UTF-8 are not JSON, and no bytes make it fail."""
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:

@@ -90,7 +90,7 @@ def hostile_environment(tmp_path: Path) -> str:
 
 
 def test_environment_and_argv_are_byte_exact(shim: Shim, launch: str, hostile_environment: str) -> None:
-    """Duplicates, empty values, entries without "=" and bytes that are no text pass through, in their order."""
+    """Duplicates, empty values, entries without "=" and bytes that are not text pass through, in their order."""
     if shim.form != "frozen":  # the interpreter is the image's own there, and these variables are for it
         kept = [entry for entry in HOSTILE if not entry.startswith((b"PYTHON", b"LD_", b"LC_ALL"))]
         Path(hostile_environment).write_bytes(b"".join(entry + b"\0" for entry in kept))

@@ -44,23 +44,23 @@ def schema(shim: Shim, text: str) -> str:
     "does not start with …",
     "does not end with …",
     "does not match the schema's pattern",
-    "is no number",
+    "is not a number",
     "is below …",
     "is above …",
-    "is no boolean (true, false, 1, 0, yes, no, on, off)",
-    "is no port (1 to 65535)",
-    "is no URL",
-    "is no email address",
-    "is none of …",
-    "is no hexadecimal text",
-    "is no base64 text",
+    "is not a boolean (true, false, 1, 0, yes, no, on, off)",
+    "is not a port (1 to 65535)",
+    "is not a URL",
+    "is not an email address",
+    "is not one of …",
+    "is not hexadecimal",
+    "is not base64",
     "is … bytes, not …",
-    "is no JSON",
-    "is no JSON web token (three base64url parts)",
-    "is no JSON web token (its header names no alg)",
+    "is not JSON",
+    "is not a JSON web token (three base64url parts)",
+    "is not a JSON web token (its header names no alg)",
     r"is PEM with \n instead of line ends",
-    "is no PEM (it does not start with -----BEGIN)",
-    "is PEM that was cut off (there is no -----END line)",
+    "is not PEM (it does not start with -----BEGIN)",
+    "is truncated PEM (there is no -----END line)",
 )
 def test_values_of_the_wrong_form(shim: Shim, canary: Canary) -> str:
     wrong = {
@@ -137,11 +137,11 @@ TEXT=
 
 @provokes(
     "both … and … are set, and their values differ; keep one",
-    "… and … both stand for …",
+    "… and … both map to …",
     "…: … does not exist",
     "…: the path to its file is longer than the kernel takes",
     "…: … is a directory, not a file",
-    "…: … is …, and reading it could wait for ever",
+    "…: … is …, and reading it could wait forever",
     "…: … is a link that leads to itself",
     "…: … is a link that leaves its secrets root …",
     "… holds a NUL byte, which no environment can carry…",
@@ -201,7 +201,7 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     "@…: a quote or a parenthesis is not closed",
     "this is neither a comment nor KEY=",
     "…: names that begin with SHIM_ are the shim's own",
-    "… stands here a second time",
+    "… is listed twice",
     "… changes what programs load, run and trust: no schema gives it a value",
     "…: the quote is not closed",
     "@… is true or false here",
@@ -281,7 +281,7 @@ L="open
     return shim("check", schema(shim, text)).stderr
 
 
-@provokes("the schema … is no file of at most … bytes", "the schema … cannot be read: …")
+@provokes("the schema … is not a file of at most … bytes", "the schema … cannot be read: …")
 def test_a_schema_that_is_no_file(shim: Shim) -> str:
     ends = [shim("check", f"--schema={place}") for place in (shim.folder, shim.folder / "gone")]
 
@@ -347,7 +347,7 @@ def test_options_that_cannot_be_meant(shim: Shim) -> str:
 
 
 @provokes(
-    "the template … is no file of at most … bytes",
+    "the template … is not a file of at most … bytes",
     "the template …: …",
     "the template … refers to …, and nothing provides it",
     "the folder … of a rendered file: …",

@@ -65,7 +65,7 @@ def _with_word(pids: list[int], word: bytes) -> int:
 
 
 def test_thousands_of_starts_and_stops(init: Init, tmp_path: Path, as_root: None) -> None:
-    """No process and no descriptor stays behind; here it is no PID 1, and what it leaves would be adopted by one."""
+    """No process and no descriptor stays behind; here it is not PID 1, and what it leaves would be adopted by one."""
     loop = 'i=0; while [ $i -lt "$N" ]; do "$@" || exit 1; i=$((i+1)); done; '
     loop += "ls /proc/self/fd | wc -l; ls -d /proc/[0-9]* | wc -l"
     with running(["sh", "-c", loop, "sh", *init.argv("/bin/true")], env={"N": str(CYCLES)}) as run:

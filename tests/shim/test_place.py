@@ -70,7 +70,7 @@ def test_a_mode_that_would_let_us(frozen: Shim) -> None:
     [
         ({}, "that the container is given it", "Docker makes a folder"),
         (KUBERNETES, "volumeMounts", "subPath"),
-        (PODMAN, "--secret NAME", "mend the mount"),
+        (PODMAN, "--secret NAME", "fix the mount"),
         (BUILD, "--mount=type=secret,id=NAME", "Docker makes a folder"),
     ],
 )

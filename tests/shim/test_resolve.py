@@ -219,7 +219,7 @@ def test_two_names_for_one_key_are_refused(shim: Shim, canary: Canary) -> None:
     end = shim("true", secrets={"db-password": canary(), "db_password": canary(), "DB_PASSWORD": canary()})
 
     assert end.code == 100
-    assert "both stand for DB_PASSWORD" in end.stderr
+    assert "both map to DB_PASSWORD" in end.stderr
 
 
 def test_a_folder_is_no_second_name(shim: Shim) -> None:

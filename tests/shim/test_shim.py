@@ -45,7 +45,7 @@ def test_verbose_says_what_was_done(shim: Shim, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", [{"env": {"SHIM_LOG": "json"}}, {"argument": "--log=json"}])
 def test_messages_as_json(shim: Shim, way: dict[str, dict[str, str] | str]) -> None:
-    """One object a line."""
+    """One object per line."""
     argument = [str(way["argument"])] if "argument" in way else []
     env = way.get("env")
     (shim.root / "b").write_bytes(b"\0")
@@ -277,7 +277,7 @@ def test_the_images_environment_changes_nothing(frozen: Shim, variable: str) -> 
 
 @pytest.mark.usefixtures("as_root")
 def test_it_runs_without_proc_and_dev_in_a_bare_root(frozen: Shim) -> None:
-    """As a `scratch` image is: nothing but the shim, a static service and a secret."""
+    """As a `scratch` image is: only the shim, a static service and a secret."""
     bare = frozen.folder / "bare"
     for folder in ("run/secrets", "out"):
         (bare / folder).mkdir(parents=True)

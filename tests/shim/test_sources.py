@@ -25,7 +25,7 @@ def gathered(root: Path, *entries: str, schema: str = "", **options: list[str]) 
 
 
 def test_the_first_of_duplicates_counts(tmp_path: Path) -> None:
-    """As getenv(3) takes it; entries without a name or without "=" are no variables."""
+    """As getenv(3) takes it; entries without a name or without "=" are not variables."""
     assert gathered(tmp_path, "A=1", "A=2", "B", "=C", "").env == {"A": b"1"}
 
 
@@ -138,7 +138,7 @@ def test_variables_that_are_paths() -> None:
 
 
 def test_a_root_that_cannot_be_listed_for_another_reason_than_rights(tmp_path: Path) -> None:
-    """Too few descriptors (as too little memory) are no matter of a user."""
+    """Too few descriptors (as too little memory) do not depend on the user."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:

@@ -1,4 +1,4 @@
-"""The only place that writes: one line a message, to descriptor 2, and no stderr keeps a service from starting."""
+"""The only place that writes: one line per message, to descriptor 2, and no stderr keeps a service from starting."""
 
 import json
 from collections.abc import Iterator

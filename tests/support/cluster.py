@@ -216,7 +216,7 @@ class Cluster:
         lines = (line.partition(" ") for line in said.splitlines())
         return {name: rest for name, _, rest in lines}
 
-    def mend(self) -> None:
+    def fix(self) -> None:
         """Undo what a test did to the nodes."""
         dead = [node for node in self.nodes if node.process.poll() is not None]
         for node in self.nodes:
@@ -234,7 +234,7 @@ class Cluster:
 
     def empty(self) -> None:
         """Remove every service, secret and config, and every container."""
-        self.mend()
+        self.fix()
         first = self.nodes[0]
         for kind in ("service", "secret", "config"):
             if names := first.docker(kind, "ls", "-q").split():

@@ -294,7 +294,7 @@ class PrivateEngine:
         return {key.decode(): value for key, _, value in pairs}
 
     def image(self) -> str:
-        """Return an image that can do nothing but run busybox."""
+        """Return an image that can only run busybox."""
         busybox = shutil.which("busybox")
         if busybox is None:
             cannot_run("busybox-static is not installed")

@@ -19,7 +19,7 @@ class Block(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Return where it stands, for a test's name."""
+        """Return where it is stored, for a test's name."""
         return f"{self.page.name}:{self.line}"
 
 
@@ -32,5 +32,5 @@ def blocks(page: Path, *languages: str) -> list[Block]:
 
 
 def shown_messages() -> list[str]:
-    """Return the messages of the page, one a line of its blocks."""
+    """Return the messages of the page, one per line of its blocks."""
     return [line for block in blocks(TROUBLE, "text") for line in block.text.splitlines()]

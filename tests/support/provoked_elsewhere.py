@@ -24,7 +24,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/migrate/test_migrate_forms.py::test_a_refusal_says_why_and_writes_nothing",
         "docker compose config refuses ",
     ),
-    "it stays as it is, with … in plain: …": (
+    "it stays as it is, with … in plain text: …": (
         "host/migrate/test_migrate_forms.py::test_a_service_that_would_change_stays_and_the_others_go_on",
         "it stays as it is, with ",
     ),
@@ -69,9 +69,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",
         "--keep-caps belongs to --user",
     ),
-    "--keep-caps names what is no capability": (
+    "--keep-caps names an unknown capability": (
         "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",
-        "--keep-caps names what is no capability",
+        "--keep-caps names an unknown capability",
     ),
     "--keep-caps: the container has no … to keep": (
         "shim/test_capabilities.py::test_what_cannot_be_kept_is_refused",
@@ -85,9 +85,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_capabilities.py::test_a_kernel_that_takes_nothing_away_starts_nothing",
         "--user: capabilities stay that nobody asked for",
     ),
-    "--render: on the way to … stands a link that …": (
+    "--render: the path … goes through a link that …": (
         "shim/test_deliver_attacked.py::test_a_link_of_a_stranger_is_not_followed_to_a_rendered_file",
-        "stands a link that ",
+        "goes through a link that ",
     ),
     "… cannot be removed: …": (
         "shim/test_deliver_attacked.py::test_a_copy_that_cannot_be_removed_does_not_change_the_exit_code",
@@ -129,7 +129,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_strays.py::test_a_folder_where_the_environment_has_the_value",
         "the environment's value is taken",
     ),
-    "… has quotes or white space around its path, which are no part of it; they are taken off": (
+    "… has quotes or white space around its path, which are not part of it; they are taken off": (
         "shim/test_strays.py::test_a_pointer_in_quotes",
         " has quotes or white space around its path",
     ),
@@ -269,9 +269,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "reads no environment: ",
     ),
     # .env files.
-    "a CR stands inside the quotes, and stays in the value": (
+    "there is a CR inside the quotes, and it stays in the value": (
         "host/env/test_envfile.py::test_what_is_likely_to_surprise_is_said_without_the_value",
-        "a CR stands inside the quotes, and stays in the value",
+        "there is a CR inside the quotes, and it stays in the value",
     ),
     "${ begins a reference that has no valid name, operator or end": (
         "host/env/test_envfile.py::test_a_file_with_a_mistake_is_refused_by_line_and_without_the_value",
@@ -389,9 +389,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "cannot look into ",
     ),
     # The Swarm, and what talks to an engine.
-    "cannot …: this engine is no Swarm manager, or its Swarm is locked": (
+    "cannot …: this engine is not a Swarm manager, or its Swarm is locked": (
         "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
-        "is no Swarm manager",
+        "is not a Swarm manager",
     ),
     **{
         f"cannot …: {meaning}": ("test_trouble.py::test_why_an_engine_manages_no_swarm", words)
@@ -486,9 +486,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/migrate/test_migrate.py::test_no_value_is_shown_however_it_is_written",
         "no service gets it",
     ),
-    "it stays in plain: …": (
+    "it stays in plain text: …": (
         "host/migrate/test_migrate.py::test_no_value_is_shown_however_it_is_written",
-        "it stays in plain: ",
+        "it stays in plain text: ",
     ),
     "it mounts … and may read the values there": (
         "host/migrate/test_migrate.py::test_what_refers_to_a_secret_holds_it_wherever_it_is_written",

@@ -230,7 +230,7 @@ class SwarmStack:
         for host in self.hosts:
             while running := self.docker("ps", "--quiet", host=host).split():
                 assert time.monotonic() < deadline, "the stack's containers do not end"
-                # Those that have ended meanwhile are no mistake.
+                # Those that have ended meanwhile are not a mistake.
                 subprocess.run(
                     ["docker", "stop", "--time", "1", *running],
                     env={**os.environ, "DOCKER_HOST": host},

@@ -1,4 +1,4 @@
-"""PostgreSQL, as the services use it: short connections, so that a restarted server or a new password is no event."""
+"""PostgreSQL, as the services use it: short connections, so that a restart or a new password goes unnoticed."""
 
 import random
 import time

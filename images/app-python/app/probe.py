@@ -1,6 +1,6 @@
 """Health check: `python3 -m app.probe URL` ends with 0 when the URL answers 200.
 
-It says nothing: engines keep what checks print. It loads little: a check that runs for ever should cost little.
+It says nothing: engines keep what checks print. It loads little: a check that runs forever should cost little.
 """
 
 import socket

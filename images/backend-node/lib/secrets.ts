@@ -89,7 +89,7 @@ function inside(root: string, file: string, name: string): string {
 function fileFor(name: string, root: string): string | undefined {
   const matches = filesIn(root, name).filter((file) => !isSkipped(file) && folded(file) === folded(name));
   if (matches.length > 1) {
-    throw new SecretNotFound(`${matches.map((file) => join(root, file)).join(" and ")} both stand for ${name}`);
+    throw new SecretNotFound(`${matches.map((file) => join(root, file)).join(" and ")} both map to ${name}`);
   }
   return matches[0];
 }

@@ -75,7 +75,7 @@ class Auditor(Swarm):
         """Return what this engine knows.
 
         Args:
-            recogniser: finds values in plain.
+            recogniser: finds values in plain text.
             known: the keys of the schema, for secrets that somebody else made.
             prints_under: what makes the fingerprints, given the key that the Swarm has.
             asks_containers: whether the shim in running containers is asked for its fingerprints.

@@ -142,7 +142,7 @@ def _file(path: Path, key: str, entry: Entry, its_fingerprint: str) -> File:
 
 
 def _engine_users(place: str) -> tuple[str, tuple[str, ...]]:
-    """Return the group that may use the engine's socket, and who is in it; empty where it is no file here."""
+    """Return the group that may use the engine's socket, and who is in it; empty where it is not a file here."""
     path = machine.socket_path(place)
     if not path or sys.platform == "win32":
         return "", ()

@@ -229,13 +229,13 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
         _mark(row, service.name, STALE)
         older = next((version.name for version in row.versions if version.fingerprint == its_print), "another value")
         message = f"the container {container.name} runs with {older} of {row.title}, not with the present one"
-        hint = "start it anew, so that it reads the present value"
+        hint = "restart it, so that it reads the present value"
         command = _anew(container, service)
         yield Finding("container-stale", ERROR, message, hint, row.key, service.name, service.place, command)
 
 
 def _anew(container: Container, service: AuditedService) -> str:
-    """Return the command that starts the service anew."""
+    """Return the command that restarts the service."""
     if service.kind == "swarm":
         return f"docker service update --force {quoted(service.name)}"
     if service.kind == "compose":
@@ -254,7 +254,7 @@ def _edited(container: Container, service: AuditedService, rows: list[Row]) -> I
         if row.file.changed > container.started + _A_MOMENT:
             _mark(row, service.name, STALE)
             message = f"the container {container.name} is older than {row.file.path}, and may have its old value"
-            hint = "start it anew, so that it reads the present value"
+            hint = "restart it, so that it reads the present value"
             command = _anew(container, service)
             yield Finding("container-stale", WARNING, message, hint, row.key, service.name, service.place, command)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
 
-# Where a value can stand in plain; each is the end of a finding's id, `secret-in-environment`.
+# Where a value can stand in plain text; each is the end of a finding's id, `secret-in-environment`.
 ENVIRONMENT, ARGUMENTS, LABEL, HEALTH_CHECK = "environment", "arguments", "label", "health-check"
 IMAGE_ENVIRONMENT, IMAGE_HISTORY = "image-environment", "image-history"
 
@@ -24,7 +24,7 @@ NOT_ASKED = "the fingerprints in containers: they were not asked"  # one of the 
 
 
 class Trace(NamedTuple):
-    """A place where a value stands in plain, or seems to."""
+    """A place where a value stands in plain text, or seems to."""
 
     where: str  # ENVIRONMENT, ARGUMENTS, ...
     name: str  # of the variable, the option or the label
@@ -72,7 +72,7 @@ class Container:
     project: str = ""  # of Compose
     seen: frozenset[str] = frozenset()  # keys of which the shim has seen what the service was started with
     started: datetime | None = None
-    watches: bool = False  # its shim starts the service anew, or tells it, when a file changes
+    watches: bool = False  # its shim restarts the service, or tells it, when a file changes
 
 
 class Image(NamedTuple):
@@ -141,7 +141,7 @@ class Facts:
 
 
 class Finding(NamedTuple):
-    """One thing that is to be mended, or to be known."""
+    """One thing that is to be fixed, or to be known."""
 
     id: str
     level: str
@@ -150,7 +150,7 @@ class Finding(NamedTuple):
     key: str = ""
     service: str = ""
     place: str = ""  # file, or file:line
-    command: str = ""  # what mends it, where one command does
+    command: str = ""  # what fixes it, where one command does
 
 
 class Reader(NamedTuple):

@@ -38,7 +38,7 @@ _FIRST = 5  # steps of "what to do first"
 _OPEN = 6  # findings of one kind that are seen at once
 _SHOWN_NAMES = 4
 _STATE_WORDS = {
-    PLAIN: "in plain",
+    PLAIN: "in plain text",
     UNGRANTED: "gets it, and should not",
     STALE: "runs with another value",
     OLD: "mounts an older version",
@@ -91,7 +91,7 @@ def _many(count: int, word: str) -> str:
 def _verdict(audit: Audit) -> str:
     errors, warnings = audit.count(ERROR), audit.count(WARNING)
     if errors:
-        return f"{_many(errors, 'error')} to mend" + (f", {_many(warnings, 'warning')}" if warnings else "")
+        return f"{_many(errors, 'error')} to fix" + (f", {_many(warnings, 'warning')}" if warnings else "")
     if warnings:
         return f"{_many(warnings, 'warning')}, no error"
     return "nothing to do"
@@ -107,7 +107,7 @@ def _top(audit: Audit) -> str:
     shared = max((len([s for s in row.cells.values() if MOUNTED in s]) for row in audit.rows), default=0)
     words = f"{_many(len(audit.rows), 'secret')} in {_many(len(facts.services), 'service')} were looked at."
     if not audit.findings:
-        words += " No value stands in plain, nothing is late, and nobody has what is not meant for them."
+        words += " No value is in plain text, nothing is overdue, and nobody has what is not meant for them."
     elif level == "calm":
         words += f" {_many(audit.count(NOTE), 'note')} below say what is good to know."
     figures = [

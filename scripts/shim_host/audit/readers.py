@@ -16,7 +16,7 @@ def add_to(rows: Iterable[Row], facts: Facts) -> None:
                 user = users.get(name, "").partition(":")[0]
                 row.readers.append(Reader(name, "mounts it" + (f", as user {user}" if user else ", as root")))
             if PLAIN in states:
-                row.readers.append(Reader(name, "has it in plain"))
+                row.readers.append(Reader(name, "has it in plain text"))
         for image in facts.images:
             if row.key and any(trace.key == row.key for trace in image.traces):
                 row.readers.append(Reader(f"whoever has the image {image.name}", "shows it"))

@@ -17,27 +17,27 @@ RULES = {
         "What is not seen is not clean: unlock the Swarm, or run this on a manager (manage-secrets doctor says why).",
     ),
     "secret-in-image-history": Rule(
-        "A secret stands in an image's history",
+        "A secret is in an image's history",
         "Rotate it: whoever can pull the image has it, in every copy. Then build with RUN --mount=type=secret.",
     ),
     "secret-in-image-environment": Rule(
-        "A secret stands in an image's environment",
+        "A secret is in an image's environment",
         "Rotate it: whoever can pull the image has it. Then take ENV out of the Dockerfile, and mount a secret.",
     ),
     "secret-in-environment": Rule(
-        "A secret stands in a plain environment",
+        "A secret is in plain text in the environment",
         "docker inspect, crash reports and child processes show it. Mount it as a secret, and start through the shim.",
     ),
     "secret-in-arguments": Rule(
-        "A secret stands in a command line",
+        "A secret is in a command line",
         "Every process of the machine can read a command line. Hand it over by a file or by the environment.",
     ),
     "secret-in-label": Rule(
-        "A secret stands in a label",
+        "A secret is in a label",
         "Labels are shown by docker ps, inspect and every dashboard. Take it out.",
     ),
     "secret-in-health-check": Rule(
-        "A secret stands in a health check",
+        "A secret is in a health check",
         "docker inspect shows it. Run the check through shim exec, which gives it the service's secrets.",
     ),
     "file-readable-by-others": Rule(

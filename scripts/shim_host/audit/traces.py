@@ -1,4 +1,4 @@
-"""Values in plain: whether a variable, an argument, a label or a line of an image's history shows a secret.
+"""Values in plain text: whether a variable, an argument, a label or a line of an image's history shows a secret.
 
 Values come in, and where they stand leaves; never a value, nor a part of one.
 """

@@ -27,7 +27,7 @@ def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, 
     """Return *plain* encrypted to *recipients*, or with *passphrase*.
 
     Raises:
-        Refused: a recipient is malformed, or the passphrase is no text.
+        Refused: a recipient is malformed, or the passphrase is not text.
     """
     if passphrase is not None:
         return bytes(pyrage.passphrase.encrypt(plain, _text(passphrase), armored=armor))
@@ -73,7 +73,7 @@ def _recipient(text: str) -> Any:
 
 
 def _identities(path: Path) -> list[Any]:
-    """Return the secret keys in the file at *path*: one a line as age-keygen writes them, or one of SSH.
+    """Return the secret keys in the file at *path*: one per line as age-keygen writes them, or one of SSH.
 
     Raises:
         Refused: it holds none.
@@ -110,4 +110,4 @@ def _text(passphrase: Secret) -> str:
     try:
         return passphrase.reveal().decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused("the passphrase is no UTF-8 text, which age wants", "use GPG, or another passphrase") from None
+        raise Refused("the passphrase is not UTF-8 text, which age wants", "use GPG, or another passphrase") from None

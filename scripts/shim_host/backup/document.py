@@ -83,9 +83,9 @@ def decode(plain: bytes) -> Backup:
         document = json.loads(plain, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         # Not a word of the error: it would quote the document.
-        raise Refused("what is sealed in it is no backup, or damaged", "import what export wrote") from None
+        raise Refused("what is sealed in it is not a backup, or damaged", "import what export wrote") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise Refused("what is sealed in it is no backup of docker-secrets-shim", "import what export wrote")
+        raise Refused("what is sealed in it is not a backup of docker-secrets-shim", "import what export wrote")
     version = document.get("version")
     if type(version) is not int or version < 1:
         raise Refused("the version of its format is unknown", "import what export wrote")
@@ -159,7 +159,7 @@ def _item(number: int, found: object) -> Item:
         Refused: its name could leave the folder, or its value is not what was saved.
     """
     if not isinstance(found, dict):
-        raise _damaged(f"secret {number} is no object")
+        raise _damaged(f"secret {number} is not an object")
     key, file = _text(found, "key"), _text(found, "file")
     if not is_file_name(file):
         raise _damaged(f"secret {number} has a file name that no secret can have")

@@ -156,7 +156,7 @@ def _fingerprint(gpg: Any, recipient: str) -> str:
         Refused: there is none, there are several, it cannot encrypt, or nobody vouches for it.
     """
     if recipient.startswith("-") or not recipient.strip():
-        raise Refused(f"{recipient!r} is no recipient", "name a fingerprint, a key id or a mail address")
+        raise Refused(f"{recipient!r} is not a recipient", "name a fingerprint, a key id or a mail address")
     keys = gpg.list_keys(keys=[recipient])
     if not keys:
         hint = "gpg --list-keys shows whom gpg knows; gpg --import adds a public key"

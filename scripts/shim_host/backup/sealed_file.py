@@ -32,7 +32,7 @@ def kind_of(sealed: bytes) -> str:
         return "gpg"
     if start.startswith(b"{"):
         raise Refused("it is plain JSON, and a backup is encrypted", hint)
-    raise Refused("it is no backup: neither GPG nor age encrypted it", hint)
+    raise Refused("it is not a backup: neither GPG nor age encrypted it", hint)
 
 
 def read(path: str) -> bytes:
@@ -80,7 +80,7 @@ def check_place(path: str, secrets_dir: Path, *, force: bool) -> None:
     except OSError as error:
         raise failed_file("look at", path, error) from None
     if not stat.S_ISREG(there.st_mode):
-        raise Refused(f"{path} is no regular file, and is left alone", "name another, or - for stdout")
+        raise Refused(f"{path} is not a regular file, and is left alone", "name another, or - for stdout")
     if not force:
         raise Refused(f"{path} is there already", "name another, or replace it with --force")
 

@@ -72,7 +72,7 @@ def audit_command(wish: AuditWish) -> int:
 
     Looked at: the Swarm's services and secrets, running containers (through the shim in them), the history and
     configuration of their images, the Compose file, the schema, .env and ./secrets. Nothing is changed.
-    A value in plain is recognised by comparison with ./secrets and .env (also in base64, hexadecimal and
+    A value in plain text is recognised by comparison with ./secrets and .env (also in base64, hexadecimal and
     percent-encoded), by a name of the schema, or by its shape. No value is printed.
 
     \b

@@ -1,6 +1,6 @@
 """The drift guard of `validate --swarm`: files, Swarm, services, versions file and stack files that disagree.
 
-Each finding has a direction: the hint is the command that mends what it is about.
+Each finding has a direction: the hint is the command that fixes what it is about.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -149,7 +149,7 @@ def _external_names(path: Path) -> Iterator[str]:
         secrets = (document.get("secrets") if isinstance(document, dict) else None) or {}
         definitions = list(secrets.values()) if isinstance(secrets, dict) else []
     except (OSError, YAMLError) as error:
-        output.detail(f"{path} is no stack file: {type(error).__name__}")
+        output.detail(f"{path} is not a stack file: {type(error).__name__}")
         return
     for definition in definitions:
         if isinstance(definition, dict) and definition.get("external"):

@@ -53,7 +53,7 @@ class EnvWish:
 @options.yes
 @options.gathered(EnvWish)
 def create_from_env(wish: EnvWish) -> None:
-    """Turn a .env file into one file a secret in ./secrets.
+    """Turn a .env file into one file per secret in ./secrets.
 
     ENV_FILE is read as Docker Compose reads it; `-` is stdin. A file that is there and holds another value is kept,
     unless --force is given. A syntax error changes nothing, and names the line.

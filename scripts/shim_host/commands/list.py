@@ -21,7 +21,7 @@ from shim_host.swarm.model import RunningContainer
 
 
 @click.command("list")
-@click.option("--services", "by_service", is_flag=True, help="Turn the table round: one line a service.")
+@click.option("--services", "by_service", is_flag=True, help="Turn the table round: one line per service.")
 @click.option("--stack", default="", metavar="NAME", help="This stack's keys; without it those of no stack.")
 @options.project
 @options.secrets_dir
@@ -35,7 +35,7 @@ def list_command(
     schema_path: Path | None,
     is_json: bool,
 ) -> int:
-    """List every key: what it is, where it stands, how old it is, and which services get it.
+    """List every key: what it is, where it is stored, how old it is, and which services get it.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def take_stock(
     schema_path: Path | None,
     gaps: list[str],
 ) -> Inventory:
-    """Return where every key stands; what could not be looked at is added to *gaps*."""
+    """Return where every key is stored; what could not be looked at is added to *gaps*."""
     schema = inputs.read_schema(schema_path)
     found = Inventory(schema, inventory.env_values(given.env_paths, os.environ))
     known = [*(schema.keys if schema else ()), *found.env]
@@ -273,7 +273,7 @@ def containers_by_name(
 
 
 def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
-    """Return one line a key: its fingerprint in each place, and whether they are the same."""
+    """Return one line per key: its fingerprint in each place, and whether they are the same."""
     rows = []
     for key in sorted({key for found in places.values() for key in found}):
         prints = {place: found[key] for place, found in places.items() if key in found}

@@ -213,7 +213,7 @@ def as_composed(
     if not check.is_there(environ):
         output.warn("there is no docker compose here, so the result is not checked with it")
         if project.warnings:
-            hint = "set the variable it needs, or mend the reference"
+            hint = "set the variable it needs, or fix the reference"
             raise Refused(project.warnings[0], *project.warnings[1:], hint)
         return None
     try:
@@ -234,7 +234,7 @@ def exit_code(plan: MigrationPlan) -> int:
     """Return 1 when a value stays where it can be read, and say so; 0 when all is done."""
     exposed = sum(finding.is_exposed for finding in plan.findings)
     if exposed:
-        output.say(f"a secret stays in plain in {exposed} place{'' if exposed == 1 else 's'}; the warnings say where")
+        output.say(f"a secret stays in plain text in {exposed} place{'' if exposed == 1 else 's'}; see the warnings")
     return 1 if exposed else 0
 
 

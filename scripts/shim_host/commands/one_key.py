@@ -75,7 +75,7 @@ class _Desk:
         return self.schema.keys.get(key, KeySpec(key)) if self.schema is not None else KeySpec(key)
 
     def refuse_unknown(self, key: str) -> None:
-        """Refuse a *key* that is probably a slip of the finger: it is no name, or close to one of the schema's."""
+        """Refuse a *key* that is probably a slip of the finger: it is not a name, or close to one of the schema's."""
         if not is_key(key):
             raise Refused(
                 f"{output.shown(key)} is not the name of a variable", "use letters, digits and _, as in DB_PASSWORD"

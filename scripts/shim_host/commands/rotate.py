@@ -119,10 +119,10 @@ def rotate_command(asked: RotateWish) -> int:
 
     A new version is made in the Swarm, every service that mounts the key moves to it, one update a service, and its
     containers are asked whether they have it. If one does not come up, all go back. Tokens that are signed with a
-    rotated key are signed anew.
+    rotated key are signed again.
 
     Without a Swarm, or with --compose: the file in ./secrets is replaced in one step, and the services of the Compose
-    project that have it follow. One that mounts the file is made anew, beside the old one where that can be (a health
+    project that have it follow. One that mounts the file is recreated, beside the old one where that can be (a health
     check, no port of this machine, no data of its own); one whose shim watches the folder (--on-change) is left alone.
     The value before is kept for `rollback`, in ./secrets/.previous.
 
@@ -141,7 +141,7 @@ def rotate_command(asked: RotateWish) -> int:
     "not_running": [NAME of a service that has the new version, and in which nothing runs],
     "state": "planned|rotated|taken back|nothing to do"}
     With Compose: {"state", "why", "keys": [{"key", "file"}], "services": [{"service", "containers",
-    "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|started anew; no shim to ask|"}]}
+    "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|restarted; no shim to ask|"}]}
     """
     if asked.resume and (asked.keys or asked.value_file is not None or asked.generate or asked.due):
         raise click.UsageError("--resume goes on with what was begun: it takes neither keys nor values")

@@ -157,7 +157,7 @@ def _settings(wish: Wish) -> Settings:
     files = [Path(file) for file in wish.compose_files if file]
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
-        raise click.UsageError(f"{missing[0]} is no file; --compose without one stands behind the keys")
+        raise click.UsageError(f"{missing[0]} is not a file; write --compose without a file after the keys")
     project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
     store = Vault(wish.secrets_dir)
     prints = deployment_key.looking(wish.salt, store)  # for questions of this run; none of them is shown or kept
@@ -237,7 +237,7 @@ def _announce(services: Sequence[Moving], files: Mapping[str, str], *, dry_run: 
 def _conclude(result: Result, files: Mapping[str, str], *, is_json: bool) -> int:
     _give(result, "taken back" if result.why else "rotated", files, is_json=is_json)
     if result.why:
-        raise Refused(f"the old value is back everywhere: {result.why}", "mend that, and rotate again")
+        raise Refused(f"the old value is back everywhere: {result.why}", "fix that, and rotate again")
     output.say("every service that runs has the new value; the one before is kept for rollback")
     return 0
 

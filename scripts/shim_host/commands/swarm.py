@@ -172,7 +172,7 @@ def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack:
     salted = [step.wanted.key for step in steps if step.state == CHANGED and newest[step.wanted.key].salt != mark]
     if salted:
         hint = (
-            f"or begin anew under the deployment's key: manage-secrets rotate --force {' '.join(map(quoted, salted))}"
+            f"or start over under the deployment's key: manage-secrets rotate --force {' '.join(map(quoted, salted))}"
         )
         raise deployment.refusal_of_other_marks(salted, hint)
     changed = [step.wanted.key for step in steps if step.state == CHANGED]

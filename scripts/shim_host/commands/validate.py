@@ -73,7 +73,7 @@ def validate(wish: ValidateWish) -> int:
     env = inventory.env_values(wish.given.env_paths, os.environ, gaps)
     users = image_users(project) if project is not None else {}
     subject = validation.subject_of(store, schema, wish.given.env_paths, env, project, users)
-    hint = "mend it; the warning says where"
+    hint = "fix it; the warning says where"
     found = [Fault("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
     in_swarm, unanswered = (
         with_swarm(subject, wish.stack, wish.lock_file, wish.salt, store)

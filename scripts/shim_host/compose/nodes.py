@@ -172,7 +172,7 @@ def _refuse_duplicates(node: Node, path: Path, seen: set[int]) -> None:
             if isinstance(key_node, ScalarNode):
                 if key_node.value in keys and not is_merge(key_node):
                     line = key_node.start_mark.line + 1
-                    raise Refused(f"{path}:{line}: {key_node.value} stands twice in one mapping", "keep one of them")
+                    raise Refused(f"{path}:{line}: {key_node.value} appears twice in one mapping", "keep one of them")
                 keys.add(key_node.value)
             _refuse_duplicates(value, path, seen)
 
@@ -183,7 +183,7 @@ def is_merge(node: Node) -> bool:
 
 
 def items(node: Node | None) -> Iterator[Item]:
-    """Yield what is in effect in the mapping *node*, merge keys followed; nothing when it is no mapping."""
+    """Yield what is in effect in the mapping *node*, merge keys followed; nothing when it is not a mapping."""
     if isinstance(node, MappingNode):
         found: dict[str, Item] = {}
         for mapping in layers(node):
@@ -273,7 +273,7 @@ def _integer(text: str) -> str:
 def _float(text: str) -> str:
     """Print a number as Go's `%v` does: the shortest form, with an exponent below 1e-4 and from 1e21.
 
-    One that no float holds is no number to Go's YAML, and stays what it is.
+    One that no float holds is not a number to Go's YAML, and stays what it is.
     """
     number = float(text)
     if not math.isfinite(number):

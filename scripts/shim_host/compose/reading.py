@@ -211,7 +211,7 @@ class _Reading:
                 continue
             if not isinstance(node, MappingNode):
                 line = key_node.start_mark.line + 1
-                raise Refused(f"{document.path}:{line}: the service {name} is no mapping")
+                raise Refused(f"{document.path}:{line}: the service {name} is not a mapping")
             services.setdefault(name, []).extend(self.definitions(document, node, []))
         for name, _, node, _ in items(child(document.root, "secrets")):
             self.project.secrets[name] = self.secret(document, name, node)
@@ -234,7 +234,7 @@ class _Reading:
             found = next(((other, node) for other, node in bases if isinstance(node, MappingNode)), None)
             if found is None:
                 line = extends.start_mark.line + 1
-                raise Refused(f"{document.path}:{line}: it extends {base}, which is no service in {others[0].path}")
+                raise Refused(f"{document.path}:{line}: it extends {base}, which is not a service in {others[0].path}")
             yield from self.definitions(*found, [*on_the_way, id(node)])
         yield Definition(document, node)
 

@@ -125,7 +125,7 @@ class RunningProject:
         return [_container(container) for container in listed]
 
     def recreate(self, service: str, count: int) -> None:
-        """Make the containers of *service* anew, and wait until they run and are healthy.
+        """Recreate the containers of *service*, and wait until they run and are healthy.
 
         Raises:
             NotDone: they do not come up. Failed: the engine does not answer.

@@ -28,7 +28,7 @@ _GONE_AT_REBOOT = ("tmpfs", "ramfs")
 
 
 class Diagnosis(NamedTuple):
-    """One thing that was looked at. A warning or a failure is to be mended; a note only limits what can be done."""
+    """One thing that was looked at. A warning or a failure is to be fixed; a note only limits what can be done."""
 
     name: str
     level: str
@@ -135,7 +135,7 @@ def socket(found: Socket) -> Diagnosis:
     if not found.exists:
         return Diagnosis(name, FAILURE, f"there is no {found.path}", "start Docker, or set DOCKER_HOST")
     if not found.is_socket:
-        return Diagnosis(name, FAILURE, f"{found.path} is no socket", "remove it, and start Docker")
+        return Diagnosis(name, FAILURE, f"{found.path} is not a socket", "remove it, and start Docker")
     if not found.can_use:
         hint = f"add yourself to the group {found.group} (it makes you as good as root), or use a context over ssh"
         return Diagnosis(name, FAILURE, f"{found.path} is there, but not for you", hint)
@@ -290,7 +290,7 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def is_healthy(findings: Iterable[Diagnosis]) -> bool:
-    """Return whether nothing is to be mended."""
+    """Return whether nothing is to be fixed."""
     return not any(finding.level in (WARNING, FAILURE) for finding in findings)
 
 

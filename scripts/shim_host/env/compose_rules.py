@@ -123,12 +123,12 @@ class Reading:
             if not (character in _BLANK or character in _NAME_MARKS or unicodedata.category(character)[0] in "LN"):
                 column = self.at - self.text.rfind("\n", 0, self.at)
                 hint = "a value over several lines needs quotes around it; a comment begins with #"
-                raise Malformed(self._here(), f"character {column} cannot stand in a name", hint)
+                raise Malformed(self._here(), f"character {column} is not allowed in a name", hint)
             self.at += 1
         ending = self.text[self.at : self.at + 1]
         if not ending:
             if start == self.at:
-                raise Malformed(line, "export stands here without a name")
+                raise Malformed(line, "export is not followed by a name")
             # Compose finds no end of the name, so to it the name is empty and all of this is the value.
             self.at = start
             message = "the file ends before an = or a line end, and Compose ignores such a line"
@@ -160,7 +160,7 @@ class Reading:
             message = "the value ends before the space and #, where a comment begins"
             self._warn(line, key, message, "quote the value if the # belongs to it")
         elif whole.startswith("#"):
-            message = "the value begins with #: after = that is no comment to Compose"
+            message = "the value begins with #: after = that is not a comment to Compose"
             self._warn(line, key, message, f"write {key}= alone on its line for an empty value")
         value = value.rstrip(SPACE)
         if value.startswith("-----BEGIN "):
@@ -187,7 +187,7 @@ class Reading:
         value = "".join(parts) + self.text[at:end]
         self.at = end + 1
         if "\r" in value:
-            message = "a CR stands inside the quotes, and stays in the value"
+            message = "there is a CR inside the quotes, and it stays in the value"
             self._warn(line, key, message, "save the file with Unix line ends")
         if quote == '"':
             value = self._expanded(line, key, _ESCAPE.sub(_unescaped, value))
@@ -223,7 +223,7 @@ def _unescaped(match: re.Match[str]) -> str:
     octal = text[2:]
     if len(octal) == 3 and octal.isdigit() and max(octal) < "8" and int(octal, 8) < 256:
         return chr(int(octal, 8))
-    return "\\" + octal  # Compose loses the zero of what is no octal escape
+    return "\\" + octal  # Compose loses the zero of what is not an octal escape
 
 
 class InvalidReference(Exception):

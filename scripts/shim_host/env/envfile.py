@@ -83,7 +83,7 @@ def _shell_wins(env_file: EnvFile, environ: Mapping[str, str]) -> Iterator[Warne
 
 
 def _raw(data: bytes, environ: Mapping[str, str]) -> Iterator[Assignment]:
-    """`docker run --env-file`: a line a key, nothing is quoted, expanded or cut."""
+    """`docker run --env-file`: a line per key, nothing is quoted, expanded or cut."""
     for line, content in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if len(content) >= _RAW_LINE_BYTES:
             raise Malformed(line, "the line is longer than docker run reads", "65,535 bytes are the most")
@@ -165,7 +165,7 @@ def _notes_on_keys(env_file: EnvFile) -> Iterator[Warned]:
             yield Warned(line, key, "this sets up Compose itself", "leave it in .env")
         elif not is_key(key):
             hint = "give it a name of A-Z, 0-9 and _ that the service reads"
-            yield Warned(line, key, "the name is no variable of a shell, and the shim would spell it otherwise", hint)
+            yield Warned(line, key, "the name is not a shell variable, and the shim would spell it differently", hint)
         if clean(secret.reveal()) != secret.reveal():
             message = "the value ends in a line end (or begins with a byte order mark), which a secret file loses"
             yield Warned(line, key, message, "drop it, unless the service cannot do without")

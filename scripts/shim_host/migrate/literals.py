@@ -30,7 +30,7 @@ _WORD = re.compile(r"(?:\$\{[^}]*\}|[^\s;&|])+")
 _OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]*)(?:=(?P<value>.*))?", re.DOTALL)
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)=(?P<value>.+)", re.DOTALL)
 _SETTING = re.compile(r"[\"'\s-]*(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']?(?P<value>[^\s\"',]+)")
-# A `$$` of the file reaches a shell in the container as `$`: what it names is looked up at run time, and is no value.
+# A `$$` of the file reaches a shell in the container as `$`: what it names is looked up at run time.
 _AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])")
 # Programs that take a password behind an option that does not say so: whether it is a part of that word, or the next.
 _SHORT_OPTIONS = (
@@ -93,7 +93,7 @@ def written_out(
                     seen.add(place)
                     owner = f"the value of {place[2]}" if place[2] else "a value"
                     hint = HINTS.get(texts[0].section, HINTS[""])
-                    yield Remark(place[0], place[2], f"{place[1]} holds {owner} in plain", hint, is_exposed=True)
+                    yield Remark(place[0], place[2], f"{place[1]} holds {owner} in plain text", hint, is_exposed=True)
 
 
 _SECTIONS = frozenset((*_COMMANDS, "labels", "build", "configs"))

@@ -51,7 +51,7 @@ def make_plan(
     chosen = {name: _chosen(plan, service) for name, service in project.services.items()}
     for name, why in plan.left.items():
         keys = chosen.pop(name)
-        message = f"it stays as it is, with {', '.join(keys)} in plain: {why}"
+        message = f"it stays as it is, with {', '.join(keys)} in plain text: {why}"
         plan.findings.append(Remark(name, "", message, "docs/TROUBLESHOOTING.md says more", is_exposed=True))
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
@@ -71,7 +71,7 @@ class _Parts:
     def __init__(self, sources: Sequence[EnvSource]) -> None:
         self.values: dict[str, str] = {}
         self.parts: dict[str, set[str]] = {}
-        self.only: dict[str, str] = {}  # the one key that a value is nothing but
+        self.only: dict[str, str] = {}  # the one key that a value consists of
         for source in sources:
             text = decoded(source.data)
             for entry in statements(source.data):
@@ -158,7 +158,7 @@ def why_not(key: str, value: str) -> str:
     """Return why no secret file can give a service this variable with the same bytes, or ""."""
     data = value.encode("utf-8", "surrogateescape")
     if not is_key(key):
-        return "its name is no variable of a shell, and the shim sets no other"
+        return "its name is not a shell variable, and the shim sets no other"
     if clean(data) != data:
         return "its value ends in a line end (or begins with a byte order mark), which a secret file loses"
     if len(data) > MAX_SECRET_BYTES:
@@ -190,7 +190,7 @@ def _chosen(plan: MigrationPlan, service: Service) -> dict[str, tuple[str, str]]
             against = f"{key}_FILE is set, too, and the two would be one"
         if against:
             hint = _WAY_OUT if not is_key(key) else ""
-            message = f"it stays in plain: {against}"
+            message = f"it stays in plain text: {against}"
             plan.findings.append(Remark(service.name, key, message, hint, is_exposed=True))
         else:
             chosen[key] = (value, why)
@@ -247,7 +247,7 @@ def _stays(plan: MigrationPlan, path: tuple[str, ...], key: str) -> None:
     where = ".".join(path[:4])
     plan.staying.setdefault(key, where)
     service = path[1] if path[0] == "services" and len(path) > 1 else ""
-    message = f"{where} holds it in plain, so it stays in {plan.env_name} too"
+    message = f"{where} holds it in plain text, so it stays in {plan.env_name} too"
     hint = HINTS.get("".join(path[2:3]), HINTS[""])
     plan.findings.append(Remark(service, key, message, hint, is_exposed=True))
 
@@ -288,7 +288,7 @@ def _keep_parts(plan: MigrationPlan, parts: _Parts) -> None:
         for key, why in new.items():
             plan.staying[key] = why
             message = f"it stays in {plan.env_name}: {why} is made from it"
-            plan.findings.append(Remark("", key, message, "mend what holds that one first", is_exposed=True))
+            plan.findings.append(Remark("", key, message, "fix what holds that one first", is_exposed=True))
 
 
 def _is_moved_everywhere(plan: MigrationPlan, path: Path, key: str) -> bool:

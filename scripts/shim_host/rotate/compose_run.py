@@ -1,6 +1,6 @@
 """Rotation without a Swarm: the files in ./secrets change in one step, then the services of a Compose project follow.
 
-A file that Compose mounts by itself is fixed to what it was when the container started, so its service is made anew:
+A file that Compose mounts by itself is fixed to what it was when the container started, so its service is recreated:
 beside the old one where that can be, so that somebody answers all the time. A folder shows the new file at once; who
 watches it (--on-change) is left alone, who wants a signal gets one. What fails goes back, and says why.
 """
@@ -256,7 +256,7 @@ def _forward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
 
 
 def _look_again(services: Iterable[Moving], project: RunningProject) -> None:
-    """See that what was started anew has not failed since, while there still is a way back.
+    """See that what was restarted has not failed since, while there still is a way back.
 
     Raises:
         NotDone: one has. Failed: the engine does not answer.
@@ -346,7 +346,7 @@ def _start_beside(service: Moving, project: RunningProject) -> None:
     """Start as many beside the containers of *service*, which stay; on a failure they are all that is left."""
     there = project.containers(service.name)
     if not any(container.id in service.before for container in there):
-        service.before = [container.id for container in there]  # somebody made them anew meanwhile
+        service.before = [container.id for container in there]  # somebody recreated them meanwhile
     old = [container for container in there if container.id in service.before]
     left_over = [container for container in there if container not in old]  # of a run that was interrupted
     project.stop(left_over, gently=False)
@@ -379,7 +379,7 @@ def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settin
         elif other:
             hint = "is SHIM_SALT in the container the same as --salt here?"
             raise NotDone(f"{container.name} has another value of {', '.join(other)} than the file", hint)
-    return "fingerprint" if asked else "started anew; no shim to ask"
+    return "fingerprint" if asked else "restarted; no shim to ask"
 
 
 def _return(service: Moving, journal: Journal, settings: Settings) -> None:

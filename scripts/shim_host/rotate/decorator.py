@@ -35,7 +35,7 @@ def how(spec: KeySpec) -> How | None:
     """Return how the value of *spec* changes inside its system; None when it lives in none.
 
     Raises:
-        Refused: the schema does not say it so that it can be done; all that is wrong is named.
+        Refused: the schema does not say it so that it can be done; everything that is wrong is named.
     """
     if spec.rotate_with is None:
         return None
@@ -120,7 +120,7 @@ def _lost_keys(key: str, found: _Written, known: Collection[str]) -> Iterator[Mi
             continue
         place = f"@rotate-with={found.system} has {option}={other}"
         if other not in known:
-            yield Mistake(f"{place}, and there is no such key", f"add {other}= to the schema, or mend the name")
+            yield Mistake(f"{place}, and there is no such key", f"add {other}= to the schema, or fix the name")
         elif option == "userKey" and other == key:
             yield Mistake(f"{place}, the key of the password itself", "a key of its own holds the role in use")
 

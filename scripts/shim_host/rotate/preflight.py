@@ -59,7 +59,7 @@ def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
         yield Obstacle(True, name, "is being updated right now", f"wait for it: docker service ps {quoted(name)}")
     elif service.update_state in _STUCK:
         words = f"has an update that stopped ({service.update_state})"
-        yield Obstacle(True, name, words, f"docker service rollback {quoted(name)}, or mend what it stumbled over")
+        yield Obstacle(True, name, words, f"docker service rollback {quoted(name)}, or fix what it stumbled over")
     if not service.is_up:
         words = f"is not up ({service.trouble or 'nothing of it runs'}): it gets the version, and is not waited for"
         yield Obstacle(False, name, words, f"docker service ps {quoted(name)} says more")

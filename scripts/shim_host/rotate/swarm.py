@@ -265,7 +265,7 @@ class SwarmWork(SwarmValues):
         output.warn(refusal.message)
 
     def _refuse_busy(self) -> None:
-        """Refuse while a rotation is under way; one that ended before it made anything is no rotation."""
+        """Refuse while a rotation is under way; one that ended before it made anything is not a rotation."""
         held = self.engine.held_lock(self.stack)
         if held is None:
             return

@@ -158,7 +158,7 @@ class Rotation:
             try:
                 self._move_all(BACK)
             except NotEnded as not_ended:
-                hint = f"mend the service, then {resume(self.plan.stack)}"
+                hint = f"fix the service, then {resume(self.plan.stack)}"
                 raise Failed(f"taking it back failed too: {not_ended.message}", hint) from None
             for change in reversed(self.inside):
                 if change.keeps_both:

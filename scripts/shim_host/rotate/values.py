@@ -60,7 +60,7 @@ def with_signed(keys: Sequence[str], schema: Schema | None, present: Collection[
     try:
         return swarm_plan.with_derived(keys, schema, present)
     except ValueError as ring:
-        raise Refused(f"these are signed with each other: {ring}", "mend @type=jwt(signedBy=...)") from None
+        raise Refused(f"these are signed with each other: {ring}", "fix @type=jwt(signedBy=...)") from None
 
 
 def _value(

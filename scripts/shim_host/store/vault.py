@@ -1,4 +1,4 @@
-"""`./secrets`: one file a secret, 0600 in a folder that is 0700. Links are not followed; files are whole.
+"""`./secrets`: one file per secret, 0600 in a folder that is 0700. Links are not followed; files are whole.
 
 A file is written beside its place and renamed into it, so a kill at any moment leaves whole files only; what a killed
 run left over is removed by the next one.
@@ -59,7 +59,7 @@ class Vault:
     def names(self) -> list[str]:
         """Return the names of what is a secret here: no dot file, example or README, and no folder of a stack.
 
-        An empty folder is none of these: Compose makes one for a file that is missing.
+        An empty folder is not one of these: Compose makes one for a file that is missing.
         """
         try:
             found = sorted(name for name in os.listdir(self.path) if not is_skipped(name))
@@ -67,7 +67,7 @@ class Vault:
         except FileNotFoundError:
             return []
         except NotADirectoryError:
-            raise Refused(f"{self.path} is no folder", "move it away, or name another with --secrets-dir") from None
+            raise Refused(f"{self.path} is not a folder", "move it away, or name another with --secrets-dir") from None
         except OSError as error:
             raise failed_file("list", str(self.path), error) from None
 
@@ -83,7 +83,7 @@ class Vault:
         """Return the file *name* with its exact bytes, or None when there is none.
 
         Raises:
-            Refused: it is a link, no regular file, or larger than any secret.
+            Refused: it is a link, not a regular file, or larger than any secret.
             Failed: it cannot be read.
         """
         path = self.path / name
@@ -96,7 +96,7 @@ class Vault:
         except OSError as error:
             raise failed_file("read", str(path), error) from None
         if not stat.S_ISREG(mode):
-            raise Refused(f"{path} is no regular file", "remove it; a secret is a file")
+            raise Refused(f"{path} is not a regular file", "remove it; a secret is a file")
         if len(data) > MAX_SECRET_BYTES:
             raise Refused(f"{path} is larger than {MAX_SECRET_BYTES} bytes", "mount larger files as volumes")
         return Entry(name, Secret(data), stat.S_IMODE(mode))

@@ -171,7 +171,7 @@ class Swarm:
         """Return every secret of the Swarm.
 
         Raises:
-            Failed: the engine is no manager of a Swarm, or does not answer.
+            Failed: the engine is not a manager of a Swarm, or does not answer.
         """
         return [secret_of(found) for found in self._call("list secrets", self._api.secrets)]
 

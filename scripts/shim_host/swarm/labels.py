@@ -15,7 +15,7 @@ def fingerprint_key(engine: Swarm) -> bytes | None:
     """Return the key under which the fingerprints in this Swarm's labels are made; None when it has none yet.
 
     Raises:
-        Failed: the engine does not answer, or what it keeps in that place is no key.
+        Failed: the engine does not answer, or what it keeps in that place is not a key.
     """
     if engine.is_open:
         return None  # whoever listens would have it, too

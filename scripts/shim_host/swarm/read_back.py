@@ -199,7 +199,7 @@ class ValueReader(Swarm):
         return Secret(out)
 
     def _remove(self, name: str) -> None:
-        # Asked for anew: a creation that failed may have been carried out.
+        # Asked for again: a creation that failed may have been carried out.
         for service in self._services({"name": name}):
             self._call("remove the helper task", lambda found=service["ID"]: self._client.remove_service(found))
 

@@ -1,6 +1,6 @@
 """An engine behind `ssh://[USER@]HOST[:PORT][/SOCKET]`: the machine's own ssh carries each connection, as for `docker`.
 
-So what ~/.ssh/config says counts: keys, agents, jump hosts. The Docker SDK would start ssh anew for every call, and
+So what ~/.ssh/config says counts: keys, agents, jump hosts. The Docker SDK would start ssh again for every call, and
 more at once than sshd takes from strangers.
 """
 
@@ -64,9 +64,9 @@ def command(place: str) -> list[str]:
         url = urlsplit(place)
         port = url.port
     except ValueError:
-        raise Refused("DOCKER_HOST is no ssh:// URL", hint) from None
+        raise Refused("DOCKER_HOST is not an ssh:// URL", hint) from None
     if url.password is not None or url.query or url.fragment:
-        raise Refused("a ssh:// URL has neither a password nor a query", hint)
+        raise Refused("an ssh:// URL has neither a password nor a query", hint)
     user, host = unquote(url.username or ""), url.hostname or ""
     if not host or host.startswith("-") or user.startswith("-"):
         raise Refused("DOCKER_HOST names no host that ssh would take", hint)

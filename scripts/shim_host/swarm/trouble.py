@@ -16,7 +16,7 @@ class Missing(Failed):
 
 
 def no_manager(what: str, said: str) -> Unclear:
-    """Return why an engine that is no manager, or none at this moment, cannot do *what*; *said* are its own words."""
+    """Return why an engine that is not a manager, or none at this moment, cannot do *what*; *said* is its answer."""
     elsewhere = "set DOCKER_HOST to a manager (`docker node ls` there lists them)"
     if "unlock" in said:
         hint = "`docker swarm unlock` asks for the key, which `docker swarm unlock-key` on another manager shows"
@@ -28,5 +28,5 @@ def no_manager(what: str, said: str) -> Unclear:
         return Unclear(f"cannot {what}: this manager has no connection to its Swarm", hint)
     if "swarm init" in said:
         return NoSwarm(f"cannot {what}: this engine is in no Swarm", f"`docker swarm init` makes one; else {elsewhere}")
-    message = f"cannot {what}: this engine is no Swarm manager, or its Swarm is locked"
+    message = f"cannot {what}: this engine is not a Swarm manager, or its Swarm is locked"
     return Unclear(message, f"`docker swarm init` makes one; else {elsewhere}")

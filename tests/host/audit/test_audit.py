@@ -160,7 +160,7 @@ def test_who_could_read() -> None:
     readers = {row.title: [f"{reader.name}: {reader.how}" for reader in row.readers] for row in judged.rows}
 
     assert readers["API_TOKEN"] == ["web: mounts it, as root", "worker: mounts it, as root"]
-    assert "worker: has it in plain" in readers["DB_PASSWORD"]
+    assert "worker: has it in plain text" in readers["DB_PASSWORD"]
     assert "every user of this machine: may read secrets/db_password" in readers["DB_PASSWORD"]
     names = [reader.name for reader in judged.readers_of_all]
     assert names == ["deploy", "root of this machine", "root of node-1", "root of node-2", "root of node-3", "worker"]

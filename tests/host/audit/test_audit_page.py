@@ -202,7 +202,7 @@ def test_it_reads_without_javascript(opened: Opened, chromium: "Chrome") -> None
     finally:
         chromium.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
-    assert "4 errors to mend" in text
+    assert "4 errors to fix" in text
     assert "worker: the variable DATABASE_URL holds the value of DB_PASSWORD" in text
     assert visible == []  # no button that does nothing
 

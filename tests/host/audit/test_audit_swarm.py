@@ -1,4 +1,4 @@
-"""The audit of a real Swarm, real containers and real images: what is in plain is found, and never printed."""
+"""The audit of a real Swarm, real containers and real images: what is in plain text is found, and never printed."""
 
 import json
 import os

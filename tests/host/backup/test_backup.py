@@ -84,7 +84,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keys]:
 
 @pytest.fixture
 def filled(manage: Manage, keys: Keys, canary: Canary) -> Manage:
-    """Return the host tool beside a ./secrets that holds text, bytes that are no text, a line end and nothing."""
+    """Return the host tool beside a ./secrets that holds text, bytes that are not text, a line end and nothing."""
     manage.env["GNUPGHOME"] = str(keys.gnupg_home)
     manage.env["DOCKER_HOST"] = "unix:///nonexistent/docker.sock"
     manage.write("secrets/db_password", canary() + "\n")
@@ -573,7 +573,7 @@ def test_what_is_there_is_not_overwritten_unasked(filled: Manage, keys: Keys) ->
     (filled.folder / "link").symlink_to("notes.txt")
 
     assert "is there already" in filled(*seal, "notes.txt").stderr
-    assert "is no regular file" in filled(*seal, "link", "--force").stderr
+    assert "is not a regular file" in filled(*seal, "link", "--force").stderr
     assert "would lie among the secrets" in filled(*seal, "secrets/b.age").stderr
     assert "there is no folder" in filled(*seal, "none/b.age").stderr
     assert filled(*seal, "b.age", "--dry-run").code == 0

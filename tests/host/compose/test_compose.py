@@ -238,10 +238,10 @@ def test_a_healthcheck_and_labels_are_read_in_both_forms(tmp_path: Path, write: 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("services:\n  a:\n    image: a\n  a:\n    image: b\n", "compose.yaml:4: a stands twice in one mapping"),
+        ("services:\n  a:\n    image: a\n  a:\n    image: b\n", "compose.yaml:4: a appears twice in one mapping"),
         ("services:\n  a: [\n", "compose.yaml:3: this is not valid YAML"),
-        ("services:\n  a: text\n", "compose.yaml:2: the service a is no mapping"),
-        ("services:\n  a: {extends: b}\n", "compose.yaml:2: it extends b, which is no service in"),
+        ("services:\n  a: text\n", "compose.yaml:2: the service a is not a mapping"),
+        ("services:\n  a: {extends: b}\n", "compose.yaml:2: it extends b, which is not a service in"),
         ("services:\n  a: {extends: a}\n", "compose.yaml:2: a service extends itself"),
         ("- a\n", "compose.yaml: a Compose file is a mapping with services:"),
     ],

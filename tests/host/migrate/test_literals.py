@@ -45,7 +45,7 @@ def findings(manage: Manage) -> str:
 def test_a_secret_that_stays_is_found(place: str, manage: Manage, canary: Canary) -> None:
     project(manage, PLACES[place].replace("VALUE", canary()))
 
-    assert "in plain" in findings(manage)
+    assert "in plain text" in findings(manage)
 
 
 def test_a_value_of_the_projects_own_is_found_under_any_name(manage: Manage, canary: Canary) -> None:
@@ -57,8 +57,8 @@ def test_a_value_of_the_projects_own_is_found_under_any_name(manage: Manage, can
 
     said = findings(manage)
 
-    assert "services.a.command holds the value of AWS_SECRET_KEY in plain" in said
-    assert "services.a.environment holds the value of AWS_SECRET_KEY in plain" in said
+    assert "services.a.command holds the value of AWS_SECRET_KEY in plain text" in said
+    assert "services.a.environment holds the value of AWS_SECRET_KEY in plain text" in said
 
 
 def test_the_key_that_gives_a_secret_its_value_is_one(manage: Manage, canary: Canary) -> None:
@@ -82,12 +82,12 @@ def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, can
     assert {".env", ".env.new", "/secrets/*"} <= set(ignored)
 
 
-@provokes("… holds … in plain")
+@provokes("… holds … in plain text")
 def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
     project(manage, "configs: [c]", f"configs:\n  c:\n    content: |\n      user = app\n      password = {canary()}\n")
 
     said = findings(manage)
-    assert "configs.c.content holds the value of password in plain" in said
+    assert "configs.c.content holds the value of password in plain text" in said
     return said
 
 
@@ -108,5 +108,5 @@ def test_what_is_no_secret_is_no_finding(service: str, manage: Manage) -> None:
 
     end = manage("migrate", "--image-config", "images.json", "--dry-run")
 
-    assert "in plain" not in end.stderr
+    assert "in plain text" not in end.stderr
     assert end.code == 0, end.stderr

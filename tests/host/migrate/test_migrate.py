@@ -228,10 +228,10 @@ def test_no_value_is_shown_however_it_is_written(manage: Manage, canary: Canary)
         end = manage("migrate", "--image-config", "images.json", *arguments, "--force")
         assert end.code == 1, end.stderr
 
-    assert "a: password: services.a.command holds the value of password in plain" in end.stderr
-    assert "a: api.token: services.a.labels holds the value of api.token in plain" in end.stderr
+    assert "a: password: services.a.command holds the value of password in plain text" in end.stderr
+    assert "a: api.token: services.a.labels holds the value of api.token in plain text" in end.stderr
 
-    assert "PEM_KEY: it stays in plain: its value ends in a line end" in end.stderr
+    assert "PEM_KEY: it stays in plain text: its value ends in a line end" in end.stderr
     assert "UNUSED_SECRET: no service gets it" in end.stderr
     assert set(manage.secrets()) == {"api_key", "secret", "url", "tokens", "unused_secret"}
 
@@ -264,7 +264,7 @@ def test_the_env_file_keeps_what_is_no_secret(manage: Manage, canary: Canary) ->
 
 
 def test_what_cannot_be_a_file_keeps_its_key_and_is_named(manage: Manage, canary: Canary) -> None:
-    """A build argument or a label is no variable: the key stays in the .env, and a finding says where it is used."""
+    """A build argument or a label is not a variable: the key stays in the .env, and a finding says where it is used."""
     manage.write(
         "docker-compose.yml",
         "services:\n  a:\n    image: app\n    command: serve --token ${TOKEN}\n    environment: [TOKEN]\n",
@@ -322,7 +322,7 @@ def test_where_nothing_can_be_migrated_the_findings_are_said(manage: Manage, can
 
     assert end.code == 1
     assert "there is nothing to migrate" in end.stderr
-    assert "services.a.command holds the value of token in plain" in end.stderr
+    assert "services.a.command holds the value of token in plain text" in end.stderr
 
 
 def test_options_that_are_no_secrets_are_no_findings(manage: Manage, canary: Canary) -> None:
@@ -751,7 +751,7 @@ services:
 
 @pytest.mark.engine
 def test_the_reference_stack_has_nothing_left_to_migrate(engine: Engine, project: Manage, custody: Custody) -> None:
-    """Its secrets are files already; an empty `${POSTGRES_PASSWORD:-}` is no value."""
+    """Its secrets are files already; an empty `${POSTGRES_PASSWORD:-}` is not a value."""
     text = (Path(__file__).resolve().parents[3] / "docker-compose.yml").read_bytes()
     project.write("docker-compose.yml", text)
 

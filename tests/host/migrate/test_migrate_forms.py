@@ -178,7 +178,7 @@ FORMS: dict[str, dict[str, str]] = {
         "compose.yaml": ONE + "    entrypoint: /bin/x 'y z' $${HOME}\n  b:\n    image: i\n    entrypoint: []\n"
         "    command: [x]\n    environment: [DB_PASSWORD=VALUE]\n",
     },
-    "nothing but what goes": {
+    "only what goes": {
         "compose.yaml": "services:\n  a:\n    environment:\n      DB_PASSWORD: VALUE  # the only one\n    image: i\n",
     },
     "a date beside the project's own name": {
@@ -354,7 +354,7 @@ def test_a_service_that_would_change_stays_and_the_others_go_on(compose: Manage,
 
     assert [entry["service"] for entry in plan["services"]] == ["b"]
     messages = [finding["message"] for finding in plan["findings"]]
-    assert any(message.startswith("it stays as it is, with DB_PASSWORD in plain") for message in messages)
+    assert any(message.startswith("it stays as it is, with DB_PASSWORD in plain text") for message in messages)
     assert any(message.startswith("not known is what these images start") for message in messages)
     assert_same(compose, plan, [], ["compose.secrets.yaml"])
 

@@ -51,7 +51,7 @@ def test_the_manager_that_the_tool_asks_is_killed(scene: Scene, record_property:
 
 
 def test_a_follower_with_tasks_is_killed(scene: Scene, record_property: Note) -> None:
-    """The Swarm would wait for it for ever."""
+    """The Swarm would wait for it forever."""
     scene.serve()
     leader = scene.cluster.leader()
     victim = scene.cluster.follower()

@@ -174,7 +174,7 @@ def test_a_service_can_be_told_by_a_signal(running: Running, manage: Manage, can
 
 @pytest.mark.engine
 def test_a_signal_that_ends_the_service_is_said(running: Running, canary: Canary) -> None:
-    """Of the old value it cannot be told by the same signal: it is started anew."""
+    """Of the old value it cannot be told by the same signal: it is restarted."""
     old = canary()
     running.up(TOLD, db_password=old)
 

@@ -79,7 +79,7 @@ def test_a_role_of_postgres_gets_its_new_password_and_back(
 def test_two_roles_in_turn_fail_no_statement(
     engine: Engine, postgres: str, service: str, canary: Canary, record_property: Callable[[str, object], None]
 ) -> None:
-    """Workers connect anew for each statement while the password changes; each takes what its service has by then."""
+    """Workers reconnect for each statement while the password changes; each takes what its service has by then."""
     passwords = {"app_a": canary(), "app_b": canary()}
     for name, password in passwords.items():
         role(engine, postgres, name, password)
@@ -227,7 +227,7 @@ done"""
 def test_two_users_of_mariadb_in_turn_fail_no_statement(
     engine: Engine, start: Start, secrets_folder: SecretsFolder, service: str, canary: Canary
 ) -> None:
-    """Workers connect anew for each statement, through TCP, while both passwords change twice."""
+    """Workers reconnect for each statement, through TCP, while both passwords change twice."""
     secrets_folder.add("mariadb_root_password", UGLY)
     container = start(engine.image("mariadb"), options=("--label", f"com.docker.compose.service={service}"))
     engine.wait_until_healthy(container)

@@ -71,7 +71,7 @@ def test_what_a_killed_run_left_is_removed(store: Vault) -> None:
 def test_a_file_that_would_wait_is_refused(store: Vault) -> None:
     store.path.mkdir()
     os.mkfifo(store.path / "pipe")
-    with pytest.raises(Refused, match="no regular file"):
+    with pytest.raises(Refused, match="not a regular file"):
         store.read("pipe")
 
 

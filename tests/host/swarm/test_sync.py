@@ -1,4 +1,4 @@
-"""`sync`, and the drift guard whose hints name it: each is carried out here, and mends what it was about."""
+"""`sync`, and the drift guard whose hints name it: each is carried out here, and fixes what it was about."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def found(manage: Manage) -> list[dict[str, Any]]:
     return list(json.loads(end.stdout)["findings"])
 
 
-def mended(manage: Manage, kind: str) -> str:
+def fixed(manage: Manage, kind: str) -> str:
     """Carry out the hint of the one finding, which is of *kind*; return its message."""
     (finding,) = found(manage)
     assert finding["kind"] == kind, finding
@@ -54,13 +54,13 @@ def test_every_hint_mends_what_it_was_about(swarm: PrivateSwarm, manage: Manage,
     swarm.docker("service", "rollback", "--detach=false", "--quiet", "shop_api", timeout=60)
     audited = json.loads(manage("audit", "--json").stdout)["findings"]
     assert [item["command"] for item in audited if item["id"] == "service-drift"] == ["manage-secrets sync API_TOKEN"]
-    assert "api_token.v2 is the newest" in mended(manage, "stale")
+    assert "api_token.v2 is the newest" in fixed(manage, "stale")
     assert mounted(swarm, "shop_api") == ("api_token.v2", *kept)
 
     # The versions file names what is not the newest, and then what is not there.
     for number, words in ((1, "api_token.v2 is the newest"), (7, "which is not there")):
         (manage.folder / "secrets.lock.env").write_text(f"API_TOKEN_VERSION={number}\n")
-        assert words in mended(manage, "lock")
+        assert words in fixed(manage, "lock")
         assert "API_TOKEN_VERSION=2" in (manage.folder / "secrets.lock.env").read_text()
 
     # The file was edited: its value becomes the newest version.
@@ -68,7 +68,7 @@ def test_every_hint_mends_what_it_was_about(swarm: PrivateSwarm, manage: Manage,
     manage.custody.canaries.append(before)
     manage.write(FILE, newer := canary())
     assert "--from-files" in manage("create-swarm").stderr
-    assert "older than the file" in mended(manage, "drift")
+    assert "older than the file" in fixed(manage, "drift")
     assert mounted(swarm, "shop_api") == ("api_token.v3", *kept)
 
     # The file is that of another laptop: it gets the newest value.
@@ -76,12 +76,12 @@ def test_every_hint_mends_what_it_was_about(swarm: PrivateSwarm, manage: Manage,
     asked = manage("sync", "--from-files")
     assert asked.code == 1
     assert "older than the newest version: " in asked.stderr
-    assert "is newer than the file, which has the value of api_token.v2" in mended(manage, "drift")
+    assert "is newer than the file, which has the value of api_token.v2" in fixed(manage, "drift")
     assert (manage.folder / FILE).read_text() == newer
     # So it does when it holds something that no version has, and was written before the newest.
     manage.write(FILE, canary())
     os.utime(manage.folder / FILE, (1, 1))
-    assert "written before it" in mended(manage, "drift")
+    assert "written before it" in fixed(manage, "drift")
     assert (manage.folder / FILE).read_text() == newer
 
     # A stack file is a person's to change.

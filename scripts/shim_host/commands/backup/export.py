@@ -53,7 +53,7 @@ class ExportWish:
     "--recipient", "-r", "recipients", multiple=True, metavar="KEY", help="Encrypt to a key; may be repeated."
 )
 @click.option(
-    "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY a line."
+    "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY per line."
 )
 @options.passphrase
 @click.option(

@@ -133,7 +133,7 @@ def _opened(file: str, identities: list[Path], passphrase_file: str | None, *, a
     """Return the backup in *file*, verified.
 
     Raises:
-        Refused: it is no backup that can be opened here; the message names the file, and nothing was changed.
+        Refused: it is not a backup that can be opened here; the message names the file, and nothing was changed.
     """
     sealed = sealed_file.read(file)
     shown = "stdin" if file == sealed_file.STDIO else file

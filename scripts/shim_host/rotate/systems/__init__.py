@@ -1,1 +1,1 @@
-"""The systems that `@rotate-with` knows, one a file."""
+"""The systems that `@rotate-with` knows, one per file."""

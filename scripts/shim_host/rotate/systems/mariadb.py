@@ -11,7 +11,7 @@ class MariaDB(System):
 
     program = "mariadb"
     _PROGRAM = 'm=$(command -v mariadb || command -v mysql) || exit 127; exec "$m" '
-    # MySQL's newest clients know \q only with --commands, which must be no error to those that do not know that.
+    # MySQL's newest clients know \q only with --commands, which must not be an error to those that do not know that.
     _OPTIONS = '--batch --silent --loose-commands -u "$1"'
     # The admin's password is the first line of stdin, so that it is in no argument and in no environment.
     _WITH_PASSWORD = (

@@ -49,7 +49,7 @@ class System:
         return self.takes_turns
 
     def check(self) -> list[str]:
-        """Ask for nothing but an answer."""
+        """Ask only for an answer."""
         wrong = []
         if self.values.old is None and not self.takes_turns:
             wrong.append(f"{self.key}: nobody here knows its present value, so that it could not be taken back")

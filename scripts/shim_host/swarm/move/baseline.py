@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 ENDED = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
 ENDED_BY_ITSELF = frozenset(["complete", "failed", "rejected"])
 _NOT_MEANT_TO_RUN = frozenset(["shutdown", "remove"])
-# A task that has not lasted twice as long as the one before it, which failed, may be the next to fail; not for ever.
+# A task that has not lasted twice as long as the one before it, which failed, may be the next to fail; not forever.
 _FLAPPING_LIMIT = timedelta(minutes=5)
 _START = timedelta(seconds=5)
 _ON_ITS_WAY = timedelta(minutes=1)

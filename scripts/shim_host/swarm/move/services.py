@@ -40,7 +40,7 @@ class ServiceWriter(LockKeeper):
         """Return every service with what decides whether and how it can move.
 
         Raises:
-            Failed: the engine is no manager, or does not answer.
+            Failed: the engine is not a manager, or does not answer.
         """
         found = self._call("list services", lambda: self._client.services())
         self._specs: dict[str, Any] = {service["ID"]: service for service in found}
@@ -136,7 +136,7 @@ class ServiceWriter(LockKeeper):
         return self._update(service_id, change)
 
     def bump(self, service_id: str) -> None:
-        """Make the Swarm start an update anew that waits for a node which does not answer."""
+        """Make the Swarm restart an update that waits for a node which does not answer."""
         found = self._read(service_id)
         if found is None:
             return
