@@ -26,26 +26,26 @@ from shim import __version__
 # Command: where it is in shim_host, and its line in --help.
 COMMANDS = {
     "create-from-env": ("env:create_from_env", "Turn a .env file into one file per secret in ./secrets."),
-    "generate": ("generate:generate", "Make new values as the schema says, into ./secrets."),
-    "set": ("one_key:set_command", "Give one key a value: typed unseen, from a file, or generated."),
+    "generate": ("generate:generate", "Generate values in ./secrets, following the schema."),
+    "set": ("one_key:set_command", "Set the value of one key: typed without echo, from a file, or generated."),
     "get": ("one_key:get_command", "Write the value of one key to a pipe or a file."),
     "edit": ("one_key:edit_command", "Edit the value of one key in your editor, in memory."),
-    "remove": ("one_key:remove_command", "Remove values from ./secrets that nothing needs."),
+    "remove": ("one_key:remove_command", "Remove secrets from ./secrets that nothing needs."),
     "export": ("backup.export:export_command", "Write an encrypted backup of the secrets."),
-    "import": ("backup.import_:import_command", "Put the secrets of a backup back into ./secrets."),
-    "create-swarm": ("swarm:create_swarm", "Make Docker secrets in the Swarm from ./secrets or a .env file."),
-    "list": ("list:list_command", "List every key: where it is stored, how old it is, who gets it."),
-    "validate": ("validate:validate", "Check schema, values and Compose file against each other."),
-    "diff": ("list:diff", "Compare .env, ./secrets, the Swarm and containers by fingerprint."),
-    "rotate": ("rotate:rotate_command", "Give keys a new value everywhere, with no failed request."),
-    "sync": ("sync:sync_command", "Move every service to the newest version, or make that what ./secrets says."),
-    "adopt": ("adopt:adopt_command", "Take over secrets of the Swarm that somebody else made."),
-    "rollback": ("rotate:rollback_command", "Move every service back to the version before."),
-    "history": ("rotate:history_command", "Say who made which version of a key when."),
-    "audit": ("audit:audit_command", "Say who can read which secret, and what is wrong with that."),
-    "prune": ("swarm:prune", "Remove versions from the Swarm that nothing names any more."),
-    "migrate": ("migrate:command", "Turn a Compose file and its .env into one with secrets."),
-    "doctor": ("doctor:doctor_command", "Say what will not work, and what to do about it."),
+    "import": ("backup.import_:import_command", "Restore secrets from a backup into ./secrets."),
+    "create-swarm": ("swarm:create_swarm", "Create Docker secrets in the Swarm from ./secrets or a .env file."),
+    "list": ("list:list_command", "List every key: where it is stored, how old it is, which services get it."),
+    "validate": ("validate:validate", "Check the schema, the values and the Compose file against each other."),
+    "diff": ("list:diff", "Compare .env, ./secrets, the Swarm and running containers by fingerprint."),
+    "rotate": ("rotate:rotate_command", "Replace the value of keys everywhere, without a failed request."),
+    "sync": ("sync:sync_command", "Move every service to the newest version, or to what is in ./secrets."),
+    "adopt": ("adopt:adopt_command", "Take over Swarm secrets that were not created by this tool."),
+    "rollback": ("rotate:rollback_command", "Move every service back to the previous version."),
+    "history": ("rotate:history_command", "Show who created each version of a key, and when."),
+    "audit": ("audit:audit_command", "Show who can read each secret, and what is wrong with that."),
+    "prune": ("swarm:prune", "Remove versions from the Swarm that are no longer used."),
+    "migrate": ("migrate:command", "Move the secrets of a Compose project from its .env to files."),
+    "doctor": ("doctor:doctor_command", "Show what will not work on this machine, and what to do about it."),
 }
 
 VERBOSE = click.Option(
@@ -53,7 +53,7 @@ VERBOSE = click.Option(
     is_flag=True,
     expose_value=False,
     callback=lambda _ctx, _option, value: output.be_verbose(is_verbose=value),
-    help="Say each step.",
+    help="Show each step.",
 )
 
 EXAMPLES = """\b
@@ -63,7 +63,7 @@ Examples:
   manage-secrets COMMAND --help
 
 \b
-Exit codes: 0 clean, 1 findings or refused, 2 usage, 111 the engine or the file
+Exit codes: 0 success, 1 findings or refused, 2 usage, 111 the engine or the file
 system failed (a retry may help), 130 interrupted.
 
 \b
@@ -180,7 +180,7 @@ def explain_bug(error: BaseException) -> None:
     output.say(f"internal error: {type(error).__name__}")
     for frame in traceback.extract_tb(error.__traceback__):
         output.say(f"  {os.path.basename(frame.filename)}:{frame.lineno} in {frame.name}")
-    output.say("hint: this is a mistake in manage-secrets; please report these lines")
+    output.say("hint: this is a bug in manage-secrets; please report these lines")
 
 
 def end(code: int) -> None:

@@ -1,16 +1,17 @@
-"""Stop a secret from being committed: what is staged is looked at, and every finding is said at once, never a value.
+"""Stop a secret from being committed: check what is staged, and report every finding at once, never a value.
 
 usage: pre-commit-secrets [--all] [--secrets-dir DIR]... [FILE...]
 
-Refused are files below ./secrets, or any other folder of that name, other than examples, documentation and program
-code; files made for values (.env, *.env, .envrc, .netrc); content that holds the value of a file in ./secrets (8 bytes
-or more), or one that it had before a rotation; and content that has the shape of a well-known key. A value is known as
-it is, percent-encoded, escaped for JSON, HTML or a shell, in hexadecimal or base64, in UTF-16, in gzip, zip, bzip2 and
-xz. A line that holds "not-a-secret" may have the shape of a key; a value of yours has no exception.
+It refuses files below ./secrets, or any other folder of that name, other than examples, documentation and program
+code; files meant for values (.env, *.env, .envrc, .netrc); content that contains the value of a file in ./secrets (8
+bytes or more), or a value from before its last rotation; and content that looks like a well-known kind of key. Values
+are recognised as they are, percent-encoded, escaped for JSON, HTML or a shell, in hexadecimal or base64, in UTF-16, and
+inside gzip, zip, bzip2 and xz. A line that contains "not-a-secret" may look like a key; for your own values there is no
+exception.
 
---all looks at everything that git has, not at what is staged: the index, every commit that a branch, a tag or a stash
-reaches, and their messages. What it found once it finds again after the value was rotated.
-FILEs are ignored: pre-commit gives them.
+--all checks everything in git instead of what is staged: the index, every commit that a branch, a tag or a stash
+reaches, and the commit messages. What it once found is found again even after the value was rotated.
+FILEs are ignored: pre-commit passes them.
 Exit codes: 0 nothing found, 1 findings, 2 usage, 111 git or the file system failed.
 """
 

@@ -3,21 +3,21 @@
 from shim import __version__, stdout
 
 HELP = """\
-usage: shim [OPTIONS] [--] COMMAND [ARG...]   start COMMAND with its secrets; nothing stays behind
+usage: shim [OPTIONS] [--] COMMAND [ARG...]   start COMMAND with its secrets; the shim does not stay
        shim exec [OPTIONS] -- COMMAND [ARG...]  the same for docker exec and health checks
        shim check [OPTIONS]                   resolve and validate only
-       shim explain [--json] [OPTIONS]        where each value comes from, and what was left alone
+       shim explain [--json] [OPTIONS]        show where each value comes from, and what was left alone
        shim install DIR                       copy this program to DIR/shim
-       shim ps [--json]                       what runs below PID 1, and which keys it holds
+       shim ps [--json]                       show the processes below PID 1, and which keys each holds
        shim --help | --version
 
-A value comes from the file that KEY_FILE names, else from a file in $CREDENTIALS_DIRECTORY (systemd's), /run/secrets or
-./secrets, else from the environment, else from the schema (.env.schema). Every option has a variable: --secrets-dir is
-SHIM_SECRETS_DIR.
+The value of a key comes from the file that KEY_FILE names, else from a file in $CREDENTIALS_DIRECTORY (systemd),
+/run/secrets or ./secrets, else from the environment, else from the schema (.env.schema). Every option has a variable:
+--secrets-dir is SHIM_SECRETS_DIR.
 
 where values come from
   --schema PATH            what the service needs (default: /etc/shim/env.schema, then ./.env.schema);
-                           none for a one-off command or a build, which needs nothing
+X
   --service NAME           only the schema's keys whose @services has NAME, or none
   --secrets-dir DIR        read DIR instead of these folders (repeatable; ':' in the variable)
   --require KEY,...        refuse to start without these keys
@@ -29,42 +29,42 @@ where values come from
                            linuxserver (default: none)
 
 what the service gets
-  --only KEY,...           nothing else from the secrets roots
-  --clear-env              only PATH, HOME, TERM, LANG, TZ, HOSTNAME and the keys that are listed
+  --only KEY,...           pass on only these keys from the secrets roots
+  --clear-env              start with only PATH, HOME, TERM, LANG, TZ, HOSTNAME and the listed keys
   --keep-file-vars         leave KEY_FILE in the environment
   --render TEMPLATE:DEST[:USER]  write a file from a template with ${KEY|encoder}: url, json, base64, sq, .member;
-                           it is USER's, or the service's user's (repeatable)
+                           owned by USER, or by the service's user (repeatable)
   --allow-disk             let --render write to what is not a tmpfs
-  --user NAME[:GROUP]      become this user (or UID[:GID]) once the secrets are read
-  --keep-caps CAP,...      let it keep these capabilities under --user (NET_BIND_SERVICE); without, it has none
-  --no-new-privs           the service can gain no privileges
-  --no-core                the service writes no core file
+  --user NAME[:GROUP]      run the service as this user (or UID[:GID]) once the secrets are read
+  --keep-caps CAP,...      with --user: capabilities to keep (NET_BIND_SERVICE); by default, none
+  --no-new-privs           do not let the service gain privileges
+  --no-core                do not let the service write core files
 
 staying as PID 1
-  --init                   stay, forward signals, reap; each option below but --pre, --pre-root asks for it too
+  --init                   stay, forward signals, reap; implied by the options below except --pre and --pre-root
   --signal TERM=QUIT,...   send another signal; TERM=0 drops it
   --group                  send to the service's whole process group
   --grace TIME             SIGKILL this long after the first stop signal (10s, 500ms, 2m; 0 never)
   --exit-as 143=0,...      end with another exit code
   --wait-all               stay until every descendant has ended
   --subreaper              adopt orphans when not PID 1
-  --parent-death SIGNAL    what the shim gets when its parent dies
-  --on-change ACTION       restart, signal=HUP or exit when a secret really changes
-  --mask                   replace values in the service's output by ***
+  --parent-death SIGNAL    the signal the shim gets when its parent dies
+  --on-change ACTION       restart, signal=HUP or exit when the value of a secret changes
+  --mask                   replace values in the service's output with ***
   --pre COMMAND            run before the service, and before --user (repeatable)
-  --pre-root COMMAND       the same, first and without a secret (repeatable)
-  --ready-fd N             pass the service's readiness on
+  --pre-root COMMAND       the same, but before --pre and without secrets (repeatable)
+  --ready-fd N             pass on the service's readiness
 
-talking
-  -v, --verbose            say what was done
-  --log text|json          how messages are written to stderr
-  --fingerprint-key-stdin  explain: make fingerprints under the deployment's key, 64 hexadecimal digits on stdin
-  --salt TEXT              explain: make them with this salt, to compare deployments by hand; they can be guessed
-  --json                   explain, check and ps: JSON
+output
+  -v, --verbose            show where each value came from
+  --log text|json          the format of messages on stderr
+  --fingerprint-key-stdin  explain: make fingerprints with the deployment's key, 64 hexadecimal digits on stdin
+  --salt TEXT              explain: make fingerprints with this salt; weak values can be guessed from them
+  --json                   explain, check and ps: print JSON
 
 exit codes
-  the service's own; 100 you must change something; 111 something outside failed; a retry may help;
-  126 found but not executable; 127 not found; 128+N ended by signal N
+  the service's own, or: 100 you must change something; 111 something outside failed, a retry may help;
+  126 not executable; 127 not found; 128+N ended by signal N
 """
 
 

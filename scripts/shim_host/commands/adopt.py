@@ -13,14 +13,16 @@ from shim_host.store.vault import Vault
 
 @click.command("adopt")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--image", default="", metavar="IMAGE", help="What the helper task that reads the values runs.")
-@click.option("--force", is_flag=True, help="Go on although something is likely to fail.")
+@click.option("--image", default="", metavar="IMAGE", help="Image of the helper task that reads the values.")
+@click.option("--force", is_flag=True, help="Continue even if something is likely to fail.")
 @options.lock_file
 @rotate.timeout_option
-@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Services at a time.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of services to move at a time."
+)
 @options.by
-@click.option("--leave", multiple=True, metavar="SERVICE", help="Keep SERVICE on what it has.")
-@click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are, and are to be.")
+@click.option("--leave", multiple=True, metavar="SERVICE", help="Leave SERVICE on the secret that it has.")
+@click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to.")
 @options.secrets_dir
 @options.schema
 @options.salt
@@ -43,12 +45,12 @@ def adopt_command(
     is_json: bool,
     dry_run: bool,
 ) -> int:
-    """Take over secrets of the Swarm that this tool did not make: those named, or all that services mount.
+    """Take over Swarm secrets that were not created by this tool: those named, or all that services mount.
 
-    By hand, by Ansible (db_password_v1, _v2 …), by Portainer, or by a stack's file:. Their values are read back through
-    a helper task on this manager, made again as versions of keys (DB_PASSWORD: db_password.v3), and every service moves
-    to them, its mounts kept as they are, as in a rotation. Nothing of theirs is removed: what nothing needs any more is
-    named at the end, and what the stack file is to say.
+    Such secrets were created by hand, by Ansible (db_password_v1, _v2 …), by Portainer, or by the file: of a stack.
+    Their values are read back through a helper task on this manager and stored as versions of keys (DB_PASSWORD:
+    db_password.v3). As in a rotation, every service is moved to them, and its mounts are kept as they are. The original
+    secrets are not removed; at the end you are told which are no longer needed, and what to write in the stack file.
 
     Secrets of a stack's file: (shop_db_password) are taken over with --stack shop.
 

@@ -46,14 +46,14 @@ class AuditWish:
 @options.secrets_dir
 @options.schema
 @options.salt
-@click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write one page for people, too.")
-@click.option("--sarif", type=click.Path(dir_okay=False), metavar="FILE", help="Write SARIF for code hosts, too.")
+@click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the audit as an HTML page.")
+@click.option("--sarif", type=click.Path(dir_okay=False), metavar="FILE", help="Also write SARIF, for code hosts.")
 @click.option(
     "--fail-on",
     type=click.Choice(_LEVELS),
     default="warning",
     show_default=True,
-    help="End with 1 when there is a finding of this level, or a more urgent one.",
+    help="Exit with 1 if there is a finding of this level or a more urgent one.",
 )
 @click.option(
     "--max-services",
@@ -61,25 +61,25 @@ class AuditWish:
     default=5,
     show_default=True,
     metavar="N",
-    help="More than N services are too many for one secret.",
+    help="Report a secret that more than N services share.",
 )
-@click.option("--no-exec", is_flag=True, help="Do not ask the shim in running containers for its fingerprints.")
-@click.option("--no-engine", is_flag=True, help="Look at files only: no engine, no Swarm.")
+@click.option("--no-exec", is_flag=True, help="Do not ask running containers for fingerprints.")
+@click.option("--no-engine", is_flag=True, help="Look at files only, without the engine or the Swarm.")
 @options.as_json
 @options.gathered(AuditWish)
 def audit_command(wish: AuditWish) -> int:
-    """Say who can read which secret, and what is wrong with that.
+    """Show who can read each secret, and what is wrong with that.
 
-    Looked at: the Swarm's services and secrets, running containers (through the shim in them), the history and
-    configuration of their images, the Compose file, the schema, .env and ./secrets. Nothing is changed.
-    A value in plain text is recognised by comparison with ./secrets and .env (also in base64, hexadecimal and
-    percent-encoded), by a name of the schema, or by its shape. No value is printed.
+    Examines the Swarm's services and secrets, running containers (through the shim in them), the history and
+    configuration of their images, the Compose file, the schema, .env and ./secrets. Nothing is changed. Values in plain
+    text are recognised by comparison with ./secrets and .env (also as base64, hexadecimal or percent-encoding), by a
+    name in the schema, or by their shape. No value is printed.
 
     \b
     Examples:
       manage-secrets audit
       manage-secrets audit --html audit.html
-      manage-secrets audit --sarif judge.sarif --fail-on error
+      manage-secrets audit --sarif audit.sarif --fail-on error
 
     \b
     With --json: {"summary": {"errors", "warnings", "notes"}, "not_looked_at": [],
@@ -91,8 +91,8 @@ def audit_command(wish: AuditWish) -> int:
       "findings": [{"id", "level", "message", "hint", "key", "service", "place", "command"}]}
 
     \b
-    Exit codes: 0 clean, 1 findings, or a .env or Compose file with mistakes that was left out, 2 usage, 111 the engine
-    or its Swarm could not be looked at: locked, a worker, without a leader (the rest is said all the same).
+    Exit codes: 0 no findings; 1 findings, or a .env or Compose file was left out because of a mistake in it; 2 usage;
+    111 the engine or its Swarm could not be examined: locked, a worker, no leader (everything else is still reported).
     """
     from shim_host.audit import gather, judge
     from shim_host.store.vault import Vault

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @options.secrets_dir
 @options.as_json
 def doctor_command(secrets_dir: Path, is_json: bool) -> int:
-    """Say what will not work, and what to do about it.
+    """Show what will not work on this machine, and what to do about it.
 
-    Looked at: engine, API version, Swarm and its managers, permissions, programs, clock, disk and memory. Nothing is
-    changed, and no secret is read. The exit code is 1 when there is a warning or a failure.
+    Checks the engine, the API version, the Swarm and its managers, permissions, programs, clock, disk and memory.
+    Nothing is changed, and no secret is read. The exit code is 1 if there is a warning or a failure.
 
     \b
     Examples:

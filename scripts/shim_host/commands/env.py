@@ -18,7 +18,7 @@ from shim_host.errors import Refused
 from shim_host.store import filing, vault
 from shim_host.store.vault import Vault
 
-OWNER_HELP = "Give the files to a user: under Compose a container reads them as that user could here."
+OWNER_HELP = "Make UID the owner of the files: Compose mounts them with the owner and mode they have here."
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class EnvWish:
 @click.command("create-from-env")
 @click.argument("env_file", type=click.Path(path_type=Path), default=".env")
 @click.option("--all", "takes_all", is_flag=True, help="Take every key, not only those the schema calls sensitive.")
-@click.option("--force", is_flag=True, help="Replace a file that holds another value.")
-@click.option("--generate-missing", is_flag=True, help="Make the values that the schema says how to make.")
+@click.option("--force", is_flag=True, help="Replace files that hold a different value.")
+@click.option("--generate-missing", is_flag=True, help="Generate the values that the schema says can be generated.")
 @click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
 @options.reading
 @options.secrets_dir
@@ -55,8 +55,8 @@ class EnvWish:
 def create_from_env(wish: EnvWish) -> None:
     """Turn a .env file into one file per secret in ./secrets.
 
-    ENV_FILE is read as Docker Compose reads it; `-` is stdin. A file that is there and holds another value is kept,
-    unless --force is given. A syntax error changes nothing, and names the line.
+    ENV_FILE is read exactly as Docker Compose reads it; `-` is stdin. Existing files that hold a different value are
+    kept, unless --force is given. On a syntax error nothing is changed, and the message names the line.
 
     \b
     Examples:

@@ -18,7 +18,7 @@ from shim_host.store.vault import Entry, Vault
 
 @click.command("generate")
 @click.argument("keys", nargs=-1)
-@click.option("--force", is_flag=True, help="Replace values that are there.")
+@click.option("--force", is_flag=True, help="Replace existing values.")
 @options.secrets_dir
 @options.schema
 @options.as_json
@@ -33,9 +33,10 @@ def generate(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Make new values as the schema says, into ./secrets.
+    """Generate values in ./secrets, following the schema.
 
-    Without KEYS, every key is made that the schema says how to make and that has no file yet. A value is never shown.
+    Without KEYS, a value is generated for every key that the schema marks @generate and that has no file yet. No value
+    is ever shown.
 
     \b
     Examples:

@@ -21,8 +21,8 @@ from shim_host.swarm.model import RunningContainer
 
 
 @click.command("list")
-@click.option("--services", "by_service", is_flag=True, help="Turn the table round: one line per service.")
-@click.option("--stack", default="", metavar="NAME", help="This stack's keys; without it those of no stack.")
+@click.option("--services", "by_service", is_flag=True, help="List the keys of each service instead.")
+@click.option("--stack", default="", metavar="NAME", help="Only the keys of this stack; otherwise, those of no stack.")
 @options.project
 @options.secrets_dir
 @options.schema
@@ -167,9 +167,9 @@ def give_services(rows: list[dict[str, Any]], gaps: list[str], is_json: bool) ->
 
 
 @click.command("diff")
-@click.option("--stack", default="", metavar="NAME", help="This stack's keys; without it those of no stack.")
-@click.option("--all", "shows_all", is_flag=True, help="Also list what is the same everywhere.")
-@click.option("--no-engine", is_flag=True, help="Compare files only: no engine, no Swarm.")
+@click.option("--stack", default="", metavar="NAME", help="Only the keys of this stack; otherwise, those of no stack.")
+@click.option("--all", "shows_all", is_flag=True, help="Also list keys that are the same everywhere.")
+@click.option("--no-engine", is_flag=True, help="Compare files only, without the engine or the Swarm.")
 @options.project
 @options.secrets_dir
 @options.schema
@@ -187,10 +187,11 @@ def diff(
 ) -> int:
     """Compare .env, ./secrets, the Swarm and running containers by fingerprint.
 
-    Ends with 1 when any two places hold different values. Containers are asked through the shim in them: those of this
-    Compose project, of the Swarm's services that mount these keys, and all that mount a file of ./secrets. Fingerprints
-    are made under the deployment's key (./secrets/.fingerprint-key, or a config of the Swarm); with --salt they can be
-    compared with another deployment's, but guessed, too, and SHIM_SALT in containers must be the same as here.
+    The exit code is 1 if any two places hold different values. Containers are asked through the shim in them: those of
+    this Compose project, those of Swarm services that mount these keys, and all that mount a file of ./secrets.
+    Fingerprints are made with the deployment's key (./secrets/.fingerprint-key, or a config of the Swarm). With --salt
+    they can be compared with those of another deployment, but weak values can be guessed from them; SHIM_SALT in the
+    containers must then be the same.
 
     \b
     Examples:
@@ -202,7 +203,7 @@ def diff(
       "fingerprints": {place: fingerprint}}], "not_looked_at": []}
 
     \b
-    Exit codes: 0 the same, 1 different, 2 usage, 111 the engine or its Swarm could not be asked (--no-engine does not).
+    Exit codes: 0 the same, 1 different, 2 usage, 111 the engine or its Swarm could not be asked (see --no-engine).
     """
     gaps: list[str] = []
     schema = inputs.read_schema(schema_path)

@@ -62,14 +62,16 @@ class MigrateWish:
 
 @click.command("migrate")
 @click.argument("files", nargs=-1, type=_A_FILE)
-@click.option("--file", "-f", "more_files", multiple=True, type=_A_FILE, metavar="FILE", help="A Compose file.")
+@click.option(
+    "--file", "-f", "more_files", multiple=True, type=_A_FILE, metavar="FILE", help="A Compose file; may be repeated."
+)
 @click.option(
     "--env-file",
     "env_files",
     multiple=True,
     type=_A_FILE,
     metavar="FILE",
-    help="The project's .env, or several.  [default: what Compose takes]",
+    help="The project's .env file; may be repeated.  [default: those that Compose finds]",
 )
 @click.option(
     "--image-config",
@@ -77,23 +79,33 @@ class MigrateWish:
     multiple=True,
     type=_A_FILE,
     metavar="FILE",
-    help="What docker image inspect printed.",
+    help="Output of `docker image inspect`, for images that are not here; may be repeated.",
 )
 @click.option(
-    "--shim", "program", type=_A_FILE, metavar="FILE", help="Mount this shim, instead of a volume from its image."
+    "--shim", "program", type=_A_FILE, metavar="FILE", help="Mount this shim binary instead of a volume from the image."
 )
 @click.option(
     "--shim-image",
     default="docker-secrets-shim",
     show_default=True,
     metavar="IMAGE",
-    help="The image that brings the shim.",
+    help="The image that contains the shim.",
 )
-@click.option("--secret", "secret", multiple=True, metavar="KEY", help="This is a secret, whatever its name says.")
-@click.option("--public", "public", multiple=True, metavar="KEY", help="This is no secret, whatever its name says.")
-@click.option("--adopt", "adopts", is_flag=True, help="Put the new files in the place of the old ones.")
-@click.option("--undo", "undoes", is_flag=True, help="Put back what --adopt replaced; secret files stay.")
-@click.option("--force", is_flag=True, help="Replace new files of an earlier run, and secrets with other values.")
+@click.option(
+    "--secret",
+    "secret",
+    multiple=True,
+    metavar="KEY",
+    help="Treat KEY as a secret, whatever its name; may be repeated.",
+)
+@click.option(
+    "--public", "public", multiple=True, metavar="KEY", help="Treat KEY as public, whatever its name; may be repeated."
+)
+@click.option("--adopt", "adopts", is_flag=True, help="Replace the old files with the new ones.")
+@click.option("--undo", "undoes", is_flag=True, help="Restore the files that --adopt replaced; secret files stay.")
+@click.option(
+    "--force", is_flag=True, help="Replace the new files of an earlier run, and secrets that hold different values."
+)
 @click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
 @options.secrets_dir
 @options.schema
@@ -104,18 +116,19 @@ class MigrateWish:
 def command(wish: MigrateWish) -> int:
     """Move the secrets of a Compose project from its .env and environment: to files.
 
-    FILES are the Compose files; without any, those that Compose would take. New files are written beside the old ones
-    (docker-compose.secrets.yml, .env.new), with the values in ./secrets; the old files stay. A service whose image
-    reads KEY_FILE itself gets that; every other one is started by the shim, with the image's own entrypoint and
-    command behind it. What is a secret is decided by the schema, then by the name, then by what the value looks like.
+    FILES are the Compose files; by default, those that Compose would use. New files are written beside the old ones
+    (docker-compose.secrets.yml, .env.new), the values go into ./secrets, and the old files are kept. A service whose
+    image reads KEY_FILE itself gets that variable; every other service is started through the shim, followed by the
+    image's own entrypoint and command. Whether a key is a secret is decided by the schema, then by its name, then by
+    what its value looks like.
 
-    With --adopt they take the place of the old ones at once, or once they were tried; what they replace is kept in
-    ./secrets, and --undo puts it back.
+    With --adopt the new files replace the old ones, at once or after you have tried them. The old files are kept in
+    ./secrets, and --undo restores them.
 
-    The shim comes from its image through a volume (a service shim-install fills it), or from --shim PATH.
+    The shim comes from its image through a volume, filled by a service shim-install, or from --shim PATH.
 
-    A secret in a command, a label or a build argument cannot become a file: it stays, a finding says where, and the
-    run ends with 1, although the new files are there.
+    A secret in a command, a label or a build argument cannot become a file. It stays where it is, a finding shows
+    where, and the exit code is 1, although the new files have been written.
 
     \b
     Examples:

@@ -106,8 +106,10 @@ class _Desk:
 
 @click.command("set")
 @click.argument("key", shell_complete=_completed)
-@click.option("--value-file", metavar="FILE", help="The file with the value; - is stdin.  [default: typed unseen]")
-@click.option("--generate", "is_made", is_flag=True, help="Make the value, as the schema says.")
+@click.option(
+    "--value-file", metavar="FILE", help="Read the value from FILE; - is stdin.  [default: type it, without echo]"
+)
+@click.option("--generate", "is_made", is_flag=True, help="Generate the value, following the schema.")
 @options.secrets_dir
 @options.schema
 @options.as_json
@@ -123,7 +125,7 @@ def set_command(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Give one key a value in ./secrets: typed unseen, from a file or a pipe, or generated.
+    """Set the value of one key in ./secrets: typed without echo, from a file or a pipe, or generated.
 
     The bytes of a file are stored as they are. To give running services a new value, use rotate: it changes
     ./secrets or the Swarm, and moves the services.
@@ -148,17 +150,22 @@ def set_command(
 
 @click.command("get")
 @click.argument("key", shell_complete=_completed)
-@click.option("--show", is_flag=True, help="Print the value although stdout is a terminal.")
+@click.option("--show", is_flag=True, help="Print the value even if stdout is a terminal.")
 @click.option(
-    "--output", "-o", "target", type=click.Path(path_type=Path), metavar="FILE", help="Write it to FILE, mode 0600."
+    "--output",
+    "-o",
+    "target",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the value to FILE, with mode 0600.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @options.secrets_dir
 @options.schema
 def get_command(
     key: str, show: bool, target: Path | None, force: bool, secrets_dir: Path, schema_path: Path | None
 ) -> None:
-    """Write the value of one key to a pipe or a file: its exact bytes, and nothing else.
+    """Write the value of one key to a pipe or a file, byte for byte.
 
     \b
     Examples:
@@ -183,7 +190,7 @@ def get_command(
 @options.schema
 @options.yes
 def edit_command(key: str, secrets_dir: Path, schema_path: Path | None, yes: bool) -> None:
-    """Edit the value of one key with $VISUAL or $EDITOR, for values of several lines.
+    """Edit the value of one key in $VISUAL or $EDITOR, for values of several lines.
 
     The text is kept in memory (tmpfs) while it is edited, and removed afterwards. A single line is stored without the
     line end that editors add.
@@ -237,7 +244,7 @@ def _is_in_memory(folder: str) -> bool:
 
 @click.command("remove")
 @click.argument("keys", nargs=-1, required=True, shell_complete=_completed)
-@click.option("--force", is_flag=True, help="Remove what a service or the schema still needs.")
+@click.option("--force", is_flag=True, help="Remove keys even if a service or the schema still needs them.")
 @options.secrets_dir
 @options.schema
 @options.dry_run
@@ -245,7 +252,7 @@ def _is_in_memory(folder: str) -> bool:
 def remove_command(
     keys: tuple[str, ...], force: bool, secrets_dir: Path, schema_path: Path | None, dry_run: bool, yes: bool
 ) -> None:
-    """Remove secrets from ./secrets; refused while a service of the Compose project or the schema needs one.
+    """Remove secrets from ./secrets, unless a service of the Compose project or the schema still needs them.
 
     Versions in the Swarm stay: prune removes those that nothing uses.
 

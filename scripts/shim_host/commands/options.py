@@ -39,7 +39,7 @@ def secrets_dir(function: F) -> F:
         default=SECRETS_DIR,
         show_default=True,
         metavar="DIR",
-        help="Where the secret files are.",
+        help="Folder of the secret files.",
     )(function)
 
 
@@ -51,7 +51,7 @@ def schema(function: F) -> F:
         type=click.Path(path_type=Path),
         envvar="SHIM_SCHEMA",
         metavar="FILE",
-        help=f"What the services need.  [default: {SCHEMA} if it is there]",
+        help=f"Schema of what the services need.  [default: {SCHEMA} if it exists]",
     )(function)
 
 
@@ -70,7 +70,7 @@ def project(function: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         metavar="FILE",
-        help="The Compose file, or several.  [default: what Compose takes here, if there is one]",
+        help="A Compose file; may be repeated.  [default: those that Compose finds]",
     )
     env_file = click.option(
         "--env-file",
@@ -78,7 +78,7 @@ def project(function: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="The .env, or several.  [default: what Compose takes here]",
+        help="A .env file; may be repeated.  [default: those that Compose finds]",
     )
     return file(env_file(command))
 
@@ -87,9 +87,15 @@ def reading(function: F) -> F:
     """Add `--dialect` and `--use`: how an env file is read."""
     from shim_host.env import envfile
 
-    dialect = click.option("--dialect", type=click.Choice(envfile.DIALECTS), default="compose", show_default=True)
+    dialect = click.option(
+        "--dialect",
+        type=click.Choice(envfile.DIALECTS),
+        default="compose",
+        show_default=True,
+        help="Whose rules to read the file by.",
+    )
     use = click.option(
-        "--use", type=click.Choice(envfile.USES), help="How Compose gets the file, where that changes a value."
+        "--use", type=click.Choice(envfile.USES), help="How Compose is given the file, where that changes a value."
     )
     return dialect(use(function))
 
@@ -102,29 +108,31 @@ def lock_file(function: F) -> F:
         "--lock-file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Which versions are in use, for `docker stack deploy`."
+        help="File that records the versions in use, for `docker stack deploy`."
         f"  [default: {versions_file.DEFAULT}, with --stack {versions_file.default_of('NAME')}]",
     )(function)
 
 
 def as_json(function: F) -> F:
     """Add `--json`."""
-    return click.option("--json", "is_json", is_flag=True, help="Print JSON for another program.")(function)
+    return click.option("--json", "is_json", is_flag=True, help="Print JSON for other programs.")(function)
 
 
 def dry_run(function: F) -> F:
     """Add `--dry-run`."""
-    return click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")(function)
+    return click.option("--dry-run", is_flag=True, help="Show what would be done; change nothing.")(function)
 
 
 def yes(function: F) -> F:
     """Add `--yes`."""
-    return click.option("--yes", "-y", is_flag=True, help="Answer every question with yes.")(function)
+    return click.option("--yes", "-y", is_flag=True, help="Answer yes to every question.")(function)
 
 
 def no_questions(function: F) -> F:
     """Add `--yes` to a command that asks nothing, so that a script may give it to every command."""
-    return click.option("--yes", "-y", is_flag=True, expose_value=False, help="Taken, but nothing is asked.")(function)
+    return click.option(
+        "--yes", "-y", is_flag=True, expose_value=False, help="Accepted for scripts; nothing is asked."
+    )(function)
 
 
 def by(function: F) -> F:
@@ -137,7 +145,7 @@ def by(function: F) -> F:
         default="",
         metavar="NAME",
         callback=lambda _ctx, _option, value: owner.author({**os.environ, "SHIM_BY": value}),
-        help="Who does it, for `history`.  [default: who is logged in]",
+        help="Your name in `history`.  [default: the user who is logged in]",
     )(function)
 
 
@@ -155,7 +163,7 @@ def insecure(function: F) -> F:
         is_flag=True,
         expose_value=False,
         callback=allow,
-        help="Let values travel over plain TCP, or TLS whose certificate nobody checks.",
+        help="Allow values to travel over plain TCP or unverified TLS.",
     )(function)
 
 
@@ -167,14 +175,14 @@ def salt(function: F) -> F:
         default="",
         metavar="TEXT",
         callback=lambda _ctx, _option, value: os.fsencode(value),
-        help="Make fingerprints with this salt, as services have it in SHIM_SALT; who knows it can guess from them.",
+        help="Make fingerprints with this salt (SHIM_SALT in services); anyone who knows it can guess weak values.",
     )(function)
 
 
 def passphrase(function: F) -> F:
     """Add `--passphrase-file` and `--passphrase`."""
     from_file = click.option(
-        "--passphrase-file", metavar="FILE", help="The passphrase is the line in FILE; - is stdin."
+        "--passphrase-file", metavar="FILE", help="Read the passphrase from FILE, one line; - is stdin."
     )
-    typed = click.option("--passphrase", "asks", is_flag=True, help="Ask for a passphrase at the terminal.")
+    typed = click.option("--passphrase", "asks", is_flag=True, help="Ask for the passphrase at the terminal.")
     return from_file(typed(function))

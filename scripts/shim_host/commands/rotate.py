@@ -45,7 +45,7 @@ timeout_option = click.option(
     default="5m",
     show_default=True,
     callback=seconds,
-    help="For one service, and for one step of a command in @rotate-with.",
+    help="Limit for each service, and for each step of an @rotate-with command.",
 )
 
 
@@ -60,15 +60,19 @@ def _how(function: Any) -> Any:
         options.insecure,
         options.schema,
         options.secrets_dir,
-        click.option("--force", is_flag=True, help="Go on although something is likely to fail."),
+        click.option("--force", is_flag=True, help="Continue even if something is likely to fail."),
         options.lock_file,
         timeout_option,
         click.option(
-            "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Services at a time."
+            "--parallel",
+            type=click.IntRange(1, 64),
+            default=4,
+            show_default=True,
+            help="Number of services to move at a time.",
         ),
         options.by,
-        click.option("--leave", multiple=True, metavar="SERVICE", help="Keep SERVICE on the version that it has."),
-        click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are."),
+        click.option("--leave", multiple=True, metavar="SERVICE", help="Leave SERVICE on the version that it has."),
+        click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to."),
     ):
         function = option(function)
     return function
@@ -104,27 +108,31 @@ class RotateWish:
 
 @click.command("rotate")
 @click.argument("keys", nargs=-1, callback=names_of_keys)
-@click.option("--value-file", metavar="FILE", help="The new value is what FILE holds; - is stdin.")
-@click.option("--generate", is_flag=True, help="Make the new value as the schema says, or at random.")
-@click.option("--due", is_flag=True, help="Every key that is older than its @rotate; made for cron.")
+@click.option("--value-file", metavar="FILE", help="Read the new value from FILE; - is stdin.")
+@click.option("--generate", is_flag=True, help="Generate the new value, following the schema or at random.")
+@click.option("--due", is_flag=True, help="Rotate every key that is older than its @rotate allows; meant for cron.")
+@click.option("--everywhere", is_flag=True, help="With --due: in every stack and every running Compose project.")
+@click.option("--resume", is_flag=True, help="Finish or undo a rotation that was interrupted.")
 @click.option(
-    "--everywhere", is_flag=True, help="With --due: in every stack, and every Compose project that runs here."
+    "--keep",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Number of previous versions to keep for rollback.",
 )
-@click.option("--resume", is_flag=True, help="Finish, or take back, a rotation whose run has ended.")
-@click.option("--keep", type=click.IntRange(min=1), default=1, show_default=True, help="Versions to keep for rollback.")
 @_how
 @options.gathered(RotateWish)
 def rotate_command(asked: RotateWish) -> int:
-    """Give KEYS a new value everywhere, with no failed request.
+    """Replace the value of KEYS everywhere, without a failed request.
 
-    A new version is made in the Swarm, every service that mounts the key moves to it, one update a service, and its
-    containers are asked whether they have it. If one does not come up, all go back. Tokens that are signed with a
-    rotated key are signed again.
+    In a Swarm, a new version is created, every service that mounts the key is moved to it in one update per service,
+    and its containers are asked whether they have the new value. If a service does not come up, all of them go back.
+    Tokens signed with a rotated key are signed again.
 
-    Without a Swarm, or with --compose: the file in ./secrets is replaced in one step, and the services of the Compose
-    project that have it follow. One that mounts the file is recreated, beside the old one where that can be (a health
-    check, no port of this machine, no data of its own); one whose shim watches the folder (--on-change) is left alone.
-    The value before is kept for `rollback`, in ./secrets/.previous.
+    Without a Swarm, or with --compose, the file in ./secrets is replaced in one step, and the services of the Compose
+    project follow. A service that mounts the file is recreated, the new container beside the old one where possible
+    (it has a health check, publishes no port and has no data of its own). A service whose shim watches the folder
+    (--on-change) is left alone. The previous value is kept in ./secrets/.previous for `rollback`.
 
     \b
     Examples:
@@ -137,8 +145,8 @@ def rotate_command(asked: RotateWish) -> int:
 
     \b
     With --json: {"keys": [{"key", "name", "version"}], "services": [NAME],
-    "verified": containers that said the new fingerprint, "elsewhere": tasks on other nodes,
-    "not_running": [NAME of a service that has the new version, and in which nothing runs],
+    "verified": containers that reported the new fingerprint, "elsewhere": tasks on other nodes,
+    "not_running": [NAME of a service that got the new version and runs no task],
     "state": "planned|rotated|taken back|nothing to do"}
     With Compose: {"state", "why", "keys": [{"key", "file"}], "services": [{"service", "containers",
     "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|restarted; no shim to ask|"}]}
@@ -212,9 +220,9 @@ class RollbackWish:
 @_how
 @options.gathered(RollbackWish)
 def rollback_command(asked: RollbackWish) -> int:
-    """Move every service back to the version of KEYS before; the one left behind is removed.
+    """Move every service back to the previous version of KEYS, and remove the newer one.
 
-    With Compose, the one left behind is kept: once more, and it is forward again.
+    With Compose, the newer value is kept: a second rollback brings it back.
 
     \b
     Examples:
@@ -253,10 +261,10 @@ def rollback_command(asked: RollbackWish) -> int:
 
 @click.command("history")
 @click.argument("keys", nargs=-1, callback=names_of_keys)
-@click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are.")
+@click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to.")
 @options.as_json
 def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
-    """Say who made which version when, and which services run it; the labels in the Swarm tell.
+    """Show who created each version of a key, when, and which services run it, from the labels in the Swarm.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ def options_of_compose(function: F) -> F:
     how = click.option(
         "--how",
         metavar="HOW",
-        help="With Compose: auto, recreate, signal=NAME (for what reads its folder again) or none.  [default: auto]",
+        help="With Compose: auto, recreate, signal=NAME (the service reloads by itself) or none.  [default: auto]",
     )
     files = click.option(
         "--compose",
@@ -41,7 +41,7 @@ def options_of_compose(function: F) -> F:
         is_flag=False,
         flag_value="",
         metavar="[FILE]",
-        help="Services of a Compose project, not of the Swarm; that is found out when it is not said.",
+        help="Rotate in a Compose project instead of the Swarm.  [default: detected]",
     )
     return files(how(function))
 

@@ -43,10 +43,12 @@ class SwarmWish:
 
 
 @click.command("create-swarm")
-@click.option("--from-env", "env_file", type=click.Path(path_type=Path), metavar="FILE", help="Take values from FILE.")
+@click.option(
+    "--from-env", "env_file", type=click.Path(path_type=Path), metavar="FILE", help="Take the values from FILE."
+)
 @click.option("--all", "takes_all", is_flag=True, help="With --from-env: every key, not only the sensitive ones.")
 @options.reading
-@click.option("--stack", default="", metavar="NAME", help="Keep these apart from equal keys of other stacks.")
+@click.option("--stack", default="", metavar="NAME", help="Keep these separate from the same keys of other stacks.")
 @options.lock_file
 @options.secrets_dir
 @options.schema
@@ -58,11 +60,12 @@ class SwarmWish:
 @options.no_questions
 @options.gathered(SwarmWish)
 def create_swarm(wish: SwarmWish) -> int:
-    """Make Docker secrets in the Swarm from ./secrets.
+    """Create Docker secrets in the Swarm from ./secrets.
 
-    Each key becomes a version: DB_PASSWORD is db_password.v1, or of the number that secrets.lock.env names, so that
-    stack files find it in a Swarm that is made again. What is there with the same value is left alone; if a value has
-    changed, nothing is made, because a secret cannot be changed: `rotate` moves services to a new version.
+    Each key becomes a versioned secret: DB_PASSWORD becomes db_password.v1, or gets the number that secrets.lock.env
+    names, so that stack files also work in a Swarm that was set up again. Secrets that hold the same value are left
+    alone. If a value has changed, nothing is created, because a secret cannot be changed: use `rotate`, which moves the
+    services to a new version.
 
     \b
     Examples:
@@ -223,17 +226,19 @@ def give(steps: list[Step], made: list[Step], is_json: bool) -> None:
     type=click.IntRange(min=1),
     default=_KEPT,
     show_default=True,
-    help="Newest versions to keep; the default leaves what rotate keeps for rollback.",
+    help="Number of newest versions to keep; the default keeps what rollback needs.",
 )
-@click.option("--stack", default="", metavar="NAME", help="This stack's secrets; without it those of no stack.")
+@click.option(
+    "--stack", default="", metavar="NAME", help="Only the secrets of this stack; otherwise, those of no stack."
+)
 @options.as_json
 @options.dry_run
 @options.yes
 def prune(keep: int, stack: str, is_json: bool, dry_run: bool, yes: bool) -> int:
-    """Remove versions that nothing names any more.
+    """Remove versions that are no longer used.
 
-    A version stays when a service, a service's previous specification or a live task names it, and when it is among
-    the newest of its key. Secrets that this tool did not make are never touched.
+    A version is kept while a service, a service's previous specification or a live task uses it, and while it is among
+    the newest of its key. Secrets that were not created by this tool are never touched.
 
     \b
     Examples:

@@ -17,11 +17,11 @@ from shim_host.swarm import stacks
 
 @click.command("sync")
 @click.argument("keys", nargs=-1, callback=rotate.names_of_keys)
-@click.option("--to", "number", type=click.IntRange(min=1), metavar="N", help="To version N of one KEY.")
-@click.option("--from-files", is_flag=True, help="First make what ./secrets holds the newest version.")
-@click.option("--to-files", is_flag=True, help="Write the newest values of the Swarm into ./secrets; move nothing.")
+@click.option("--to", "number", type=click.IntRange(min=1), metavar="N", help="Move one KEY to version N.")
+@click.option("--from-files", is_flag=True, help="First create versions from what is in ./secrets.")
+@click.option("--to-files", is_flag=True, help="Write the Swarm's newest values into ./secrets instead; move nothing.")
 @click.option(
-    "--image", default="", metavar="IMAGE", help="With --to-files: what the helper task runs, with cat, sleep."
+    "--image", default="", metavar="IMAGE", help="With --to-files: image of the helper task; it needs cat and sleep."
 )
 @options.yes
 @options.dry_run
@@ -29,13 +29,15 @@ from shim_host.swarm import stacks
 @options.salt
 @options.schema
 @options.secrets_dir
-@click.option("--force", is_flag=True, help="Go on although something is likely to fail.")
+@click.option("--force", is_flag=True, help="Continue even if something is likely to fail.")
 @options.lock_file
 @rotate.timeout_option
-@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Services at a time.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of services to move at a time."
+)
 @options.by
-@click.option("--leave", multiple=True, metavar="SERVICE", help="Keep SERVICE on the version that it has.")
-@click.option("--stack", default="", metavar="NAME", help="The stack whose secrets these are.")
+@click.option("--leave", multiple=True, metavar="SERVICE", help="Leave SERVICE on the version that it has.")
+@click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to.")
 def sync_command(
     keys: tuple[str, ...],
     number: int | None,
@@ -58,13 +60,13 @@ def sync_command(
 ) -> int:
     """Bring every service to the newest version of KEYS, or of all keys.
 
-    What a stack deploy, a rollback by the Swarm or a service that was left has set back moves forward again, each mount
-    as it is: target, uid, gid, mode. Nothing is made and nothing removed. The versions file is settled, too, so that
-    the next stack deploy names what runs.
+    Services fall behind when a stack deploy or a rollback by the Swarm sets them back, or when a rotation left them
+    out. sync moves them forward and keeps each mount as it is: target, uid, gid, mode. No secret is created or removed.
+    The versions file is updated too, so that the next stack deploy names what is running.
 
-    --from-files makes the Swarm what ./secrets says, in one run: a key that is not there is made, one whose file holds
-    another value gets a new version, and all services move. --to-files is the other way: it writes into ./secrets what
-    the Swarm has, read through a helper task as export does.
+    --from-files brings the Swarm to what is in ./secrets, in one run: missing keys are created, keys whose file holds a
+    different value get a new version, and all services are moved. --to-files goes the other way: it writes the Swarm's
+    values into ./secrets, read through a helper task as export does.
 
     \b
     Examples:

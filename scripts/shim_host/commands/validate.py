@@ -35,9 +35,9 @@ class ValidateWish:
 
 
 @click.command("validate")
-@click.option("--fix", is_flag=True, help="Repair what is safe to: modes, .gitignore, byte order marks, CR.")
-@click.option("--swarm", "asks_swarm", is_flag=True, help="Look at the Swarm too: what is there, and what is stale.")
-@click.option("--stack", default="", metavar="NAME", help="With --swarm: this stack's secrets.")
+@click.option("--fix", is_flag=True, help="Repair what is safe to repair: modes, .gitignore, byte order marks, CR.")
+@click.option("--swarm", "asks_swarm", is_flag=True, help="Check the Swarm too: what exists, and what is stale.")
+@click.option("--stack", default="", metavar="NAME", help="With --swarm: the stack to check.")
 @options.lock_file
 @options.project
 @options.secrets_dir
@@ -48,12 +48,12 @@ class ValidateWish:
 @options.no_questions
 @options.gathered(ValidateWish)
 def validate(wish: ValidateWish) -> int:
-    """Check schema, values and Compose file against each other.
+    """Check the schema, the values and the Compose file against each other.
 
-    Finds what is missing, empty, of the wrong type or a placeholder; modes, byte order marks, CR; what is in git or
-    unused; secrets that a service names and nobody defines; names the Swarm refuses; @rotate-with that cannot be done.
-    With --swarm: files, services, the versions file and stack files that disagree with what the Swarm has.
-    Ends with 1 when anything is left.
+    Reports values that are missing, empty, placeholders or of the wrong type; file modes, byte order marks and CR;
+    files that are in git or unused; secrets that a service names but nothing defines; names that the Swarm refuses;
+    @rotate-with that cannot work. With --swarm: files, services, the versions file and stack files that disagree with
+    the Swarm. The exit code is 1 if any finding is left.
 
     \b
     Examples:

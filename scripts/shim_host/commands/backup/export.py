@@ -59,16 +59,16 @@ class ExportWish:
 @click.option(
     "--encryption",
     type=click.Choice(ENCRYPTIONS),
-    help="What encrypts.  [default: what the recipients or the name of FILE call for, else gpg]",
+    help="Encrypt with gpg or age.  [default: as the recipients or the name of FILE suggest, else gpg]",
 )
 @click.option(
-    "--weak-passphrase", is_flag=True, help=f"Take a passphrase of fewer than {passphrase.SHORTEST} characters."
+    "--weak-passphrase", is_flag=True, help=f"Accept a passphrase of fewer than {passphrase.SHORTEST} characters."
 )
 @click.option("--armor", "-a", is_flag=True, help="Write text instead of bytes.")
-@click.option("--from-swarm", is_flag=True, help="Read the values of the Swarm too, through a helper task there.")
-@click.option("--image", default="", metavar="IMAGE", help="What the helper task runs; it must have cat and sleep.")
-@click.option("--no-swarm", is_flag=True, help="Leave out what the Swarm knows of its secrets.")
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--from-swarm", is_flag=True, help="Include the values of the Swarm, read through a helper task.")
+@click.option("--image", default="", metavar="IMAGE", help="Image of the helper task; it needs cat and sleep.")
+@click.option("--no-swarm", is_flag=True, help="Leave out the names, versions and dates of the Swarm's secrets.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @options.secrets_dir
 @options.schema
 @options.salt
@@ -80,19 +80,18 @@ class ExportWish:
 def export_command(wish: ExportWish) -> None:
     """Write an encrypted backup of the secrets.
 
-    It holds the values in ./secrets, and what the Swarm says of its secrets: names, versions, dates. The Swarm never
-    gives a value back; --from-swarm reads them through a task on this manager that lives for a second, without a log
-    and without a network.
+    It contains the values in ./secrets, and the names, versions and dates of the Swarm's secrets. The Swarm never
+    returns a value; --from-swarm reads them through a short-lived task on this manager, without a log or a network.
 
-    KEY is a fingerprint, key id or mail address that gpg knows, a recipient of age (age1…), or the line of an SSH
-    public key. Without a recipient the backup is encrypted with a passphrase.
+    KEY is a fingerprint, key ID or mail address that gpg knows, an age recipient (age1…), or an SSH public key.
+    Without a recipient, the backup is encrypted with a passphrase.
 
     \b
     Examples:
-      manage-secrets export --recipient ops@example.org -o document.gpg
-      manage-secrets export --recipient age1… -o document.age
-      manage-secrets export --from-swarm --recipient age1… -o document.age
-      manage-secrets export --passphrase-file pass.txt --encryption age > document.age
+      manage-secrets export --recipient ops@example.org -o backup.gpg
+      manage-secrets export --recipient age1… -o backup.age
+      manage-secrets export --from-swarm --recipient age1… -o backup.age
+      manage-secrets export --passphrase-file pass.txt --encryption age > backup.age
 
     \b
     With --json: {"output", "encryption", "recipients": [], "secrets": [{"key", "stack", "file", "included",

@@ -45,24 +45,24 @@ class ImportWish:
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option(
     "--identity", "-i", "identities", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="A secret key of age, or an SSH private key; may be repeated.",
+    help="An age secret key or an SSH private key; may be repeated.",
 )  # fmt: skip
 @options.passphrase
-@click.option("--stack", default="", metavar="NAME", help="Only the values of this stack.")
-@click.option("--force", is_flag=True, help="Replace files that hold another value.")
+@click.option("--stack", default="", metavar="NAME", help="Restore only the values of this stack.")
+@click.option("--force", is_flag=True, help="Replace files that hold a different value.")
 @options.secrets_dir
 @options.as_json
 @options.dry_run
 @options.yes
 @options.gathered(ImportWish)
 def import_command(wish: ImportWish) -> None:
-    """Put the secrets of a backup back into ./secrets: all of them, or those of each KEY.
+    """Restore secrets from a backup into ./secrets: all of them, or those named by KEY.
 
-    FILE is what export wrote; - is stdin. All of it is verified before anything is written. A file that is there and
-    holds another value is kept, unless --force is given.
+    FILE is what export wrote; - is stdin. The whole backup is verified before anything is written. Existing files
+    that hold a different value are kept, unless --force is given.
 
-    Values of a stack go into a folder of that name, ./secrets/NAME, from which create-swarm --stack NAME takes them;
-    with --stack, where there is no such folder yet, into ./secrets itself.
+    The values of a stack go into a folder of that name, ./secrets/NAME, where create-swarm --stack NAME looks for
+    them; with --stack, and if there is no such folder yet, into ./secrets itself.
 
     \b
     Examples:
