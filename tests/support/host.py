@@ -230,7 +230,9 @@ class PrivateEngine:
 
     def serve(self, *arguments: str | Path) -> None:
         """Create a service, and wait until its tasks run and are healthy; Docker would go on watching them for 5 s."""
-        service = self.docker("service", "create", "--detach", "--quiet", *arguments)
+        # As its container's first process, `sleep` does not hear SIGTERM: each move would wait for the whole 10 s.
+        grace = () if "--stop-grace-period" in arguments else ("--stop-grace-period", "1s")
+        service = self.docker("service", "create", "--detach", "--quiet", *grace, *arguments)
         deadline = time.monotonic() + 3 * self.START_SECONDS
         while len(set(self.docker(*_REPLICAS, f"id={service}").split()[0].split("/"))) != 1:
             assert time.monotonic() < deadline, self.docker("service", "ps", "--no-trunc", service)
