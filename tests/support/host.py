@@ -115,6 +115,13 @@ class Manage:
         assert end.code == 0, end.stderr
         return json.loads(end.stdout)
 
+    def left_behind(self) -> dict[str, tuple[int, bytes]]:
+        """Return the mode and the bytes of each file in the folder, by its path."""
+        return {
+            str(path.relative_to(self.folder)): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
+            for path in self.folder.rglob("*")
+        }
+
     def write(self, name: str, text: str | bytes) -> Path:
         """Make the file *name* in the folder."""
         path = self.folder / name
