@@ -413,7 +413,7 @@ def _where(file: Staged, line: int = 0) -> str:
 def _hint_of_past(file: Staged, hint: str) -> str:
     if not file.is_past:
         return hint
-    return f"git log --all --find-object={file.blob[:12]} says where; give it a new value, then rewrite the history"
+    return f"git log --all --find-object={file.blob[:12]} shows where; give it a new value, then rewrite the history"
 
 
 def _quoted(path: str) -> str:

@@ -57,7 +57,7 @@ def reason(name: str, uid: int, groups: list[int], error: OSError) -> Breach:
     if _proc(b"setgroups").strip() == b"deny":
         return Breach(
             "",
-            f"cannot become user {who}: this container's user namespace allows no change of groups",
+            f"cannot become user {who}: this container's user namespace does not allow groups to change",
             "it was made for one user alone: give the engine's user a range in /etc/subuid and /etc/subgid and install "
             "newuidmap, or leave --user (SHIM_USER) out",
         )

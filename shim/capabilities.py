@@ -95,9 +95,9 @@ def give_up(kept: int) -> None:
                 kernel.prctl(_AMBIENT, _AMBIENT_RAISE, number)
     except OSError as error:
         if kept or error.errno != _EINVAL:  # a kernel before 4.3 has none
-            message = f"--keep-caps: the kernel hands on no capability: {error.strerror}"
+            message = f"--keep-caps: the kernel passes on no capabilities: {error.strerror}"
             raise Refused([Breach("", message, "the securebits or a security module forbid it")]) from None
     if kept:
         kernel.prctl(_SET_KEEPCAPS, 0)
     if kernel.capabilities() != (kept, kept, kept):
-        raise Refused([Breach("", "--user: capabilities stay that nobody asked for", "please report this")])
+        raise Refused([Breach("", "--user: capabilities remain that nobody asked for", "please report this")])

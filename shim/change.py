@@ -83,7 +83,7 @@ class ChangingInit(Init):
 
             stderr.warning(
                 f"the service failed {self._failures} times since its secrets changed; giving up",
-                "its log says why; does it bear the new values?",
+                "see its log: can it work with the new values?",
             )
             return False
         self._events.after(float(self._failures), "again", self._start_again)

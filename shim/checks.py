@@ -91,7 +91,7 @@ def _matched(pattern: bytes, value: bytes) -> str:
         found = within(_match_seconds, lambda: re.search(pattern, value))
     except TooLong:
         _match_seconds = 0.0
-        return "cannot be matched in time: the schema's pattern tries too many ways"
+        return "cannot be matched in time: the schema's pattern is too complex"
     _match_seconds -= monotonic() - now
     return "" if found else "does not match the schema's pattern"
 

@@ -282,7 +282,7 @@ def _give(descriptor: int, owner: "Target", path: bytes) -> None:
             raise
         who = owner.name or str(owner.uid)
         place = shown_name(path)
-        message = f"{place}: user {who} may not write in its folder, and root can give away no file without CHOWN"
+        message = f"{place}: user {who} cannot write to its folder, and without CHOWN root cannot give the file away"
         hint = f"choose a folder that {who} can write to, such as /dev/shm, or add the capability: cap_add: [CHOWN]"
         raise Refused([Breach("", message, hint)]) from None
 

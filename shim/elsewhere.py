@@ -41,7 +41,9 @@ def path_of(key: str, url: bytes) -> bytes:
         path = slash + rest if host in (b"", b"localhost") else b""
     if path[:1] != b"/":
         raise Unusable(
-            key, f"{key}: its file: URL names no path on this machine", "write file:///run/secrets/NAME, three slashes"
+            key,
+            f"{key}: its file: URL does not name a path on this machine",
+            "write file:///run/secrets/NAME, three slashes",
         )
     parts = path.split(b"%")
     return parts[0] + b"".join([_decoded(part) for part in parts[1:]])

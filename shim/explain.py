@@ -59,7 +59,7 @@ def _over_the_limit(environment: list[bytes]) -> list[Breach]:
     return [
         Breach(
             "",
-            f"the environment alone is over the kernel's limit of {most} bytes for it and the arguments",
+            f"the environment alone exceeds the kernel's limit of {most} bytes for it and the arguments",
             "hand large values over as files (@deliver=file), export fewer keys (--only), or raise the stack limit",
         )
     ]
@@ -176,7 +176,7 @@ def _key_on_stdin() -> bytes:
     except (OSError, ValueError):
         pass  # closed, or something else: said below, without what it was
     hint = f"write {_KEY_DIGITS} hexadecimal digits to it, as manage-secrets does"
-    raise Refused([Breach("", "stdin holds no fingerprint key", hint)])
+    raise Refused([Breach("", "stdin does not contain a fingerprint key", hint)])
 
 
 def _overrides(resolution: Resolution, key: str) -> bool:

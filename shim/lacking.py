@@ -31,7 +31,7 @@ def empty(key: str, resolved: Resolved) -> Breach:
 
 def unfit(key: str, mistake: str, resolved: Resolved, spec: "KeySpec") -> Breach:
     """Return the breach of a value with a *mistake*, by what the schema asks for."""
-    what = f"the schema says {spec.type.text}" if spec.type is not None else "the schema calls it sensitive"
+    what = f"the schema asks for {spec.type.text}" if spec.type is not None else "the schema calls it sensitive"
     hint = f"{what}: {spec.description[0]}" if spec.description else what
     return Unusable(key, f"{key} {mistake}{_where(resolved)}", hint)
 
@@ -50,7 +50,7 @@ def undeliverable(key: str, resolved: Resolved) -> Breach | None:
     if len(value) + len(key.encode("utf-8", "surrogateescape")) + 1 > MAX_ENV_BYTES:
         return Unusable(
             key,
-            f"{key} is longer than the {MAX_ENV_BYTES} bytes that the kernel lets one variable have{_where(resolved)}",
+            f"{key} is longer than the {MAX_ENV_BYTES} bytes that the kernel allows for one variable{_where(resolved)}",
             f"hand it over as a file: @deliver=file above {key}= in the schema",
         )
     return None

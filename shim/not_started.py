@@ -83,7 +83,7 @@ def failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
     if number == _E2BIG:
         return CannotStart(
             CHANGE,
-            f"{_shown(program)}: arguments and environment together are over the kernel's limit (a quarter of the "
+            f"{_shown(program)}: arguments and environment together exceed the kernel's limit (a quarter of the "
             "stack limit, 6 MiB at most)",
             "hand large values over as files (@deliver=file), export fewer keys (--only), or raise the stack limit",
         )

@@ -125,7 +125,7 @@ def warn_of_quotes(variable: str, sources: "Sources") -> None:
     """Say what stood around a path, once it is taken."""
     sources.warnings.append(
         (
-            f"{variable} has quotes or white space around its path, which are not part of it; they are taken off",
+            f"{variable} has quotes or white space around its path; they are removed",
             "write the path alone: a YAML list (- KEY=value) and docker's --env-file keep all of it",
         )
     )

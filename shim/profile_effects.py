@@ -99,13 +99,13 @@ def warnings(profile: Profile, resolution: "Resolution", options: "Options") -> 
     """Yield what is likely to surprise in front of this image, each with its hint."""
     if options.user and profile.drops_root:
         yield (
-            f"--user {options.user}: {profile.title} wants to be started as root, and becomes its own user itself",
+            f"--user {options.user}: {profile.title} must start as root, and drops to its own user itself",
             "leave --user (SHIM_USER) out, unless all its folders belong to that user already",
         )
     for key, resolved in resolution.secrets.items():
         if profile.is_ascii and key in profile.keys and not resolved.secret.reveal().isascii():
             yield (
-                f"{key} holds other characters than ASCII, which {profile.title} does not take from its environment",
+                f"{key} contains non-ASCII characters, which {profile.title} does not accept from its environment",
                 "take another value, or --render it into its configuration",
             )
     program = started(options.argv) if options.action == "start" else ""
@@ -119,13 +119,16 @@ def warnings(profile: Profile, resolution: "Resolution", options: "Options") -> 
             f'ENTRYPOINT ["/opt/shim/shim", "--", "{ENTRYPOINT}"], and CMD {profile.command}',
         )
     if given and profile.configuration and not options.render:
-        yield f"{program} reads no environment: {', '.join(given[:3])} does not reach it", profile.configuration
+        yield (
+            f"{program} does not read the environment: {', '.join(given[:3])} does not reach it",
+            profile.configuration,
+        )
     if profile.configuration and profile.drops_root and not options.user:
         for entry in options.render:
             if entry.count(":") == 1:
                 yield (
-                    f"--render: {program} becomes its own user, to whom the rendered file is closed",
-                    f"say whose it is: --render TEMPLATE:DEST:{profile.name}",
+                    f"--render: {program} drops to its own user, who cannot read the rendered file",
+                    f"name its owner: --render TEMPLATE:DEST:{profile.name}",
                 )
 
 
@@ -153,12 +156,12 @@ def changes(profile: Profile) -> "Iterable[str]":
         yield f"{profile.older}* and {profile.newer}* are two names for one thing; two different values are refused"
     if profile.command and profile.entrypoint:
         yield f"{profile.entrypoint} without a command is refused; the image's is CMD {profile.command}"
-        yield "another command than its server starts without what is required"
+        yield "a command other than the server starts without what is required"
     for key, others in profile.instead:
         yield f"{key} is not missed with {' or '.join(others)}"
     if profile.keeps_case:
         yield "names with __ in them keep their case"
     if profile.drops_root:
-        yield "--user is warned of: it wants to be started as root, and becomes its own user itself"
+        yield "--user is warned of: it must start as root, and drops to its own user itself"
     if profile.configuration:
-        yield f"it reads no environment: {profile.configuration}"
+        yield f"it does not read the environment: {profile.configuration}"

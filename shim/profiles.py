@@ -39,9 +39,9 @@ class Profile:
     paths = ""  # how other *_FILE begin that are paths to something else
     refused: "tuple[str, ...]" = ()  # variables that keep it from starting
     newer = older = ""  # two ways to begin a key: the newer one wins
-    drops_root = False  # it wants to be started as root, and becomes its own user itself
+    drops_root = False  # it must start as root, and drops to its own user itself
     is_ascii = False  # it cannot take other characters from its environment
-    configuration = ""  # it reads no environment: what to do instead
+    configuration = ""  # it does not read the environment: what to do instead
 
     def __init__(self, name: str, title: str, **facts: object) -> None:
         self.name = name
@@ -337,7 +337,7 @@ def choose(options: "Options", variables: "Collection[str]") -> "Chosen | None":
             return Chosen(profile, "--profile names it")
     if options.profile == NONE:
         return None
-    raise Breach("", "--profile (SHIM_PROFILE) names no profile that is known", "there are " + ", ".join(NAMES))
+    raise Breach("", "--profile (SHIM_PROFILE) names an unknown profile", "there are " + ", ".join(NAMES))
 
 
 def recognise(argv: list[bytes], variables: "Collection[str]") -> "Chosen | None":

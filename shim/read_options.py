@@ -34,7 +34,9 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
             options = _read(argv, variables, words, wrong)
     rest = options.argv
     if options.json and options.action not in ("explain", "ps", "check", "help", "version"):
-        wrong.append(Breach("", "--json belongs to explain, check and ps", "for messages in JSON set SHIM_LOG=json"))
+        wrong.append(
+            Breach("", "--json works only with explain, check and ps", "for messages in JSON set SHIM_LOG=json")
+        )
     if not rest and options.action in ("start", "exec"):
         wrong.append(
             Breach(
@@ -53,7 +55,7 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         bits(options.keep_caps, wrong)
         if not options.user:
             wrong.append(
-                Breach("", "--keep-caps belongs to --user", "without it the service has what the container has")
+                Breach("", "--keep-caps works only with --user", "without it the service has what the container has")
             )
     if options.schema == NO_SCHEMA:
         options.require = ()
@@ -217,7 +219,7 @@ def _nearest(name: str) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, [*KINDS, "help", "version"], 1, 0.6)
-    return f"did you mean --{near[0]}?" if near else "see shim --help; a command that starts with - goes behind --"
+    return f"did you mean --{near[0]}?" if near else "see shim --help; put a command that starts with - after --"
 
 
 def _field(name: str) -> str:

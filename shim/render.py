@@ -147,7 +147,7 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
         return Breach(
             "",
             f"--render: {shown} is not on tmpfs, and its secrets would be written to a disk",
-            "mount a tmpfs there (--tmpfs, tmpfs: in Compose, a Memory emptyDir), choose a path below /dev/shm, or say "
+            "mount a tmpfs there (--tmpfs, tmpfs: in Compose, a Memory emptyDir), choose a path below /dev/shm, or add "
             "--allow-disk",
         )
     return None

@@ -147,7 +147,7 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
             raise Breach(
                 key,
                 f"both {key} and {sources.pointer_of(key)} are set, and their values differ; keep one",
-                f"unset {key}, or say which one counts with --prefer file or --prefer env",
+                f"unset {key}, or choose one with --prefer file or --prefer env",
             )
         if secret.reveal():
             return Resolved(key, secret, FILE, path)

@@ -237,7 +237,7 @@ class _Reading:
         if (spec.default is not None or spec.composed is not None) and is_protected(key):
             self.wrong(
                 line,
-                f"{key} changes what programs load, run and trust: no schema gives it a value",
+                f"{key} changes what programs load, run and trust: a schema cannot set it",
                 f"write {key}= alone, and set it where the image is made (ENV), or in the service's environment",
             )
         self.schema.keys[key] = spec
@@ -282,7 +282,7 @@ class _Reading:
         if value in ("", "true"):
             return True
         if value != "false":
-            self.wrong(line, f"@{name} is true or false here", f"write @{name} or @{name}=false")
+            self.wrong(line, f"@{name} must be true or false", f"write @{name} or @{name}=false")
         return False
 
     def apply(self, spec: KeySpec, name: str, value: str, line: int) -> None:
@@ -306,7 +306,7 @@ class _Reading:
             spec.resolves = self.truth(name, value, line)
         elif name == "rotate":
             if not (schema_text.is_count(value[:-1]) and value[-1] in "hdwmy"):
-                self.wrong(line, "@rotate wants a number and a unit", "h, d, w, m or y, as in @rotate=90d")
+                self.wrong(line, "@rotate takes a number and a unit", "h, d, w, m or y, as in @rotate=90d")
             spec.rotate = value
         elif name in ("rotate-with", "rotateWith"):
             spec.rotate_with = value
@@ -322,7 +322,7 @@ class _Reading:
     def deliver(self, spec: KeySpec, value: str, line: int) -> None:
         kind, parenthesis, inner = value.partition("(")
         if kind not in DELIVERIES:
-            self.wrong(line, "@deliver knows env, file, memfd and none", "write @deliver=file for large values")
+            self.wrong(line, "@deliver takes env, file, memfd or none", "write @deliver=file for large values")
             return
         spec.deliver = kind
         if parenthesis:
@@ -338,7 +338,7 @@ class _Reading:
     def take_from(self, spec: KeySpec, value: str, line: int) -> None:
         file, parenthesis, member = value.partition("(")
         if not parenthesis or not file or "/" in file or not member[:-1].strip():
-            message = "@from wants the name of a file in a secrets root, and one of its members"
+            message = "@from takes the name of a file in a secrets root, and one of its members"
             self.wrong(line, message, "as in @from=db.json(username) or @from=app.env(KEY)")
             return
         spec.from_file, spec.from_member = file, schema_text.unquoted(member[:-1])

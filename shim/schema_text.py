@@ -49,7 +49,7 @@ def type_mistake(made: Type) -> str:
     allowed = TYPES[made.name]
     if made.name == "bytes":
         if not made.arguments or not is_count(made.arguments[0]):
-            return "say how many, as in bytes(32, hex)"
+            return "give a number, as in bytes(32, hex)"
         if made.arguments[1:] not in ((), ("hex",), ("base64",), ("raw",)):
             return "the encoding is hex, base64 or raw"
         return ""

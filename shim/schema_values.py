@@ -23,17 +23,17 @@ class Delivery:
             if name == "as" and is_key(value) and not value.startswith("SHIM_"):
                 self.variable = value
             elif name == "as":
-                return f"@deliver={kind}: as is the name of a variable"
+                return f"@deliver={kind}: as must be the name of a variable"
             elif kind == "memfd" or name not in ("owner", "mode"):
                 return f"@deliver={kind} does not take {name!r}"
             elif name == "owner" and value:
                 self.owner = value
             elif name == "owner":
-                return "@deliver=file: owner is a user, by name or as UID:GID"
+                return "@deliver=file: owner must be a user, by name or as UID:GID"
             else:
                 self.mode = _mode(value.removeprefix("0o"))
                 if not self.mode & 0o400:
-                    return "@deliver=file: mode is octal, and its owner must be able to read the file"
+                    return "@deliver=file: mode must be octal, and let the owner read the file"
         return ""
 
 

@@ -79,7 +79,7 @@ def fit(resolution: "Resolution", options: "Options") -> None:
             return
         if found.origin == ROOT and key not in sources.asked:
             size -= len(key) + len(found.secret) + _POINTER_BYTES + 2
-            message = f"{key}: all variables together are over the kernel's limit for one command"
+            message = f"{key}: all variables together exceed the kernel's limit for one command"
             drop(resolution, found, Breach(key, message, "export fewer keys (--only), or read this one as a file"))
 
 
@@ -139,7 +139,7 @@ def unlisted(resolution: "Resolution", options: "Options", wrong: dict[str, list
         if is_wrong:
             resolution.breaches.append(Unreadable("", message, hint))
         else:
-            sources.warnings.append((f"{message}; nothing is taken from it but what is named", hint))
+            sources.warnings.append((f"{message}; only files that are named are read from it", hint))
 
 
 def warn_of_no_root(path: bytes, sources: "Sources") -> None:

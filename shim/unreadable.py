@@ -56,7 +56,7 @@ def unreadable(path: bytes, key: str, error: OSError, root: bytes = b"") -> Brea
     if error.errno == 36:  # ENAMETOOLONG
         return Unusable(
             key,
-            f"{key}: the path to its file is longer than the kernel takes",
+            f"{key}: the path to its file is too long for the kernel",
             f"{key}_FILE takes a path; is it set to the value itself?",
         )
     return Unreadable(

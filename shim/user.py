@@ -116,7 +116,7 @@ def reachable_user(text: str, asked: str = "", is_said: bool = True) -> Target |
             if is_said:
                 asked = asked or f"--user {text}"
                 stderr.warning(
-                    f"{asked}: started as uid {uid}, gid {gid}, which cannot change user; going on as that",
+                    f"{asked}: started as uid {uid}, gid {gid}, which cannot change user; continuing as that user",
                     "empty SHIM_USER= where the engine chooses the user, or start the container as root",
                 )
             return None

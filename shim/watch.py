@@ -177,7 +177,7 @@ class Watch:
 
         stderr.warning(
             f"the secrets changed, and the new set cannot be used: {message}",
-            "the service keeps running with what it has; this is said once",
+            "the service keeps running with the old set; this is reported once",
         )
 
 

@@ -291,7 +291,7 @@ def test_the_messages_are_read_out_of_the_sources() -> None:
         "is in git",
         "the value ends before the space and #, where a comment begins",
         "the quote that opens the value of … is not closed",
-        "there is one manager: with it the Swarm and its secrets are lost",
+        "there is only one manager: if it is lost, so are the Swarm and its secrets",
     } <= found
 
 

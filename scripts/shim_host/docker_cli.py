@@ -53,7 +53,7 @@ def run(command: Sequence[str], environ: Mapping[str, str], seconds: int) -> "su
 
 
 def ask(command: Sequence[str], environ: Mapping[str, str], seconds: float, said: bytes, most_bytes: int) -> str | None:
-    """Return what *command* answers to *said*; None where it fails, takes too long, or says more than *most_bytes*.
+    """Return what *command* answers to *said*; None where it fails, takes too long, or shows more than *most_bytes*.
 
     It speaks for a container, which may be anybody's: none keeps its caller waiting, or fills its memory.
 
@@ -104,7 +104,7 @@ def run_docker(arguments: Sequence[str], environ: Mapping[str, str]) -> "subproc
         answer = run(["docker", *arguments], environ, seconds)
     except FileNotFoundError:
         hint = "install the Docker client; without one, give --image-config FILE"
-        raise Failed("there is no docker program", hint) from None
+        raise Failed("docker is not installed", hint) from None
     if answer.returncode == TIMED_OUT:
         hint = "is the engine it talks to alive? DOCKER_CLIENT_TIMEOUT gives it more time"
         raise Failed(f"the Docker client does not answer within {seconds} s", hint)

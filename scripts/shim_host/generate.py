@@ -35,7 +35,7 @@ def new_value(spec: KeySpec, others: Mapping[str, Secret]) -> Secret:
     elif kind == "string":
         value = _string(spec)
     else:
-        raise Refused(f"{spec.key}: a value of type {kind} cannot be made up", "set it in .env, or type it")
+        raise Refused(f"{spec.key}: a value of type {kind} cannot be generated", "set it in .env, or type it")
     wrong = check_value(spec, value)
     if wrong:
         raise Refused(f"{spec.key}: a generated value {wrong}", "set the value yourself, or relax @type")

@@ -24,6 +24,11 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
 
 
+def many(count: int, noun: str) -> str:
+    """Return *count* things called *noun*: "1 service", "2 services"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def say(message: str) -> None:
     """Say on stderr what happens."""
     print(f"{PROGRAM}: {shown(message)}", file=sys.stderr, flush=True)  # noqa: T201  (this room prints)
@@ -153,7 +158,9 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise Refused(f"this asks first: {question}", "add --yes to answer it, or --dry-run to see what would be done")
+        raise Refused(
+            f"this needs confirmation: {question}", "add --yes to answer it, or --dry-run to see what would be done"
+        )
     while True:
         print(f"{PROGRAM}: {shown(question)} [y/N]: ", end="", file=sys.stderr, flush=True)  # noqa: T201
         answer = sys.stdin.readline()

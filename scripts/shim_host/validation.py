@@ -150,7 +150,7 @@ def _value_of(entry: Entry, spec: KeySpec) -> bytes:
 def _of_value(spec: KeySpec, value: bytes, where: str, store: Vault | None) -> Iterator[Fault]:
     wrong = check_value(spec, value)
     if not wrong and store is not None and value and value == _example(store, where):
-        wrong = "is the value of the example file"
+        wrong = "still has the value from the example file"
     if wrong:
         kind = "empty" if not value else "placeholder" if "placeholder" in wrong or "example" in wrong else "type"
         yield Fault(kind, spec.key, where, wrong, f"put the right value into {where}")
@@ -268,7 +268,9 @@ def _of_services(subject: Subject, project: "Project") -> Iterator[Fault]:
             definition = project.secrets.get(use.source)
             if definition is None:
                 hint = f"define it below secrets: with file: {subject.store.path / use.source}"
-                yield Fault("undefined", "", service.name, f"refers to the secret {use.source}, not defined", hint)
+                yield Fault(
+                    "undefined", "", service.name, f"refers to the secret {use.source}, which is not defined", hint
+                )
             elif definition.file is not None and not definition.file.is_file():
                 message = f"needs the secret {use.source}, whose file {definition.file} is missing"
                 hint = "make it: Compose would mount an empty folder in its place"

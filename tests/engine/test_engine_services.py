@@ -115,7 +115,7 @@ def test_postgres_follows_a_pointer(engine: Engine, start: Start, secrets_folder
 def test_redis_takes_its_password_from_a_rendered_configuration(
     engine: Engine, start: Start, secrets_folder: SecretsFolder
 ) -> None:
-    """Redis reads no environment: its configuration is rendered into memory, for its own user alone.
+    """Redis does not read the environment: its configuration is rendered into memory, for its own user alone.
 
     Its data lie in a folder that root made, which the entrypoint has to give to that user: what is written there
     outlives a stop, with the entrypoint of version 7 and with that of 8.

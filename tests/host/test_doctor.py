@@ -26,7 +26,7 @@ GB = 1_000_000_000
 @pytest.mark.parametrize(
     ("reachable", "level", "says"),
     [
-        ([True], NOTE, "there is one manager"),
+        ([True], NOTE, "there is only one manager"),
         ([True, True, True], OK, "3 of 3 managers are reachable, 2 are needed"),
         ([True, True, False], WARNING, "unreachable: m2"),
         ([True, False, False], FAILURE, "nothing can be changed"),

@@ -338,7 +338,7 @@ def test_a_question_is_asked_on_a_terminal(manage: Manage, canary: Canary, custo
         os.close(child)
         os.close(parent)
         custody.said.append(said.decode())
-        assert b"replace 1 value(s): a?" in said
+        assert b"replace 1 value: a?" in said
         assert process.returncode == code
         assert manage.secrets()["a"] == expected.encode()
 

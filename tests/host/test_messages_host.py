@@ -58,17 +58,17 @@ def say(manage: Manage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 @provokes(
-    "--no-swarm does not go with --from-swarm or --image",
+    "--no-swarm cannot be used with --from-swarm or --image",
     "there is nothing to save: … holds no secret",
     "a backup is encrypted to recipients or with a passphrase, not both",
-    "--passphrase and --passphrase-file exclude each other",
+    "--passphrase and --passphrase-file cannot be used together",
     "name who can open the backup: --recipient KEY, or --passphrase-file FILE",
     "--json and the backup would both go to stdout: name a file with --output",
-    "the recipients are of GPG and of age; one backup has one kind",
-    "--encryption … does not go with a recipient of …",
+    "the recipients are for GPG and for age; a backup can have only one kind",
+    "--encryption … cannot be used with a recipient of …",
     "no backup takes a file of this name: …",
     "age does not know the recipient ……",
-    "… would lie among the secrets, and count as one",
+    "… would be among the secrets, and count as one",
     "there is no folder …",
     "… is not a regular file, and is left alone",
     "… is there already",
@@ -84,11 +84,11 @@ def say(manage: Manage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     "it is not encrypted with a passphrase",
     "the passphrase does not open it",
     "it is damaged or truncated (…)",
-    "the passphrase is not UTF-8 text, which age wants",
+    "the passphrase is not UTF-8 text, which age requires",
     "there is no passphrase in …",
     "the passphrase in … is not one line",
-    "a passphrase is wanted, and there is no terminal to ask at",
-    "kept, although the backup says otherwise: …",
+    "a passphrase is needed, and there is no terminal to ask for it",
+    "kept, although the backup holds a different value: …",
     "cannot … …: …",
 )
 def test_backups(say: Say, manage: Manage, canary: Canary) -> str:
@@ -164,8 +164,8 @@ def sha256(data: bytes) -> str:
     "… is in it twice",
     "it is damaged: …",
     "… is missing, or no text",
-    "what is sealed in it is not a backup, or damaged",
-    "what is sealed in it is not a backup of docker-secrets-shim",
+    "its content is not a backup, or is damaged",
+    "its content is not a backup of docker-secrets-shim",
     "the version of its format is unknown",
     "its format is version …, and this release reads version …",
     "its checksum does not match",
@@ -193,7 +193,7 @@ def test_backups_that_somebody_else_made(say: Say, manage: Manage) -> str:
     huge = bytes(2 * MAX_SECRET_BYTES)
     bodies: list[object] = [
         "none",
-        ["no object"],
+        ["not an object"],
         [{**one, "file": "../a"}],
         [{**one, "swarm": "none"}],
         [{**one, "mode": "none"}],
@@ -215,7 +215,7 @@ def test_backups_that_somebody_else_made(say: Say, manage: Manage) -> str:
 
 
 @provokes(
-    "kept, although … says otherwise: …",
+    "kept, although … holds a different value: …",
     "not in the schema, and left where they are: …",
     "--generate-missing needs a schema",
     "write numbers, UID or UID:GID",
@@ -223,16 +223,16 @@ def test_backups_that_somebody_else_made(say: Say, manage: Manage) -> str:
     "there is no …",
     "…: what it means for ${...} in the Compose file and for env_file: differs for …",
     "the lines end in CR LF",
-    "what follows the closing quote is a statement of its own to Compose",
+    "Compose reads what follows the closing quote as a statement of its own",
     "the file ends before an = or a line end, and Compose ignores such a line",
     "a name without = is set only where the environment has it, and it does not",
     "the value ends before the space and #, where a comment begins",
-    "the value begins with #: after = that is not a comment to Compose",
+    "the value begins with #, which to Compose is not a comment after =",
     "the value is the first line of a key or certificate only",
-    "a $ refers to a variable that nothing sets, and becomes nothing",
+    "a $ refers to a variable that is not set, and is replaced by nothing",
     "a $ is replaced by the value of a variable",
     "it is set on line … already; the last one counts",
-    "this sets up Compose itself",
+    "this configures Compose itself",
     "the name is not a shell variable, and the shim would spell it differently",
     "character … is not allowed in a name",
     "export is not followed by a name",
@@ -290,9 +290,9 @@ def test_env_files(say: Say, manage: Manage, canary: Canary) -> str:
 
 
 @provokes(
-    "there is no schema to say how values are made",
+    "there is no schema to generate values from",
     "not in the schema: …",
-    "…: a value of type … cannot be made up",
+    "…: a value of type … cannot be generated",
     "…: a generated value …",
     "…: @generate=… is unknown",
     "…: … has no value to sign it with",
@@ -332,7 +332,7 @@ TOKEN=
     "is in plain text in the .env, and has no file",
     "is required, and nothing provides it",
     "is required, and is empty",
-    "is the value of the example file",
+    "still has the value from the example file",
     "the name cannot become a key",
     "is the same key as …, and the shim refuses two",
     "the Swarm refuses this name",
@@ -341,7 +341,7 @@ TOKEN=
     "can be entered by others (mode …)",
     "is in git",
     "does not keep … and … out of git",
-    "refers to the secret …, not defined",
+    "refers to the secret …, which is not defined",
     "needs the secret …, whose file … is missing",
     "runs as …, who cannot read files of mode 0600 under Compose",
     "neither the schema nor a service asks for it",
@@ -425,12 +425,12 @@ secrets: {gone: {file: ./secrets/gone}, here: {file: ./secrets/a}}
     "…: a Compose file is a mapping with services:",
     "…:…: … appears twice in one mapping",
     "… is not JSON",
-    "… holds no image's configuration",
-    "…: … holds no image's configuration",
+    "… does not contain an image's configuration",
+    "…: … does not contain an image's configuration",
     "…: there is no free name for the secret of …",
-    "not known is what these images start, so their services stay as they are: …",
-    "there is no docker program",
-    "there is no docker compose here, so the result is not checked with it",
+    "it is not known what these images start, so their services stay as they are: …",
+    "docker is not installed",
+    "docker compose is not installed here, so it has not checked the result",
 )
 def test_compose_files_with_mistakes(say: Say, manage: Manage, canary: Canary) -> str:
     nowhere = {"PATH": str(manage.folder)}
@@ -467,16 +467,16 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
 
 
 @provokes(
-    "a duration is wanted, such as 90s, 5m or 1h",
-    "--resume goes on with what was begun: it takes neither keys nor values",
+    "give a duration, such as 90s, 5m or 1h",
+    "--resume continues an interrupted rotation: it takes neither keys nor values",
     "name the keys to rotate, or give --due or --resume",
-    "--due finds the keys, and makes their values: it takes neither",
-    "--everywhere goes with --due, and with neither --stack nor --compose",
+    "--due finds the keys and generates their values: give neither",
+    "--everywhere works with --due, and without --stack and --compose",
     "--how is auto, recreate, signal=NAME or none",
     "… is not a file; write --compose without a file after the keys",
     "there is no secret file of …",
     "there is no value of … before this one",
-    "--value-file gives one value, to one key",
+    "--value-file gives a value to one key only",
     "these are signed with each other: …",
     "nothing gives … a new value",
     "… is not what a rotation writes",
@@ -487,14 +487,14 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "there is no Docker context …",
     "the Docker context cannot be read (…)",
     "DOCKER_HOST is not an ssh:// URL",
-    "an ssh:// URL has neither a password nor a query",
-    "DOCKER_HOST names no host that ssh would take",
+    "an ssh:// URL cannot contain a password or a query",
+    "DOCKER_HOST does not name a host that ssh accepts",
     "keys are given without a value; pipe that: --value-file -",
     "--value-file names a file that does not exist; - is stdin",
     "there is no @rotate-with=…",
     "… names no program",
-    "… is none of the roles that … takes in turn",
-    "there is no docker program",
+    "… is not one of the roles that … takes in turn",
+    "docker is not installed",
     "`docker compose` does not work here",
     "… cannot be the name of a stack",
     "there are no secrets in …",
@@ -611,7 +611,7 @@ def test_gpg(say: Say, manage: Manage, canary: Canary) -> str:
     return "".join(said)
 
 
-@provokes("… is larger than any backup", "it holds more than … bytes, and no backup does")
+@provokes("… is larger than any backup", "it holds more than … bytes, more than a backup can")
 def test_a_file_that_is_no_backup_by_its_size(say: Say, manage: Manage, canary: Canary) -> str:
     with manage.write("image.iso", "").open("r+b") as file:
         file.truncate(2 << 30)  # a hole: it takes no room
@@ -683,7 +683,7 @@ def test_a_file_that_changes_while_import_asks(manage: Manage, canary: Canary) -
 
 
 @provokes(
-    "the backup is not for a terminal: name a file with --output, or use --armor",
+    "a backup is not written to a terminal: name a file with --output, or use --armor",
     "nothing was changed",
 )
 def test_at_a_terminal(manage: Manage, canary: Canary) -> str:
@@ -759,11 +759,11 @@ def test_programs_that_change_a_value(say: Say, manage: Manage, canary: Canary) 
 @provokes(
     "… has no option …",
     "… says … twice",
-    "… says nothing behind …=",
-    "… does not say whose password it is",
-    "… wants one of user=NAME and users=ONE|OTHER",
-    "… wants users=ONE|OTHER and the key that holds the name, userKey=KEY",
-    "… does not say which service it runs in",
+    "… has no value after …=",
+    "… does not name the user",
+    "… needs one of user=NAME and users=ONE|OTHER",
+    "… needs users=ONE|OTHER and the key that holds the name, userKey=KEY",
+    "… does not name the service it runs in",
     "…, and there is no such key",
     "…, the key of the password itself",
 )
@@ -786,15 +786,15 @@ def test_decorators_that_no_system_understands(say: Say, manage: Manage) -> str:
 
 @pytest.mark.engine
 @provokes(
-    "the Swarm holds another value for …; nothing was made",
-    "this asks first: …",
+    "the Swarm holds a different value for …; nothing was created",
+    "this needs confirmation: …",
     "cannot …: …",
-    "made with another key or salt: …",
+    "made with a different key or salt: …",
     "… holds no key",
     "the config … holds no key",
-    "there is no schema to say how old a value may be",
-    "due, and nothing says how to make a value: …",
-    "… holds another value than the Swarm",
+    "there is no schema that limits the age of values",
+    "due, but there is no @generate to make a new value: …",
+    "… holds a different value from the Swarm's",
     "no image is here for the task that reads the values",
     "the helper task that reads the values does not start: …",
     "is older than the file",
@@ -833,7 +833,7 @@ def test_a_swarm_that_holds_something_else(say: Say, swarm: PrivateSwarm, manage
 
 
 @pytest.mark.engine
-@provokes("the engine does not say what … is: …", "docker compose config refuses …")
+@provokes("the image … cannot be looked up: …", "docker compose config refuses …")
 def test_what_docker_itself_does_not_take(say: Say, engine: Engine, manage: Manage, canary: Canary) -> str:
     path = engine.environ["PATH"]
     plug_in_compose(manage)

@@ -143,7 +143,7 @@ def test_without_memory_nothing_is_edited(manage: Manage, custody: Custody, as_r
     "… has no file in …",
     "… is not the name of a variable",
     "… is not in …",
-    "--value-file and --generate exclude each other",
+    "--value-file and --generate cannot be used together",
     "stdout is a terminal, and would show the value",
     "there is no editor …",
     "… ended with …",

@@ -101,7 +101,7 @@ def test_a_capability_that_is_named_is_kept(shim: Shim, name: str, mode: tuple[s
 @pytest.mark.parametrize(
     ("options", "before", "words"),
     [
-        (["--keep-caps=NET_BIND_SERVICE"], [], "--keep-caps belongs to --user"),
+        (["--keep-caps=NET_BIND_SERVICE"], [], "--keep-caps works only with --user"),
         (["--user=nobody", "--keep-caps=FLY"], [], "--keep-caps names an unknown capability"),
         (
             ["--user=nobody", "--keep-caps=NET_RAW,NET_ADMIN"],
@@ -111,7 +111,7 @@ def test_a_capability_that_is_named_is_kept(shim: Shim, name: str, mode: tuple[s
         (
             ["--user=nobody", "--keep-caps=NET_RAW"],
             securebits(1 << 6),
-            "--keep-caps: the kernel hands on no capability: ",
+            "--keep-caps: the kernel passes on no capabilities: ",
         ),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_kernel_that_takes_nothing_away_starts_nothing(shim: Shim) -> None:
 
     end = shim("--user=12345:12345", "--", "true", before=before)
     assert end.code == 100
-    assert "--user: capabilities stay that nobody asked for" in end.stderr
+    assert "--user: capabilities remain that nobody asked for" in end.stderr
 
 
 def test_the_init_gives_up_reading_what_is_closed_to_it(shim: Shim) -> None:

@@ -275,7 +275,7 @@ def test_the_missing_capability_is_named(frozen: Shim) -> None:
     soft = frozen(*render, before=private("chmod 755 /run"))
 
     assert hard.code == 100
-    assert "/run/conf: user nobody may not write in its folder" in hard.errors[0]
+    assert "/run/conf: user nobody cannot write to its folder" in hard.errors[0]
     assert "cap_add: [CHOWN]" in hard.stderr
     assert soft.stdout.startswith('requirepass "value"')
 
@@ -301,16 +301,16 @@ def test_a_file_has_an_owner_a_mode_and_a_variable_of_its_own(frozen: Shim) -> N
     ("decorator", "words"),
     [
         ("file(owner=nobody-here)", "A: @deliver=file(owner=nobody-here): there is no user 'nobody-here'"),
-        ("file(owner=)", "owner is a user"),
-        ("file(mode=888)", "mode is octal"),
-        ("file(mode=0044)", "mode is octal"),
-        ("file(mode=10400)", "mode is octal"),
-        ("file(as=1X)", "as is the name of a variable"),
-        ("file(as=SHIM_USER)", "as is the name of a variable"),
+        ("file(owner=)", "owner must be a user"),
+        ("file(mode=888)", "mode must be octal"),
+        ("file(mode=0044)", "mode must be octal"),
+        ("file(mode=10400)", "mode must be octal"),
+        ("file(as=1X)", "as must be the name of a variable"),
+        ("file(as=SHIM_USER)", "as must be the name of a variable"),
         ("file(group=x)", "@deliver=file does not take 'group'"),
         ("memfd(owner=nobody)", "@deliver=memfd does not take 'owner'"),
         ("env(as=X)", "@deliver=env takes nothing between parentheses"),
-        ("files", "@deliver knows env, file, memfd and none"),
+        ("files", "@deliver takes env, file, memfd or none"),
     ],
 )
 def test_how_a_file_cannot_be_delivered(frozen: Shim, decorator: str, words: str) -> None:

@@ -147,7 +147,7 @@ def test_a_link_that_is_exchanged_while_it_is_read_leads_nowhere_else(tmp_path: 
     folder = tmp_path / "root"
     folder.mkdir()
     (folder / "real").write_text("harmless")
-    (tmp_path / "outside").write_text("not for you")
+    (tmp_path / "outside").write_text("you may not use it")
     (folder / "out").symlink_to(tmp_path / "outside")
     (folder / "key").symlink_to("real")
     libc = ctypes.CDLL(None, use_errno=True)

@@ -46,7 +46,7 @@ HOSTILE: dict[str, dict[str, str]] = {
     "malloc": {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "85", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1"},
     "python-home": {"PYTHONHOME": "{traps}", "PYTHONPLATLIBDIR": "traps"},
     "python-path": {"PYTHONPATH": "{traps}", "PYTHONSTARTUP": "{traps}/os.py", "PYTHONSAFEPATH": ""},
-    "python-hash-seed": {"PYTHONHASHSEED": "no number"},
+    "python-hash-seed": {"PYTHONHASHSEED": "not a number"},
     "python-malloc": {"PYTHONMALLOC": "debug", "PYTHONMALLOCSTATS": "1", "PYTHONTRACEMALLOC": "25"},
     "python-talks": {"PYTHONVERBOSE": "3", "PYTHONDEBUG": "1", "PYTHONPROFILEIMPORTTIME": "1", "PYTHONDUMPREFS": "1"},
     "python-develops": {"PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error", "PYTHONFAULTHANDLER": "1"},

@@ -349,7 +349,7 @@ def test_too_much_for_the_kernel(shim: Shim) -> None:
     done = shim("--require", asked, "true", before=["sh", "-c", 'ulimit -s 8192; exec "$@"', "sh"])
 
     assert done.code == 100
-    assert "over the kernel's limit" in done.stderr
+    assert "exceed the kernel's limit" in done.stderr
     assert "@deliver=file" in done.stderr
 
 

@@ -171,7 +171,7 @@ def test_a_reference_without_a_member(frozen: Shim) -> None:
 def test_a_from_that_says_too_little(frozen: Shim, decorator: str) -> None:
     (frozen.folder / "schema").write_text(f"# @{decorator}\nA=\n")
 
-    assert "@from wants the name of a file" in frozen("--schema", "schema", "--", "true").errors[0]
+    assert "@from takes the name of a file" in frozen("--schema", "schema", "--", "true").errors[0]
 
 
 def test_an_env_file_becomes_no_variable_unasked(frozen: Shim) -> None:
@@ -205,8 +205,8 @@ def test_a_file_url_is_resolved_where_the_schema_says_so(shim: Shim, start: str)
     ("url", "words"),
     [
         ("file:///nonexistent/x", "does not exist"),
-        ("file://host/x", "names no path on this machine"),
-        ("file:x", "names no path on this machine"),
+        ("file://host/x", "does not name a path on this machine"),
+        ("file:x", "does not name a path on this machine"),
         ("file:///etc", "is a directory"),
     ],
 )

@@ -139,13 +139,13 @@ TEXT=
     "both … and … are set, and their values differ; keep one",
     "… and … both map to …",
     "…: … does not exist",
-    "…: the path to its file is longer than the kernel takes",
+    "…: the path to its file is too long for the kernel",
     "…: … is a directory, not a file",
     "…: … is …, and reading it could wait forever",
     "…: … is a link that leads to itself",
     "…: … is a link that leaves its secrets root …",
     "… holds a NUL byte, which no environment can carry…",
-    "… is longer than the … bytes that the kernel lets one variable have…",
+    "… is longer than the … bytes that the kernel allows for one variable…",
     "…: … is larger than … bytes",
 )
 def test_files_that_no_service_can_get(shim: Shim, canary: Canary) -> str:
@@ -177,7 +177,7 @@ def test_files_that_no_service_can_get(shim: Shim, canary: Canary) -> str:
     "the secrets root … cannot be listed: …",
     "cannot become user …: … without CAP_…",
     "cannot become user …: …",
-    "…: started as uid …, gid …, which cannot change user; going on as that",
+    "…: started as uid …, gid …, which cannot change user; continuing as that user",
 )
 def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root: None) -> str:
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--reuid=12345", "--regid=12345", "--clear-groups"]
@@ -202,23 +202,23 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     "this is neither a comment nor KEY=",
     "…: names that begin with SHIM_ are the shim's own",
     "… is listed twice",
-    "… changes what programs load, run and trust: no schema gives it a value",
+    "… changes what programs load, run and trust: a schema cannot set it",
     "…: the quote is not closed",
-    "@… is true or false here",
-    "@rotate wants a number and a unit",
-    "@deliver knows env, file, memfd and none",
+    "@… must be true or false",
+    "@rotate takes a number and a unit",
+    "@deliver takes env, file, memfd or none",
     "@deliver=… takes nothing between parentheses",
     "@deliver=… does not take …",
-    "@deliver=…: as is the name of a variable",
-    "@deliver=file: owner is a user, by name or as UID:GID",
-    "@deliver=file: mode is octal, and its owner must be able to read the file",
+    "@deliver=…: as must be the name of a variable",
+    "@deliver=file: owner must be a user, by name or as UID:GID",
+    "@deliver=file: mode must be octal, and let the owner read the file",
     "there is no decorator @…",
     "…: @composed: …",
     "there is no type …",
     "@type=…: …",
     "the ${ in line … is not closed",
     "the reference in line … names no key",
-    "${…|…} in line … names no encoder; there are …",
+    "${…|…} in line … names an unknown encoder; there are …",
 )
 def test_mistakes_in_a_schema_come_all_at_once(shim: Shim) -> str:
     text = """\
@@ -288,13 +288,13 @@ def test_a_schema_that_is_no_file(shim: Shim) -> str:
     return "".join(end.stderr for end in ends)
 
 
-@provokes("stdin holds no fingerprint key")
+@provokes("stdin does not contain a fingerprint key")
 def test_a_question_without_its_key(shim: Shim) -> str:
     return shim("explain", "--fingerprint-key-stdin", a="v").stderr
 
 
 @provokes(
-    "--json belongs to explain, check and ps",
+    "--json works only with explain, check and ps",
     "there is no command to start",
     "… is neither on nor off",
     "there is no option …",
@@ -322,7 +322,7 @@ def test_mistakes_in_options_come_all_at_once(shim: Shim) -> str:
     "install takes one folder",
     "… takes no command",
     "--… needs a value",
-    "--profile (SHIM_PROFILE) names no profile that is known",
+    "--profile (SHIM_PROFILE) names an unknown profile",
     "…: there is no user '…' in /etc/passwd",
     "…: there is no group '…' in /etc/group",
     "--render takes TEMPLATE:DEST or TEMPLATE:DEST:USER",
@@ -379,7 +379,7 @@ def test_templates_that_cannot_be_rendered(shim: Shim) -> str:
     "…: … cannot be executed: permission denied",
     "…: … is there, but its interpreter is not found",
     "…: … is neither a program for this machine nor a script that names its interpreter",
-    "…: arguments and environment together are over the kernel's limit (a quarter of the stack limit, 6 MiB at most)",
+    "…: arguments and environment together exceed the kernel's limit (a quarter of the stack limit, 6 MiB at most)",
     "…: … cannot be executed: …",
 )
 def test_commands_that_cannot_be_started(shim: Shim, canary: Canary) -> str:
@@ -408,7 +408,7 @@ def test_commands_that_cannot_be_started(shim: Shim, canary: Canary) -> str:
     return said + shim(*asking, before=small, secrets=dict.fromkeys("abc", canary() * 4000)).stderr
 
 
-@provokes("the environment alone is over the kernel's limit of … bytes for it and the arguments")
+@provokes("the environment alone exceeds the kernel's limit of … bytes for it and the arguments")
 def test_more_values_than_an_environment_holds(shim: Shim, canary: Canary) -> str:
     """`check` says before what the start would say."""
     values: dict[str, str | bytes] = dict.fromkeys("abc", canary() * 4000)

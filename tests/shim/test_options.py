@@ -97,7 +97,7 @@ def test_subcommands() -> None:
         (["--prefer", "both", "x"], "--prefer takes file or env"),
         (["--log", "xml", "x"], "--log takes text or json"),
         (["--clear-env=maybe", "x"], "neither on nor off"),
-        (["--json", "x"], "--json belongs to"),
+        (["--json", "x"], "--json works only with"),
         (["install"], "one folder"),
         (["install", "a", "b"], "one folder"),
         (["check", "x"], "takes no command"),

@@ -82,7 +82,7 @@ def test_a_profile_that_nobody_knows(shim: Shim) -> None:
     end = shim("--profile", "oracle", "true")
 
     assert end.code == 100
-    assert end.errors == ["--profile (SHIM_PROFILE) names no profile that is known"]
+    assert end.errors == ["--profile (SHIM_PROFILE) names an unknown profile"]
     assert "oracle" not in end.stderr
     for name in NAMES:
         assert name in end.stderr
@@ -189,7 +189,7 @@ def test_rabbitmq_takes_ascii_alone(frozen: Shim, canary: Canary) -> None:
     end = frozen("--profile", "rabbitmq", "true", rabbitmq_default_pass="€" + canary())
 
     assert end.code == 0
-    assert "RABBITMQ_DEFAULT_PASS holds other characters than ASCII" in end.stderr
+    assert "RABBITMQ_DEFAULT_PASS contains non-ASCII characters" in end.stderr
     assert frozen("--profile", "rabbitmq", "true", rabbitmq_default_pass=canary()).stderr == ""
 
 
@@ -327,7 +327,7 @@ def test_a_user_in_front_of_an_entrypoint_that_wants_root(shim: Shim, tmp_path: 
 
     assert end.code == 0
     assert end.stderr.splitlines() == [
-        "shim: warning: --user 65534:65534: PostgreSQL wants to be started as root, and becomes its own user itself",
+        "shim: warning: --user 65534:65534: PostgreSQL must start as root, and drops to its own user itself",
         "shim: hint: leave --user (SHIM_USER) out, unless all its folders belong to that user already",
     ]
     assert shim("exec", "--user", "65534:65534", "--", "postgres", env=env).stderr == ""
@@ -348,11 +348,11 @@ def test_redis_reads_no_environment(frozen: Shim, tmp_path: Path, canary: Canary
     end = frozen(*start, env=env, redis_password=canary())
 
     assert end.code == 0
-    assert "warning: redis-server reads no environment: REDIS_PASSWORD does not reach it" in end.stderr
+    assert "warning: redis-server does not read the environment: REDIS_PASSWORD does not reach it" in end.stderr
     assert "--render" in end.stderr
     (tmp_path / "t").write_text("requirepass ${REDIS_PASSWORD|json}\n")
     rendered = ("--render", f"{tmp_path}/t:{tmp_path}/redis.conf", "--allow-disk")
-    assert "reads no environment" not in frozen(*rendered, *start, env=env).stderr
+    assert "does not read the environment" not in frozen(*rendered, *start, env=env).stderr
 
 
 def test_a_rendered_file_is_for_the_user_that_the_server_becomes(frozen: Shim, tmp_path: Path) -> None:
@@ -364,8 +364,8 @@ def test_a_rendered_file_is_for_the_user_that_the_server_becomes(frozen: Shim, t
     end = frozen(*render, *start, env=entrypoint(tmp_path), redis_password="v")
 
     assert end.stderr.splitlines() == [
-        "shim: warning: --render: redis-server becomes its own user, to whom the rendered file is closed",
-        "shim: hint: say whose it is: --render TEMPLATE:DEST:redis",
+        "shim: warning: --render: redis-server drops to its own user, who cannot read the rendered file",
+        "shim: hint: name its owner: --render TEMPLATE:DEST:redis",
     ]
 
 
@@ -472,4 +472,4 @@ def test_v_says_it_and_check_warns(frozen: Shim, tmp_path: Path) -> None:
 
     assert "shim: profile postgres: PG_MAJOR is set\n" in frozen("-v", "true", env=env).stderr
     end = frozen("check", "--user", str(os.getuid()), env=env)
-    assert (end.code, "wants to be started as root" in end.stderr) == (0, True)
+    assert (end.code, "must start as root" in end.stderr) == (0, True)

@@ -209,7 +209,7 @@ def test_what_is_no_fingerprint_key_is_refused_and_not_repeated(frozen: Shim, sa
     end = frozen("explain", "--fingerprint-key-stdin", before=("sh", "-c", f'printf %s "{said}" | "$@"', "sh"), a="v")
 
     assert end.code == 100
-    assert "stdin holds no fingerprint key" in end.stderr
+    assert "stdin does not contain a fingerprint key" in end.stderr
     assert not said or said not in end.stderr
     assert frozen("explain", "--fingerprint-key-stdin", before=("sh", "-c", '"$@" <&-', "sh")).code == 100
 

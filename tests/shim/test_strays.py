@@ -102,7 +102,7 @@ def test_all_files_together_are_too_large_for_one_command(frozen: Shim) -> None:
     end = frozen("--require", "ASKED", "--", "sh", "-c", "echo ${#ASKED} ${#SMALL}", small="c")
 
     assert (end.code, end.stdout) == (0, "121000 1\n"), end.errors
-    assert "over the kernel's limit for one command" in end.stderr
+    assert "exceed the kernel's limit for one command" in end.stderr
 
 
 @pytest.mark.usefixtures("as_root")
@@ -117,7 +117,7 @@ def test_a_root_that_cannot_be_listed(frozen: Shim, tmp_path: Path) -> None:
     assert frozen("--require", "DB_PASSWORD", *shown, before=NOBODY).stdout == "v\n"
     end = frozen("true", before=NOBODY)
     assert (end.code, " cannot be listed" in end.stderr) == (0, True)
-    assert "nothing is taken from it but what is named" in end.stderr
+    assert "only files that are named are read from it" in end.stderr
     (tmp_path / "s").write_text("OPTIONAL=\n")
     assert frozen("--schema", str(tmp_path / "s"), "true", before=NOBODY).code == 0
     end = frozen("--require", "MISSING,DB_PASSWORD", "true", before=NOBODY)

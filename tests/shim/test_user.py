@@ -248,7 +248,10 @@ def test_who_was_started_as_somebody_else_goes_on_as_that(frozen: Shim, more: li
     end = frozen(*more, *whoami, env={"SHIM_USER": "nobody", "HOME": "/"}, before=SOMEBODY)
 
     assert (end.code, end.stdout) == (0, "1000680000:0 /\n"), end
-    assert "--user nobody: started as uid 1000680000, gid 0, which cannot change user; going on as that" in end.stderr
+    assert (
+        "--user nobody: started as uid 1000680000, gid 0, which cannot change user; continuing as that user"
+        in end.stderr
+    )
     assert "SHIM_USER=" in end.stderr
 
 
@@ -259,7 +262,7 @@ def test_who_cannot_change_needs_no_entry_of_the_other(frozen: Shim) -> None:
     check = frozen("exec", "--user", "nobody", "--", "id", "-u", before=SOMEBODY)
 
     assert (start.code, start.stdout) == (check.code, check.stdout) == (0, "1000680000\n")
-    assert ("going on as that" in start.stderr, check.stderr) == (True, "")
+    assert ("continuing as that user" in start.stderr, check.stderr) == (True, "")
 
 
 @pytest.mark.usefixtures("as_root")
@@ -309,7 +312,7 @@ def test_a_user_namespace_has_words_of_its_own(frozen: Shim) -> None:
 
     assert (beyond.code, alone.code) == (100, 100)
     assert "user namespace has no uid 1234 and no gid 2345" in beyond.errors[0]
-    assert "user namespace allows no change of groups" in alone.errors[0]
+    assert "user namespace does not allow groups to change" in alone.errors[0]
     assert all("/etc/subuid" in end.stderr for end in (beyond, alone))
     assert frozen("--user", "999:999", "id", "-u", before=few).stdout == "999\n"
 

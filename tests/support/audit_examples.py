@@ -67,7 +67,7 @@ def small() -> Facts:
             service("worker", token, traces=(trace,), reach=("has the engine's socket",)),
         ),
         containers=(Container("web.1.x7f", "web", {"API_TOKEN": "print-9"}, "salt"),),
-        images=(Image("shop/web:4", (Trace("image-history", "NPM_TOKEN", "", "its name says TOKEN", False),)),),
+        images=(Image("shop/web:4", (Trace("image-history", "NPM_TOKEN", "", "its name contains TOKEN", False),)),),
         engine_users=("deploy",),
         engine_group="docker",
         managers=("node-1", "node-2", "node-3"),

@@ -174,7 +174,7 @@ class Auditor(Swarm):
 
 
 def _versions(secrets: Iterable[SwarmSecret], known: list[str]) -> Iterator[Version]:
-    """Yield the secrets of the Swarm; one without our labels belongs to the key that its name says, if one is known."""
+    """Yield the secrets of the Swarm; one without our labels belongs to the key in its name, if one is known."""
     foreign = [names.split_version(secret.name)[0] for secret in secrets if not secret.key]
     keys = names.keys_of(foreign, known)
     for secret in secrets:

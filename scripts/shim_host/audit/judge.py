@@ -155,7 +155,7 @@ def _cells_of(service: AuditedService, rows: list[Row], facts: Facts) -> Iterato
         if not _is_meant(row, service):
             _mark(row, service.name, UNGRANTED)
             place = service.place or (f"{facts.schema}:{row.spec.line}" if row.spec and facts.schema else "")
-            message = f"{service.name} gets {row.title}, which the schema gives to others only"
+            message = f"{service.name} gets {row.title}, which the schema gives to other services only"
             hint = f"take it from the service, or add {service.own_name} to @services of {row.key}"
             yield Finding("secret-not-granted", ERROR, message, hint, row.key, service.name, place)
     for trace in service.traces:
@@ -228,7 +228,7 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
             continue
         _mark(row, service.name, STALE)
         older = next((version.name for version in row.versions if version.fingerprint == its_print), "another value")
-        message = f"the container {container.name} runs with {older} of {row.title}, not with the present one"
+        message = f"the container {container.name} runs with {older} of {row.title}, not with the current one"
         hint = "restart it, so that it reads the present value"
         command = _anew(container, service)
         yield Finding("container-stale", ERROR, message, hint, row.key, service.name, service.place, command)
@@ -273,14 +273,14 @@ def _of_age(row: Row, facts: Facts) -> Iterator[Finding]:
         if left < 0:
             level = ERROR if age > 2 * row.spec.rotate_days else WARNING
             old, every = ages.shown(age), ages.shown(row.spec.rotate_days)
-            message = f"{row.title} is {old} old, and is to be rotated every {every}"
+            message = f"{row.title} is {old} old, and should be rotated every {every}"
             yield Finding("secret-too-old", level, message, "rotate it", row.key, "", place, command)
         elif left < min(_SOON_DAYS, row.spec.rotate_days / 5):
-            message = f"{row.title} is to be rotated within {ages.shown(left)}"
+            message = f"{row.title} must be rotated within {ages.shown(left)}"
             yield Finding("secret-due-soon", NOTE, message, "plan its rotation", row.key, "", place, command)
     elif age > MAX_AGE_DAYS:
-        message = f"{row.title} is {ages.shown(age)} old, and nothing says when it is to be rotated"
-        hint = "rotate it, and say in the schema how often: @rotate=180d"
+        message = f"{row.title} is {ages.shown(age)} old, and no @rotate limits its age"
+        hint = "rotate it, and set how often in the schema: @rotate=180d"
         yield Finding("secret-too-old", NOTE, message, hint, row.key, "", place, command)
 
 
@@ -290,7 +290,7 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
     users = [name for name, states in row.cells.items() if MOUNTED in states]
     if len(users) > max_services:
         message = f"{row.title} is shared by {len(users)} services: {some(users)}"
-        hint = "give each a value of its own, or say that so many are meant: @services in the schema, or --max-services"
+        hint = "give each a value of its own, or declare that they share it: @services in the schema, or --max-services"
         names_them = row.spec is not None and bool(row.spec.services)
         is_meant = names_them and not any(UNGRANTED in row.cells[name] for name in users)
         yield Finding("secret-shared-widely", NOTE if is_meant else WARNING, message, hint, row.key, "", place)

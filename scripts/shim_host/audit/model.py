@@ -83,7 +83,7 @@ class Image(NamedTuple):
 
 
 class Version(NamedTuple):
-    """One secret of the Swarm; `key` is empty when neither its label nor its name says."""
+    """One secret of the Swarm; `key` is empty when neither its label nor its name contains."""
 
     id: str
     name: str

@@ -109,7 +109,7 @@ def _top(audit: Audit) -> str:
     if not audit.findings:
         words += " No value is in plain text, nothing is overdue, and nobody has what is not meant for them."
     elif level == "calm":
-        words += f" {_many(audit.count(NOTE), 'note')} below say what is good to know."
+        words += f" {_many(audit.count(NOTE), 'note')} below are good to know."
     figures = [
         ("Errors", str(audit.count(ERROR)), ERROR if audit.count(ERROR) else ""),
         ("Warnings", str(audit.count(WARNING)), WARNING if audit.count(WARNING) else ""),

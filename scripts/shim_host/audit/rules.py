@@ -14,7 +14,7 @@ NOT_LOOKED_AT = "not-looked-at"
 RULES = {
     NOT_LOOKED_AT: Rule(
         "Something could not be looked at",
-        "What is not seen is not clean: unlock the Swarm, or run this on a manager (manage-secrets doctor says why).",
+        "What is not seen is not clean: unlock the Swarm, or run this on a manager (manage-secrets doctor shows why).",
     ),
     "secret-in-image-history": Rule(
         "A secret is in an image's history",
@@ -76,7 +76,7 @@ RULES = {
     ),
     "secret-unmanaged": Rule(
         "A Swarm secret that this tool did not make",
-        "Its version and fingerprint are not known: nobody can say whether containers hold it. create-swarm makes one.",
+        "Its version and fingerprint are unknown, so nothing can be compared with it. create-swarm creates a version.",
     ),
     "mount-readable-by-all": Rule(
         "Every user in a container can read its secrets",

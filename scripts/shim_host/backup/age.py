@@ -110,4 +110,6 @@ def _text(passphrase: Secret) -> str:
     try:
         return passphrase.reveal().decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused("the passphrase is not UTF-8 text, which age wants", "use GPG, or another passphrase") from None
+        raise Refused(
+            "the passphrase is not UTF-8 text, which age requires", "use GPG, or another passphrase"
+        ) from None

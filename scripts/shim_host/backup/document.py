@@ -83,9 +83,9 @@ def decode(plain: bytes) -> Backup:
         document = json.loads(plain, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         # Not a word of the error: it would quote the document.
-        raise Refused("what is sealed in it is not a backup, or damaged", "import what export wrote") from None
+        raise Refused("its content is not a backup, or is damaged", "import what export wrote") from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise Refused("what is sealed in it is not a backup of docker-secrets-shim", "import what export wrote")
+        raise Refused("its content is not a backup of docker-secrets-shim", "import what export wrote")
     version = document.get("version")
     if type(version) is not int or version < 1:
         raise Refused("the version of its format is unknown", "import what export wrote")
@@ -228,7 +228,7 @@ def _canonical(body: object) -> bytes:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("a field stands twice")
+        raise ValueError("a field appears twice")
     return fields
 
 

@@ -98,7 +98,7 @@ def unseal(sealed: bytes, passphrase: Secret | None) -> tuple[bytes, str]:
     if (result.returncode and not is_by_unknown) or "DECRYPTION_OKAY" not in status or "BADMDC" in status:
         raise _why_closed(result, status)
     if len(plain) > MAX_PLAIN_BYTES:
-        raise Refused(f"it holds more than {MAX_PLAIN_BYTES} bytes, and no backup does")
+        raise Refused(f"it holds more than {MAX_PLAIN_BYTES} bytes, more than a backup can")
     signed_by = f"{result.username} ({result.fingerprint})" if result.valid and result.fingerprint else ""
     return bytes(plain), signed_by
 
@@ -160,7 +160,7 @@ def _fingerprint(gpg: Any, recipient: str) -> str:
     keys = gpg.list_keys(keys=[recipient])
     if not keys:
         hint = "gpg --list-keys shows whom gpg knows; gpg --import adds a public key"
-        raise Refused(f"gpg has no public key of {recipient}", hint)
+        raise Refused(f"gpg has no public key for {recipient}", hint)
     usable = [key for key in keys if key["trust"] not in _UNUSABLE and "E" in key["cap"]]
     if not usable:
         problem = _UNUSABLE.get(keys[0]["trust"], "cannot encrypt")
@@ -171,7 +171,7 @@ def _fingerprint(gpg: Any, recipient: str) -> str:
     key = usable[0]
     if key["trust"] not in _TRUSTED and not _FINGERPRINT.fullmatch(recipient):
         hint = f"compare its fingerprint with the owner, then name that: --recipient {key['fingerprint']}"
-        raise Refused(f"nothing shows that the key of {recipient} is theirs", hint)
+        raise Refused(f"nothing proves that the key of {recipient} is theirs", hint)
     return str(key["fingerprint"])
 
 

@@ -64,7 +64,9 @@ def ask(*, twice: bool) -> Secret:
         Refused: there is no terminal.
     """
     if not can_ask():
-        raise Refused("a passphrase is wanted, and there is no terminal to ask at", "give it with --passphrase-file")
+        raise Refused(
+            "a passphrase is needed, and there is no terminal to ask for it", "give it with --passphrase-file"
+        )
     return inputs.typed("passphrase", twice=twice)
 
 

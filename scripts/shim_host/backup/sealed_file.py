@@ -70,7 +70,7 @@ def check_place(path: str, secrets_dir: Path, *, force: bool) -> None:
     """
     place = Path(path)
     if place.parent.resolve() == secrets_dir.resolve():
-        raise Refused(f"{path} would lie among the secrets, and count as one", "write it to another folder")
+        raise Refused(f"{path} would be among the secrets, and count as one", "write it to another folder")
     if not place.parent.is_dir():
         raise Refused(f"there is no folder {place.parent}", "make it, or write to another place")
     try:

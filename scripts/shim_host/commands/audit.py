@@ -220,5 +220,6 @@ def _say_end(judged: Audit) -> None:
     for gap in judged.facts.gaps:
         output.say(f"not looked at: {gap}")
     counts = [(judged.count(level), level) for level in _LEVELS]
-    words = ", ".join(f"{count} {level}{'s' if count != 1 else ''}" for count, level in counts if count)
-    output.say(f"{len(judged.rows)} secrets, {len(judged.facts.services)} services: {words or 'nothing to do'}")
+    words = ", ".join(output.many(count, level) for count, level in counts if count)
+    looked = f"{output.many(len(judged.rows), 'secret')}, {output.many(len(judged.facts.services), 'service')}"
+    output.say(f"{looked}: {words or 'nothing to do'}")

@@ -138,7 +138,9 @@ def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> 
             if name not in there:
                 yield Fault("stack-file", newest.key, path.name, f"names {name}, which is not in the Swarm", hint)
             elif "$" not in raw:
-                message = f"names {name} itself, and {newest.name} is the newest: the next stack deploy goes back"
+                message = (
+                    f"names {name} itself, and {newest.name} is the newest: the next stack deploy would go back to it"
+                )
                 yield Fault("stack-file", newest.key, path.name, message, hint)
 
 

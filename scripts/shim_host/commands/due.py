@@ -99,7 +99,7 @@ def _of_stack(stack: str, due: Due) -> tuple[int, list[SwarmSecret]]:
 def _say_left(left: list[str], stack: str = "") -> None:
     if left:
         hint = f"manage-secrets rotate {quoted(left[0])}{stacks.option(stack)} asks for it"
-        output.warn(f"due, and nothing says how to make a value: {', '.join(left)}", hint)
+        output.warn(f"due, but there is no @generate to make a new value: {', '.join(left)}", hint)
 
 
 def _late_elsewhere(stack: str, secrets: list[SwarmSecret], schema: Schema | None) -> dict[str, list[str]]:
@@ -126,7 +126,7 @@ def _is_of_compose(wish: Wish) -> bool:
 def _of_project(wish: Wish) -> int:
     """Rotate the files that are older than their keys' `@rotate`; a file is as old as its last change."""
     if wish.schema is None:
-        raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
+        raise Refused("there is no schema that limits the age of values", "write @rotate=90d above a key")
     store = Vault(wish.secrets_dir)
     if not wish.dry_run:
         rotate_compose.finish_dead_run(wish)
@@ -157,7 +157,7 @@ def _in_folder(project: ComposeFolder, wish: Wish) -> int:
         output.warn(f"cannot look into {project.folder}: {error.strerror}")
         return REFUSED
     if hasattr(os, "geteuid") and owner not in (os.geteuid(), 0):
-        hint = "what its schema says would run as you; let its owner's cron do it"
+        hint = "programs named in its schema would run as you; use its owner's cron"
         output.warn(f"{project.folder} belongs to another user, and is left alone", hint)
         return REFUSED
     output.say(f"the Compose project {project.name} in {project.folder}:")

@@ -43,7 +43,7 @@ class EnvWish:
 @click.argument("env_file", type=click.Path(path_type=Path), default=".env")
 @click.option("--all", "takes_all", is_flag=True, help="Take every key, not only those the schema calls sensitive.")
 @click.option("--force", is_flag=True, help="Replace files that hold a different value.")
-@click.option("--generate-missing", is_flag=True, help="Generate the values that the schema says can be generated.")
+@click.option("--generate-missing", is_flag=True, help="Generate the values that the schema marks @generate.")
 @click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
 @options.reading
 @options.secrets_dir
@@ -139,7 +139,7 @@ def settle_use(path: Path, read: envfile.EnvFile, chosen: dict[str, Secret]) -> 
         raise Refused(
             f"{path}: what it means for ${{...}} in the Compose file and for env_file: differs for {places}",
             "a reference there names a key that is set further down: set that one first",
-            "or say which counts: --use project, or --use env-file",
+            "or choose one: --use project, or --use env-file",
         )
     output.say(f"the value of {places} depends on how Compose is given {path}")
     question = "Is it used as project file (${...}) or as env_file"

@@ -48,7 +48,7 @@ def generate(
     """
     schema = inputs.read_schema(schema_path)
     if schema is None:
-        raise Refused("there is no schema to say how values are made", f"write {inputs.SCHEMA}")
+        raise Refused("there is no schema to generate values from", f"write {inputs.SCHEMA}")
     unknown = [key for key in keys if key not in schema.keys]
     if unknown:
         raise Refused(f"not in the schema: {', '.join(unknown)}", f"the keys are listed in {schema.source}")

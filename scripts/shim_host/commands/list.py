@@ -232,7 +232,8 @@ def diff(
         salted = [key for key, item in newest.items() if item.salt != prints.mark]
         if salted:
             output.warn(
-                f"made with another key or salt: {', '.join(sorted(salted))}", "give the salt with --salt or SHIM_SALT"
+                f"made with a different key or salt: {', '.join(sorted(salted))}",
+                "give the salt with --salt or SHIM_SALT",
             )
     if not no_engine:
         project = inventory.compose_project(given)

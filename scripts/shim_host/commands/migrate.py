@@ -224,7 +224,7 @@ def as_composed(
         Refused: Compose takes the project not; its reason is said.
     """
     if not check.is_there(environ):
-        output.warn("there is no docker compose here, so the result is not checked with it")
+        output.warn("docker compose is not installed here, so it has not checked the result")
         if project.warnings:
             hint = "set the variable it needs, or fix the reference"
             raise Refused(project.warnings[0], *project.warnings[1:], hint)
@@ -325,7 +325,7 @@ def announce(plan: MigrationPlan, written: list[Written], values: Mapping[str, b
     will = "would be" if dry_run else "to be"
     for item in written:
         output.say(f"{item.path} {will} {item.state}" if item.state != UNCHANGED else f"{item.path} is there already")
-    output.say(f"{len(values)} secret file(s) {will} written, {len(plan.held) - len(values)} unchanged")
+    output.say(f"{output.many(len(values), 'secret file')} {will} written, {len(plan.held) - len(values)} unchanged")
 
 
 def say_findings(plan: MigrationPlan) -> None:
@@ -347,7 +347,7 @@ def warn_of_stack(project: Project) -> None:
         signs += [f"{service.name} has deploy.{name}" for name in _OF_A_STACK if deploy and child(deploy, name)]
     if signs:
         output.warn(
-            f"this is a stack file, it seems ({signs[0]}), and what is written is for docker compose alone",
+            f"this looks like a stack file ({signs[0]}), and the new files are for docker compose only",
             "for a stack: manage-secrets create-swarm, and name the versions as docs/SWARM.md shows",
         )
 
@@ -360,7 +360,7 @@ def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> N
     """
     written = list(written)
     replaced = [str(item.path) for item in written if item.state == REPLACED]
-    question = f"write {len(written)} file(s) and {len(values)} secret(s)?"
+    question = f"write {output.many(len(written), 'file')} and {output.many(len(values), 'secret')}?"
     if replaced:
         question = f"replace {', '.join(replaced)}?"
     output.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))

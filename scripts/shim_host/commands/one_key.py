@@ -141,7 +141,7 @@ def set_command(
     With --json: as create-from-env prints it.
     """
     if value_file is not None and is_made:
-        raise click.UsageError("--value-file and --generate exclude each other")
+        raise click.UsageError("--value-file and --generate cannot be used together")
     desk = _Desk(secrets_dir, schema_path)
     desk.refuse_unknown(key)
     found = values.new_values([key], desk.schema, desk.present(), value_file, (), is_made=is_made)

@@ -27,7 +27,7 @@ def seconds(_context: click.Context, _option: click.Parameter, text: str) -> flo
     """Return the seconds that *text* says, as a callback of an option."""
     match = _DURATION.fullmatch(text)
     if match is None or float(match["number"]) <= 0:
-        raise click.BadParameter("a duration is wanted, such as 90s, 5m or 1h")
+        raise click.BadParameter("give a duration, such as 90s, 5m or 1h")
     return float(match["number"]) * _SECONDS[match["unit"]]
 
 
@@ -152,11 +152,11 @@ def rotate_command(asked: RotateWish) -> int:
     "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|restarted; no shim to ask|"}]}
     """
     if asked.resume and (asked.keys or asked.value_file is not None or asked.generate or asked.due):
-        raise click.UsageError("--resume goes on with what was begun: it takes neither keys nor values")
+        raise click.UsageError("--resume continues an interrupted rotation: it takes neither keys nor values")
     if asked.everywhere and (not asked.due or asked.stack or asked.compose_files):
-        raise click.UsageError("--everywhere goes with --due, and with neither --stack nor --compose")
+        raise click.UsageError("--everywhere works with --due, and without --stack and --compose")
     if asked.due and (asked.keys or asked.value_file is not None):
-        raise click.UsageError("--due finds the keys, and makes their values: it takes neither")
+        raise click.UsageError("--due finds the keys and generates their values: give neither")
     if not (asked.keys or asked.resume or asked.due):
         raise click.UsageError("name the keys to rotate, or give --due or --resume")
     schema = inputs.read_schema(asked.schema_path)

@@ -228,10 +228,11 @@ def _read(project: RunningProject) -> None:
 
 
 def _announce(services: Sequence[Moving], files: Mapping[str, str], *, dry_run: bool) -> None:
-    output.say(f"{', '.join(files)}: {len(files)} file(s) {'would get' if dry_run else 'get'} a new value")
+    will = "would get" if dry_run else "gets" if len(files) == 1 else "get"
+    output.say(f"{', '.join(files)}: {output.many(len(files), 'file')} {will} a new value")
     for service in services:
         words = _WORDS.get(service.how, service.how)
-        output.say(f"{service.name}: {words}, {service.count} container(s)")
+        output.say(f"{service.name}: {words}, {output.many(service.count, 'container')}")
 
 
 def _conclude(result: Result, files: Mapping[str, str], *, is_json: bool) -> int:

@@ -115,7 +115,7 @@ def make(values: Mapping[str, tuple[str, Secret]], place: Place, *, is_json: boo
     stack, lock_file, store, salt, by = place
     wrong = deployment.refusals(values)
     if wrong:
-        raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was made")
+        raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was created")
     engine = connection.connect(os.environ)
     if not dry_run:
         engine.refuse_open()
@@ -182,15 +182,16 @@ def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack:
     if changed:
         of_stack = stacks.option(stack)
         raise Refused(
-            f"the Swarm holds another value for {', '.join(changed)}; nothing was made",
+            f"the Swarm holds a different value for {', '.join(changed)}; nothing was created",
             f"manage-secrets sync --from-files{of_stack} makes a new version of it, and moves the services there",
             f"or make up another: manage-secrets rotate {' '.join(map(quoted, changed))}{of_stack}",
         )
     taken = deployment.foreign(steps, existing)
     if taken:
+        listed = ", ".join(taken)
         raise Refused(
-            f"the Swarm has secrets of these names that are not ours: {', '.join(taken)}; nothing was made",
-            "remove them, or keep apart from them with --stack NAME",
+            f"the Swarm has secrets of these names that this tool did not create: {listed}; nothing was created",
+            "remove them, or keep yours separate with --stack NAME",
         )
 
 
@@ -202,7 +203,7 @@ def announce(steps: list[Step], dry_run: bool) -> None:
     empty = [step.wanted.key for step in todo if not len(step.wanted.value)]
     if empty:
         output.warn(
-            f"empty, which the Swarm does not take: {', '.join(empty)}; a line end is kept instead",
+            f"empty, which the Swarm does not allow: {', '.join(empty)}; a line end is stored instead",
             "the shim and `$(cat FILE)` drop it, so a service sees the empty value",
         )
 

@@ -80,9 +80,9 @@ def sync_command(
     {"keys": [KEY], "state": "written|planned"}.
     """
     if number is not None and (len(keys) != 1 or from_files or to_files):
-        raise UsageError("--to goes with one key, and with neither --from-files nor --to-files")
+        raise UsageError("--to works with one key, and without --from-files and --to-files")
     if from_files and to_files:
-        raise UsageError("--from-files and --to-files exclude each other")
+        raise UsageError("--from-files and --to-files cannot be used together")
     schema = inputs.read_schema(schema_path)
     store = Vault.of_stack(secrets_dir, stack)
     settings = Settings(salt, timeout, parallel, by=by)

@@ -73,7 +73,7 @@ def validate(wish: ValidateWish) -> int:
     env = inventory.env_values(wish.given.env_paths, os.environ, gaps)
     users = image_users(project) if project is not None else {}
     subject = validation.subject_of(store, schema, wish.given.env_paths, env, project, users)
-    hint = "fix it; the warning says where"
+    hint = "fix it; see the warning for the line"
     found = [Fault("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
     in_swarm, unanswered = (
         with_swarm(subject, wish.stack, wish.lock_file, wish.salt, store)
@@ -82,13 +82,13 @@ def validate(wish: ValidateWish) -> int:
     )
     found += in_swarm
     if unanswered is not None:
-        again = "unlock it, or run this on a manager: manage-secrets doctor says why"
+        again = "unlock it, or run this on a manager: manage-secrets doctor shows why"
         gap = f"the Swarm: {unanswered.message}"
         found.append(Fault("left-out", "", "", f"not looked at: {gap}", again))
     fixed, trouble = repaired(store, found, wish.dry_run) if wish.fix else ([], None)
     give(found, fixed, wish.is_json)
     left = len(found) - len(fixed)
-    count = f"{len(found)} finding{'' if len(found) == 1 else 's'}"
+    count = output.many(len(found), "finding")
     output.say(f"{count}, {len(fixed)} {'would be ' if wish.dry_run else ''}repaired")
     if left and not wish.fix and any(finding.repair for finding in found):
         output.say("hint: --fix repairs those marked with *")

@@ -64,7 +64,9 @@ def read_configs(path: Path) -> dict[str, ImageConfig]:
     found: dict[str, ImageConfig] = {}
     for entry in document if isinstance(document, list) else [document]:
         if not isinstance(entry, dict):
-            raise Refused(f"{path} holds no image's configuration", "docker image inspect IMAGE > FILE makes one")
+            raise Refused(
+                f"{path} does not contain an image's configuration", "docker image inspect IMAGE > FILE makes one"
+            )
         config = _inner(entry)
         if config is not None:
             names = [*(entry.get("RepoTags") or []), *(entry.get("RepoDigests") or []), str(entry.get("Id") or "")]
@@ -73,7 +75,7 @@ def read_configs(path: Path) -> dict[str, ImageConfig]:
         for name, value in entry.items():
             inner = _inner(value) if isinstance(value, dict) else None
             if inner is None:
-                raise Refused(f"{path}: {name} holds no image's configuration")
+                raise Refused(f"{path}: {name} does not contain an image's configuration")
             found[name] = from_config(inner)
     return found
 
@@ -109,7 +111,7 @@ def ask_engine(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, Im
             # The client's own words, which hold no more than the image's name and the engine's address.
             words = (answer.stderr.strip() or "no answer").splitlines()[-1]
             raise Failed(
-                f"the engine does not say what {name} is: {words}",
+                f"the image {name} cannot be looked up: {words}",
                 "start the engine or set DOCKER_HOST; without one, give --image-config FILE",
             )
     return found

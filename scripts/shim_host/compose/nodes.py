@@ -146,8 +146,8 @@ def _refuse_bomb(root: Node, path: Path) -> None:
         known = [sizes[id(child_node)] for child_node in below]
         size, depth = 1 + sum(size for size, _ in known), 1 + max((depth for _, depth in known), default=0)
         if size > _MOST_NODES or depth > MAX_DEPTH * 2:
-            hint = "aliases and merge keys repeat what they name: write less, or say it in several files"
-            raise Refused(f"{path}:{node.start_mark.line + 1}: this expands to more than a Compose file can need", hint)
+            hint = "aliases and merge keys repeat what they name: shorten it, or split it into several files"
+            raise Refused(f"{path}:{node.start_mark.line + 1}: this expands beyond what a Compose file can need", hint)
         sizes[id(node)] = (size, depth)
 
 

@@ -164,7 +164,7 @@ class RunningProject:
         try:
             answer = docker_cli.ask([*command, *explained.command(question)], self.environ, seconds, question, most)
         except FileNotFoundError:
-            raise Failed("there is no docker program", "install the Docker client") from None
+            raise Failed("docker is not installed", "install the Docker client") from None
         return explained.read(answer)
 
     def _compose(self, *words: str) -> list[str]:
@@ -181,13 +181,13 @@ class RunningProject:
         if self._run(["docker", "version", "--format", "{{.Server.Version}}"], QUESTION_SECONDS).returncode:
             return Failed(f"cannot {what}: the engine does not answer", "start Docker, or set DOCKER_HOST")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        return NotDone(f"cannot {what}: {masked_line((lines or ['docker says nothing'])[-1])}")
+        return NotDone(f"cannot {what}: {masked_line((lines or ['docker gave no reason'])[-1])}")
 
     def _run(self, command: Sequence[str], seconds: int) -> "subprocess.CompletedProcess[str]":
         try:
             return docker_cli.run(command, self.environ, seconds)
         except FileNotFoundError:
-            raise Failed("there is no docker program", "install the Docker client") from None
+            raise Failed("docker is not installed", "install the Docker client") from None
 
 
 def _service(name: str, service: Mapping[str, Any], definitions: Mapping[str, Any]) -> ComposeService:

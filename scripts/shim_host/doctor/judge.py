@@ -117,7 +117,7 @@ def clock(now: datetime, facts: EngineFacts | None) -> Diagnosis:
     hint = "set both by NTP (timedatectl set-ntp true)"
     if now.year < _FIRST_RELEASE_YEAR:
         return Diagnosis(
-            "clock", FAILURE, f"this machine's clock says {now:%Y-%m-%d}: certificates will not hold", hint
+            "clock", FAILURE, f"this machine's clock is at {now:%Y-%m-%d}: certificates will be refused", hint
         )
     if facts is None or facts.clock_ahead is None:
         return Diagnosis("clock", OK, f"it is {now:%Y-%m-%d %H:%M:%S} UTC")
@@ -138,7 +138,7 @@ def socket(found: Socket) -> Diagnosis:
         return Diagnosis(name, FAILURE, f"{found.path} is not a socket", "remove it, and start Docker")
     if not found.can_use:
         hint = f"add yourself to the group {found.group} (it makes you as good as root), or use a context over ssh"
-        return Diagnosis(name, FAILURE, f"{found.path} is there, but not for you", hint)
+        return Diagnosis(name, FAILURE, f"{found.path} exists, but you may not use it", hint)
     if found.mode & 0o002:
         message = f"every user of this machine may use {found.path}, and so is as good as root"
         return Diagnosis(name, FAILURE, message, f"chmod o-rw {quoted(str(found.path))}")
@@ -242,9 +242,11 @@ def quorum(managers: list[Node]) -> Diagnosis:
         )
     if len(managers) == 1:
         hint = "keep an export; three managers survive the loss of one"
-        return Diagnosis("swarm quorum", NOTE, "there is one manager: with it the Swarm and its secrets are lost", hint)
+        return Diagnosis(
+            "swarm quorum", NOTE, "there is only one manager: if it is lost, so are the Swarm and its secrets", hint
+        )
     if len(managers) % 2 == 0:
-        message = f"{about}: an even number survives no more losses than one manager fewer"
+        message = f"{about}: an even number tolerates no more failures than one manager fewer"
         return Diagnosis("swarm quorum", WARNING, message, "add or demote one manager")
     return Diagnosis("swarm quorum", OK, about)
 
@@ -253,13 +255,11 @@ def programs(docker: str | None, compose: str | None, gpg: str | None) -> list[D
     """Judge the programs that commands start; each is the version it printed, or None."""
     if docker is None:
         hint = "install docker-cli and docker-compose (Debian), or Docker's own packages"
-        first = [
-            Diagnosis("docker client", WARNING, "there is no docker program: neither compose nor stack works", hint)
-        ]
+        first = [Diagnosis("docker client", WARNING, "docker is not installed: neither compose nor stack works", hint)]
     else:
         first = [Diagnosis("docker client", OK, docker), _compose(compose)]
     if gpg is None:
-        message = "there is no gpg: export and import work with age only"
+        message = "gpg is not installed: export and import work with age only"
         return [*first, Diagnosis("gpg", NOTE, message, "apt-get install gnupg (macOS: brew install gnupg)")]
     return [*first, Diagnosis("gpg", OK, gpg)]
 
@@ -271,7 +271,7 @@ def _compose(version: str | None) -> Diagnosis:
         return Diagnosis(name, WARNING, "`docker compose` does not work: no stack can be started or checked", hint)
     if numbers(version) < OLDEST_COMPOSE:
         oldest = ".".join(map(str, OLDEST_COMPOSE))
-        message = f"{version} is older than {oldest}, from which on .env is read as it is here"
+        message = f"{version} is older than {oldest}, the first release that reads .env by the same rules"
         return Diagnosis(name, WARNING, message, "upgrade the plugin")
     return Diagnosis(name, OK, version)
 

@@ -79,7 +79,7 @@ class Reading:
         while self._skip_to_statement():
             line = self._here()
             if line == quoted_line:
-                message = "what follows the closing quote is a statement of its own to Compose"
+                message = "Compose reads what follows the closing quote as a statement of its own"
                 self._warn(line, "", message, "put it on its own line, or escape the quote")
             quoted_line = 0
             key, ending = self._name(line)
@@ -160,7 +160,7 @@ class Reading:
             message = "the value ends before the space and #, where a comment begins"
             self._warn(line, key, message, "quote the value if the # belongs to it")
         elif whole.startswith("#"):
-            message = "the value begins with #: after = that is not a comment to Compose"
+            message = "the value begins with #, which to Compose is not a comment after ="
             self._warn(line, key, message, f"write {key}= alone on its line for an empty value")
         value = value.rstrip(SPACE)
         if value.startswith("-----BEGIN "):
@@ -205,10 +205,10 @@ class Reading:
             raise Malformed(line, f"{key}: {error}", hint) from None
         self.written += len(result)
         if self.written > _MOST_WRITTEN:
-            raise Malformed(line, "the references make more of the file than any program could need", "write less")
+            raise Malformed(line, "the references make the file larger than any program could need", "write less")
         hint = "put single quotes around the value if the $ belongs to it"
         if references.missed:
-            self._warn(line, key, "a $ refers to a variable that nothing sets, and becomes nothing", hint)
+            self._warn(line, key, "a $ refers to a variable that is not set, and is replaced by nothing", hint)
         elif references.found and _LOOKS_SECRET.search(key):
             self._warn(line, key, "a $ is replaced by the value of a variable", hint)
         return result
@@ -252,7 +252,7 @@ class References:
             InvalidReference: Compose would refuse it.
         """
         if len(text) > _MOST_CHARACTERS:
-            raise InvalidReference("the value with the $ is longer than any program could get it")
+            raise InvalidReference("the value with the $ is longer than a program can receive")
         if self._depth > _MOST_DEPTH:
             raise InvalidReference("the references are nested too deeply")
         done: list[str] = []
@@ -281,7 +281,7 @@ class References:
                 waiting.append(rest)
             length += sum(map(len, done[before - 1 :]))
             if length > _MOST_CHARACTERS:
-                raise InvalidReference("the references make it longer than any program could get it")
+                raise InvalidReference("the references make it longer than a program can receive")
         return "".join(done)
 
     def plain(self, name: str) -> str:

@@ -78,7 +78,7 @@ def _read_compose(data: bytes, lookup: Lookup) -> tuple[list[Assignment], list[W
 def _shell_wins(env_file: EnvFile, environ: Mapping[str, str]) -> Iterator[Warned]:
     for key, secret in env_file.values.items():
         if key in environ and environ[key].encode("utf-8", "surrogateescape") != secret.reveal():
-            message = "the shell sets it too, and for ${...} in a Compose file the shell's value would count"
+            message = "the shell sets it too, and for ${...} in a Compose file the shell's value would be used"
             yield Warned(env_file.lines[key], key, message, "unset it in the shell, unless the file's value is right")
 
 
@@ -162,7 +162,7 @@ def _notes_on_keys(env_file: EnvFile) -> Iterator[Warned]:
     for key, secret in env_file.values.items():
         line = env_file.lines[key]
         if key.startswith("COMPOSE_"):
-            yield Warned(line, key, "this sets up Compose itself", "leave it in .env")
+            yield Warned(line, key, "this configures Compose itself", "leave it in .env")
         elif not is_key(key):
             hint = "give it a name of A-Z, 0-9 and _ that the service reads"
             yield Warned(line, key, "the name is not a shell variable, and the shim would spell it differently", hint)

@@ -44,7 +44,7 @@ def refuse_edited(tried: Iterable[NewFile], force: bool) -> None:
     ]
     if edited and not force:
         hint = "put it in the place of the old one by hand, or drop the changes with --force"
-        raise Refused(f"differs from what migrate makes now: {', '.join(edited)}", hint)
+        raise Refused(f"differs from what migrate would write now: {', '.join(edited)}", hint)
 
 
 def keep(store: Vault, written: Sequence[Written]) -> None:

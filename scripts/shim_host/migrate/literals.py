@@ -23,7 +23,7 @@ HINTS = {
     "": "let the service read the variable, or a file that the shim makes with --render",
     "build": "what a build gets as an argument stays in the image; use secrets: of build: instead",
     "labels": "a label is there for all to read; let what reads it take a file",
-    "configs": "a config is no secret: make the whole text one, or let the shim make the file with --render",
+    "configs": "a config is not secret: make the whole text a secret, or let the shim make the file with --render",
 }
 _COMMANDS = ("command", "entrypoint", "healthcheck", "post_start", "pre_stop")
 _WORD = re.compile(r"(?:\$\{[^}]*\}|[^\s;&|])+")

@@ -52,7 +52,7 @@ def make_plan(
     for name, why in plan.left.items():
         keys = chosen.pop(name)
         message = f"it stays as it is, with {', '.join(keys)} in plain text: {why}"
-        plan.findings.append(Remark(name, "", message, "docs/TROUBLESHOOTING.md says more", is_exposed=True))
+        plan.findings.append(Remark(name, "", message, "see docs/TROUBLESHOOTING.md", is_exposed=True))
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
     _keep_parts(plan, parts)
@@ -150,7 +150,7 @@ def _read_env_files(plan: MigrationPlan) -> None:
 
 def _why(key: str, value: str, wishes: Wishes) -> str:
     if key in wishes.secret:
-        return "you said so"
+        return "by --secret"
     return "" if key in wishes.public else why_secret(key, value, wishes.schema)
 
 

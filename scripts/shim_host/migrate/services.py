@@ -62,7 +62,7 @@ def _say_unknown(plan: MigrationPlan, chosen: Mapping[str, Collection[str]]) -> 
         first = f"docker compose {'build' if is_built else 'pull'} {names_}"
         file = "built.json" if is_built else "pulled.json"
         hint = f"{first} && docker image inspect {images} > {file}; then add --image-config {file}"
-        message = f"not known is what these images start, so their services stay as they are: {wanted}"
+        message = f"it is not known what these images start, so their services stay as they are: {wanted}"
         plan.findings.append(Remark("", "", message, hint, is_exposed=True))
 
 

@@ -67,7 +67,7 @@ def secrets_to_write(plan: MigrationPlan, store: Vault, force: bool) -> dict[str
             other.append(store.shown(name))
     if other and not force:
         raise Refused(
-            f"these hold another value than the project has now: {', '.join(other)}",
+            f"these no longer hold the value that the project has: {', '.join(other)}",
             "the services would see that one: remove the files, or replace them with --force",
         )
     return todo

@@ -93,7 +93,7 @@ def why_by_name(name: str) -> str:
         if word in _TELLS_LAST and word != words[-1]:
             continue
         if f" {word} " in _TELLING or (word.endswith(_SECRET_ENDINGS) and word not in _INNOCENT):
-            return f"its name says {word}"
+            return f"its name contains {word}"
     return ""
 
 
@@ -133,7 +133,7 @@ def why_secret(key: str, value: str, schema: Schema | None) -> str:
         return ""
     spec = schema.keys.get(key) if schema is not None else None
     if spec is not None and (spec.is_sensitive or spec.sensitive is False):
-        return "the schema says so" if spec.is_sensitive else ""
+        return "by the schema" if spec.is_sensitive else ""
     by_name = why_by_name(key)
     if by_name and not is_harmless(key, value):
         return by_name

@@ -74,7 +74,7 @@ class AdoptWork(SyncWork):
         if missing := sorted(set(wanted) - {secret.name for secret in foreign}):
             ours = {secret.name for secret in self.secrets if secret.key}
             hint = "it is ours already" if missing[0] in ours else "docker secret ls lists them"
-            raise Refused(f"there is no secret of others called {', '.join(missing)}", hint)
+            raise Refused(f"there is no secret of another tool called {', '.join(missing)}", hint)
         mounted = {mount.secret_id for service in self.services for mount in service.mounts}
         groups: dict[str, list[SwarmSecret]] = {}
         for secret in foreign:

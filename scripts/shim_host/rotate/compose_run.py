@@ -68,7 +68,9 @@ def rotate(journal: Journal, settings: Settings) -> Result:
         for key, name in journal.files.items():
             entry = settings.store.read(name)
             if entry is None or entry.value != journal.old[key]:
-                raise Refused(f"{settings.store.shown(name)} has changed meanwhile", "look at it, and rotate again")
+                raise Refused(
+                    f"{settings.store.shown(name)} has changed in the meantime", "look at it, and rotate again"
+                )
         open_desk.begin(journal)
         return _carry_on(open_desk, journal, settings)
 
@@ -94,7 +96,7 @@ def resume(settings: Settings) -> Result | None:
             entry = settings.store.read(name)
             if entry is None or entry.value not in (journal.old[key], journal.new[key]):
                 hint = f"it has neither of the two values in {settings.store.path / FOLDER}: put one of them there"
-                raise Refused(f"{settings.store.shown(name)} has changed meanwhile", hint)
+                raise Refused(f"{settings.store.shown(name)} has changed in the meantime", hint)
         if any(service.how != NONE for service in journal.services):
             settings.project.files = [Path(file) for file in journal.compose_files]
             settings.project.read()
@@ -368,17 +370,18 @@ def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settin
     asked = 0
     for container in containers:
         if not container.is_running or container.health == "unhealthy":
-            raise NotDone(f"{container.name} does not run as it should with the new value")
+            raise NotDone(f"{container.name} does not run properly with the new value")
         found = _said(container, settings, expected)
         if not found:
             continue
         asked += 1
         other = [key for key, its in found.items() if its != expected[key]]
         if other and settings.force:
-            output.warn(f"{container.name} has another value of {', '.join(other)} than the file, or another SHIM_SALT")
+            differing = ", ".join(other)
+            output.warn(f"{container.name} has a different value of {differing} from the file's, or another SHIM_SALT")
         elif other:
             hint = "is SHIM_SALT in the container the same as --salt here?"
-            raise NotDone(f"{container.name} has another value of {', '.join(other)} than the file", hint)
+            raise NotDone(f"{container.name} has a different value of {', '.join(other)} from the file's", hint)
     return "fingerprint" if asked else "restarted; no shim to ask"
 
 

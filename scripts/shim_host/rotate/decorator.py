@@ -99,18 +99,18 @@ def _mistakes(found: _Written) -> Iterator[Mistake]:
         elif names.count(option) > 1:
             yield Mistake(f"{place} says {option} twice", allowed)
         elif not options[option]:
-            yield Mistake(f"{place} says nothing behind {option}=", allowed)
+            yield Mistake(f"{place} has no value after {option}=", allowed)
     if "users" not in _OPTIONS[found.system]:
         if "user" not in options:
-            yield Mistake(f"{place} does not say whose password it is", f"write user=NAME; {allowed}")
+            yield Mistake(f"{place} does not name the user", f"write user=NAME; {allowed}")
     elif ("user" in options) == ("users" in options):
-        yield Mistake(f"{place} wants one of user=NAME and users=ONE|OTHER", allowed)
+        yield Mistake(f"{place} needs one of user=NAME and users=ONE|OTHER", allowed)
     if "users" in options and "users" in _OPTIONS[found.system]:
         roles = options["users"].split("|")
         if len(set(filter(None, roles))) != 2 or len(roles) != 2 or "userKey" not in options:
-            yield Mistake(f"{place} wants users=ONE|OTHER and the key that holds the name, userKey=KEY", allowed)
+            yield Mistake(f"{place} needs users=ONE|OTHER and the key that holds the name, userKey=KEY", allowed)
     if "service" not in options:
-        yield Mistake(f"{place} does not say which service it runs in", allowed)
+        yield Mistake(f"{place} does not name the service it runs in", allowed)
 
 
 def _lost_keys(key: str, found: _Written, known: Collection[str]) -> Iterator[Mistake]:
@@ -139,7 +139,7 @@ def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
     name = present.reveal().decode("utf-8", "replace").strip() if present is not None else ""
     if name not in found.roles:
         hint = f"it holds the role in use: one of {', '.join(found.roles)}"
-        raise Refused(f"{key} is none of the roles that {spec.key} takes in turn", hint)
+        raise Refused(f"{key} is not one of the roles that {spec.key} takes in turn", hint)
     return {key: Secret(next(role for role in found.roles if role != name).encode())}
 
 

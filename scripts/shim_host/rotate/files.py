@@ -141,7 +141,7 @@ class Files:
             output.warn(f"the services have moved, but {ended.message}", moves or "remove what waits there by hand")
         for key in stale.keys() - new.keys():
             shown = self.store.shown(self._name(key))
-            output.warn(f"{shown} holds another value than the Swarm", "`manage-secrets diff` compares")
+            output.warn(f"{shown} holds a different value from the Swarm's", "`manage-secrets diff` compares")
 
     def _name(self, key: str) -> str:
         return names.file_names([*(self.schema.keys if self.schema else ()), key])[key]

@@ -61,19 +61,19 @@ def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
         words = f"has an update that stopped ({service.update_state})"
         yield Obstacle(True, name, words, f"docker service rollback {quoted(name)}, or fix what it stumbled over")
     if not service.is_up:
-        words = f"is not up ({service.trouble or 'nothing of it runs'}): it gets the version, and is not waited for"
-        yield Obstacle(False, name, words, f"docker service ps {quoted(name)} says more")
+        words = f"is not up ({service.trouble or 'nothing of it runs'}): it gets the version, but is not waited for"
+        yield Obstacle(False, name, words, f"docker service ps {quoted(name)} shows more")
         return
     if service.running < service.replicas:
         words = f"has {service.running} of {service.replicas} tasks up, and is not waited for to have more"
-        yield Obstacle(False, name, words, f"docker service ps {quoted(name)} says why")
+        yield Obstacle(False, name, words, f"see why with docker service ps {quoted(name)}")
     if service.order == START_FIRST:
         yield from _no_room_for_two(service, nodes)
     elif service.replicas == 1 or service.mode == "global":
         words = "stops before its next task starts (stop-first)"
         yield Obstacle(False, name, words, "requests fail meanwhile; start-first avoids it")
     if service.has_health_check is False:
-        words = "has no health check, so that a task counts as ready when its process exists"
+        words = "has no health check, so a task counts as ready as soon as its process exists"
         yield Obstacle(
             False, name, words, "add one (HEALTHCHECK, --health-cmd): without, requests fail while it starts"
         )
@@ -84,10 +84,10 @@ def _no_room_for_two(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
     stop_first = f"docker service update --update-order stop-first {quoted(name)}"
     if service.host_ports and (service.mode == "global" or service.replicas >= nodes):
         ports = ", ".join(map(str, service.host_ports))
-        words = f"has host port {ports}, so that no second task can start beside the first on {nodes} nodes"
+        words = f"has host port {ports}, so a second task cannot start beside the first on {nodes} nodes"
         yield Obstacle(True, name, words, stop_first)
     if service.max_per_node and service.replicas >= nodes * service.max_per_node:
-        words = f"has max-replicas-per-node {service.max_per_node}, so that no task can start beside the others"
+        words = f"has max-replicas-per-node {service.max_per_node}, so a task cannot start beside the others"
         yield Obstacle(True, name, words, f"raise it by one, or {stop_first}")
     if service.volumes:
         words = f"writes to {', '.join(service.volumes)}, and start-first would run two tasks on it at once"

@@ -30,7 +30,7 @@ class SwarmWork(SwarmValues):
     def due_keys(self) -> tuple[tuple[str, ...], list[str]]:
         """Return the keys that are older than their `@rotate`: those that can be made, and the others."""
         if self.schema is None:
-            raise Refused("there is no schema to say how old a value may be", "write @rotate=90d above a key")
+            raise Refused("there is no schema that limits the age of values", "write @rotate=90d above a key")
         now = swarm_run.today()
         newest = model.newest(self.secrets, self.stack)
         ages_days = {key: ages.age_days(secret.created, now) for key, secret in newest.items()}
@@ -150,9 +150,10 @@ class SwarmWork(SwarmValues):
 
     def _refuse_taken(self, plan: RotationPlan) -> None:
         if taken := swarm_plan.taken(plan, self.secrets):
+            listed = ", ".join(taken)
             raise Refused(
-                f"the Swarm has secrets of these names that are not ours: {', '.join(taken)}; nothing was changed",
-                f"manage-secrets adopt {quoted(taken[0])} takes it over; else remove it",
+                f"the Swarm has secrets of these names that this tool did not create: {listed}; nothing was changed",
+                f"take it over with manage-secrets adopt {quoted(taken[0])}, or remove it",
             )
 
     def _has_versions(self, plan: RotationPlan) -> bool:
@@ -182,7 +183,7 @@ class SwarmWork(SwarmValues):
         plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, services)
         if lacking:
             hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
-            raise Refused(f"no version before the one in use is kept of {', '.join(lacking)}", hint)
+            raise Refused(f"there is no earlier version of {', '.join(lacking)}", hint)
         values = {} if dry_run else self._of_versions(plan)
         inside = self._inside(plan, values, dry_run)
         self._announce(plan, inside, force)
@@ -280,7 +281,10 @@ class SwarmWork(SwarmValues):
         moving = [service for service in self.services if service.id in plan.moves]
         for change in plan.changes:
             output.say(f"{change.key}: to {change.name}")
-        output.say(f"{len(moving)} services to move" + (f": {', '.join(s.name for s in moving)}" if moving else ""))
+        output.say(
+            f"{output.many(len(moving), 'service')} to move"
+            + (f": {', '.join(s.name for s in moving)}" if moving else "")
+        )
         found = self._findings(moving) + preflight.left_behind(plan, self.secrets, self.services)
         found += [
             Obstacle(True, "", words, "see @rotate-with in the schema") for one in inside for words in one.check()
@@ -334,7 +338,8 @@ class SwarmWork(SwarmValues):
         if plan.changes:
             output.give_table(["KEY", "NAME", "STATE"], [(c.key, c.name, state) for c in plan.changes])
         if run and state in (ROTATED, MOVED):
-            words = f"{len(services)} services moved; {verified} containers said the new fingerprint"
-            output.say(words + (f", {elsewhere} tasks run on other nodes" if elsewhere else ""))
+            words = f"{output.many(len(services), 'service')} moved; the new value is confirmed"
+            words += f" in {output.many(verified, 'container')}"
+            output.say(words + (f", {output.many(elsewhere, 'task')} on other nodes not asked" if elsewhere else ""))
             if idle:
-                output.say(f"given the new version, with nothing running in it: {', '.join(idle)}")
+                output.say(f"these got the new version, and run no task: {', '.join(idle)}")

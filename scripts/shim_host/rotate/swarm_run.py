@@ -150,7 +150,7 @@ class Rotation:
         with _resumable(self.plan.stack):
             lock = self.engine.change_lock(self.lock, self.lock.owner, goes_back=True)
             if lock is None:
-                raise Refused("another run has taken this rotation over", "`manage-secrets history` says who")
+                raise Refused("another run has taken this rotation over", "`manage-secrets history` shows who")
             self.lock = lock
             for change in reversed(self.inside):
                 if not change.keeps_both:
@@ -274,7 +274,7 @@ class Rotation:
         """Verify what has arrived, while the next service moves."""
         name = way.service.name
         if arrival.is_gone:
-            output.warn(f"{name} was removed meanwhile", "the rotation goes on without it")
+            output.warn(f"{name} was removed in the meantime", "the rotation goes on without it")
             return
         if not way.is_back:
             self._verify(way, arrival)
@@ -310,8 +310,8 @@ class Rotation:
             wrong = [key for key, print_ in wanted.items() if key in found and found[key] != print_]
             if wrong:
                 raise NotMoved(
-                    f"{name} runs with another value of {', '.join(wrong)} than the new version has",
-                    "does its environment or another file set the key? `shim explain` in the container says",
+                    f"{name} runs with a different value of {', '.join(wrong)} than the new version has",
+                    "does its environment or another file set the key? `shim explain` in the container shows it",
                 )
             self.verified += bool(found.keys() & wanted.keys())
         self.elsewhere += arrival.elsewhere

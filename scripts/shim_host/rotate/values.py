@@ -37,7 +37,7 @@ def new_values(
         Refused: nobody says what the value is, or the schema does not take it.
     """
     if source is not None and len(keys) != 1:
-        raise UsageError("--value-file gives one value, to one key")
+        raise UsageError("--value-file gives a value to one key only")
     values: dict[str, Secret] = {}
     wanted = with_signed(keys, schema, there if present is None else present)
     for key in wanted:

@@ -92,7 +92,7 @@ def announce(
     output.say(f"{counts[CREATED]} {will} created, {counts[REPLACED]} {will} replaced, {counts[UNCHANGED]} unchanged")
     if counts[KEPT]:
         kept = ", ".join(item.key for item in plan if item.state == KEPT)
-        output.warn(f"kept, although {path} says otherwise: {kept}", "replace them with --force")
+        output.warn(f"kept, although {path} holds a different value: {kept}", "replace them with --force")
     if ignored:
         output.say(f".gitignore {'would get' if dry_run else 'gets'} {' '.join(ignored)}")
 
@@ -101,7 +101,7 @@ def confirm_replacing(plan: list[Planned], yes: bool) -> None:
     """Ask before values are lost; without a terminal `--force` alone is the answer."""
     replaced = [item.file_name for item in plan if item.state == REPLACED]
     if replaced:
-        question = f"replace {len(replaced)} value(s): {', '.join(replaced)}?"
+        question = f"replace {output.many(len(replaced), 'value')}: {', '.join(replaced)}?"
         output.confirm(question, yes=yes or not sys.stdin.isatty())
 
 

@@ -28,7 +28,7 @@ def run(
         while header := _exactly(raw, 8, deadline):
             stream, length = struct.unpack(">BxxxL", header)
             if length + sum(map(len, outputs.values())) > most_bytes:
-                raise OSError(f"it says more than {most_bytes} bytes")
+                raise OSError(f"it shows more than {most_bytes} bytes")
             outputs[stream] = outputs.get(stream, b"") + _exactly(raw, length, deadline)
     return int(client.exec_inspect(job)["ExitCode"] or 0), outputs[1], outputs[2]
 

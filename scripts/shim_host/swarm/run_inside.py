@@ -34,7 +34,7 @@ class Door(Swarm):
             return next(iter(found.values()))
         raise Refused(
             f"no container of the service {service} runs on this node",
-            "docker service ps says where it runs; run this there, or point DOCKER_HOST at that node",
+            "docker service ps shows where it runs; run this there, or point DOCKER_HOST at that node",
         )
 
     def run_in(self, container: str, argv: Sequence[str], data: bytes) -> tuple[int, bytes, bytes]:

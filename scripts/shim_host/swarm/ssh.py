@@ -66,10 +66,10 @@ def command(place: str) -> list[str]:
     except ValueError:
         raise Refused("DOCKER_HOST is not an ssh:// URL", hint) from None
     if url.password is not None or url.query or url.fragment:
-        raise Refused("an ssh:// URL has neither a password nor a query", hint)
+        raise Refused("an ssh:// URL cannot contain a password or a query", hint)
     user, host = unquote(url.username or ""), url.hostname or ""
     if not host or host.startswith("-") or user.startswith("-"):
-        raise Refused("DOCKER_HOST names no host that ssh would take", hint)
+        raise Refused("DOCKER_HOST does not name a host that ssh accepts", hint)
     start = ["ssh", "-T", "-o", f"ConnectTimeout={CONNECT_SECONDS}"]
     start += ["-l", user] if user else []
     start += ["-p", str(port)] if port is not None else []
@@ -93,7 +93,7 @@ class _Adapter(UnixHTTPAdapter):
         """Return the last line that any ssh wrote to stderr."""
         self._talk.seek(0)
         lines = self._talk.read(_LAST_WORDS).decode("utf-8", "replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "ssh said nothing")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "ssh gave no reason")
 
 
 class _Pool(HTTPConnectionPool):

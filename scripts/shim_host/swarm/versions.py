@@ -42,7 +42,7 @@ class Step(NamedTuple):
 def refusal_of_other_marks(keys: Iterable[str], hint: str) -> Refused:
     """Return the refusal of versions that were labelled under another key, or with another salt."""
     return Refused(
-        f"these were made with another key or salt, so that they cannot be compared: {', '.join(keys)}",
+        f"these were made with a different key or salt, so they cannot be compared: {', '.join(keys)}",
         "give the deployment's salt with --salt or SHIM_SALT",
         hint,
     )

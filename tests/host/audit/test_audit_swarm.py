@@ -137,7 +137,7 @@ def test_a_container_that_runs_with_an_old_value_is_found(
         document = audited(manage)
         assert ("error", "container-stale", "A", "lone") in found(document)
         (finding,) = [item for item in document["findings"] if item["id"] == "container-stale"]
-        assert "lone runs with another value of A" in finding["message"]
+        assert "lone runs with a different value of A" in finding["message"]
         assert [row["title"] for row in document["secrets"] if row["services"] == {"lone": ["stale", "mounted"]}] == [
             "A"
         ]

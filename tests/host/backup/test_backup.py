@@ -174,7 +174,7 @@ def test_different_values_are_kept_unless_forced(filled: Manage, keys: Keys, can
 
     kept = filled(*opens)
     assert kept.code == 0
-    assert "kept, although the backup says otherwise: api_key" in kept.stderr
+    assert "kept, although the backup holds a different value: api_key" in kept.stderr
     assert filled.secrets()["api_key"] == newer.encode()
 
     assert filled(*opens, "--force", "--dry-run").code == 0
@@ -259,10 +259,10 @@ def test_a_damaged_or_truncated_backup_changes_nothing(filled: Manage, keys: Key
 @pytest.mark.parametrize(
     ("plain", "says"),
     [
-        (b"not JSON", "no backup, or damaged"),
-        (b"[" * 100_000, "no backup, or damaged"),
-        (b'{"format": 1, "format": 2}', "no backup, or damaged"),
-        (b'{"a": 1}', "no backup of docker-secrets-shim"),
+        (b"not JSON", "not a backup, or is damaged"),
+        (b"[" * 100_000, "not a backup, or is damaged"),
+        (b'{"format": 1, "format": 2}', "not a backup, or is damaged"),
+        (b'{"a": 1}', "not a backup of docker-secrets-shim"),
         (document(version=2), "its format is version 2, and this release reads version 1"),
         (document(version=0), "version of its format is unknown"),
         (document(version=True), "version of its format is unknown"),
@@ -539,7 +539,7 @@ def test_keys_that_are_not_there_are_named(
         assert "it is encrypted to the key" in end.stderr
         end = filled("export", "-o", "c.gpg", "--recipient", MAIL, env=elsewhere)
         assert end.code == 1
-        assert f"gpg has no public key of {MAIL}" in end.stderr
+        assert f"gpg has no public key for {MAIL}" in end.stderr
         run("gpgconf", "--kill", "all", home=Path(empty))
     filled.write("other.txt", str(pyrage.x25519.Identity.generate()))
     assert "none of the keys given opens it" in filled("import", "b.age", "-i", "other.txt").stderr
@@ -559,7 +559,7 @@ def test_a_key_that_nobody_vouches_for_must_be_named_by_its_fingerprint(filled: 
 
         end = filled("export", "-o", "b.gpg", "--recipient", MAIL, env=elsewhere)
         assert end.code == 1
-        assert f"nothing shows that the key of {MAIL} is theirs" in end.stderr
+        assert f"nothing proves that the key of {MAIL} is theirs" in end.stderr
         assert f"--recipient {fingerprint}" in end.stderr
 
         assert filled("export", "-o", "b.gpg", "--recipient", fingerprint, env=elsewhere).code == 0
@@ -574,7 +574,7 @@ def test_what_is_there_is_not_overwritten_unasked(filled: Manage, keys: Keys) ->
 
     assert "is there already" in filled(*seal, "notes.txt").stderr
     assert "is not a regular file" in filled(*seal, "link", "--force").stderr
-    assert "would lie among the secrets" in filled(*seal, "secrets/b.age").stderr
+    assert "would be among the secrets" in filled(*seal, "secrets/b.age").stderr
     assert "there is no folder" in filled(*seal, "none/b.age").stderr
     assert filled(*seal, "b.age", "--dry-run").code == 0
     assert (filled.folder / "notes.txt").read_text() == "mine"

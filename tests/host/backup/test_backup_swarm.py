@@ -167,7 +167,7 @@ def test_a_value_that_differs_from_the_folders_is_said(
 
     end = manage("export", "--from-swarm", "--force", *seal)
 
-    assert "the Swarm holds another value than the folder: a" in end.stderr
+    assert "the Swarm and the folder hold different values: a" in end.stderr
     assert manage("import", "backup.age", "--identity", "key.txt", "--secrets-dir", "there").code == 0
     assert (manage.folder / "there" / "a").read_text() == newer
 

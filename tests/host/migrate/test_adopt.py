@@ -73,7 +73,7 @@ def test_what_somebody_changed_is_not_lost_unasked(project: Manage, canary: Cana
     edited = project(*migrate, "--adopt")
 
     assert edited.code == 1
-    assert "differs from what migrate makes now: docker-compose.secrets.yml" in edited.stderr
+    assert "differs from what migrate would write now: docker-compose.secrets.yml" in edited.stderr
     assert contents(project.folder) == files
     assert project(*migrate, "--adopt", "--force").code == 0
     project.write(".env", f"A=2\nNEW={canary()}\n")

@@ -254,7 +254,7 @@ def test_the_env_file_keeps_what_is_no_secret(manage: Manage, canary: Canary) ->
         "# DB_URL is a secret now, in ./secrets/db_url\nEMPTY_TOKEN=\nPORT=80"
     )
     assert {entry["key"]: entry["why"] for entry in document["secrets"]} == {
-        "DB_PASSWORD": "its name says PASSWORD",
+        "DB_PASSWORD": "its name contains PASSWORD",
         "DB_URL": "it is made from DB_PASSWORD",
     }
     assert manage.secrets()["db_url"] == f"http://db/x\n{value}".encode()
@@ -426,8 +426,8 @@ def test_the_schema_and_the_person_have_the_first_word(manage: Manage, canary: C
     document = migrated(manage, "--secret", "CODE", "--public", "API_TOKEN")
 
     assert {entry["key"]: entry["why"] for entry in document["secrets"]} == {
-        "NICKNAME": "the schema says so",
-        "CODE": "you said so",
+        "NICKNAME": "by the schema",
+        "CODE": "by --secret",
     }
 
 
@@ -448,7 +448,7 @@ def test_nothing_is_overwritten_unasked_and_a_second_run_changes_nothing(manage:
     assert {entry["state"] for entry in again["files"]} == {"unchanged"}
 
     manage.write(".env", f"TOKEN={canary()}\n")
-    assert "these hold another value" in migrated(manage, code=1).stderr
+    assert "these no longer hold the value" in migrated(manage, code=1).stderr
     manage.write("docker-compose.secrets.yml", "mine\n")
     assert "already there, and different" in migrated(manage, code=1).stderr
     assert (manage.folder / "docker-compose.secrets.yml").read_text() == "mine\n"
@@ -465,8 +465,8 @@ def test_without_the_image_the_command_would_be_lost_and_it_is_refused(manage: M
     end = manage("migrate")
 
     assert end.code == 111
-    assert re.search(r"not known is what these images start.*: test\S*-a \(a: TOKEN\)", end.stderr)
-    assert re.search(r"not known is what these images start.*: x \(b: TOKEN\)", end.stderr)
+    assert re.search(r"not known what these images start.*: test\S*-a \(a: TOKEN\)", end.stderr)
+    assert re.search(r"not known what these images start.*: x \(b: TOKEN\)", end.stderr)
     assert not (manage.folder / "secrets").exists()
 
 
@@ -778,7 +778,7 @@ def test_a_stack_file_is_known_for_one(manage: Manage, canary: Canary) -> None:
         manage.write("docker-compose.yml", text)
         end = manage("migrate", "--image-config", "images.json", "--dry-run")
         assert end.code == 0, end.stderr
-        assert f"this is a stack file, it seems ({sign})" in end.stderr
+        assert f"this looks like a stack file ({sign})" in end.stderr
         assert "create-swarm" in end.stderr
     manage.write("docker-compose.yml", file % (", deploy: {resources: {limits: {memory: 1G}}}", ""))
     assert "stack file" not in manage("migrate", "--image-config", "images.json", "--dry-run").stderr

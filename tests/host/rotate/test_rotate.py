@@ -83,7 +83,7 @@ def test_history_and_rollback(swarm: PrivateSwarm, project: Manage, image: str) 
     assert mounted(swarm, "app") == [("db_password.v2", "pw")]
     assert "db_password.v3" not in versions(swarm)
     assert project.secrets()["db_password"] != first
-    assert "no version before" in project("rollback", "DB_PASSWORD", "--yes").stderr
+    assert "no earlier version of" in project("rollback", "DB_PASSWORD", "--yes").stderr
 
 
 def test_while_the_old_tasks_of_one_service_end_the_next_moves(

@@ -181,7 +181,7 @@ def test_a_signal_that_ends_the_service_is_said(running: Running, canary: Canary
     end = running.rotate(canary(), "--how", "signal=KILL")
 
     assert end.code == 1, end
-    assert "told-1 does not run as it should with the new value" in end.stderr
+    assert "told-1 does not run properly with the new value" in end.stderr
     assert "the old value is back everywhere" in end.stderr
     assert running.read("told") == old.encode()
 
@@ -198,7 +198,7 @@ def test_a_service_that_takes_the_value_from_elsewhere_goes_back(
     end = running.rotate(canary())
 
     assert end.code == 1, end
-    assert "worker-1 has another value of DB_PASSWORD than the file" in end.stderr
+    assert "worker-1 has a different value of DB_PASSWORD from the file's" in end.stderr
     assert "the old value is back everywhere" in end.stderr
     assert running.value("worker") == running.read("web") == old.encode()
 
@@ -225,7 +225,7 @@ def test_what_would_fail_is_said_before_anything_changes(running: Running, manag
     manage.write("compose.yaml", COMPOSE.replace("PROJECT", running.name))
     forced = running.rotate(canary(), "--salt", "another", "--force")
     assert forced.code == 0, forced.stderr
-    assert "has another value of DB_PASSWORD than the file, or another SHIM_SALT" in forced.stderr
+    assert "has a different value of DB_PASSWORD from the file's, or another SHIM_SALT" in forced.stderr
 
 
 ONE = COMPOSE.split("  folder:")[0] + "secrets:\n  db_password: {file: ./secrets/db_password}\n"
@@ -506,7 +506,7 @@ def test_what_rotations_keep_is_no_secret_to_anybody_else(manage: Manage, canary
     assert manage.json("validate")["findings"] == []
     by_hand = canary()
     manage.write("secrets/a", by_hand)
-    assert "has changed meanwhile" in manage("rotate", "--resume").stderr
+    assert "has changed in the meantime" in manage("rotate", "--resume").stderr
     assert files(manage)["a"] == by_hand.encode()
     manage.write("secrets/a", old)
     assert manage("rotate", "--resume").code == 0
@@ -601,5 +601,5 @@ def test_no_docker_at_all_ends_with_111(manage: Manage, canary: Canary) -> None:
     end = manage("rotate", "A", "--value-file", "-", stdin=canary().encode(), env={"PATH": "/nowhere"})
 
     assert end.code == 111
-    assert "there is no docker program" in end.stderr
+    assert "docker is not installed" in end.stderr
     assert os.listdir(manage.folder / "secrets") == ["a"]

@@ -80,7 +80,7 @@ def test_a_service_that_runs_with_another_value_goes_back(swarm: PrivateSwarm, p
     end = project("rotate", "DB_PASSWORD", "--generate")
 
     assert end.code == 1, end.stderr
-    assert "app runs with another value of DB_PASSWORD than the new version has" in end.stderr
+    assert "app runs with a different value of DB_PASSWORD than the new version has" in end.stderr
     assert versions(swarm) == BEFORE
 
 

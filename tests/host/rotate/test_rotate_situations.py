@@ -81,7 +81,7 @@ def test_services_that_are_not_up(swarm: PrivateSwarm, project: Manage, image: s
     assert end.code == 0, end.stderr
     assert "once mounts version 1 of DB_PASSWORD, and 2 is in use: it stays" in end.stderr
     assert "api: given" not in end.stderr
-    assert "with nothing running in it: asleep, lost" in end.stderr
+    assert "and run no task: asleep, lost" in end.stderr
     assert (mounted(swarm, "api"), mounted(swarm, "once")) == (V3, V1)
 
 
@@ -106,7 +106,7 @@ def test_numbers_names_and_persons(swarm: PrivateSwarm, project: Manage, image: 
     swarm.docker("secret", "create", "db_password.v3", "-", stdin=b"made by hand")
     end = project("rotate", "DB_PASSWORD", "--generate")
     assert end.code == 1
-    assert "secrets of these names that are not ours: db_password.v3; nothing was changed" in end.stderr
+    assert "secrets of these names that this tool did not create: db_password.v3; nothing was changed" in end.stderr
     assert (mounted(swarm, "api"), locks(swarm)) == (V1, "")
     assert "db_password.v3" in versions(swarm)
     swarm.docker("secret", "rm", "db_password.v3")
@@ -187,8 +187,11 @@ def test_what_changes_meanwhile(swarm: PrivateSwarm, project: Manage, image: str
 
     project.custody.canaries.append(project.secrets()["db_password"].decode())
     assert end.code == 0, end.stderr
-    assert "gone was removed meanwhile" in end.stderr
-    assert "again was written by somebody else meanwhile, with the version before; it is moved once more" in end.stderr
+    assert "gone was removed in the meantime" in end.stderr
+    assert (
+        "again was changed by somebody else in the meantime, with the version before; it is moved once more"
+        in end.stderr
+    )
     assert [mounted(swarm, name) for name in ("down", "up", "again")] == [V2] * 3
     running = [len([s for s in tasks(swarm, name) if s.startswith("Running")]) for name in ("down", "up", "again")]
     assert running == [1, 2, 3]
@@ -210,7 +213,7 @@ def test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back(
         end = project("rotate", "DB_PASSWORD", "--generate", "--parallel", "1")
         other.result()
     assert end.code == 1, end.stderr
-    assert "early was written by somebody else meanwhile, with the version before" in end.stderr
+    assert "early was changed by somebody else in the meantime, with the version before" in end.stderr
     assert (mounted(swarm, "early"), mounted(swarm, "late"), locks(swarm)) == (V1, V1, "")
 
     swarm.docker("secret", "create", "theirs", "-", stdin=b"x")
@@ -224,7 +227,7 @@ def test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back(
         end = project("rotate", "DB_PASSWORD", "--generate")
         other.result()
     assert end.code == 1, end.stderr
-    assert "late is written by somebody else, with another version" in end.stderr
+    assert "late is being changed by somebody else, with a different version" in end.stderr
     assert mounted(swarm, "late") == [("theirs", "db_password")]
     assert (mounted(swarm, "early"), locks(swarm)) == (V1, "")
 

@@ -109,7 +109,7 @@ def test_what_is_due_in_compose_projects(swarm: PrivateSwarm, manage: Manage, ca
 
     planned = inside("rotate", "--due", "--compose", "--dry-run")
     assert planned.code == 0, planned.stderr
-    assert "DB_PASSWORD: 1 file(s) would get a new value" in planned.stderr
+    assert "DB_PASSWORD: 1 file would get a new value" in planned.stderr
     document = manage.json("rotate", "--due", "--everywhere")
     assert [(run["project"], run["state"]) for run in document["runs"]] == [("blog", "rotated")]
     manage.custody.canaries.append(second := secret.read_text())

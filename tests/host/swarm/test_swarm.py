@@ -73,8 +73,8 @@ def test_another_salt_is_not_taken_for_another_value(swarm: PrivateSwarm, manage
     manage.write("secrets/a", canary())
     manage("create-swarm", "--salt", "one")
 
-    assert "another key or salt" in manage("create-swarm").stderr
-    assert "another key or salt" in manage("rotate", "A", "--generate").stderr
+    assert "a different key or salt" in manage("create-swarm").stderr
+    assert "a different key or salt" in manage("rotate", "A", "--generate").stderr
     assert names(swarm) == ["a.v1"]
     assert state_of(manage.json("create-swarm", env={"SHIM_SALT": "one"})) == {"A": "unchanged"}
 
@@ -127,7 +127,7 @@ def test_an_empty_value_reaches_a_service_as_empty(swarm: PrivateSwarm, manage: 
 
     end = manage("create-swarm")
 
-    assert "empty, which the Swarm does not take: A" in end.stderr
+    assert "empty, which the Swarm does not allow: A" in end.stderr
     assert names(swarm) == ["a.v1"]
     assert state_of(manage.json("create-swarm")) == {"A": "unchanged"}
 
@@ -169,7 +169,7 @@ def test_a_foreign_secret_of_that_name_is_left_alone(swarm: PrivateSwarm, manage
     end = manage("create-swarm")
 
     assert end.code == 1
-    assert "not ours" in end.stderr
+    assert "this tool did not create" in end.stderr
 
 
 @pytest.mark.parametrize("fate", ["drop", "lose", "500"])
@@ -253,7 +253,7 @@ def test_an_engine_that_manages_no_swarm_ends_with_111(swarm: PrivateSwarm, mana
 
     meddler.close()
     assert end.code == 111
-    assert "no Swarm manager" in end.stderr
+    assert "not a Swarm manager" in end.stderr
 
 
 def test_tcp_with_tls_is_spoken(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:

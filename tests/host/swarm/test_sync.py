@@ -86,7 +86,7 @@ def test_every_hint_mends_what_it_was_about(swarm: PrivateSwarm, manage: Manage,
 
     # A stack file is a person's to change.
     stack = "secrets: {{t: {{external: true, name: '{}'}}}}\n"
-    back, gone = ": the next stack deploy goes back", ", which is not in the Swarm"
+    back, gone = "the next stack deploy would go back", ", which is not in the Swarm"
     for name, words in {"api_token.v2": back, "api_token.v${OTHER:-9}": gone}.items():
         manage.write("docker-stack.yml", stack.format(name))
         (finding,) = found(manage)
@@ -103,8 +103,8 @@ def test_every_hint_mends_what_it_was_about(swarm: PrivateSwarm, manage: Manage,
     refusals = {
         "API_TOKEN --to 9": (1, " has no version "),
         "NO_SUCH": (1, "not in the Swarm"),
-        "--to 2": (2, "--to goes with one key, and with neither --from-files nor --to-files"),
-        "--from-files --to-files": (2, "--from-files and --to-files exclude each other"),
+        "--to 2": (2, "--to works with one key, and without --from-files and --to-files"),
+        "--from-files --to-files": (2, "--from-files and --to-files cannot be used together"),
     }
     for words, (code, said) in refusals.items():
         end = manage("sync", *words.split())

@@ -98,7 +98,7 @@ def export_command(wish: ExportWish) -> None:
       "origin": null | "folder|swarm", "reason"}]}
     """
     if wish.no_swarm and (wish.from_swarm or wish.image):
-        raise click.UsageError("--no-swarm does not go with --from-swarm or --image")
+        raise click.UsageError("--no-swarm cannot be used with --from-swarm or --image")
     keys = [*wish.recipients, *_listed(wish.recipients_file)]
     encryption = _encryption(wish.encryption, keys, wish.output)
     _check_export(
@@ -152,24 +152,24 @@ def _check_export(
     if keys and (passphrase_file is not None or asks):
         raise click.UsageError("a backup is encrypted to recipients or with a passphrase, not both")
     if passphrase_file is not None and asks:
-        raise click.UsageError("--passphrase and --passphrase-file exclude each other")
+        raise click.UsageError("--passphrase and --passphrase-file cannot be used together")
     if not keys and passphrase_file is None and not dry_run and not passphrase.can_ask():
         raise click.UsageError("name who can open the backup: --recipient KEY, or --passphrase-file FILE")
     if output == sealed_file.STDIO and not dry_run:
         if is_json:
             raise click.UsageError("--json and the backup would both go to stdout: name a file with --output")
         if sys.stdout.isatty() and not armor:
-            raise click.UsageError("the backup is not for a terminal: name a file with --output, or use --armor")
+            raise click.UsageError("a backup is not written to a terminal: name a file with --output, or use --armor")
 
 
 def _encryption(asked: str | None, keys: list[str], output: str) -> str:
     """Return what encrypts: what was asked for, or what the recipients or the output's name call for."""
     from_keys = {"age" if key.startswith(("age1", "ssh-")) else "gpg" for key in keys}
     if len(from_keys) > 1:
-        raise click.UsageError("the recipients are of GPG and of age; one backup has one kind")
+        raise click.UsageError("the recipients are for GPG and for age; a backup can have only one kind")
     from_key = next(iter(from_keys), None)
     if asked is not None and from_key is not None and asked != from_key:
-        raise click.UsageError(f"--encryption {asked} does not go with a recipient of {from_key}")
+        raise click.UsageError(f"--encryption {asked} cannot be used with a recipient of {from_key}")
     return asked or from_key or ("age" if output.endswith(".age") else "gpg")
 
 
@@ -212,11 +212,11 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
     except Failed as failed:
         if from_swarm:
             raise
-        report.say(f"the backup says nothing of a Swarm: {failed.message}")
+        report.say(f"the backup contains nothing about a Swarm: {failed.message}")
         return items
     values: dict[str, Secret] = {}
     if from_swarm and found:
-        report.say(f"reading {len(found)} value(s) from the Swarm through a helper task")
+        report.say(f"reading {report.many(len(found), 'value')} from the Swarm through a helper task")
         with report.progress("reading", len(found)) as advance:
             values = engine.read([key.newest for key in found], image, advance)
         if misread := collect.misread(found, values, prints):
@@ -230,7 +230,7 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
     differing = collect.differing(merged, values)
     if differing:
         hint = "diff shows more; the backup has the value of the folder"
-        report.warn(f"the Swarm holds another value than the folder: {', '.join(differing)}", hint)
+        report.warn(f"the Swarm and the folder hold different values: {', '.join(differing)}", hint)
     return merged
 
 
@@ -238,7 +238,8 @@ def _announce_export(items: list[Item], output: str, encryption: str, keys: list
     place = "stdout" if output == sealed_file.STDIO else output
     whom = f"for {', '.join(keys)}" if keys else "with a passphrase"
     included = sum(item.value is not None for item in items)
-    report.say(f"{included} value(s) {'would go' if dry_run else 'go'} to {place}, encrypted by {encryption} {whom}")
+    will = "would be written" if dry_run else "to be written"
+    report.say(f"{report.many(included, 'value')} {will} to {place}, encrypted by {encryption} {whom}")
     absent = [item.shown for item in items if item.value is None]
     if absent:
         hint = "--from-swarm reads them"

@@ -77,7 +77,7 @@ def import_command(wish: ImportWish) -> None:
     if wish.file == wish.passphrase_file == sealed_file.STDIO:
         raise click.UsageError("the backup and the passphrase cannot both come from stdin")
     if wish.passphrase_file is not None and wish.asks:
-        raise click.UsageError("--passphrase and --passphrase-file exclude each other")
+        raise click.UsageError("--passphrase and --passphrase-file cannot be used together")
     found = _opened(wish.file, list(wish.identities), wish.passphrase_file, asks=wish.asks)
     folders = _Folders(wish.secrets_dir, wish.stack)
     items = _chosen(found, wish.keys, wish.stack)
@@ -182,7 +182,9 @@ def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None
     )
     kept = [step.item.shown for step in steps if step.state == "kept"]
     if kept:
-        output.warn(f"kept, although the backup says otherwise: {', '.join(kept)}", "replace them with --force")
+        output.warn(
+            f"kept, although the backup holds a different value: {', '.join(kept)}", "replace them with --force"
+        )
     absent = [step.item.shown for step in steps if step.state == "absent"]
     if absent:
         hint = "export --from-swarm saves the values too"
@@ -209,7 +211,7 @@ def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], boo
         return
     replaced = [step.item.shown for step in steps if step.state == "replaced"]
     if replaced:
-        output.confirm(f"replace {len(replaced)} value(s): {', '.join(replaced)}?", yes=yes)
+        output.confirm(f"replace {output.many(len(replaced), 'value')}: {', '.join(replaced)}?", yes=yes)
     if ignored := vault.missing_gitignore_lines(Path(), folders.secrets_dir, None):
         output.say(f".gitignore gets {' '.join(ignored)}")
         vault.add_gitignore_lines(Path(), ignored)  # first, so that git shows no value at any moment

@@ -35,7 +35,7 @@ class System:
             return self.options["user"]
         name = self.known(self.values.new_of(self.options["userKey"])).decode("utf-8", "replace")
         if name not in self.how.roles:
-            raise Refused(f"{self.options['userKey']} is none of the roles that {self.key} takes in turn")
+            raise Refused(f"{self.options['userKey']} is not one of the roles that {self.key} takes in turn")
         return name
 
     @property
@@ -123,7 +123,7 @@ class System:
         code, out, err = door.run_in(container, self.argv(), lines)
         trouble = self.trouble(code, out, err)
         if trouble:
-            hint = "see its log; nothing that was said to it is shown here"
+            hint = "see its log; what it was sent is not shown here"
             message = f"{self.program} in {self.options['service']} refuses: {trouble}"
             if self.is_not_let_in(out, err):
                 raise NotLetIn(message, hint)
