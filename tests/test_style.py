@@ -18,7 +18,9 @@ from proselint.tools import LintFile
 from tests.support import messages
 from tests.support.forms import REPOSITORY
 
-PAGES = [REPOSITORY / "docs/DOCKER_SECRETS.md"]
+PAGES = [
+    REPOSITORY / f"docs/{name}.md" for name in ("DOCKER_SECRETS", "COMPOSE", "SWARM", "MIGRATION", "ROTATION", "AUDIT")
+]
 # Of proselint's own: what is wrong in any register; typography and taste are the project's own matter.
 GROUPS = (
     "archaism",
