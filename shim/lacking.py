@@ -84,6 +84,8 @@ def _looked_at(key: str, spec: "KeySpec | None", resolution: Resolution, options
     if spec is not None and spec.from_file:
         places.append(f"{spec.from_file}({spec.from_member})")
     hint = "looked at " + ", ".join(places)
+    if spec is not None and spec.from_command:
+        hint += "; its @from=command is run on the host, by manage-secrets create-from-env or create-swarm"
     for path in strays.nearest(key, sources):
         hint = f"{shown_path(path)} is there: {strays.how_to_take(key, path)}; {hint}"
     if options.only and key not in options.only:

@@ -42,6 +42,7 @@ class KeySpec:
     generate: str | None = None
     from_file = ""  # the file of a root that holds the value among others, and under which name
     from_member = ""
+    from_command = ""  # the program that prints the value, for manage-secrets on the host; nothing here runs it
     resolves = False  # a file: URL in the environment stands for what is in the file
     deliver = "env"
     deliver_owner = ""  # whose the file is; the service's user when empty
@@ -56,10 +57,12 @@ class KeySpec:
 
     @property
     def is_sensitive(self) -> bool:
-        """Return whether the value is a secret: it is said to be one, or it is generated or a signed token."""
+        """Return whether the value is a secret: it is said to be one, or generated, fetched, or a signed token."""
         if self.sensitive is not None:
             return self.sensitive
-        return self.generate is not None or (self.type is not None and self.type.name in ("jwt", "bytes"))
+        if self.generate is not None or self.from_command:
+            return True
+        return self.type is not None and self.type.name in ("jwt", "bytes")
 
     @property
     def is_derived(self) -> bool:
@@ -339,7 +342,10 @@ class _Reading:
         file, parenthesis, member = value.partition("(")
         if not parenthesis or not file or "/" in file or not member[:-1].strip():
             message = "@from takes the name of a file in a secrets root, and one of its members"
-            self.wrong(line, message, "as in @from=db.json(username) or @from=app.env(KEY)")
+            self.wrong(line, message, "as in @from=db.json(username), or @from=command(PROGRAM ARGUMENTS) for the host")
+            return
+        if file == "command":
+            spec.from_command = member[:-1].strip()
             return
         spec.from_file, spec.from_member = file, schema_text.unquoted(member[:-1])
         self.schema.bundles.add(file)

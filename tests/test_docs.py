@@ -33,7 +33,7 @@ from tests.support.pages import TROUBLE, Block, blocks, shown_messages
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *DOCS]
 # Pages whose commands change a Swarm: they get one of their own.
-SWARM_PAGES = ("SWARM.md", "ROTATION.md", "RESTORE.md")
+SWARM_PAGES = ("SWARM.md", "ROTATION.md", "RESTORE.md", "STORES.md")
 # An old release that is still met, and the newest one that is known here.
 KUBERNETES = ("1.27", kubernetes_validate.latest_version())
 # The official images, and what stands for them where no registry is.

@@ -11,7 +11,7 @@ import click
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import inputs, output
-from shim_host.commands import options
+from shim_host.commands import from_command, options
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Refused
@@ -25,7 +25,7 @@ OWNER_HELP = "Make UID the owner of the files: Compose mounts them with the owne
 class EnvWish:
     """What the command line asks for."""
 
-    env_file: Path
+    env_file: Path | None
     takes_all: bool
     force: bool
     generate_missing: bool
@@ -40,7 +40,7 @@ class EnvWish:
 
 
 @click.command("create-from-env")
-@click.argument("env_file", type=click.Path(path_type=Path), default=".env")
+@click.argument("env_file", type=click.Path(path_type=Path), required=False)
 @click.option("--all", "takes_all", is_flag=True, help="Take every key, not only those the schema calls sensitive.")
 @click.option("--force", is_flag=True, help="Replace files that hold a different value.")
 @click.option("--generate-missing", is_flag=True, help="Generate the values that the schema marks @generate.")
@@ -55,8 +55,12 @@ class EnvWish:
 def create_from_env(wish: EnvWish) -> None:
     """Turn a .env file into one file per secret in ./secrets.
 
-    ENV_FILE is read exactly as Docker Compose reads it; `-` is stdin. Existing files that hold a different value are
-    kept, unless --force is given. On a syntax error nothing is changed, and the message names the line.
+    ENV_FILE (.env by default) is read exactly as Docker Compose reads it; `-` is stdin. Existing files that hold a
+    different value are kept, unless --force is given. On a syntax error nothing is changed, and the message names the
+    line.
+
+    For a key with @from=command(PROGRAM ARGUMENTS) in the schema that ENV_FILE does not set, the value is what that
+    program prints. The commands are shown first, and none runs before you agree.
 
     \b
     Examples:
@@ -69,19 +73,24 @@ def create_from_env(wish: EnvWish) -> None:
       "warnings": [{"line", "key", "message", "hint"}]}
     """
     schema = inputs.read_schema(wish.schema_path)
-    read = read_env_file(wish.env_file, wish.dialect, wish.use)
+    by_programs = from_command.keys_of(schema)
+    env_file = wish.env_file or Path(".env")
+    if wish.env_file is None and by_programs and not os.path.lexists(env_file):
+        read = envfile.EnvFile()
+    else:
+        read = read_env_file(env_file, wish.dialect, wish.use)
     chosen, left = choose(read.values, schema, wish.takes_all)
-    settle_use(wish.env_file, read, chosen)
+    settle_use(env_file, read, chosen)
     chosen = without_blanks(chosen, schema, wish.generate_missing)
+    lacking = [key for key in by_programs if key not in chosen]
+    chosen |= from_command.fetched(schema, lacking, yes=wish.yes, dry_run=wish.dry_run)
     warnings = [warning for warning in read.warnings if not warning.key or warning.key in chosen]
     store = Vault(wish.secrets_dir)
     plan = filing.make_plan(chosen, store, schema, wish.force)
     if wish.generate_missing:
         plan += filing.make_missing(plan, store, schema)
-    ignored = vault.missing_gitignore_lines(
-        Path(), wish.secrets_dir, None if str(wish.env_file) == "-" else wish.env_file
-    )
-    filing.announce(wish.env_file, warnings, left, plan, ignored, wish.dry_run)
+    ignored = vault.missing_gitignore_lines(Path(), wish.secrets_dir, None if str(env_file) == "-" else env_file)
+    filing.announce(env_file, warnings, left, plan, ignored, wish.dry_run)
     if not wish.dry_run:
         filing.confirm_replacing(plan, wish.yes)
         if ignored:  # before anything is there that git could see
@@ -120,7 +129,8 @@ def without_blanks(values: dict[str, Secret], schema: Schema | None, generates: 
 
     def is_blank(key: str) -> bool:
         spec = schema.keys.get(key) if schema is not None else None
-        return spec is not None and (spec.is_derived or (generates and can_be_made(spec)))
+        is_given = spec is not None and (spec.is_derived or bool(spec.from_command))
+        return is_given or (spec is not None and generates and can_be_made(spec))
 
     return {key: value for key, value in values.items() if len(value) or not is_blank(key)}
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import click
 
+from shim.schema import Schema
+from shim.secret import Secret
 from shim_host import inputs, output
 from shim_host.commands import due as due_of
-from shim_host.commands import options, rotate_compose
+from shim_host.commands import from_command, options, rotate_compose
 from shim_host.commands.rotate_compose import Wish
 from shim_host.errors import Refused
 from shim_host.rotate import history
@@ -127,7 +129,8 @@ def rotate_command(asked: RotateWish) -> int:
 
     In a Swarm, a new version is created, every service that mounts the key is moved to it in one update per service,
     and its containers are asked whether they have the new value. If a service does not come up, all of them go back.
-    Tokens signed with a rotated key are signed again.
+    Tokens signed with a rotated key are signed again. A key with @from=command(PROGRAM ARGUMENTS)
+    in the schema gets what that program prints now.
 
     Without a Swarm, or with --compose, the file in ./secrets is replaced in one step, and the services of the Compose
     project follow. A service that mounts the file is recreated, the new container beside the old one where possible
@@ -174,7 +177,7 @@ def rotate_command(asked: RotateWish) -> int:
     if not (asked.stack or asked.due) and rotate_compose.is_meant(wish, asked.keys):
         if asked.resume:
             return rotate_compose.resume(wish)
-        return rotate_compose.rotate(asked.keys, asked.value_file, asked.generate, wish)
+        return rotate_compose.rotate(asked.keys, asked.value_file, asked.generate, wish, _fetched(asked, schema))
     settings = Settings(asked.salt, asked.timeout, asked.parallel, asked.keep, asked.by)
     if asked.due:
         late = due_of.Due(wish, settings, asked.lock_file, asked.leave)
@@ -190,7 +193,15 @@ def rotate_command(asked: RotateWish) -> int:
     )
     if asked.resume:
         return work.resume(asked.force)
-    return work.rotate(asked.keys, asked.value_file, asked.generate, asked.force, asked.dry_run)
+    fetched = _fetched(asked, schema)
+    return work.rotate(asked.keys, asked.value_file, asked.generate, asked.force, asked.dry_run, fetched)
+
+
+def _fetched(asked: RotateWish, schema: Schema | None) -> dict[str, Secret]:
+    """Return what programs print for the keys that the schema says so of, unless their values come from elsewhere."""
+    if asked.value_file is not None or asked.generate:
+        return {}
+    return from_command.fetched(schema, asked.keys, yes=asked.yes, dry_run=asked.dry_run)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import click
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import deployment_key, inventory, names, output
+from shim_host.commands import from_command
 from shim_host.compose import reading
 from shim_host.compose.running import RunningProject
 from shim_host.errors import Failed, Refused
@@ -90,12 +91,29 @@ def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
     return not in_swarm & set(keys) and set(keys) <= set(_values(store, wish.schema))
 
 
-def rotate(keys: Sequence[str], value_file: str | None, is_made: bool, wish: Wish) -> int:
-    """Give *keys* a new value in ./secrets, and in the services of the Compose project."""
+def rotate(
+    keys: Sequence[str], value_file: str | None, is_made: bool, wish: Wish, fetched: Mapping[str, Secret] | None = None
+) -> int:
+    """Give *keys* a new value in ./secrets, and in the services of the Compose project.
+
+    *fetched* are values that programs printed; a key that has the same one already is left alone.
+    """
     store = Vault(wish.secrets_dir)
     there = _values(store, wish.schema)
     _refuse_unknown(keys, there)
-    values = rotation_values.new_values(list(dict.fromkeys(keys)), wish.schema, there, value_file, is_made=is_made)
+    fetched = fetched or {}
+    same = [key for key, value in fetched.items() if value == there[key]]
+    for key in same:
+        output.say(f"{key} has this value already")
+    keys = [key for key in dict.fromkeys(keys) if key not in same]
+    if not keys:
+        give_nothing(wish)
+        return 0
+    # What a dry run would fetch is unknown; any other value than the present one shows what would happen.
+    unknown = [] if value_file or is_made or not wish.dry_run else from_command.among(wish.schema, keys)
+    given = {**fetched, **{key: there[key] for key in unknown}}
+    values = rotation_values.new_values(keys, wish.schema, there, value_file, is_made=is_made, given=given)
+    values |= {key: Secret(there[key].reveal() + b"?") for key in unknown}
     values |= _companions(values, there, wish.schema)
     return _done(values, _settings(wish), wish)
 

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import click
 
+from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import deployment_key, inputs, inventory, names, output
-from shim_host.commands import env, options
+from shim_host.commands import env, from_command, options
 from shim_host.errors import Ended, Refused
 from shim_host.shell import quoted
 from shim_host.store import filing
@@ -40,6 +41,7 @@ class SwarmWish:
     by: str
     is_json: bool
     dry_run: bool
+    yes: bool
 
 
 @click.command("create-swarm")
@@ -57,7 +59,7 @@ class SwarmWish:
 @options.insecure
 @options.as_json
 @options.dry_run
-@options.no_questions
+@options.yes
 @options.gathered(SwarmWish)
 def create_swarm(wish: SwarmWish) -> int:
     """Create Docker secrets in the Swarm from ./secrets.
@@ -66,6 +68,9 @@ def create_swarm(wish: SwarmWish) -> int:
     names, so that stack files also work in a Swarm that was set up again. Secrets that hold the same value are left
     alone. If a value has changed, nothing is created, because a secret cannot be changed: use `rotate`, which moves the
     services to a new version.
+
+    A key without a file that has @from=command(PROGRAM ARGUMENTS) in the schema gets what that program prints, with no
+    file in between. The commands are shown first, and none runs before you agree.
 
     \b
     Examples:
@@ -77,15 +82,24 @@ def create_swarm(wish: SwarmWish) -> int:
     """
     if wish.stack and not names.is_swarm_name(wish.stack):
         raise Refused(f"{wish.stack} cannot be the name of a stack", "letters, digits and _ . - are taken")
+    schema = inputs.read_schema(wish.schema_path)
+    by_programs = from_command.keys_of(schema)
     if wish.env_file is None:
-        values = values_of_vault(Vault.of_stack(wish.secrets_dir, wish.stack), wish.schema_path)
+        store = Vault.of_stack(wish.secrets_dir, wish.stack)
+        values = values_of_vault(store, schema, may_be_empty=bool(by_programs))
     else:
-        values = values_of_env_file(wish.env_file, wish.dialect, wish.use, wish.takes_all, wish.schema_path)
+        values = values_of_env_file(wish.env_file, wish.dialect, wish.use, wish.takes_all, schema)
+    lacking = [key for key in by_programs if key not in values]
+    if lacking:
+        found = from_command.fetched(schema, lacking, yes=wish.yes, dry_run=wish.dry_run)
+        file_names = names.file_names([*(schema.keys if schema is not None else ()), *values])
+        values |= {key: (file_names[key], value) for key, value in found.items()}
     return make(
         values,
         Place(wish.stack, wish.lock_file, Vault(wish.secrets_dir), wish.salt, wish.by),
         is_json=wish.is_json,
         dry_run=wish.dry_run,
+        fetched=lacking,
     )
 
 
@@ -104,14 +118,24 @@ def make_missing(
 ) -> None:
     """Make the first version of those of *keys* (of all, if there are none) that have a file, and no version."""
     present = model.newest(connection.connect(os.environ).secrets(), place.stack)
-    values = values_of_vault(place.store, schema_path)
+    values = values_of_vault(place.store, inputs.read_schema(schema_path))
     missing = {key: value for key, value in values.items() if key not in present and (not keys or key in keys)}
     if missing:
         make(missing, place, is_json=is_json, dry_run=dry_run)
 
 
-def make(values: Mapping[str, tuple[str, Secret]], place: Place, *, is_json: bool, dry_run: bool) -> int:
-    """Make versions of *values*, which have a key each, a file name and a value; say what became of them."""
+def make(
+    values: Mapping[str, tuple[str, Secret]],
+    place: Place,
+    *,
+    is_json: bool,
+    dry_run: bool,
+    fetched: Collection[str] = (),
+) -> int:
+    """Make versions of *values*, which have a key each, a file name and a value; say what became of them.
+
+    Those of *fetched* keys come from programs, and are in no file.
+    """
     stack, lock_file, store, salt, by = place
     wrong = deployment.refusals(values)
     if wrong:
@@ -129,7 +153,7 @@ def make(values: Mapping[str, tuple[str, Secret]], place: Place, *, is_json: boo
     wanted = [Wanted(key, file_name, value, found.get(key, "")) for key, (file_name, value) in values.items()]
     versions = versions_file.read(lock_file or versions_file.default_of(stack))
     steps = deployment.plan(wanted, existing, stack, lambda key: versions.get(versions_file.variable(key), 1) or 1)
-    refuse_what_cannot_be(steps, existing, stack, prints.mark)
+    refuse_what_cannot_be(steps, existing, stack, prints.mark, fetched)
     announce(steps, dry_run)
     made = [step for step in steps if step.state == CREATED]
     trouble: Ended | None = None
@@ -143,33 +167,37 @@ def make(values: Mapping[str, tuple[str, Secret]], place: Place, *, is_json: boo
     return 0
 
 
-def values_of_vault(store: Vault, schema_path: Path | None) -> dict[str, tuple[str, Secret]]:
+def values_of_vault(
+    store: Vault, schema: Schema | None, *, may_be_empty: bool = False
+) -> dict[str, tuple[str, Secret]]:
     """Return key, file name and value of every secret file.
 
     Raises:
         Refused: a file's name belongs to no key, or there are no files.
     """
-    schema = inputs.read_schema(schema_path)
     found = inventory.files_by_key(store, inventory.known_keys(schema, Path(".env")))
-    if not found:
+    if not found and not may_be_empty:
         raise Refused(f"there are no secrets in {store.path}", "make them with create-from-env or generate")
     return {key: (entry.name, entry.value) for key, entry in found.items()}
 
 
 def values_of_env_file(
-    path: Path, dialect: str, use: str | None, takes_all: bool, schema_path: Path | None
+    path: Path, dialect: str, use: str | None, takes_all: bool, schema: Schema | None
 ) -> dict[str, tuple[str, Secret]]:
     """Return key, file name and value of what *path* sets and the schema calls sensitive."""
-    schema = inputs.read_schema(schema_path)
     read = env.read_env_file(path, dialect, use)
     chosen, left = env.choose(read.values, schema, takes_all)
     env.settle_use(path, read, chosen)
+    by_programs = from_command.keys_of(schema)
+    chosen = {key: value for key, value in chosen.items() if len(value) or key not in by_programs}
     filing.say_warnings(path, [item for item in read.warnings if not item.key or item.key in chosen], left)
     file_names = names.file_names([*(schema.keys if schema else ()), *chosen])
     return {key: (file_names[key], value) for key, value in chosen.items()}
 
 
-def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack: str, mark: str) -> None:
+def refuse_what_cannot_be(
+    steps: list[Step], existing: list[SwarmSecret], stack: str, mark: str, fetched: Collection[str]
+) -> None:
     """Refuse the whole run, before anything is made, when a part of it cannot be done."""
     newest = model.newest(existing, stack)
     salted = [step.wanted.key for step in steps if step.state == CHANGED and newest[step.wanted.key].salt != mark]
@@ -181,11 +209,11 @@ def refuse_what_cannot_be(steps: list[Step], existing: list[SwarmSecret], stack:
     changed = [step.wanted.key for step in steps if step.state == CHANGED]
     if changed:
         of_stack = stacks.option(stack)
-        raise Refused(
-            f"the Swarm holds a different value for {', '.join(changed)}; nothing was created",
-            f"manage-secrets sync --from-files{of_stack} makes a new version of it, and moves the services there",
-            f"or make up another: manage-secrets rotate {' '.join(map(quoted, changed))}{of_stack}",
-        )
+        rotate = f"manage-secrets rotate {' '.join(map(quoted, changed))}{of_stack}"
+        of_files = f"manage-secrets sync --from-files{of_stack} makes a new version of it, and moves the services there"
+        is_fetched = set(changed) <= set(fetched)
+        hints = [f"{rotate} moves the services to it"] if is_fetched else [of_files, f"or make up another: {rotate}"]
+        raise Refused(f"the Swarm holds a different value for {', '.join(changed)}; nothing was created", *hints)
     taken = deployment.foreign(steps, existing)
     if taken:
         listed = ", ".join(taken)

@@ -56,8 +56,9 @@ class SwarmWork(SwarmValues):
             raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
         self._refuse_other_marks(keys, force)
         there = self.files.by_key()
-        if given is None and value_file is None and not generate:
-            given = self._edited(keys, there, newest)
+        if value_file is None and not generate:
+            given = dict(given or {})
+            given |= self._edited([key for key in keys if key not in given], there, newest)
         values: dict[str, Secret] = {}
         if dry_run:
             ordered = rotation_values.with_signed(keys, self.schema, newest)

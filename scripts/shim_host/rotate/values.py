@@ -87,7 +87,10 @@ def _spec(key: str, schema: Schema | None) -> KeySpec:
 
 def refusal(key: str, value: Secret, schema: Schema | None) -> str:
     """Return why *value* cannot be the new one of *key*, or ""."""
-    seen = clean(value.reveal())  # as a variable has it, and as a type is held against it
+    spec = _spec(key, schema)
+    whole = value.reveal()
+    # As a variable has it, and as a type is held against it; a binary value may well end in a line end's byte.
+    seen = whole if spec.raw_bytes and len(whole) == spec.raw_bytes else clean(whole)
     if not len(seen):
         return f"the new value of {key} is empty"
     if schema is not None and key in schema.keys and schema.keys[key].deliver == "env":
@@ -95,5 +98,5 @@ def refusal(key: str, value: Secret, schema: Schema | None) -> str:
             return f"the new value of {key} holds a NUL byte, which no environment can carry"
         if len(key) + 1 + len(seen) > MAX_ENV_BYTES:
             return f"the new value of {key} is longer than the {MAX_ENV_BYTES} bytes that one variable may have"
-    wrong = check_value(_spec(key, schema), seen)
+    wrong = check_value(spec, seen)
     return f"{key} {wrong}" if wrong else ""
