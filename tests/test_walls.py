@@ -23,6 +23,7 @@ DECIDE = [
     *("rotate.swarm_plan", "doctor.judge", "backup.document"),
 ]
 NO_DECISION = {"os", "subprocess", "socket", "output", "store", "swarm.connection"}
+MOST_PARAMETERS = 8
 
 
 def modules(root: Path, package: str) -> dict[str, Path]:
@@ -149,4 +150,16 @@ def test_no_test_imports_another() -> None:
     found = [f"{path.name} imports {name}" for path in paths for name in imports(path, {}) if ".test_" in f".{name}"]
 
     assert len(paths) > 80
+    assert found == []
+
+
+def test_no_command_takes_more_than_eight_parameters() -> None:
+    """More of them are gathered into one object."""
+    found = [
+        f"{path.name}: {node.name}"
+        for path in sorted((HOST / "commands").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and len(node.args.args + node.args.kwonlyargs) > MOST_PARAMETERS
+    ]
+
     assert found == []

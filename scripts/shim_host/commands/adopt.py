@@ -1,50 +1,29 @@
 """`adopt`: secrets that somebody else made become versions of keys."""
 
-from pathlib import Path
+from dataclasses import dataclass
 
 import click
 
-from shim_host import inputs
-from shim_host.commands import options, rotate
+from shim_host.commands import moving, options
+from shim_host.commands.moving import MoveWish
 from shim_host.rotate.adopt import AdoptWork
-from shim_host.rotate.swarm_run import Settings
-from shim_host.store.vault import Vault
+
+
+@dataclass(frozen=True)
+class AdoptWish(MoveWish):
+    """What the command line asks to be taken over."""
+
+    names: tuple[str, ...]
+    image: str
 
 
 @click.command("adopt")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--image", default="", metavar="IMAGE", help="Image of the helper task that reads the values.")
-@click.option("--force", is_flag=True, help="Continue even if something is likely to fail.")
-@options.lock_file
-@rotate.timeout_option
-@click.option(
-    "--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Number of services to move at a time."
-)
-@options.by
-@click.option("--leave", multiple=True, metavar="SERVICE", help="Leave SERVICE on the secret that it has.")
-@click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to.")
-@options.secrets_dir
-@options.schema
-@options.salt
-@options.as_json
-@options.dry_run
+@moving.options_of_moves
 @options.no_questions
-def adopt_command(
-    names: tuple[str, ...],
-    image: str,
-    force: bool,
-    lock_file: Path | None,
-    timeout: float,
-    parallel: int,
-    by: str,
-    leave: tuple[str, ...],
-    stack: str,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    salt: bytes,
-    is_json: bool,
-    dry_run: bool,
-) -> int:
+@options.gathered(AdoptWish)
+def adopt_command(asked: AdoptWish) -> int:
     """Take over Swarm secrets that were not created by this tool: those named, or all that services mount.
 
     Such secrets were created by hand, by Ansible (db_password_v1, _v2 …), by Portainer, or by the file: of a stack.
@@ -63,7 +42,4 @@ def adopt_command(
     \b
     With --json: as rotate prints it ("state": "moved|planned|nothing to do").
     """
-    schema = inputs.read_schema(schema_path)
-    settings = Settings(salt, timeout, parallel, by=by)
-    work = AdoptWork(stack, settings, lock_file, Vault.of_stack(secrets_dir, stack), schema, is_json, leave)
-    return work.adopt(names, image, force, dry_run)
+    return asked.work(AdoptWork).adopt(asked.names, asked.image, asked.force, asked.dry_run)

@@ -1,115 +1,74 @@
 """`rotate`, `rollback` and `history`: what a person asks for becomes a plan, is said, and is carried out."""
 
 import os
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
-from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import inputs, output
+from shim_host import output
 from shim_host.commands import due as due_of
-from shim_host.commands import from_command, options, rotate_compose
+from shim_host.commands import from_command, moving, options, rotate_compose
+from shim_host.commands.moving import MoveWish
 from shim_host.commands.rotate_compose import Wish
 from shim_host.errors import Refused
 from shim_host.rotate import history
 from shim_host.rotate.swarm import SwarmWork
-from shim_host.rotate.swarm_run import Settings
-from shim_host.store.vault import Vault
 from shim_host.swarm import connection
 
-_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h)?")
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, None: 1}
 
-
-def seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
-    """Return the seconds that *text* says, as a callback of an option."""
-    match = _DURATION.fullmatch(text)
-    if match is None or float(match["number"]) <= 0:
-        raise click.BadParameter("give a duration, such as 90s, 5m or 1h")
-    return float(match["number"]) * _SECONDS[match["unit"]]
-
-
-def names_of_keys(_context: click.Context, _argument: click.Parameter, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Return *keys*, as a callback of an argument; none may come with a value."""
-    if any("=" in key for key in keys):
-        # Not named: what stands behind the sign is a value.
-        raise click.UsageError("keys are given without a value; pipe that: --value-file -")
-    return keys
-
-
-timeout_option = click.option(
-    "--timeout",
-    "timeout",
-    default="5m",
-    show_default=True,
-    callback=seconds,
-    help="Limit for each service, and for each step of an @rotate-with command.",
-)
-
-
-def _how(function: Any) -> Any:
+def _options(function: Any) -> Any:
     """Add what `rotate` and `rollback` have in common."""
-    for option in (
-        rotate_compose.options_of_compose,
-        options.yes,
-        options.dry_run,
-        options.as_json,
-        options.salt,
-        options.insecure,
-        options.schema,
-        options.secrets_dir,
-        click.option("--force", is_flag=True, help="Continue even if something is likely to fail."),
-        options.lock_file,
-        timeout_option,
-        click.option(
-            "--parallel",
-            type=click.IntRange(1, 64),
-            default=4,
-            show_default=True,
-            help="Number of services to move at a time.",
-        ),
-        options.by,
-        click.option("--leave", multiple=True, metavar="SERVICE", help="Leave SERVICE on the version that it has."),
-        click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to."),
-    ):
+    for option in (rotate_compose.options_of_compose, options.yes, moving.options_of_moves):
         function = option(function)
     return function
 
 
 @dataclass(frozen=True)
-class RotateWish:
-    """What the command line asks of a rotation."""
+class RollbackWish(MoveWish):
+    """What the command line asks of a rollback."""
 
     keys: tuple[str, ...]
+    yes: bool
+    compose_files: tuple[str, ...]
+    how: str | None
+
+    def in_compose(self) -> Wish:
+        """Return the same for a Compose project."""
+        return Wish(
+            self.compose_files,
+            self.how,
+            self.timeout,
+            self.force,
+            self.secrets_dir,
+            self.schema,
+            self.salt,
+            self.is_json,
+            self.dry_run,
+        )
+
+
+@dataclass(frozen=True)
+class RotateWish(RollbackWish):
+    """What the command line asks of a rotation."""
+
     value_file: str | None
     generate: bool
     due: bool
     everywhere: bool
     resume: bool
     keep: int
-    stack: str
-    leave: tuple[str, ...]
-    by: str
-    parallel: int
-    timeout: float
-    lock_file: Path | None
-    force: bool
-    secrets_dir: Path
-    schema_path: Path | None
-    salt: bytes
-    is_json: bool
-    dry_run: bool
-    yes: bool
-    compose_files: tuple[str, ...]
-    how: str | None
+
+    def fetched(self) -> dict[str, Secret]:
+        """Return what programs print for the keys whose schema names one, unless their values come from elsewhere."""
+        if self.value_file is not None or self.generate:
+            return {}
+        return from_command.fetched(self.schema, self.keys, yes=self.yes, dry_run=self.dry_run)
 
 
 @click.command("rotate")
-@click.argument("keys", nargs=-1, callback=names_of_keys)
+@click.argument("keys", nargs=-1, callback=moving.names_of_keys)
 @click.option("--value-file", metavar="FILE", help="Read the new value from FILE; - is stdin.")
 @click.option("--generate", is_flag=True, help="Generate the new value, following the schema or at random.")
 @click.option("--due", is_flag=True, help="Rotate every key that is older than its @rotate allows; meant for cron.")
@@ -122,15 +81,14 @@ class RotateWish:
     show_default=True,
     help="Number of previous versions to keep for rollback.",
 )
-@_how
+@_options
 @options.gathered(RotateWish)
 def rotate_command(asked: RotateWish) -> int:
     """Replace the value of KEYS everywhere, without a failed request.
 
     In a Swarm, a new version is created, every service that mounts the key is moved to it in one update per service,
     and its containers are asked whether they have the new value. If a service does not come up, all of them go back.
-    Tokens signed with a rotated key are signed again. A key with @from=command(PROGRAM ARGUMENTS)
-    in the schema gets what that program prints now.
+    Tokens signed with a rotated key are signed again.
 
     Without a Swarm, or with --compose, the file in ./secrets is replaced in one step, and the services of the Compose
     project follow. A service that mounts the file is recreated, the new container beside the old one where possible
@@ -162,73 +120,23 @@ def rotate_command(asked: RotateWish) -> int:
         raise click.UsageError("--due finds the keys and generates their values: give neither")
     if not (asked.keys or asked.resume or asked.due):
         raise click.UsageError("name the keys to rotate, or give --due or --resume")
-    schema = inputs.read_schema(asked.schema_path)
-    wish = Wish(
-        asked.compose_files,
-        asked.how,
-        asked.timeout,
-        asked.force,
-        asked.secrets_dir,
-        schema,
-        asked.salt,
-        asked.is_json,
-        asked.dry_run,
-    )
+    wish = asked.in_compose()
     if not (asked.stack or asked.due) and rotate_compose.is_meant(wish, asked.keys):
         if asked.resume:
             return rotate_compose.resume(wish)
-        return rotate_compose.rotate(asked.keys, asked.value_file, asked.generate, wish, _fetched(asked, schema))
-    settings = Settings(asked.salt, asked.timeout, asked.parallel, asked.keep, asked.by)
+        return rotate_compose.rotate(asked.keys, asked.value_file, asked.generate, wish, asked.fetched())
     if asked.due:
-        late = due_of.Due(wish, settings, asked.lock_file, asked.leave)
+        late = due_of.Due(wish, asked.settings(asked.keep), asked.lock_file, asked.leave)
         return due_of.everywhere(late) if asked.everywhere else due_of.run(asked.stack, late)
-    work = SwarmWork(
-        asked.stack,
-        settings,
-        asked.lock_file,
-        Vault.of_stack(asked.secrets_dir, asked.stack),
-        schema,
-        asked.is_json,
-        asked.leave,
-    )
+    work = asked.work(SwarmWork, asked.keep)
     if asked.resume:
         return work.resume(asked.force)
-    fetched = _fetched(asked, schema)
-    return work.rotate(asked.keys, asked.value_file, asked.generate, asked.force, asked.dry_run, fetched)
-
-
-def _fetched(asked: RotateWish, schema: Schema | None) -> dict[str, Secret]:
-    """Return what programs print for the keys that the schema says so of, unless their values come from elsewhere."""
-    if asked.value_file is not None or asked.generate:
-        return {}
-    return from_command.fetched(schema, asked.keys, yes=asked.yes, dry_run=asked.dry_run)
-
-
-@dataclass(frozen=True)
-class RollbackWish:
-    """What the command line asks of a rollback."""
-
-    keys: tuple[str, ...]
-    stack: str
-    leave: tuple[str, ...]
-    by: str
-    parallel: int
-    timeout: float
-    lock_file: Path | None
-    force: bool
-    secrets_dir: Path
-    schema_path: Path | None
-    salt: bytes
-    is_json: bool
-    dry_run: bool
-    yes: bool
-    compose_files: tuple[str, ...]
-    how: str | None
+    return work.rotate(asked.keys, asked.value_file, asked.generate, asked.force, asked.dry_run, asked.fetched())
 
 
 @click.command("rollback")
-@click.argument("keys", nargs=-1, required=True, callback=names_of_keys)
-@_how
+@click.argument("keys", nargs=-1, required=True, callback=moving.names_of_keys)
+@_options
 @options.gathered(RollbackWish)
 def rollback_command(asked: RollbackWish) -> int:
     """Move every service back to the previous version of KEYS, and remove the newer one.
@@ -243,35 +151,15 @@ def rollback_command(asked: RollbackWish) -> int:
     \b
     With --json: as rotate prints it.
     """
-    schema = inputs.read_schema(asked.schema_path)
-    wish = Wish(
-        asked.compose_files,
-        asked.how,
-        asked.timeout,
-        asked.force,
-        asked.secrets_dir,
-        schema,
-        asked.salt,
-        asked.is_json,
-        asked.dry_run,
-    )
+    wish = asked.in_compose()
     if not asked.stack and rotate_compose.is_meant(wish, asked.keys):
         return rotate_compose.rollback(asked.keys, wish)
-    settings = Settings(asked.salt, asked.timeout, asked.parallel, by=asked.by)
-    work = SwarmWork(
-        asked.stack,
-        settings,
-        asked.lock_file,
-        Vault.of_stack(asked.secrets_dir, asked.stack),
-        schema,
-        asked.is_json,
-        asked.leave,
-    )
+    work = asked.work(SwarmWork)
     return work.rollback(asked.keys, asked.force, asked.dry_run, asked.yes)
 
 
 @click.command("history")
-@click.argument("keys", nargs=-1, callback=names_of_keys)
+@click.argument("keys", nargs=-1, callback=moving.names_of_keys)
 @click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to.")
 @options.as_json
 def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
