@@ -19,7 +19,8 @@ from tests.support import messages
 from tests.support.forms import REPOSITORY
 
 PAGES = [
-    REPOSITORY / f"docs/{name}.md" for name in ("DOCKER_SECRETS", "COMPOSE", "SWARM", "MIGRATION", "ROTATION", "AUDIT")
+    *(REPOSITORY / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "images/README.md", "secrets/README.md")),
+    *(page for page in sorted((REPOSITORY / "docs").glob("*.md")) if page.name != "TROUBLESHOOTING.md"),
 ]
 # Of proselint's own: what is wrong in any register; typography and taste are the project's own matter.
 GROUPS = (

@@ -109,7 +109,7 @@ def test_all_that_failed_is_said_at_once_and_masked(manage: Manage, canary: Cana
         "TOLD: sh ended with 3: the value is *** and ***",
         "LACKING: no-such-program is not installed, or is not on PATH",
         "SILENT: true prints nothing",
-        "NULL: echo prints null, which is no value",
+        "NULL: echo prints null, which is not a value",
         "ENDLESS: yes prints more than the ",
         "KILLED: sh was ended by SIGKILL",
     ):
@@ -118,7 +118,7 @@ def test_all_that_failed_is_said_at_once_and_masked(manage: Manage, canary: Cana
     said = end.stderr
 
     schema(manage, OPEN='"cat \'value"')
-    assert "OPEN: @from=command(...) is no command line" in manage("create-from-env", "--yes").stderr
+    assert "OPEN: @from=command(...) is not a command line" in manage("create-from-env", "--yes").stderr
     schema(manage, GOOD="cat value")
     (manage.folder / ".env.schema").chmod(0o666)
     said += manage("create-from-env", "--yes").stderr

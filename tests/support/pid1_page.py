@@ -53,11 +53,11 @@ TAIL = """\
   and the second end it at once; without it every signal is passed on and nothing is ever killed by us.
 - **`--wait-all`** sends TERM to what the service left behind, waits for `--grace` (10 s when not given), then kills.
   As PID 1 that means every process that can be seen, a `docker exec` too; it would end with us anyway.
-- **`--on-change`** looks at the values the service was started with. A new file beside them is no change; one that has
-  gone is an invalid set. The service is stopped with TERM (rewritten by `--signal`), has `--grace` (10 s) to end, and
-  starts with the new values; after three failures within 10 s each, its code is ours. With `signal=`, private copies
-  (`@deliver=file`) and rendered files are new before the signal is sent. With `restart` the init keeps inherited
-  descriptors, which the next start needs.
+- **`--on-change`** looks at the values that the service was started with. A new file beside them does not count as a
+  change; if one of them is gone, the set is invalid. The service is stopped with TERM (rewritten by `--signal`), has
+  `--grace` (10 s) to end, and starts with the new values. After three failures within 10 s each, its exit code becomes
+  ours. With `signal=`, private copies (`@deliver=file`) and rendered files are renewed before the signal is sent. With
+  `restart` the init keeps inherited descriptors, which the next start needs.
 - **`--mask`** hides a value however short it is, and its base64, percent-encoded, JSON and line-by-line forms. The
   start of a value waits for its rest; on a terminal for a second at most (30 ms below four letters), and if the rest
   follows later that is still hidden. Where the output is a terminal the service gets one of its own.

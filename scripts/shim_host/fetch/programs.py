@@ -134,7 +134,7 @@ class _Run:
         if not self.printed.strip():
             raise _Wrong("prints nothing", err.taken())
         if self.printed.strip() in _NO_VALUE:
-            raise _Wrong(f"prints {self.printed.strip().decode()}, which is no value", err.taken())
+            raise _Wrong(f"prints {self.printed.strip().decode()}, which is not a value", err.taken())
 
     def end(self) -> None:
         """End the program, and what it started."""

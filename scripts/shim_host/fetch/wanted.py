@@ -44,7 +44,7 @@ def asks(schema: Schema | None, keys: Collection[str]) -> list[Ask]:
         if words:
             found.append(Ask(spec.key, tuple(words), bool(spec.raw_bytes)))
         else:
-            wrong.append(f"{spec.key}: @from=command(...) is no command line")
+            wrong.append(f"{spec.key}: @from=command(...) is not a command line")
     if wrong:
         raise Refused(wrong[0], *wrong[1:], 'write it as in a shell: @from=command("op read op://vault/item/field")')
     return found

@@ -355,7 +355,7 @@ def test_a_service_that_would_change_stays_and_the_others_go_on(compose: Manage,
     assert [entry["service"] for entry in plan["services"]] == ["b"]
     messages = [finding["message"] for finding in plan["findings"]]
     assert any(message.startswith("it stays as it is, with DB_PASSWORD in plain text") for message in messages)
-    assert any(message.startswith("not known what these images start") for message in messages)
+    assert any(message.startswith("it is not known what these images start") for message in messages)
     assert_same(compose, plan, [], ["compose.secrets.yaml"])
 
 
