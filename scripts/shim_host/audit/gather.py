@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shim.schema import Schema
 from shim.secret import Secret, clean
@@ -16,10 +16,13 @@ from shim_host import deployment_key, inventory, machine, names, output
 from shim_host.ages import days_of
 from shim_host.audit.model import (
     ARGUMENTS,
+    BUILD,
+    CONFIG,
     ENGINE_NOT_WANTED,
     ENVIRONMENT,
     HEALTH_CHECK,
     LABEL,
+    LOGGING,
     AuditedMount,
     AuditedService,
     Container,
@@ -59,9 +62,10 @@ def gather(
     project = inventory.compose_project(given, gaps)
     outside = inventory.outside_files(project, store, known)
     entries.update({key: item.entry for key, item in outside.items() if key not in entries})
-    recogniser = Recogniser(_values(schema, env, entries), schema)
+    values = _values(schema, env, entries)
+    recogniser = Recogniser(values, schema)
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
-    services = list(_compose_services(project, recogniser, store, gaps)) if project is not None else []
+    services = list(_compose_services(project, recogniser, store, gaps, values, schema)) if project is not None else []
     own_project = project.name if project is not None else ""
     prints_under = partial(deployment_key.looking, salt, store)
     seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers, gaps) if asks_engine else None
@@ -184,12 +188,18 @@ def _ask_engine(
 
 
 def _compose_services(
-    project: "compose.Project", recogniser: Recogniser, store: Vault, gaps: list[str]
+    project: "compose.Project",
+    recogniser: Recogniser,
+    store: Vault,
+    gaps: list[str],
+    values: Mapping[str, Iterable[Secret]],
+    schema: Schema | None,
 ) -> Iterable[AuditedService]:
     """Yield the services of the Compose file."""
     from shim_host.compose import nodes
     from shim_host.compose import project as compose
 
+    literals = list(_literals(project, schema, values))
     for service in project.services.values():
         try:
             environment = compose.environment_of(service, project)
@@ -212,6 +222,12 @@ def _compose_services(
                 traces.append(trace)
         traces += recogniser.words(ARGUMENTS, [*(service.entrypoint or ()), *(service.command or ())], place)
         traces += recogniser.words(HEALTH_CHECK, service.healthcheck, place)
+        configs = {str((nodes.child(use, "source") or use).value) for use in _fields(service, "configs")}
+        seen = {trace.where for trace in traces}
+        for of, trace in literals:
+            is_ours = of == service.name or (trace.where == CONFIG and trace.name in configs)
+            if is_ours and trace.where not in seen:
+                traces.append(trace)
         mounts = []
         for use in service.secrets:
             definition = project.secrets.get(use.source)
@@ -240,6 +256,34 @@ def _compose_services(
             reach=tuple(reach),
             place=place,
         )
+
+
+def _fields(service: "compose.Service", name: str) -> list[Any]:
+    from shim_host.compose.nodes import elements
+
+    return [element for definition in service.definitions for element in elements(definition.value(name))]
+
+
+_PLACES = {"labels": LABEL, "healthcheck": HEALTH_CHECK, "build": BUILD, "configs": CONFIG, "logging": LOGGING}
+
+
+def _literals(
+    project: "compose.Project", schema: Schema | None, values: Mapping[str, Iterable[Secret]]
+) -> Iterator[tuple[str, Trace]]:
+    """Yield what is written out where no file can be, with its service, as `migrate` finds it."""
+    from shim_host.compose.literals import written_out
+
+    known = {
+        key: clean(value.reveal()).decode("utf-8", "surrogateescape") for key, few in values.items() for value in few
+    }
+    for found in written_out(project, schema, (), known):
+        if found.section in ("environment", "volumes"):
+            continue  # each variable is looked at by itself; a volume is no service's
+        where = _PLACES.get(found.section, ARGUMENTS)
+        name = found.place.split(".")[1] if where == CONFIG else found.name or found.place
+        key = found.name if found.is_certain else ""
+        reason = f"holds the value of {key}" if key else "its name or its form says so"
+        yield found.service, Trace(where, name, key, reason, found.is_certain, _place(found.document.path, found.node))
 
 
 def _place(path: Path, node: object) -> str:

@@ -179,6 +179,9 @@ _WORDS = {
     "arguments": "the command line's",
     "label": "the label",
     "health-check": "the health check's",
+    "build": "the build argument",
+    "config": "the config",
+    "logging": "the log option",
     "image-environment": "the variable",
     "image-history": "the history's",
 }

@@ -12,6 +12,7 @@ LEVELS = (ERROR, WARNING, NOTE)
 
 # Where a value can stand in plain text; each is the end of a finding's id, `secret-in-environment`.
 ENVIRONMENT, ARGUMENTS, LABEL, HEALTH_CHECK = "environment", "arguments", "label", "health-check"
+BUILD, CONFIG, LOGGING = "build", "config", "logging"
 IMAGE_ENVIRONMENT, IMAGE_HISTORY = "image-environment", "image-history"
 
 # What a cell of the matrix can say, the most urgent first.

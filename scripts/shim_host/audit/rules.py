@@ -40,6 +40,18 @@ RULES = {
         "A secret is in a health check",
         "docker inspect shows it. Run the check through shim exec, which gives it the service's secrets.",
     ),
+    "secret-in-build": Rule(
+        "A secret is an argument of a build",
+        "It stays in the image's history. Use secrets: of build:, and RUN --mount=type=secret.",
+    ),
+    "secret-in-config": Rule(
+        "A secret stands in a config",
+        "A config is no secret, and every reader of the project has it. Let the shim make the file with --render.",
+    ),
+    "secret-in-logging": Rule(
+        "A secret stands in a log driver's options",
+        "docker inspect shows it. Let a collector that has the secret fetch the log.",
+    ),
     "file-readable-by-others": Rule(
         "A secret's file is open to other users", "A file of ./secrets is for its owner alone: mode 0600."
     ),

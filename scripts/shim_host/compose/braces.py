@@ -36,7 +36,9 @@ class Braces:
         at = spots[kept[-1]].end
         comma = uncommented(text[at:closing]).find(",") if kept[-1] == len(spots) - 1 else -1
         if comma < 0:
-            yield at, at, 0, between + between.join(self.added)
+            # `data:,` would be a name with a comma in it; an empty value needs a space before one.
+            gap = " " if text[at - 1 : at] == ":" else ""
+            yield at, at, 0, gap + between + between.join(self.added)
         else:
             # The comma is there already, and what follows it stays behind what is new.
             yield at + comma + 1, at + comma + 1, 0, between[1:] + between.join(self.added) + ","

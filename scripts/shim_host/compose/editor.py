@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from shim_host.compose.anchors import anchors_moved, values_below
 from shim_host.compose.braces import Braces, Edit, comments
 from shim_host.compose.nodes import OVERRIDE, RESET, Document, Spot, child, elements, is_merge, is_null, item, tag_of
 from shim_host.compose.written import Raw, Style, Value, as_json, is_flow
@@ -30,7 +31,7 @@ class Editor:
         self.style = Style(whole, _step(documents[0].root))
         self.step, self.quote = self.style.step, self.style.quote
         self.layout = {key: spots for document in documents for key, spots in document.layout.items()}
-        values = (entry for document in documents for entry in _values(document.root, self.layout, set()))
+        values = (entry for document in documents for entry in values_below(document.root, self.layout, set()))
         self.aliased = {id(node) for node, spot in values if spot.is_alias}
         # Start, end, rank, new text; where several stand at one place the deeper one comes first, then the older one.
         self._edits: list[Edit] = []
@@ -48,7 +49,7 @@ class Editor:
         """Return the text with every edit made."""
         flows = (edit for changed in self._flows.values() for edit in changed.edits(self.text, self.line_end))
         edits = [*self._edits, *flows]
-        edits += self._anchors_moved(edits)
+        edits += anchors_moved(self.documents, self.layout, edits, self.raw)
         text = self.text
         for start, end, _, new in sorted(edits, key=lambda edit: edit[:3])[::-1]:
             text = text[:start] + new + text[end:]
@@ -238,11 +239,25 @@ class Editor:
             self.set_field(mapping, key, {"<<": Raw(alias + " "), **new})
         elif keeps_others and found.value.anchor and id(found.value) in self.aliased:
             # Others have it by its anchor, and keep what it says.
+            if not is_flow(found.value) and not is_flow(mapping):
+                self._put_below_merge(spot, new)
+                return
             kept_for_others = Raw(f"&{found.value.anchor} {self.raw(found.value)}")
             self.set_field(mapping, key, {"<<": kept_for_others, **new})
         else:
             for name, value in new.items():
                 self.add_field(found.value, name, value, gap=gap and self._has_gaps(found.value))
+
+    def _put_below_merge(self, spot: Spot, fields: Mapping[str, Value]) -> None:
+        """Move the block at *spot* one level down, below a merge key, and put *fields* beside that; comments stay."""
+        self._drop_inner(spot.value, spot.end)
+        start, end = spot.value, self.next_line(spot.end)
+        colon = self.colon_of(spot) + 1
+        front = self.line_end + " " * (self._column(spot.start) + self.step)
+        lines = self.text[start:end].splitlines(keepends=True)
+        moved = [" " * self.step + line if line.strip() else line for line in lines[1:]]
+        self.replace(colon, end, f"{front}<<: {lines[0]}{''.join(moved)}")
+        self._below_empty(spot, fields)
 
     def _below_empty(self, spot: Spot, fields: Mapping[str, Value]) -> None:
         """Give the key at *spot*, which has no value, a mapping."""
@@ -343,42 +358,6 @@ class Editor:
 
     def _flow_of(self, collection: Node) -> Braces:
         return self._flows.setdefault(id(collection), Braces(collection, self.spots(collection)))
-
-    def _anchors_moved(self, edits: Sequence[Edit]) -> Iterator[Edit]:
-        """Yield the edits that put what goes, and is used elsewhere by its anchor, where it is used first."""
-        gone = [(start, end, new) for start, end, _, new in edits if end > start]
-
-        def goes(at: int, anchor: str = "") -> bool:
-            return any(start <= at < end and not (anchor and f"&{anchor} " in new) for start, end, new in gone)
-
-        aliases: dict[int, list[Spot]] = {}
-        targets: dict[int, Node] = {}
-        for document in self.documents:
-            for node, spot in _values(document.root, self.layout, set()):
-                if spot.is_alias:
-                    aliases.setdefault(id(node), []).append(spot)
-                elif node.anchor and goes(spot.value, str(node.anchor)):
-                    targets[id(node)] = node
-        for key, node in targets.items():
-            left = sorted(spot for spot in aliases.get(key, ()) if not goes(spot.value))
-            if left:
-                spot = left[0]
-                anchor, node.anchor = node.anchor, None
-                text = f"&{anchor} {self.raw(node)}"
-                node.anchor = anchor
-                yield spot.value, spot.end, 0, text
-
-
-def _values(node: Node, layout: Mapping[int, list[Spot]], seen: set[int]) -> Iterator[tuple[Node, Spot]]:
-    """Yield every value below *node* with its place, aliases too."""
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    for entry, spot in zip(node.value, layout.get(id(node), ()), strict=False):
-        value = entry[1] if isinstance(entry, tuple) else entry
-        yield value, spot
-        if not isinstance(value, ScalarNode):
-            yield from _values(value, layout, seen)
 
 
 def _step(root: MappingNode) -> int:

@@ -121,3 +121,15 @@ def own_node(project: Project, name: str, field_name: str) -> tuple[Document, Ma
             found.append((document, node))
     with_field = [entry for entry in found if child(entry[1], field_name) is not None]
     return with_field[-1] if with_field else found[0]
+
+
+def document_paths(document: Document) -> Iterable[ScalarNode]:
+    """Yield the scalars that name other Compose files."""
+    for _, _, service, _ in items(child(document.root, "services")):
+        file = child(child(service, "extends"), "file")
+        if isinstance(file, ScalarNode):
+            yield file
+    for element in elements(child(document.root, "include")):
+        path = child(element, "path") if isinstance(element, MappingNode) else element
+        found = elements(path) if isinstance(path, SequenceNode) else [path]
+        yield from (node for node in found if isinstance(node, ScalarNode))

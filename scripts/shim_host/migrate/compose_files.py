@@ -9,8 +9,8 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from shim_host.compose import nodes
 from shim_host.compose.editor import Editor, own_sequence
 from shim_host.compose.masked import shown
-from shim_host.compose.nodes import Document, child, elements, is_null, item, items, scalar
-from shim_host.compose.places import own_node
+from shim_host.compose.nodes import OVERRIDE, RESET, Document, child, elements, is_null, item, items, scalar, tag_of
+from shim_host.compose.places import document_paths, own_node
 from shim_host.compose.project import interpolated
 from shim_host.compose.written import Raw, Value, is_flow
 from shim_host.env.compose_rules import InvalidReference
@@ -214,6 +214,9 @@ class ComposeFiles:
         if not isinstance(value, SequenceNode):
             editor.grow(node, "depends_on", new, keeps_others=True)
             return
+        if tag_of(value) == RESET:
+            editor.set_field(node, "depends_on", new, tag=OVERRIDE)
+            return
         own = own_sequence(node, "depends_on", editor)
         is_plain = all("$" not in str(element.value) and element.anchor is None for element in value.value)
         is_simple = not is_flow(value) and id(value) not in editor.aliased and not value.tag
@@ -312,7 +315,7 @@ class ComposeFiles:
             }
             for document in self.project.documents:
                 environ = self.project.environ if document.environ is None else document.environ
-                for node in _document_paths(document):
+                for node in document_paths(document):
                     written = str(node.value)
                     named = os.path.normpath((document.folder / _resolved(written, environ)).absolute())
                     new = changed.get(Path(named)) or changed.get((document.folder / written).absolute())
@@ -348,18 +351,6 @@ def _again(editor: Editor, document: Document, word: Node) -> str:
     if document in editor.documents:
         return editor.raw(word)
     return Raw(editor.quote(scalar(word) or "")) if isinstance(word, ScalarNode) else ""
-
-
-def _document_paths(document: Document) -> Iterable[ScalarNode]:
-    """Yield the scalars that name other Compose files."""
-    for _, _, service, _ in items(child(document.root, "services")):
-        file = child(child(service, "extends"), "file")
-        if isinstance(file, ScalarNode):
-            yield file
-    for element in elements(child(document.root, "include")):
-        path = child(element, "path") if isinstance(element, MappingNode) else element
-        found = elements(path) if isinstance(path, SequenceNode) else [path]
-        yield from (node for node in found if isinstance(node, ScalarNode))
 
 
 def _literal(text: str) -> str:

@@ -7,11 +7,17 @@ exchanged, so that relative paths lead where they led. Nothing of the project it
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from shim_host.errors import failed_file
+from shim_host.compose import nodes
+from shim_host.compose.editor import Editor
+from shim_host.compose.nodes import Document
+from shim_host.compose.places import document_paths
+from shim_host.compose.project import Project, interpolated
+from shim_host.env.compose_rules import InvalidReference
+from shim_host.errors import Refused, failed_file
 
 
 class Mirror:
@@ -30,13 +36,15 @@ class Mirror:
 
 
 @contextmanager
-def mirrored(folders: Iterable[Path], needed: Iterable[Path], contents: Mapping[Path, bytes]) -> Iterator[Mirror]:
+def mirrored(
+    folders: Iterable[Path], needed: Iterable[Path], exchanged: Callable[[Mirror], Mapping[Path, bytes]]
+) -> Iterator[Mirror]:
     """Give the copy of a project; it is gone afterwards.
 
     Args:
         folders: those that the project's files lie in.
         needed: further files that it reads, wherever they are.
-        contents: path -> what it holds in the copy.
+        exchanged: gives for the copy path -> what it holds there.
 
     Raises:
         Failed: the temporary folder cannot be written.
@@ -44,6 +52,7 @@ def mirrored(folders: Iterable[Path], needed: Iterable[Path], contents: Mapping[
     top = Path(tempfile.mkdtemp(prefix="manage-secrets-")).resolve()
     mirror = Mirror(top)
     try:
+        contents = exchanged(mirror)
         for path, data in contents.items():
             place = mirror.place(path)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +68,47 @@ def mirrored(folders: Iterable[Path], needed: Iterable[Path], contents: Mapping[
         raise failed_file("write", str(top), error) from None
     finally:
         shutil.rmtree(top, ignore_errors=True)
+
+
+def led_into(mirror: Mirror, project: Project, contents: Mapping[Path, bytes]) -> dict[Path, bytes]:
+    """Return *contents* with every absolute path from one Compose file to another leading into *mirror*.
+
+    A file of *project* that stays as it is, and names another one so, is added.
+    """
+    environs = {document.path.parent.absolute(): document.environ for document in project.documents}
+    known = {path.absolute(): path for path in contents}
+    found = dict(contents)
+    for document in project.documents:
+        if document.path.absolute() not in known:
+            known[document.path.absolute()] = document.path
+            found[document.path] = (document.original or document.text).encode()
+    for path, data in list(found.items()):
+        text = data.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+        if path.suffix in (".yml", ".yaml", ".json") or path not in contents:
+            edited = _led(mirror, path, text, environs.get(path.parent.absolute()) or project.environ)
+            if edited is not None:
+                found[path] = edited.encode("utf-8", "surrogateescape")
+            elif path not in contents:
+                del found[path]
+    return found
+
+
+def _led(mirror: Mirror, path: Path, text: str, environ: Mapping[str, str]) -> str | None:
+    """Return the Compose file *text* of *path* with absolute paths to others in *mirror*; None when it has none."""
+    try:
+        documents = [Document(path, text, root, path.parent, layout) for root, layout in nodes.parse(text, path)]
+    except Refused:
+        return None  # Compose says better what is wrong with it
+    editor = Editor(documents)
+    for document in documents:
+        for node in document_paths(document):
+            try:
+                written = interpolated(str(node.value), environ.get)
+            except InvalidReference:
+                continue
+            if os.path.isabs(written):
+                editor.replace_scalar(node, str(mirror.place(Path(written))))
+    return editor.result() if editor.has_edits else None
 
 
 def _link_all(folder: Path, mirror: Mirror) -> None:

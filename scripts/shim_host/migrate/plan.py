@@ -12,12 +12,12 @@ from ruamel.yaml.nodes import Node
 from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
+from shim_host.compose.literals import HINTS, written_out
 from shim_host.compose.nodes import is_null
 from shim_host.compose.places import reached, scalars, variable_nodes
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
-from shim_host.migrate.literals import HINTS, written_out
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.services import decide_services, only_reference, removable
 from shim_host.recognition.sensitive import why_secret
@@ -57,7 +57,10 @@ def make_plan(
     _keep_what_is_referred_to(plan)
     _keep_parts(plan, parts)
     known = {held.key: held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()}
-    plan.findings += written_out(project, wishes, known, plan.reasons, _removed(plan))
+    for found in written_out(project, wishes.schema, wishes.public, known, plan.reasons, _removed(plan)):
+        owner = f"the value of {found.name}" if found.name else "a value"
+        message, hint = f"{found.place} holds {owner} in plain text", HINTS.get(found.section, HINTS[""])
+        plan.findings.append(Remark(found.service, found.name, message, hint, is_exposed=True))
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
             hint = "it is kept as a file; remove it if nothing needs it"

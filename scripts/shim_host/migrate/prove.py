@@ -14,7 +14,7 @@ from shim_host.errors import Refused
 from shim_host.migrate import check
 from shim_host.migrate.check import Difference, Read
 from shim_host.migrate.compose_files import ComposeFiles
-from shim_host.migrate.mirror import Mirror, mirrored
+from shim_host.migrate.mirror import Mirror, led_into, mirrored
 from shim_host.migrate.model import Entangled, MigrationPlan, NewFile, Rejected, ShimSource
 
 _TRIED_ONE_BY_ONE = 60  # more services than this are not tried one by one when Compose refuses them together
@@ -141,7 +141,7 @@ def _read_again(
     project = plan.project
     needed = [use.path for service in project.services.values() for use in service.env_files]
     folders = [project.folder, *(document.path.parent for document in project.documents)]
-    with mirrored(folders, [*needed, *project.env_files], contents) as mirror:
+    with mirrored(folders, [*needed, *project.env_files], lambda mirror: led_into(mirror, project, contents)) as mirror:
         files = [mirror.place(named.get(path.absolute(), path)) for path in project.files]
         env_files = [mirror.place(named.get(path.absolute(), path)) for path in project.env_files]
         environ = dict(asked.environ)

@@ -20,6 +20,11 @@ PLACES = {
     "a query": "labels: {dsn: 'jdbc:postgresql://db/x?user=a&password=VALUE'}",
     "a label": "labels: [api.token=VALUE]",
     "a build argument": "build: {context: ., args: {NPM_TOKEN: VALUE}}",
+    "a header": "healthcheck: {test: \"curl -H 'Authorization: Bearer VALUE' http://localhost\"}",
+    "a statement of SQL": """command: [sh, -c, "psql -c \\"ALTER USER x PASSWORD 'VALUE'\\""]""",
+    "what is piped into a login": "command: sh -c 'echo VALUE | docker login -u x --password-stdin'",
+    "an option of a log driver": "logging: {driver: splunk, options: {splunk-token: VALUE}}",
+    "an annotation": "annotations: {api.token: VALUE}",
     "a lifecycle hook": "post_start: [{command: [register, --token, VALUE]}]",
 }
 
@@ -46,6 +51,16 @@ def test_a_secret_that_stays_is_found(place: str, manage: Manage, canary: Canary
     project(manage, PLACES[place].replace("VALUE", canary()))
 
     assert "in plain text" in findings(manage)
+    audited = manage("audit", "--no-engine")
+    assert audited.code == 1
+    assert "secret-in-" in audited.stdout
+
+
+def test_the_options_of_a_volume_are_looked_at(manage: Manage, canary: Canary) -> None:
+    options = f"{{type: cifs, device: //nas/x, o: 'username=u,password={canary()}'}}"
+    project(manage, "volumes: [n:/n]", f"volumes:\n  n: {{driver_opts: {options}}}\n")
+
+    assert "volumes.n.driver_opts holds the value of password in plain text" in findings(manage)
 
 
 def test_a_value_of_the_projects_own_is_found_under_any_name(manage: Manage, canary: Canary) -> None:

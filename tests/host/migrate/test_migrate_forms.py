@@ -30,7 +30,7 @@ def compose(manage: Manage) -> Manage:
 def lay_out(manage: Manage, canary: Canary, files: Mapping[str, str]) -> str:
     value = canary()
     for name, text in files.items():
-        manage.write(name, text.replace("VALUE", value))
+        manage.write(name, text.replace("VALUE", value).replace("FOLDER", str(manage.folder)))
     return value
 
 
@@ -228,6 +228,25 @@ FORMS: dict[str, dict[str, str]] = {
         "    environment:\n      - AUTH_TOKEN=${AUTH_TOKEN}\n      - X=1\n",
         ".env": "AUTH_TOKEN=VALUE\n",
     },
+    "files that are named by their whole path, or by a variable": {
+        "compose.yaml": "include:\n  - FOLDER/inc/compose.yaml\n  - ${WHERE}/more.yaml\nservices:\n  a:\n"
+        "    extends: {file: FOLDER/base.yml, service: base}\n",
+        "inc/compose.yaml": "services:\n  b: {image: i, environment: {DB_PASSWORD: VALUE}}\n",
+        "sub/more.yaml": "services:\n  c: {image: i, environment: {DB_PASSWORD: VALUE}}\n",
+        "base.yml": "services:\n  base: {image: i, environment: {API_TOKEN: VALUE}}\n",
+        ".env": "WHERE=FOLDER/sub\n",
+    },
+    "an override that resets": {
+        "compose.yaml": "services:\n  a:\n    image: i\n    depends_on: [b]\n    environment: {DB_PASSWORD: VALUE}\n"
+        "  b: {image: j}\n",
+        "compose.override.yaml": "services:\n  a:\n    depends_on: !reset []\n    volumes: !reset null\n",
+    },
+    "an empty value at the end of braces": {"compose.yaml": ONE + "volumes: {data: }\n"},
+    "a health check in a block that others have, too": {
+        "compose.yaml": "services:\n  a:\n    image: i\n    environment: {DB_PASSWORD: VALUE}\n    healthcheck: &h\n"
+        "      # why\n      test:\n        - CMD\n        - x\n      interval: 5s\n    init: true\n"
+        "  b: {image: j, healthcheck: *h}\n",
+    },
     "options of the JVM, which no file may set unasked": {
         "compose.yaml": "services:\n  a:\n    image: i\n    environment:\n      JAVA_OPTS: '${JAVA_OPTS}'\n"
         "      NODE_OPTIONS: '${NODE_OPTIONS}'\n",
@@ -244,7 +263,12 @@ def test_each_service_sees_what_it_saw(form: str, compose: Manage, canary: Canar
     plan = migrated(compose)
 
     assert plan["services"], "nothing was migrated"
-    after = assert_same(compose, plan, [], ["compose.secrets.yaml"], shim_binary)
+    more = [name.replace(".y", ".secrets.y") for name in FORMS[form] if "override" in name]
+    more = [name if (compose.folder / name).exists() else name.replace(".secrets", "") for name in more]
+    after = assert_same(compose, plan, [], ["compose.secrets.yaml", *more], shim_binary)
+    assert FORMS[form]["compose.yaml"].count("# why") == (compose.folder / "compose.secrets.yaml").read_text().count(
+        "# why"
+    )
     assert value not in json.dumps(after)
     if (compose.folder / ".env.new").exists():
         assert value not in (compose.folder / ".env.new").read_text()

@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from ruamel.yaml.nodes import Node
+from ruamel.yaml.nodes import Node, ScalarNode
 
+from shim.schema import Schema
 from shim_host.compose.nodes import Document, child, items
 from shim_host.compose.places import scalars
 from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
-from shim_host.migrate.model import Remark, Wishes
 from shim_host.names import behind_shim
 from shim_host.recognition.sensitive import is_telling, why_by_value, why_secret
 
@@ -24,6 +24,8 @@ HINTS = {
     "build": "what a build gets as an argument stays in the image; use secrets: of build: instead",
     "labels": "a label is there for all to read; let what reads it take a file",
     "configs": "a config is not secret: make the whole text a secret, or let the shim make the file with --render",
+    "logging": "docker inspect shows a log driver's options; let a collector that has the secret fetch the log",
+    "volumes": "docker inspect shows a driver's options; name a file with credentials there, as credentials=FILE",
 }
 _COMMANDS = ("command", "entrypoint", "healthcheck", "post_start", "pre_stop")
 _WORD = re.compile(r"(?:\$\{[^}]*\}|[^\s;&|])+")
@@ -39,8 +41,30 @@ _SHORT_OPTIONS = (
     (re.compile(r"mongo\w*|sshpass|rabbitmqadmin|docker|vncpasswd"), "p", False),
     (re.compile(r"ldap\w+"), "w", False),
 )
+_IN_SCRIPTS = (
+    re.compile(
+        r"(?i)\b(?:authorization|[\w-]*(?:api-?key|token|secret)):\s+"
+        r"(?:(?:bearer|basic|token|apikey)\s+)?(?P<value>[^\s\"'`\\]{4,})"
+    ),
+    re.compile(r"(?i)\b(?:identified\s+by|password)\s+\\?'(?P<value>[^'\\]+)\\?'"),
+    re.compile(
+        r"\b(?:echo|printf)\s+(?:-n\s+)?[\"']?(?P<value>[^\s\"'|]+)[\"']?\s*\|[^|]*(?:--?password-stdin|chpasswd|passwd|--stdin)\b"
+    ),
+)
 _USER_AND_PASSWORD = frozenset(("u", "U", "user", "proxy-user", "userpwd"))
 _SHELL_WORDS = frozenset(("sudo", "exec", "env", "then", "do", "if", "while", "until", "!", "cmd", "cmd-shell"))
+
+
+class Literal(NamedTuple):
+    """A secret that is written out, and where."""
+
+    service: str  # "" where it concerns no one service
+    section: str  # the field of the service, or the section of the file
+    place: str  # its path in the file, as services.web.command
+    name: str  # the key whose value it is, or the name in front of it; "" for neither
+    is_certain: bool  # it was compared with the value itself
+    document: Document
+    node: Node
 
 
 class _Text(NamedTuple):
@@ -61,42 +85,44 @@ class _Pair(NamedTuple):
 
 def written_out(
     project: Project,
-    wishes: Wishes,
+    schema: Schema | None,
+    public: Collection[str],
     known: Mapping[str, str],
     referred: Collection[str] = (),
     removed: Collection[int] = (),
-) -> Iterator[Remark]:
-    """Yield a finding for each secret that the Compose files of *project* hold where no file can be.
+) -> Iterator[Literal]:
+    """Yield each secret that the Compose files of *project* hold where no file can be.
 
     Args:
         project: the project as it is.
-        wishes: which names are no secrets, and the schema.
+        schema: what it says of names, if there is one.
+        public: names that are no secrets.
         known: key -> value of the secrets of this project.
         referred: keys whose references are found elsewhere already.
-        removed: nodes (by `id`) that the migration takes out.
+        removed: nodes (by `id`) that are about to go.
     """
     owners = {value: key for key, value in known.items() if is_telling(value)}
     seen = set()
     for document in project.documents:
         for path, group in groupby(_texts(document), key=lambda text: text.path):
             texts = list(group)
-            for name, raw in _pairs(texts[0].section, path, texts, removed):
-                if name in wishes.public or names_in(raw) & set(referred):
+            section = texts[0].section
+            for name, raw in _pairs(section, path, texts, removed):
+                if name in public or names_in(raw) & set(referred):
                     continue
                 value = _as_compose_reads(raw, project)
                 key = next((key for known_value, key in owners.items() if known_value in value), "")
-                named = "" if texts[0].section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
-                if not value or not (key or _is_secret(texts[0].section, named, value, wishes)):
+                named = "" if section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
+                if not value or not (key or _is_secret(section, named, value, schema)):
                     continue
                 place = (texts[0].service, ".".join(path[:3]), key or name)
                 if place not in seen:
                     seen.add(place)
-                    owner = f"the value of {place[2]}" if place[2] else "a value"
-                    hint = HINTS.get(texts[0].section, HINTS[""])
-                    yield Remark(place[0], place[2], f"{place[1]} holds {owner} in plain text", hint, is_exposed=True)
+                    yield Literal(texts[0].service, section, place[1], place[2], bool(key), document, texts[0].node)
 
 
-_SECTIONS = frozenset((*_COMMANDS, "labels", "build", "configs"))
+_OPTIONS = ("logging", "volumes")  # options of a driver, by name
+_SECTIONS = frozenset((*_COMMANDS, *_OPTIONS, "labels", "build", "configs"))
 
 
 def _texts(document: Document) -> Iterator[_Text]:
@@ -105,11 +131,24 @@ def _texts(document: Document) -> Iterator[_Text]:
         for section, _, value, *_ in items(service):
             for path, node in scalars(value, ("services", name, section)):
                 short = tuple(part for part in path if part != "<<")
-                yield _Text(name, "labels" if short[2:4] == ("deploy", "labels") else section, short, node)
+                yield _Text(name, _section_of(section, short), short, node)
     for name, _, config, *_ in items(child(document.root, "configs")):
         for path, node in scalars(config, ("configs", name)):
             if path[2:] == ("content",):
                 yield _Text("", "configs", path, node)
+
+    for name, _, volume, *_ in items(child(document.root, "volumes")):
+        for path, node in scalars(child(volume, "driver_opts") or ScalarNode("", ""), ("volumes", name, "driver_opts")):
+            yield _Text("", "volumes", path, node)
+
+
+def _section_of(section: str, path: tuple[str, ...]) -> str:
+    """Return what kind of place *path* is: what a field of a service called *section* has there."""
+    if section == "annotations" or path[2:4] == ("deploy", "labels"):
+        return "labels"
+    if section in _OPTIONS and path[2:4] != ("logging", "options"):
+        return ""
+    return section
 
 
 def _pairs(section: str, path: tuple[str, ...], texts: Sequence[_Text], removed: Collection[int]) -> Iterator[_Pair]:
@@ -119,8 +158,12 @@ def _pairs(section: str, path: tuple[str, ...], texts: Sequence[_Text], removed:
         for script in words if len(words) > 1 else ():
             if len(script.split()) > 1:
                 yield from _of_command(_WORD.findall(script))
-    elif section == "labels" or path[2:4] == ("build", "args"):
-        is_mapping = path[-1] not in ("labels", "args")
+        for pattern in _IN_SCRIPTS:
+            yield from (_Pair("token", found["value"]) for found in pattern.finditer(" ".join(words)))
+    elif section in ("labels", *_OPTIONS) or path[2:4] == ("build", "args"):
+        if section == "volumes":
+            yield from (_Pair(*word.partition("=")[::2]) for text in words for word in text.split(",") if "=" in word)
+        is_mapping = path[-1] not in ("labels", "annotations", "args")
         yield from (_Pair(path[-1], word) if is_mapping else _Pair(*word.partition("=")[::2]) for word in words)
     elif section == "configs":
         for line in "\n".join(words).splitlines():
@@ -183,7 +226,7 @@ def _as_compose_reads(text: str, project: Project) -> str:
         return text
 
 
-def _is_secret(section: str, name: str, value: str, wishes: Wishes) -> bool:
+def _is_secret(section: str, name: str, value: str, schema: Schema | None) -> bool:
     if section not in _SECTIONS or value.startswith("/run/secrets/"):
         return False
-    return bool((name and why_secret(name, value, wishes.schema)) or why_by_value(value))
+    return bool((name and why_secret(name, value, schema)) or why_by_value(value))
