@@ -47,6 +47,10 @@ int shim_add_importlib(void)
     return 0;
 }
 
+void shim_core_is_made(void)
+{
+}
+
 PyStatus shim_add_main(void)
 {
     return PyStatus_Ok();
@@ -54,7 +58,15 @@ PyStatus shim_add_main(void)
 
 #else
 
+#include <internal/pycore_context.h>
+#include <internal/pycore_genobject.h>
+#include <internal/pycore_hamt.h>
 #include <internal/pycore_interp.h>
+#include <internal/pycore_interpreteridobject.h>
+#include <internal/pycore_object.h>
+#include <internal/pycore_symtable.h>
+#include <internal/pycore_unionobject.h>
+#include <malloc.h>
 
 #if (PY_VERSION_HEX >> 16) != 0x030b
 #error "core.c is written for CPython 3.11"
@@ -74,8 +86,125 @@ int __wrap__Py_Deepfreeze_Init(void)
     return 0;
 }
 
+/* Two thirds of the core's start is PyType_Ready: it makes an object for every method of every type. These types wait.
+ * CPython makes a type ready when somebody looks for an attribute of it, and none of these needs before what it would
+ * inherit: they bring their own tp_getattro, tp_iter and the like. The exceptions do, and nobody raises or names them
+ * on the way to exec (freeze.py looks after that). What is left when importlib comes is made ready then. */
+static PyTypeObject *const types_for_later[] = {
+    /* clang-format off */
+    &PyAsyncGen_Type, &_PyAsyncGenASend_Type, &_PyAsyncGenAThrow_Type, &_PyAsyncGenWrappedValue_Type,
+    &_PyAnextAwaitable_Type, &PyByteArray_Type, &PyByteArrayIter_Type, &PyBytesIter_Type, &PyCallIter_Type,
+    &PyCell_Type, &PyClassMethodDescr_Type, &PyCode_Type, &PyComplex_Type, &PyContext_Type, &PyContextVar_Type,
+    &PyCoro_Type, &_PyCoroWrapper_Type, &PyDictItems_Type, &PyDictIterItem_Type, &PyDictIterKey_Type,
+    &PyDictIterValue_Type, &PyDictKeys_Type, &PyDictProxy_Type, &PyDictRevIterItem_Type, &PyDictRevIterKey_Type,
+    &PyDictRevIterValue_Type, &PyDictValues_Type, &PyEnum_Type, &PyFilter_Type, &PyFloat_Type, &PyFrame_Type,
+    &PyFrozenSet_Type, &PyGen_Type, &PyGetSetDescr_Type, &_PyHamt_Type, &_PyHamtItems_Type, &_PyHamtKeys_Type,
+    &_PyHamtValues_Type, &_PyHamt_ArrayNode_Type, &_PyHamt_BitmapNode_Type, &_PyHamt_CollisionNode_Type,
+    &PyInstanceMethod_Type, &_PyInterpreterID_Type, &PyListIter_Type, &PyListRevIter_Type, &PyLongRangeIter_Type,
+    &_PyManagedBuffer_Type, &PyMap_Type, &PyMemberDescr_Type, &PyMemoryView_Type, &PyMethod_Type,
+    &PyMethodDescr_Type, &_PyMethodWrapper_Type, &PyODict_Type, &PyODictItems_Type, &PyODictIter_Type,
+    &PyODictKeys_Type, &PyODictValues_Type, &PyPickleBuffer_Type, &PyRange_Type, &PyRangeIter_Type,
+    &PyReversed_Type, &PySTEntry_Type, &PySeqIter_Type, &PySetIter_Type, &PySlice_Type, &PyTraceBack_Type,
+    &PyTupleIter_Type, &PyUnicodeIter_Type, &_PyUnicodeASCIIIter_Type, &_PyUnion_Type, &Py_GenericAliasType,
+    &_PyWeakref_ProxyType, &_PyWeakref_CallableProxyType, &PyWrapperDescr_Type, &PyZip_Type,
+    /* clang-format on */
+};
+static PyObject **const exceptions_for_later[] = {
+    /* clang-format off */
+    &PyExc_Warning, &PyExc_BytesWarning, &PyExc_DeprecationWarning, &PyExc_EncodingWarning, &PyExc_FutureWarning,
+    &PyExc_ImportWarning, &PyExc_PendingDeprecationWarning, &PyExc_ResourceWarning, &PyExc_RuntimeWarning,
+    &PyExc_SyntaxWarning, &PyExc_UnicodeWarning, &PyExc_UserWarning, &PyExc_SyntaxError, &PyExc_IndentationError,
+    &PyExc_TabError, &PyExc_BufferError, &PyExc_EOFError, &PyExc_FloatingPointError, &PyExc_ReferenceError,
+    &PyExc_StopAsyncIteration, &PyExc_UnicodeTranslateError,
+    /* clang-format on */
+};
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+#define PLACES 512
+
+static PyTypeObject *for_later[PLACES]; /* by address; of two at one place, one is made ready at once */
+static int is_starting;
+
+static PyTypeObject **place_of(PyTypeObject *type)
+{
+    return &for_later[((uintptr_t)type >> 5) % PLACES];
+}
+
+int __wrap_PyType_Ready(PyTypeObject *type);
+int __real_PyType_Ready(PyTypeObject *type);
+
+int __wrap_PyType_Ready(PyTypeObject *type)
+{
+    if (!is_starting || *place_of(type) != type)
+        return __real_PyType_Ready(type);
+    Py_SET_TYPE(type, &PyType_Type); /* whoever holds it looks at that */
+    return 0;
+}
+
+static void leave_types_for_later(void)
+{
+    is_starting = 1;
+    for (size_t i = 0; i < COUNT(types_for_later); i++)
+        *place_of(types_for_later[i]) = types_for_later[i];
+    for (size_t i = 0; i < COUNT(exceptions_for_later); i++)
+        *place_of((PyTypeObject *)*exceptions_for_later[i]) = (PyTypeObject *)*exceptions_for_later[i];
+}
+
+static int make_all_ready(void)
+{
+    for (size_t i = 0; i < COUNT(types_for_later); i++)
+        if (PyType_Ready(types_for_later[i]) < 0)
+            return -1;
+    for (size_t i = 0; i < COUNT(exceptions_for_later); i++)
+        if (PyType_Ready((PyTypeObject *)*exceptions_for_later[i]) < 0)
+            return -1;
+    return 0;
+}
+
+void shim_core_is_made(void)
+{
+    is_starting = 0;
+}
+
+/* The names of methods are literals, and there are two thousand of them, most of them "__eq__" and the like: one that
+ * lies where one was before is the same. */
+#define LITERALS 512
+
+extern char __data_start[];
+
+static struct literal {
+    const char *text;
+    PyObject *name;
+} *literals;
+
+PyObject *__wrap_PyUnicode_InternFromString(const char *text);
+PyObject *__real_PyUnicode_InternFromString(const char *text);
+
+PyObject *__wrap_PyUnicode_InternFromString(const char *text)
+{
+    uintptr_t address = (uintptr_t)text;
+    struct literal *place;
+    PyObject *name;
+
+    if (literals == NULL || address >= (uintptr_t)__data_start)
+        return __real_PyUnicode_InternFromString(text);
+    place = &literals[(address ^ address >> 9) % LITERALS];
+    if (place->text == text)
+        return Py_NewRef(place->name);
+    name = __real_PyUnicode_InternFromString(text);
+    if (name != NULL) {
+        Py_XDECREF(place->name);
+        place->text = text;
+        place->name = Py_NewRef(name);
+    }
+    return name;
+}
+
 int shim_start_core(PyConfig *config)
 {
+    mallopt(M_TOP_PAD, 1 << 16); /* never room enough for obmalloc's table of 128 KiB: it would be cleared by hand */
+    literals = calloc(LITERALS, sizeof *literals);
+    leave_types_for_later();
     config->_init_main = 0;
     config->_install_importlib = 0;
     return 0;
@@ -89,7 +218,7 @@ int shim_add_importlib(void)
 
     if (interpreter->config._install_importlib)
         return 0;
-    if (PyImport_ImportFrozenModule("_frozen_importlib") <= 0)
+    if (make_all_ready() < 0 || PyImport_ImportFrozenModule("_frozen_importlib") <= 0)
         return -1;
     importlib = PyImport_AddModule("_frozen_importlib");
     interpreter->importlib = Py_XNewRef(importlib);

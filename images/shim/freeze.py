@@ -4,6 +4,7 @@ Rules, checked here, so that a slow import or a missing extension module is an e
 
 - A module of `shim` is hot unless `COLD` names it.
 - A hot module imports, at its top, only hot modules and C modules built into the interpreter's core.
+- A hot module names no exception that core.c leaves for later.
 - Whatever else a module of `shim` imports anywhere must be importable with the built-in C modules alone: a static
   interpreter has no ssl, no ctypes, no _json.
 
@@ -12,6 +13,7 @@ Docstrings and annotations are dropped on the way; the interpreter would build t
 
 import argparse
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,7 +68,8 @@ def main() -> int:
         if path.stem not in UNFROZEN
     }
     hot = [name for name in in_order_of_need(trees) if name.rpartition(".")[2] not in COLD]
-    mistakes = [*slow_imports(trees, hot), *missing_modules(trees, arguments.package)]
+    late = exceptions_for_later((Path(__file__).parent / "core.c").read_text())
+    mistakes = [*slow_imports(trees, hot), *early_names(trees, hot, late), *missing_modules(trees, arguments.package)]
     if mistakes:
         sys.stderr.write("\n".join([*mistakes, ""]))
         return 1
@@ -95,6 +98,19 @@ def slow_imports(trees: dict[str, ast.Module], hot: list[str]) -> Iterator[str]:
                     f"{name}, line {found.line}: imports {found.name} on the way to exec, where only built-in C "
                     "modules and hot modules of shim are; import it where it is used, or list the module as COLD"
                 )
+
+
+def exceptions_for_later(source: str) -> set[str]:
+    """Return the names of the exceptions that *source*, core.c, makes ready only when the rest of CPython comes."""
+    return set(re.findall(r"&PyExc_(\w+)", source))
+
+
+def early_names(trees: dict[str, ast.Module], hot: list[str], late: set[str]) -> Iterator[str]:
+    """Yield a line for each place where a hot module names one of the exceptions *late*."""
+    for name in hot:
+        for node in ast.walk(trees[name]):
+            if isinstance(node, ast.Name) and node.id in late:
+                yield f"{name}, line {node.lineno}: names {node.id}, which is not ready then; see core.c"
 
 
 def missing_modules(trees: dict[str, ast.Module], package: Path) -> Iterator[str]:
@@ -215,7 +231,7 @@ def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
     return "\n".join(
         [
             "/* Written by freeze.py. */",
-            *objects.lines,
+            *objects.lines(),
             *lines,
             "static const struct hot_module shim_hot_modules[] = {",
             *hot_table,

@@ -75,6 +75,7 @@ static void start_interpreter(void)
         stop_on(PyStatus_NoMemory());
     stop_on(Py_InitializeFromConfig(&config));
     PyConfig_Clear(&config);
+    shim_core_is_made();
     PyGC_Disable(); /* exec is the garbage collector; whoever stays enables it (staying.c) */
 }
 

@@ -2,6 +2,9 @@
 
 For CPython 3.11, whose headers define these structures. A string, number or tuple that several functions share is
 written once. Nothing is interned and no hash is known yet: CPython adds both where it wants them.
+
+What only a traceback, a debugger or a mistake looks at (line tables, the names of local variables) lies apart, so that
+no page of it is ever copied: on the others CPython writes hashes and counts references.
 """
 
 from types import CodeType
@@ -19,7 +22,8 @@ class StaticObjects:
     """The C definitions of objects, each before those that point to it."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self._definitions: dict[str, tuple[str, str]] = {}  # name -> declaration, initial value
+        self._used: set[str] = set()  # the names of what a start may look at
         self._names: dict[object, str] = {}
         self._codes: list[CodeType] = []  # kept, so that no two have one id
         self._frozensets: list[tuple[str, str]] = []
@@ -29,21 +33,29 @@ class StaticObjects:
         self._codes.append(code)
         return self._reference(code)
 
+    def lines(self) -> list[str]:
+        """Return the definitions."""
+        return [
+            f"static {declaration} {_place(name in self._used)} = {{{values}}};"
+            for name, (declaration, values) in self._definitions.items()
+        ]
+
     def frozensets(self) -> list[tuple[str, str]]:
         """Return (place, items) of each frozenset since the last call: C has no constant for one (hot.c makes it)."""
         found, self._frozensets = self._frozensets, []
         return found
 
-    def _reference(self, value: object) -> str:
+    def _reference(self, value: object, is_used: bool = True) -> str:
         """Return the C expression of a pointer to *value*, which is defined when it is new."""
         for singleton, expression in ((None, "Py_None"), (True, "Py_True"), (False, "Py_False"), (..., "Py_Ellipsis")):
             if value is singleton:
                 return expression
         key = self._key(value)
-        if key not in self._names:
-            name = f"object_{len(self._names)}"
-            self._names[key] = name  # before the parts: none of them can hold the whole
-            self._define(name, value)
+        name = self._names.setdefault(key, f"object_{len(self._names)}")
+        if name not in self._definitions or (is_used and name not in self._used):
+            if is_used:
+                self._used.add(name)
+            self._define(name, value, is_used)
         return f"(PyObject *)&{self._names[key]}" + (".object" if isinstance(value, tuple) else "")
 
     def _key(self, value: object) -> object:
@@ -53,7 +65,7 @@ class StaticObjects:
             return CodeType, id(value)
         return type(value), repr(value)  # 0.0 and -0.0, 1 and 1.0 are equal, and not the same
 
-    def _define(self, name: str, value: object) -> None:
+    def _define(self, name: str, value: object, is_used: bool) -> None:
         if isinstance(value, CodeType):
             self._define_code(name, value)
         elif isinstance(value, str):
@@ -76,7 +88,7 @@ class StaticObjects:
             number = value.hex().replace("inf", "HUGE_VAL")
             self._struct(name, "PyObject_HEAD double value;", f"{_head('PyFloat_Type')}, {number}")
         elif isinstance(value, tuple):
-            self._define_tuple(name, value)
+            self._define_tuple(name, value, is_used)
         else:
             raise TypeError(f"no C for a constant of type {type(value).__name__}: {value!r}")
 
@@ -97,7 +109,7 @@ class StaticObjects:
             f"{{{state}, 0, NULL, 0}}, {{{points}, 0}}",
         )
 
-    def _define_tuple(self, name: str, items: tuple[object, ...]) -> None:
+    def _define_tuple(self, name: str, items: tuple[object, ...], is_used: bool) -> None:
         pointers = []
         for place, item in enumerate(items):
             if isinstance(item, frozenset):
@@ -105,7 +117,7 @@ class StaticObjects:
                 members = self._reference(tuple(sorted(item, key=repr)))
                 self._frozensets.append((f"{name}.object.items[{place}]", members))
             else:
-                pointers.append(self._reference(item))
+                pointers.append(self._reference(item, is_used))
         # A collector that comes by looks at what stands before a tuple, and finds it untracked.
         self._struct(
             name,
@@ -136,29 +148,36 @@ class StaticObjects:
             "co_nfreevars": len(code.co_freevars),
             "_co_firsttraceable": code.co_code[::2].index(_RESUME),
         }
-        objects = {
+        used = {
             "co_consts": code.co_consts,
             "co_names": code.co_names,
+            "co_name": code.co_name,
+            "co_qualname": code.co_qualname,
+        }
+        unused = {
             "co_exceptiontable": code.co_exceptiontable,
             "co_localsplusnames": tuple(variables),
             "co_localspluskinds": kinds,
             "co_filename": code.co_filename,
-            "co_name": code.co_name,
-            "co_qualname": code.co_qualname,
             "co_linetable": code.co_linetable,
         }
         fields = [f".{field} = {number}" for field, number in numbers.items()]
-        fields += [f".{field} = {self._reference(value)}" for field, value in objects.items()]
+        fields += [f".{field} = {self._reference(value)}" for field, value in used.items()]
+        fields += [f".{field} = {self._reference(value, False)}" for field, value in unused.items()]
         size = len(code.co_code)
-        self.lines.append(
-            f"static struct _PyCode_DEF({size}) {name} = {{\n"
-            f"    .ob_base = {_head('PyCode_Type', size // 2)},\n    "
-            + ",\n    ".join([*fields, f".co_code_adaptive = {_bytes(code.co_code)}"])
-            + "};"
+        self._definitions[name] = (
+            f"struct _PyCode_DEF({size}) {name}",
+            f"\n    .ob_base = {_head('PyCode_Type', size // 2)},\n    "
+            + ",\n    ".join([*fields, f".co_code_adaptive = {_bytes(code.co_code)}"]),
         )
 
     def _struct(self, name: str, members: str, values: str) -> None:
-        self.lines.append(f"static struct {{ {members} }} {name} = {{{values}}};")
+        self._definitions[name] = f"struct {{ {members} }} {name}", values
+
+
+def _place(is_used: bool) -> str:
+    """Return where an object lies; 8 is what it needs, and more than that is what a compiler would like."""
+    return "__attribute__((aligned(8)" + ("))" if is_used else ', section(".data.unused")))')
 
 
 def _head(type_name: str, size: int | None = None) -> str:

@@ -475,9 +475,27 @@ def traced():
         return repr(error), lines
 
 
+class Real(float):
+    pass
+
+
+def types_that_wait():
+    numbers, empty = {"a": 1, "b": 2}, {}
+    yield from (range(3), [*reversed(range(9, 5, -1))], [*enumerate("ab", 1)], [*zip("ab", b"ab"), *map(str, (1,))])
+    yield from (numbers.keys() & {"a"}, numbers.items() - {("a", 1)}, [*reversed(numbers)], [*filter(None, (0, 1))])
+    yield from (frozenset("a") | {"b"} == {"a", "b"}, hash(frozenset((1,))), {frozenset(): 1}, slice(1, 2), "abcd"[1:3])
+    yield from (float("2.5").is_integer(), f"{1.25:.1f}", 7 / 2, Real(3).hex(), Real("1") + complex(0, 1))
+    yield from (complex(1, 2).conjugate(), bytearray(b"ab").upper(), memoryview(b"abc")[1:].tobytes())
+    yield from (bytes(bytearray(3)), b"".join((bytearray(2),)), isinstance(1.5, float), issubclass(Real, float))
+    yield from (type(iter([])), [*iter([].copy, [])], list[int], int | str, vars(Base)["limit"], [].append.__self__)
+    yield from (Base.made.__func__.__name__, (lambda: empty).__closure__[0].cell_contents, Base.twice.fget.__name__)
+    yield from (str.join.__name__, Base.value.__name__, float.__add__(1.0, 2), dict.fromkeys("a"))
+
+
 def report():
     add = counter(10)
-    found = [*map(repr, constants()), arguments(1, 2, 3, d=4, g=6), [add(), add(5)], cells("p", "q")]
+    found = [*map(repr, types_that_wait()), *map(repr, constants()), arguments(1, 2, 3, d=4, g=6)]
+    found += [[add(), add(5)], cells("p", "q")]
     found += [Derived(), Base.made().twice, Base().value, traced(), constants.__qualname__]
     found += [Derived.__init__.__qualname__, counter.__code__.co_cellvars, arguments.__code__.co_varnames]
     for _ in range(3000):
@@ -518,6 +536,7 @@ def test_code_that_lies_ready_does_what_code_does(tmp_path: Path) -> None:
         ("options", "import json", "shim.options, line 1: imports json on the way to exec"),
         ("main", "from shim import explain", "shim.main, line 1: imports shim.explain on the way to exec"),
         ("sources", "import _signal", "shim.sources, line 1: imports _signal on the way to exec"),
+        ("errors", "def late(): raise BufferError", "shim.errors, line 1: names BufferError, which is not ready then"),
         ("explain", "import ssl", "not importable with the built-in C modules alone: "),
         ("errors", "def late(): import ctypes", "not importable with the built-in C modules alone: "),
     ],
