@@ -6,22 +6,43 @@ import os
 import sys
 from typing import Any
 
+USAGE = 2  # what cannot work however often it is tried, like a mistake on the command line
+
+
+def refuse(message: str, hint: str) -> None:
+    """End before anything of ours or of others could be loaded."""
+    sys.stderr.write(f"manage-secrets: error: {message}\nmanage-secrets: hint: {hint}\n")
+    sys.exit(USAGE)
+
+
+# This file must parse on older interpreters (3.6 and later), so that they can be told.
+if sys.version_info < (3, 11):  # noqa: UP036
+    refuse(
+        f"this is Python {sys.version_info[0]}.{sys.version_info[1]}, and 3.11 or newer is needed",
+        "run it with a newer one, e.g. python3.11, or install with pipx or uv, which find one",
+    )
+
 # Behind everything else, never in front: the checkout's ./secrets would stand before the standard library's module.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def refuse_without_extra(library: str) -> None:
+    """Say which part of the distribution is not installed: what applications need is small, and comes without it."""
+    refuse(
+        f"the host tool is the extra `host`, and that is not installed ({library} is missing)",
+        "pip install 'docker-secrets-shim[host]'; in a checkout: pip install '.[host]'",
+    )
+
 
 try:
     import click
 except ModuleNotFoundError:
-    sys.exit(
-        "manage-secrets: error: the package click is not installed\n"
-        "manage-secrets: hint: `python3 -m venv .venv && .venv/bin/pip install .` in the checkout makes "
-        ".venv/bin/manage-secrets, with all that it needs"
-    )
+    refuse_without_extra("click")
 
-from shim_host import output
-from shim_host.errors import FAILED, INTERRUPTED, Ended, UsageError
+from shim_host import output  # noqa: E402
+from shim_host.errors import FAILED, INTERRUPTED, Ended, UsageError  # noqa: E402
 
-from shim import __version__
+from shim import __version__  # noqa: E402
 
 # Command: where it is in shim_host, and its line in --help.
 COMMANDS = {
@@ -45,6 +66,8 @@ COMMANDS = {
     "audit": ("audit:audit_command", "Show who can read each secret, and what is wrong with that."),
     "prune": ("swarm:prune", "Remove versions from the Swarm that are no longer used."),
     "migrate": ("migrate:command", "Move the secrets of a Compose project from its .env to files."),
+    "image": ("image:image_command", "Load the image docker-secrets-shim into the engine."),
+    "shim": ("image:shim_command", "Write the shim, a static binary, to a folder."),
     "doctor": ("doctor:doctor_command", "Show what will not work on this machine, and what to do about it."),
 }
 
@@ -168,6 +191,12 @@ def main() -> None:
         # Nobody reads stdout any more; Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         end(0)
+    except ModuleNotFoundError as error:
+        library = str(error.name).partition(".")[0]
+        if library in ("shim", "docker_secrets_shim", "shim_host"):
+            explain_bug(error)
+            end(FAILED)
+        refuse_without_extra(library)
     except Exception as error:  # noqa: BLE001  (a bug: said as one, without the message, which may hold a value)
         explain_bug(error)
         end(FAILED)

@@ -47,7 +47,7 @@ def main(tools: Path, cache: Path, dist: Path) -> None:
         check=True,
     )
     bom: dict[str, Any] = json.loads(listed.stdout)
-    wheel = next(dist.glob("*.whl"))
+    wheel = next(dist.glob("*-any.whl"))
     version = wheel.name.split("-")[1]
     _describe(bom, wheel, version)
     for binary in sorted(dist.glob("shim-linux-*")):

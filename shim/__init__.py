@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> object:
     if name not in _FOR_APPLICATIONS:
-        raise AttributeError(f"module 'shim' has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from shim import application
 
     return getattr(application, name)

@@ -5,13 +5,17 @@ password = get_secret("DB_PASSWORD", required=True)
 """
 
 import os
+import sys
+from typing import Literal, overload
 
 from shim.breaches import Missing, NotOurs, Unreadable
 from shim.errors import Breach, Refused
-from shim.resolution import Sources
 from shim.secret import read_secret
 from shim.shown import shown_path
-from shim.sources import DEFAULT_ROOTS, gather
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.resolution import Sources
 
 
 class SecretNotFound(KeyError):
@@ -33,6 +37,14 @@ class _Asked:
         self.secrets_dir = [part for part in os.environ.get("SHIM_SECRETS_DIR", "").split(":") if part]
 
 
+@overload
+def get_secret(name: str, required: Literal[True], default: str | None = None) -> str: ...
+@overload
+def get_secret(name: str, required: bool = False, *, default: str) -> str: ...
+@overload
+def get_secret(name: str, required: bool, default: str) -> str: ...
+@overload
+def get_secret(name: str, required: bool = False, default: str | None = None) -> str | None: ...
 def get_secret(name: str, required: bool = False, default: str | None = None) -> str | None:
     """Return the value of *name* as text, or *default*.
 
@@ -48,23 +60,18 @@ def get_secret(name: str, required: bool = False, default: str | None = None) ->
     Raises:
         SecretNotFound: it is required and missing, or a file that should hold it cannot be used.
     """
-    environ = [os.fsencode(key) + b"=" + os.fsencode(value) for key, value in os.environ.items()]
     try:
-        sources = gather(environ, _Asked(name), None)  # type: ignore[arg-type]
-        try:
-            value = _first(name, sources)
-        finally:
-            sources.close()
+        value, is_there, looked_at = _looked_up(name)
     except (Breach, Refused) as refusal:
         breach = refusal.breaches[0] if isinstance(refusal, Refused) else refusal
         raise SecretNotFound(f"{breach.message}; {breach.hint}") from None
     if value or (value is not None and default is None and not required):
         return value.decode("utf-8", "surrogateescape")
     if required and default is None:
-        is_empty = value == b"" or name in sources.roots or name in sources.pointers
+        is_empty = value == b"" or is_there
         raise SecretNotFound(
             f"{name} is required, and {'is empty' if is_empty else 'nothing provides it'}; looked at {name}, "
-            f"{name}_FILE and " + ", ".join(shown_path(root) for root in sources.looked_at)
+            f"{name}_FILE and " + ", ".join(looked_at)
         )
     return default
 
@@ -74,7 +81,26 @@ def read_secret_or_env(name: str, default: str = "") -> str:
     return get_secret(name) or default
 
 
-def _first(name: str, sources: Sources) -> bytes | None:
+def _looked_up(name: str) -> tuple[bytes | None, bool, list[str]]:
+    """Return the value, whether a file stands for it, and the folders that were looked at."""
+    if sys.platform != "linux":
+        from shim.by_path import Look
+
+        look = Look(name)
+        return look.value(), look.is_there, look.roots
+    from shim.sources import gather
+
+    environ = [os.fsencode(key) + b"=" + os.fsencode(value) for key, value in os.environ.items()]
+    sources = gather(environ, _Asked(name), None)  # type: ignore[arg-type]
+    try:
+        value = _first(name, sources)
+    finally:
+        sources.close()
+    is_there = name in sources.roots or name in sources.pointers
+    return value, is_there, [shown_path(root) for root in sources.looked_at]
+
+
+def _first(name: str, sources: "Sources") -> bytes | None:
     pointer = sources.pointers.get(name)
     if pointer is not None:
         path, root = pointer
@@ -101,4 +127,4 @@ def _first(name: str, sources: Sources) -> bytes | None:
     return value
 
 
-__all__ = ["DEFAULT_ROOTS", "SecretNotFound", "get_secret", "read_secret_or_env"]
+__all__ = ["SecretNotFound", "get_secret", "read_secret_or_env"]

@@ -3,7 +3,10 @@
 import errno
 import os
 
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+# Windows, where get_secret and the host side import this and read files by their path, has none of these.
+_READ = os.O_RDONLY
+for _flag in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
+    _READ |= getattr(os, _flag, 0)
 _REGULAR = 0o100000
 
 

@@ -25,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
 from static_code import StaticObjects  # type: ignore[import-not-found]
 
 # Never needed on the way to exec; imported from the archive, after kernel.finish_interpreter().
-COLD = ("application", "deadline", "explain", "fingerprint", "help", "install", "ps", "stdout")
-# The twins of `_kernel` for an interpreter that was not frozen, and its door; not in the executable at all.
-UNFROZEN = ("__main__", "files_unfrozen", "kernel_unfrozen")
+COLD = ("deadline", "explain", "fingerprint", "help", "install", "ps", "stdout")
+# The twins of `_kernel` for an interpreter that was not frozen, its door, and what applications import; not in the
+# executable at all.
+UNFROZEN = ("__main__", "application", "by_path", "files_unfrozen", "kernel_unfrozen", "settings")
 # Built in, but only of use once the interpreter is complete: importing it in the core alone crashes.
 NOT_IN_THE_CORE = ("_signal",)
 # What completing the interpreter imports before the archive can be read.

@@ -21,7 +21,6 @@ from shim.secret import is_skipped
 # Module: what pip calls it.
 LIBRARIES = {
     "docker": "docker",
-    "dotenv": "python-dotenv",
     "gnupg": "python-gnupg",
     "pyrage": "pyrage",
     "rich": "rich",
@@ -271,8 +270,13 @@ def program_version(command: list[str], environ: Mapping[str, str]) -> str | Non
 
 
 def missing_libraries() -> list[str]:
-    """Return what pip would have to install."""
-    return [package for module, package in LIBRARIES.items() if not _is_there(module)]
+    """Return what pip would have to install; the program `age` does what pyrage does."""
+    has_age = shutil.which("age") is not None
+    return [
+        package
+        for module, package in LIBRARIES.items()
+        if not _is_there(module) and not (module == "pyrage" and has_age)
+    ]
 
 
 def _is_there(module: str) -> bool:

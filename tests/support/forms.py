@@ -238,7 +238,7 @@ def command_of(form: str, request: pytest.FixtureRequest) -> list[str]:
     if form == "module":
         return [sys.executable, "-m", "shim"]
     if form == "installed":
-        program = Path(sys.executable).parent / "shim"
+        program = Path(sys.executable).parent / "docker-secrets-shim"
         if not program.exists():
             cannot_run(f"the package is not installed: {program} is missing")
         return [str(program)]

@@ -37,6 +37,7 @@ PLACES = {
     "NoSwarm": 0,
     "NotDone": 0,
     "Ended": 0,
+    "refuse": 0,
     "warn": 0,
     "Warned": 2,
     "_warn": 2,

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyrage
-
 from shim.secret import Secret
+from shim_host.backup import age_program
 from shim_host.errors import Refused, failed_file
 from shim_host.inputs import read_bounded
+
+try:
+    import pyrage
+except ModuleNotFoundError:  # no wheel for this machine
+    pyrage = None
 
 ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 HEADER = b"age-encryption.org/v1"
@@ -27,8 +31,10 @@ def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, 
     """Return *plain* encrypted to *recipients*, or with *passphrase*.
 
     Raises:
-        Refused: a recipient is malformed, or the passphrase is not text.
+        Refused: a recipient is malformed, the passphrase is not text, or neither library nor program is there.
     """
+    if pyrage is None:
+        return age_program.seal(plain, recipients, passphrase, armor=armor)
     if passphrase is not None:
         return bytes(pyrage.passphrase.encrypt(plain, _text(passphrase), armored=armor))
     return bytes(pyrage.encrypt(plain, [_recipient(text) for text in recipients], armored=armor))
@@ -41,6 +47,8 @@ def unseal(sealed: bytes, passphrase: Secret | None, identities: Sequence[Path])
         Refused: it is damaged or truncated, or neither a key in *identities* nor the passphrase opens it.
         Failed: a file of *identities* cannot be read.
     """
+    if pyrage is None:
+        return age_program.unseal(sealed, passphrase, identities)
     try:
         if passphrase is not None:
             return bytes(pyrage.passphrase.decrypt(sealed, _text(passphrase)))

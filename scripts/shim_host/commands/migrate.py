@@ -21,6 +21,8 @@ from shim_host.errors import Failed, Refused
 from shim_host.migrate import adopt, check
 from shim_host.migrate.inputs import known_images, read_sources, wishes_of
 from shim_host.migrate.model import (
+    DEFAULT_IMAGE,
+    SHIM,
     MigrationPlan,
     NewFile,
     Rejected,
@@ -86,7 +88,7 @@ class MigrateWish:
 )
 @click.option(
     "--shim-image",
-    default="docker-secrets-shim",
+    default=DEFAULT_IMAGE,
     show_default=True,
     metavar="IMAGE",
     help="The image that contains the shim.",
@@ -192,6 +194,10 @@ def command(wish: MigrateWish) -> int:
         if wish.adopts:
             adopt.keep(Vault(wish.secrets_dir), written)
         write(plan, written, values, Vault(wish.secrets_dir), wish.owner)
+        if not wish.program and any(moved.how == SHIM for moved in plan.moved.values()):
+            output.say(
+                f"first, once: manage-secrets image{_tagged(wish.shim_image)} gives the engine {wish.shim_image}"
+            )
         if wish.adopts:
             for file in results:
                 file.new.unlink(missing_ok=True)
@@ -201,6 +207,10 @@ def command(wish: MigrateWish) -> int:
     document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
     give(document, wish.is_json)
     return exit_code(plan)
+
+
+def _tagged(image: str) -> str:
+    return "" if image == DEFAULT_IMAGE else f" --tag {image}"
 
 
 def undo(store: Vault, *, force: bool, dry_run: bool, yes: bool) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from shim.secret import Secret, clean, is_key
 from shim_host.env.compose_rules import SPACE, Assignment, Lookup, Malformed, Reading
+from shim_host.errors import UsageError
 from shim_host.output import Warned
 
 DIALECTS = ("compose", "raw", "python-dotenv")
@@ -110,8 +111,13 @@ def _raw(data: bytes, environ: Mapping[str, str]) -> Iterator[Assignment]:
 def _python_dotenv(data: bytes, environ: Mapping[str, str]) -> Iterator[Assignment]:
     import io
 
-    from dotenv.parser import parse_stream
-    from dotenv.variables import parse_variables
+    try:
+        from dotenv.parser import parse_stream
+        from dotenv.variables import parse_variables
+    except ModuleNotFoundError:
+        raise UsageError(
+            "--dialect python-dotenv needs that library: pip install 'docker-secrets-shim[dotenv]'"
+        ) from None
 
     try:
         text = data.decode("utf-8")

@@ -13,6 +13,7 @@ from shim_host.compose.images import ImageConfig
 from shim_host.compose.project import Project, Service
 from shim_host.errors import Refused
 
+DEFAULT_IMAGE = "docker-secrets-shim"  # what `manage-secrets image` loads
 SHIM, IMAGE, READY = "shim", "image", "already"  # who hands a service its secrets: the shim, its image, a shim it has
 
 
@@ -103,7 +104,7 @@ class ShimSource:
     """Where containers have the shim from: a program on this machine, or an image that puts it into a volume."""
 
     program: str = ""  # as a Compose file writes the path
-    image: str = "docker-secrets-shim"
+    image: str = DEFAULT_IMAGE
 
 
 class NewFile(NamedTuple):
