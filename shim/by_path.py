@@ -65,7 +65,7 @@ class Look:
         files = [name for name in found if not os.path.isdir(os.path.join(root, name))] or found
         if len(files) > 1:
             first, second = (os.path.join(root, name) for name in files[:2])
-            raise Breach(self.key, f"{first} and {second} both stand for {self.key}", "keep one of the two")
+            raise Breach(self.key, f"{first} and {second} both map to {self.key}", "keep one of the two")
         return os.path.join(root, files[0]) if files else ""
 
     def _read(self, path: str, root: str) -> bytes:
@@ -82,7 +82,7 @@ class Look:
             if not os.path.isfile(path) and os.path.exists(path):
                 raise Breach(
                     self.key,
-                    f"{self.key}: {shown} is {_kind(path)}, and reading it could wait for ever",
+                    f"{self.key}: {shown} is {_kind(path)}, and reading it could wait forever",
                     "a secret must be a regular file",
                 )
             with open(path, "rb") as file:

@@ -10,9 +10,9 @@ class Settings(BaseSettings):
 
 from collections.abc import Iterator, Mapping
 
-from pydantic_settings import BaseSettings, EnvSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
 
-from shim.application import get_secret
+from shim.application import SecretNotFound, get_secret
 
 
 class SecretsSource(EnvSettingsSource):
@@ -22,7 +22,7 @@ class SecretsSource(EnvSettingsSource):
     DB_PASSWORD_FILE, a file in a secrets root or DB_PASSWORD holds. What is not there is left to the other sources.
 
     Raises:
-        SecretNotFound: a file that should hold a value cannot be used.
+        SettingsError: a file that should hold a value cannot be used.
     """
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
@@ -38,7 +38,10 @@ class _Found(Mapping[str, str | None]):
         self.is_exact = is_exact
 
     def __getitem__(self, name: str) -> str | None:
-        value = get_secret(name if self.is_exact else name.upper())
+        try:
+            value = get_secret(name if self.is_exact else name.upper())
+        except SecretNotFound as error:  # a KeyError, which would count as "not there"
+            raise SettingsError(str(error)) from None
         return value or self.variables[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """What a release consists of: the same bytes twice, whole, listed; and the workflows that make it are well-formed."""
 
 import json
+import lzma
 import os
 import re
 import subprocess
@@ -20,6 +21,12 @@ from tests.support.forms import REPOSITORY, cannot_run
 WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 # Both architectures take a minute more; the other's binary is built and run by test_frozen_build.
 ARCHITECTURES = ("amd64", "arm64") if os.environ.get("RELEASE_FULL") else ("amd64",)
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+PLATFORMS = [
+    "any",
+    *(f"manylinux_2_17_{MACHINES[arch]}.manylinux2014_{MACHINES[arch]}" for arch in ARCHITECTURES),
+    *(f"musllinux_1_1_{MACHINES[arch]}" for arch in ARCHITECTURES),
+]
 
 
 def release(checkout: Path, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -76,7 +83,7 @@ def test_a_release_is_the_same_when_made_again_elsewhere(dist: Path, tmp_path: P
 def test_a_release_is_whole(dist: Path) -> None:
     assert {file.name for file in dist.iterdir()} == {
         *(f"shim-linux-{arch}" for arch in ARCHITECTURES),
-        f"docker_secrets_shim-{__version__}-py3-none-any.whl",
+        *(f"docker_secrets_shim-{__version__}-py3-none-{platform}.whl" for platform in PLATFORMS),
         f"docker_secrets_shim-{__version__}.tar.gz",
         f"docker-secrets-shim-{__version__}.cdx.json",
         "SHA256SUMS",
@@ -85,15 +92,78 @@ def test_a_release_is_whole(dist: Path) -> None:
     assert (dist / "SHA256SUMS").read_text().count("\n") == len(list(dist.iterdir())) - 1
     version = subprocess.run([dist / "shim-linux-amd64", "--version"], capture_output=True, text=True, check=True)
     assert __version__ in version.stdout
-    names = zipfile.ZipFile(next(dist.glob("*.whl"))).namelist()
-    assert {"shim/main.py", "shim_host/store/vault.py", "manage_secrets.py", "pre_commit_secrets.py"} <= set(names)
-    assert not [name for name in names if name.startswith(("tests/", "secrets/"))]
+    whole = {
+        "docker_secrets_shim/main.py",
+        "docker_secrets_shim/py.typed",
+        "shim_host/store/vault.py",
+        "manage_secrets.py",
+    }
+    for platform in PLATFORMS:
+        (path,) = dist.glob(f"*-{platform}.whl")
+        with zipfile.ZipFile(path) as wheel:
+            names = set(wheel.namelist())
+            assert wheel.testzip() is None
+            about = wheel.read(f"docker_secrets_shim-{__version__}.dist-info/METADATA").decode()
+            carried = {name.rpartition("-")[2]: wheel.read(name) for name in names if name.endswith(".xz")}
+        assert whole <= names
+        assert not [name for name in names if name.startswith(("tests/", "secrets/", "shim/", "setup"))]
+        assert ("pyrage" in about) is not platform.startswith("musl")
+        assert set(carried) == {f"{a}.xz" for a in ARCHITECTURES if platform == "any" or MACHINES[a] in platform}
+        for arch, packed in carried.items():
+            binary = dist / f"shim-linux-{arch.removesuffix('.xz')}"
+            assert lzma.decompress(packed) == binary.read_bytes()
+
+
+@pytest.mark.frozen
+def test_the_wheel_works_beside_another_shim_of_the_index(dist: Path, tmp_path: Path) -> None:
+    """Neither overwrites the other, what an application needs is there without the extra, and the binary is carried.
+
+    The self-test of the sources runs with what they built.
+    """
+    environment, python = tmp_path / "environment", tmp_path / "environment/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    with zipfile.ZipFile(tmp_path / "shim-1.0-py3-none-any.whl", "w") as other:
+        other.writestr("shim/__init__.py", "get_secret = None\n")
+        other.writestr("shim-1.0.data/scripts/shim", "#!python\n")
+        other.writestr("shim-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: shim\nVersion: 1.0\n")
+        other.writestr("shim-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        other.writestr("shim-1.0.dist-info/RECORD", "")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-cache-dir"]
+    (ours,) = dist.glob("*-manylinux*_x86_64.whl")
+    subprocess.run([*map(str, pip), str(ours), str(tmp_path / "shim-1.0-py3-none-any.whl")], check=True)
+    subprocess.run(["tar", "--extract", "--directory", tmp_path, "--file", next(dist.glob("*.tar.gz"))], check=True)
+    (selftest,) = tmp_path.glob("*/tests/selftest.py")
+
+    for more, skipped in ({}, "skipped=1"), ({"PYTHONPATH": site_packages()}, ""):
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        done = subprocess.run(
+            [python, selftest], env={**environ, **more}, cwd="/", capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.rstrip().endswith(f"OK ({skipped})" if skipped else "OK"), done.stderr
+    names = subprocess.run(
+        [python, "-c", "import shim, docker_secrets_shim as ours; print(shim.get_secret, ours.get_secret.__module__)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert names.stdout == "None docker_secrets_shim.application\n"
+    assert {"shim", "docker-secrets-shim", "manage-secrets"} <= {path.name for path in python.parent.iterdir()}
+    made = subprocess.run(
+        [python.parent / "manage-secrets", "shim", "--out", tmp_path / "out", "--arch", "amd64"],
+        env={**os.environ, "PYTHONPATH": site_packages()},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(made.stdout.strip()).read_bytes() == (dist / "shim-linux-amd64").read_bytes()
 
 
 @pytest.mark.frozen
 def test_the_wheel_runs_from_its_archive(dist: Path) -> None:
     """Both commands are there, and what the wheel holds is enough for them."""
-    wheel = next(dist.glob("*.whl"))
+    wheel = next(dist.glob("*-any.whl"))
     run = "import sys; sys.path.insert(0, sys.argv.pop(1)); from manage_secrets import main; main()"
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"import site; site.addsitedir({site_packages()!r}); {run}", wheel, "--version"],
@@ -213,7 +283,8 @@ def test_every_file_that_is_installed_is_known_by_its_hash(name: str) -> None:
     text = (REPOSITORY / f"scripts/{name}.lock").read_text()
     pinned = dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)[^\n]*\\\n +--hash=sha256:[0-9a-f]{64}", text, re.MULTILINE))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    groups = {"requirements": project["project"]["dependencies"], "release": project["dependency-groups"]["release"]}
+    extras = project["project"]["optional-dependencies"]
+    groups = {"requirements": extras["host"] + extras["dotenv"], "release": project["dependency-groups"]["release"]}
     asked = {re.split(r"[><=\[]", entry)[0].replace(".", "-") for entry in groups[name]}
 
     assert asked <= pinned.keys()

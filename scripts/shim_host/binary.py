@@ -65,7 +65,7 @@ def _of_checkout(builder: Path, arch: str) -> bytes:
     except OSError as error:
         raise failed_file("run", str(builder), error) from None
     if done.returncode:
-        raise Failed(f"scripts/shim-binary did not make the shim for {arch}", "what it said is above")
+        raise Failed(f"scripts/shim-binary did not make the shim for {arch}", "its own message is above")
     return from_file(Path(done.stdout.strip()), arch)
 
 
@@ -98,7 +98,7 @@ def from_file(path: Path, arch: str) -> bytes:
 
 
 def _other(place: str, what: str, arch: str, hint: str) -> Refused:
-    return Refused(f"{place} holds {what}, and one for {arch} is wanted", hint)
+    return Refused(f"{place} holds {what}, and one for {arch} is needed", hint)
 
 
 def image(program: bytes, arch: str, tag: str) -> bytes:
@@ -123,7 +123,8 @@ def image(program: bytes, arch: str, tag: str) -> bytes:
         sort_keys=True,
     ).encode()
     name = f"{hashlib.sha256(config).hexdigest()}.json"
-    manifest = json.dumps([{"Config": name, "RepoTags": [tag], "Layers": ["layer.tar"]}]).encode()
+    whole_tag = tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
+    manifest = json.dumps([{"Config": name, "RepoTags": [whole_tag], "Layers": ["layer.tar"]}]).encode()
     return _archive({name: config, "layer.tar": layer, "manifest.json": manifest})
 
 

@@ -6,7 +6,9 @@ as text (`root`) or hexadecimal (`hex`); `files` and `folders` and `links` besid
 """
 
 import hmac
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +34,116 @@ def test_an_application_gets(case: Case, tmp_path: Path, monkeypatch: pytest.Mon
             get_secret(case["key"], required=case.get("required", False))
     else:
         assert get_secret(case["key"], required=case.get("required", False)) == case["value"]
+
+
+# Where nothing of POSIX is: as on Windows, and on macOS, where nothing of Linux is used either.
+ELSEWHERE = """
+import json, os, sys
+for name in ("posix", "fcntl", "grp", "pwd", "resource", "termios", "_posixsubprocess", "_kernel"):
+    sys.modules[name] = None
+for name in [n for n in dir(os) if n.startswith("O_") and n not in ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_CREAT")]:
+    delattr(os, name)
+for name in ("geteuid", "getuid", "getgroups", "fork"):
+    delattr(os, name)
+sys.platform = "win32"
+from shim import get_secret
+from shim.application import SecretNotFound
+given = dict(os.environ)
+out = []
+for key, required, environ, folder in json.load(sys.stdin):
+    os.environ.clear()
+    os.environ.update({**given, **environ})
+    os.chdir(folder)
+    try:
+        out.append([get_secret(key, required=required)])
+    except SecretNotFound as error:
+        out.append(str(error))
+print(json.dumps(out))
+"""
+
+
+def test_an_application_gets_the_same_where_there_is_no_linux(tmp_path: Path) -> None:
+    """All cases in one interpreter that has no module of POSIX; ./secrets is a root there, too."""
+    asked: list[tuple[str, bool, dict[str, str], str]] = []
+    for number, case in enumerate(CASES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        asked.append((case["key"], case.get("required", False), laid_out(case, folder), str(folder)))
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "local_key").write_text("local\n")
+    asked.append(("LOCAL_KEY", True, {"SHIM_SECRETS_DIR": ""}, str(tmp_path)))
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])}
+
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        input=json.dumps(asked),
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    *answers, local = json.loads(done.stdout)
+    assert local == ["local"]
+    for case, answer in zip(CASES, answers, strict=True):
+        expected = case["key"] in answer if case.get("refused") else answer == [case["value"]]
+        assert expected, f"{case['name']}: {answer}"
+
+
+def test_a_type_checker_knows_what_comes_back(tmp_path: Path) -> None:
+    """Required, or with a default, it is a str; nothing is Any."""
+    (tmp_path / "app.py").write_text(
+        "from shim import get_secret\n"
+        "reveal_type(get_secret('A', required=True))\n"
+        "reveal_type(get_secret('A', True))\n"
+        "reveal_type(get_secret('A', default='d'))\n"
+        "reveal_type(get_secret('A'))\n"
+    )
+    package = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path / "cache", "app.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(package)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert re.findall(r'is "(.+)"', done.stdout) == ["str", "str", "str", "str | None"], done.stdout
+    assert (package / "shim/py.typed").exists()
+
+
+def test_settings_of_pydantic_come_from_files(tmp_path: Path) -> None:
+    """Prefix, alias, JSON and the environment behind it are pydantic's own; a file that cannot be used is an error."""
+    pytest.importorskip("pydantic_settings")
+    for name, text in {"app_db_password": "value\n", "app_ports": "[1, 2]", "other_name": "aliased"}.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "settings.py").write_text(
+        "from pydantic import Field, SecretStr\n"
+        "from pydantic_settings import BaseSettings, SettingsConfigDict\n"
+        "from shim.settings import SecretsSource\n"
+        "class Settings(BaseSettings):\n"
+        "    model_config = SettingsConfigDict(env_prefix='app_')\n"
+        "    db_password: SecretStr\n"
+        "    ports: list[int] = []\n"
+        "    alias: str = Field(validation_alias='OTHER_NAME')\n"
+        "    variable: str = ''\n"
+        "    neither: str = 'default'\n"
+        "    @classmethod\n"
+        "    def settings_customise_sources(cls, settings_cls, init_settings, env_settings, **others):\n"
+        "        return init_settings, SecretsSource(settings_cls), env_settings\n"
+        "found = Settings()\n"
+        "print(found.db_password.get_secret_value(), found.ports, found.alias, found.variable, found.neither)\n"
+    )
+    environ = {"PYTHONPATH": str(Path(__file__).parents[2]), "SHIM_SECRETS_DIR": str(tmp_path), "APP_VARIABLE": "set"}
+
+    def run(**more: str) -> "subprocess.CompletedProcess[str]":
+        argv = [sys.executable, str(tmp_path / "settings.py")]
+        return subprocess.run(argv, env={**environ, **more}, capture_output=True, text=True, check=False)
+
+    assert run().stdout == "value [1, 2] aliased set default\n"
+    assert "SettingsError" in run(APP_DB_PASSWORD_FILE=str(tmp_path / "gone")).stderr
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["name"]))

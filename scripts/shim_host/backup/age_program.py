@@ -51,7 +51,7 @@ def _run(arguments: list[str], data: bytes) -> "subprocess.CompletedProcess[byte
 def _said(done: "subprocess.CompletedProcess[bytes]") -> list[str]:
     """Return the first line of what it said: it names keys and files, never what is encrypted."""
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return [f"it said: {lines[0].removeprefix('age: error: ')}"] if lines else []
+    return [f"age reports: {lines[0].removeprefix('age: error: ')}"] if lines else []
 
 
 def _no_passphrase() -> Refused:

@@ -96,7 +96,7 @@ def image_command(tag: str, wanted: str, source: Path | None, is_json: bool, dry
     from shim_host.swarm.load import Loader
 
     if not _TAG.fullmatch(tag):
-        raise click.BadParameter("it is no name of an image", param_hint="--tag")
+        raise click.BadParameter("it is not the name of an image", param_hint="--tag")
     if wanted and not wanted.startswith("linux/"):
         raise click.BadParameter("the shim is for Linux: linux/amd64 or linux/arm64", param_hint="--platform")
     engine = connect_as(Loader, os.environ)
