@@ -12,6 +12,7 @@ TELLING = """
 """
 SPEAKING_ABOUT = """
     AUTH_BACKENDS auth.config JWT_AUDIENCE SESSION_COOKIE_SAMESITE TOKEN_HEADERS PASSWORD_RESET_TIMEOUTS KEY_FILENAME
+    JWT_EXP SECRET_LOCAL_HOSTNAME PASSWORD_HASHERS DB_PASSWORD_SEEDER RECAPTCHA_SITE_KEY SORT_KEY ROUTING_KEY
     CREDENTIALS_FILEPATH traefik.http.middlewares.a.forwardauth.authResponseHeaders SECRET_NAME PUBLIC_KEY
 """
 
@@ -45,6 +46,11 @@ def test_a_name_that_speaks_about_a_secret_is_none(name: str, canary: Canary) ->
     ("name", "value"),
     [
         ("MYSQL_ALLOW_EMPTY_PASSWORD", "yes"),
+        ("INSTALL_SSHPASS", "false"),
+        ("MAIL_PASSWORD", "null"),
+        ("PROXY_PASSWORD", "None"),
+        ("GOOGLE_CREDENTIALS", "{}"),
+        ("JWT_SECRET_KEY", "%kernel.project_dir%/config/jwt/private.pem"),
         ("MARIADB_RANDOM_ROOT_PASSWORD", "1"),
         ("ENABLE_REDIS_EMPTY_PASSWORD", "false"),
         ("REQUIRE_AUTH", "on"),

@@ -6,7 +6,7 @@ Values come in, and where they stand leaves; never a value, nor a part of one.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from shim.schema import Schema
+from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret, clean
 from shim_host.audit.model import Trace
 from shim_host.names import behind_shim
@@ -33,6 +33,7 @@ class Recogniser:
     def __init__(self, values: Mapping[str, Iterable[Secret]], schema: Schema | None) -> None:
         self.schema = schema
         self._whole: dict[str, str] = {}
+        self._telling: set[str] = set()  # those that nothing else is by chance
         self._within: dict[str, tuple[str, str]] = {}
         # By how they begin: with thousands of values each text would otherwise be looked through once a form.
         self._by_start: dict[str, list[tuple[int, str]]] = {}
@@ -44,7 +45,8 @@ class Recogniser:
         text = value.decode("utf-8", "surrogateescape")
         if len(text) >= _SHORTEST_WHOLE and not _TRIVIAL.fullmatch(text):
             self._whole.setdefault(text, key)
-        if is_telling(text):
+        if is_telling(text) and not _is_placeholder(key, value):
+            self._telling.add(text)
             for written, how in forms(value):
                 form = written.decode("utf-8", "surrogateescape")
                 if len(form) >= _SHORTEST_WITHIN and form not in self._within:
@@ -101,7 +103,7 @@ class Recogniser:
     def known(self, text: str, name: str = "") -> tuple[str, str] | None:
         """Return the key whose value *text*, which *name* gets, is or holds, and how; None when none is known."""
         key = self._whole.get(text)
-        if key is not None and (is_telling(text) or key == name or why_by_name(name.lstrip("-"))):
+        if key is not None and (text in self._telling or key == name or why_by_name(name.lstrip("-"))):
             return key, f"is the value of {key}"
         if (form := self._first_within(text)) is not None:
             found, how = self._within[form]
@@ -118,6 +120,13 @@ class Recogniser:
             if form in text
         ]
         return min(found)[1] if found else None
+
+
+def _is_placeholder(key: str, value: bytes) -> bool:
+    """Return whether *value* is what examples have in the place of one, `replace-me`: every key has that."""
+    spec = KeySpec(key)
+    spec.sensitive = True
+    return bool(check_value(spec, value))
 
 
 def _is_told(option: str, value: str) -> bool:

@@ -7,9 +7,10 @@ from pathlib import Path
 from shim.secret import env_key, is_protected
 from shim_host import names
 from shim_host.compose.images import ImageConfig
+from shim_host.compose.nodes import child, elements
 from shim_host.compose.project import SECRETS_ROOT, Service, names_in
 from shim_host.migrate import profiles
-from shim_host.migrate.model import IMAGE, READY, MigrationPlan, Moved, Remark, Use, image_of
+from shim_host.migrate.model import IMAGE, READY, Entangled, MigrationPlan, Moved, Remark, Use, image_of
 from shim_host.migrate.profiles import Profile
 
 _ROOTS = ("", "0", "root")
@@ -32,6 +33,7 @@ def decide_services(
         if moved.image is None and not reads_files:
             plan.unknown.append(name)
             continue
+        _refuse_what_the_shim_would(service, keys)
         moved.uses = _uses(plan, service, keys, targets)
         for use in moved.uses:
             plan.held[use.source].services.append(name)
@@ -44,6 +46,28 @@ def decide_services(
         _say_foreign(plan, moved)
         plan.moved[name] = moved
     _say_unknown(plan, chosen)
+
+
+def _refuse_what_the_shim_would(service: Service, keys: Iterable[str]) -> None:
+    """See that the service could start with secrets beside what it mounts already.
+
+    Raises:
+        Entangled: it could not.
+    """
+    keys = list(keys)
+    by_key: dict[str, str] = {}
+    for use in service.secrets:
+        key = env_key(use.target, keys)
+        if key in keys and "/" not in use.target and by_key.setdefault(key, use.target) != use.target:
+            reason = f"its secrets {by_key[key]} and {use.target} would both be {key}, which the shim refuses"
+            raise Entangled(service.name, reason)
+    for definition in service.definitions:
+        for volume in elements(definition.value("volumes")):
+            target = child(volume, "target") or volume
+            if any(part.rstrip("/").removeprefix("/var") == SECRETS_ROOT for part in str(target.value).split(":")):
+                raise Entangled(
+                    service.name, f"it has a folder of its own at {SECRETS_ROOT}, where no file can be added"
+                )
 
 
 def _say_unknown(plan: MigrationPlan, chosen: Mapping[str, Collection[str]]) -> None:

@@ -16,34 +16,39 @@ _INNOCENT = ("BYPASS", "COMPASS", "TRESPASS", "SURPASS", "OVERPASS", "UNDERPASS"
 _ABOUT = (
     " ADDR ADDRESS AGE ALG ALGORITHM ALIAS ATTEMPT ATTRIBUTE AUDIENCE BACKEND BUCKET BYTE CALLBACK CHARSET CIPHER "
     "CLAIM CLASS CLIENT COLUMN COMPLEXITY CONFIG COUNT CURVE DATABASE DAY DB DELAY DEPTH DIR DIRECTORY DISABLED "
-    "DOMAIN DURATION EMAIL ENABLED ENDPOINT ENGINE EXPIRATION EXPIRE EXPIRED EXPIRES EXPIRY FIELD FILE FILENAME "
-    "FILEPATH FOLDER FORMAT FROM GROUP HANDLER HEADER HISTORY HOST HOUR HTTPONLY ID IN INTERVAL ISSUER KIND LABEL "
-    "LEEWAY LENGTH LEVEL LIFETIME LIMIT LOCATION LOGOUT MANAGER MAX METHOD MIN MINUTE MODE MODULE NAME NUMBER "
-    "ONLY OPTION ORIGIN PATH PATTERN PERIOD PLUGIN POLICY PORT PREFIX PROTOCOL PROVIDER RATE REALM REDIRECT REGEX "
-    "REGION REGISTRATION REQUEST REQUIRED RESET RESPONSE RETRIES RETRY ROLE ROUND RULE SAMESITE SCHEME SCOPE "
-    "SECOND SECURE SERVER SERVICE SITE SIZE SLOT SOCK SOCKET SOURCE STATUS STRATEGY STRENGTH SUFFIX TABLE "
-    "TEMPLATE THRESHOLD TIMEOUT TITLE TTL TYPE URI URL USER USERNAME VALIDATION VERIFY VERSION WINDOW "
+    "DOMAIN DURATION EMAIL ENABLED ENDPOINT ENGINE EXP EXPIRATION EXPIRE EXPIRED EXPIRES EXPIRY FIELD FILE FILENAME "
+    "FILEPATH FOLDER FORMAT FROM GROUP HANDLER HASHER HEADER HISTORY HOST HOSTNAME HOUR HTTPONLY ID IN INTERVAL "
+    "ISSUER KIND LABEL LANG LANGUAGE LEEWAY LENGTH LEVEL LIFETIME LIMIT LOCALE LOCATION LOGOUT MANAGER MAX METHOD MIN "
+    "MINUTE MODE MODULE NAME NUMBER ONLY OPTION ORIGIN PATH PATTERN PERIOD PLUGIN POLICY PORT PREFIX PROTOCOL "
+    "PROVIDER RATE REALM REDIRECT REGEX REGION REGISTRATION REQUEST REQUIRED RESET RESPONSE RETRIES RETRY ROLE ROUND "
+    "RULE SAMESITE SCHEME SCOPE SECOND SECURE SEEDER SERVER SERVICE SITE SIZE SLOT SOCK SOCKET SOURCE STATUS STRATEGY "
+    "STRENGTH SUFFIX TABLE TEMPLATE THRESHOLD TIMEOUT TITLE TTL TYPE URI URL USER USERNAME VALIDATION VERIFY VERSION "
+    "WINDOW "
 )
 # AUTH alone says little: it tells as the last word (REDIS_AUTH), and not in AUTH_BACKENDS or auth.config.
 _TELLS_LAST = frozenset(("AUTH",))
 # A name with one of these asks a question, and a yes or no answers it: ALLOW_EMPTY_PASSWORD.
 _FLAGS = (
     " ALLOW ALLOWED AUTO CAN CHANGE CHECK DISABLE DISABLED DISALLOW EMPTY ENABLE ENABLED FORCE FORGOT GENERATE HAS "
-    "HIDE IS NO ONETIME OPTIONAL RANDOM REQUIRE REQUIRED REQUIRES RESET SHOW SKIP USE USES VALIDATE VERIFY WITH "
-    "WITHOUT "
+    "HIDE INSTALL IS KEEP LOG NO ONETIME OPTIONAL PROMPT RANDOM REQUIRE REQUIRED REQUIRES RESET SHOW SKIP USE USES "
+    "VALIDATE VERIFY WITH WITHOUT "
 )
 _PUBLIC = frozenset(("PUBLIC", "PUBLISHABLE", "PUB"))
+# The word before KEY in what is no key to anything: a column, a queue's address, what reCAPTCHA shows to everybody.
+_OPENS_NOTHING = frozenset(("FOREIGN", "PARTITION", "ROUTING", "SHARD", "SITE", "SORT"))
 _PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PWD", "PW", "SECRET", "CREDENTIALS")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
 _SHORTEST_TELLING = 8
 _A_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}|[A-Z][a-z]{1,14}|[0-9]{1,9}")
 _ANSWER = re.compile(r"(?:true|false|yes|no|on|off|y|n|t|f|0|1|none|null|disabled|enabled)?", re.IGNORECASE)
+# How languages and their configuration files write that there is none.
+_NOTHING = re.compile(r"null|none|nil|undefined|\{\}|\[\]|\"\"|''", re.IGNORECASE)
 # A place in a file system: two names at least, each written as people write names, or below a folder that all know.
 # Random text that happens to begin with a slash is not: it has capitals and digits in the middle of its parts.
 _PART = r"(?:[a-z0-9._@-]+|[A-Z][a-z0-9._-]*|[A-Z0-9_.-]+)"
 _PLACE = re.compile(
-    rf"(?:~|\.{{1,2}}|[A-Za-z]:)?(?:[/\\]{_PART}){{2,}}/?|(?:~|\.{{1,2}})/{_PART}/?|/(?:run|etc|var|certs?|keys?)/\S*"
+    rf"(?:~|\.{{1,2}}|[A-Za-z]:|%[\w.]+%)?(?:[/\\]{_PART}){{2,}}/?|(?:~|\.{{1,2}})/{_PART}/?|/(?:run|etc|var|certs?|keys?)/\S*"
 )
 _KEY_FILE = re.compile(
     r"[\w.-]+\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)"
@@ -89,6 +94,8 @@ def why_by_name(name: str) -> str:
     words = words_of(name)
     if not words or _is_about(words[-1]) or _PUBLIC.intersection(words):
         return ""
+    if words[-1] in ("KEY", "KEYS") and _OPENS_NOTHING.intersection(words[-2:-1]):
+        return ""
     for word in words:
         if word in _TELLS_LAST and word != words[-1]:
             continue
@@ -106,6 +113,8 @@ def is_harmless(name: str, value: str) -> bool:
 
     `ALLOW_EMPTY_PASSWORD=yes`, `REDIS_TLS_KEY=/certs/redis.key`, `DB_PASSWORD=/run/secrets/db_password`.
     """
+    if _NOTHING.fullmatch(value):
+        return True
     words = words_of(name)
     is_password = any(word.endswith(_PASSWORDS) for word in words)
     if _ANSWER.fullmatch(value):

@@ -383,6 +383,26 @@ def test_a_service_that_would_change_stays_and_the_others_go_on(compose: Manage,
     assert_same(compose, plan, [], ["compose.secrets.yaml"])
 
 
+def test_what_the_shim_would_refuse_is_found_before(compose: Manage, canary: Canary) -> None:
+    """Two mounted files that are one variable, or a folder where the secrets would be: such a service stays."""
+    one = "image: i, environment: {DB_PASSWORD: VALUE}"
+    files = {
+        "compose.yaml": f"services:\n  a: {{{one}, secrets: [db-password, {{source: x, target: DB.PASSWORD}}]}}\n"
+        f"  b: {{{one}, volumes: ['./own:/run/secrets:ro']}}\n  c: {{{one}}}\n"
+        "secrets: {db-password: {file: ./x}, x: {file: ./x}}\n",
+        "x": "other",
+    }
+    lay_out(compose, canary, files)
+
+    plan = migrated(compose, code=1)
+
+    assert [entry["service"] for entry in plan["services"]] == ["c"]
+    staying = [entry for entry in plan["findings"] if entry["message"].startswith("it stays as it is")]
+    reasons = {entry["service"]: entry["message"] for entry in staying}
+    assert "db-password and DB.PASSWORD would both be DB_PASSWORD" in reasons["a"]
+    assert "a folder of its own at /run/secrets" in reasons["b"]
+
+
 def test_a_database_with_a_shared_env_file_is_said(compose: Manage, canary: Canary) -> None:
     """It gets every secret of the others, and could do with its own."""
     files = {
