@@ -1,4 +1,4 @@
-"""Every message of the troubleshooting page is provoked by a test."""
+"""Every message of docs/MESSAGES.md is provoked by a test."""
 
 import ast
 from functools import cache
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.messages import DYNAMIC
-from tests.support.pages import shown_messages
+from tests.support.messages_page import shown_messages
 from tests.support.provoked import by_decorator
 from tests.support.provoked_elsewhere import ELSEWHERE
 

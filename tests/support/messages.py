@@ -5,6 +5,7 @@ A message is what stands at the place of the message in a call that makes one (`
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,7 @@ class Message(NamedTuple):
     template: str
     file: str
     line: int
+    hints: tuple[str, ...] = ()
 
 
 def sources() -> list[Path]:
@@ -87,6 +89,7 @@ def _messages_in(path: Path) -> Iterator[Message]:
     file = path.relative_to(ROOT).as_posix()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node, function in _with_functions(tree):
+        beside: list[ast.expr] = []
         if isinstance(node, ast.Call):
             name = _name(node.func)
             place = 0 if _is_kept_warning(node) else OWN_PLACES.get((file, name), PLACES.get(name))
@@ -94,18 +97,27 @@ def _messages_in(path: Path) -> Iterator[Message]:
                 continue
             if any(_name(argument) == "OK" for argument in node.args):
                 continue  # what `doctor` says of a thing that is right
-            said = _texts(node.args[place], function)
+            parts = node.args[place:]
             if _is_kept_warning(node) and isinstance(node.args[0], ast.Tuple):
-                said = _texts(node.args[0].elts[0], function)
+                parts = node.args[0].elts
+            said = _texts(parts[0], function)
+            beside = [*parts[1:], *(word.value for word in node.keywords if word.arg == "hint")]
         elif isinstance(node, ast.Return) and node.value is not None and file in ROOMS_OF_WORDS:
             said = _texts(node.value, function)
         elif isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple) and file in ROOMS_OF_WARNINGS:
             said = _texts(node.value.elts[0], function)
+            beside = node.value.elts[1:]
         else:
             continue
         for text in said:
             if text.replace(DYNAMIC, "").strip(" :.,;") and " " in text.strip():
-                yield Message(text, file, node.lineno)
+                yield Message(text, file, node.lineno, _hints(beside, function))
+
+
+def _hints(beside: list[ast.expr], function: ast.AST) -> tuple[str, ...]:
+    """Return the sentences among the arguments that follow a message."""
+    texts = (text for node in beside for text in _texts(node, function))
+    return tuple(text for text in texts if " " in text and re.search(r"[a-z]{2}", text.replace(DYNAMIC, "")))
 
 
 def _is_kept_warning(call: ast.Call) -> bool:
@@ -179,8 +191,3 @@ def templates() -> dict[str, str]:
     for message in messages():
         found.setdefault(message.template, f"{message.file}:{message.line}")
     return found
-
-
-if __name__ == "__main__":
-    for template, place in templates().items():
-        print(f"{place}\t{template}")  # noqa: T201

@@ -4,10 +4,6 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.forms import REPOSITORY
-
-TROUBLE = REPOSITORY / "docs/TROUBLESHOOTING.md"
-
 
 class Block(NamedTuple):
     """A fenced block of a page."""
@@ -29,8 +25,3 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     found = re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     every = (Block(page, text.count("\n", 0, match.start()) + 1, match[1], match[2]) for match in found)
     return [block for block in every if block.language in languages]
-
-
-def shown_messages() -> list[str]:
-    """Return the messages of the page, one per line of its blocks."""
-    return [line for block in blocks(TROUBLE, "text") for line in block.text.splitlines()]

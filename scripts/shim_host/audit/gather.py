@@ -282,7 +282,7 @@ def _literals(
         where = _PLACES.get(found.section, ARGUMENTS)
         name = found.place.split(".")[1] if where == CONFIG else found.name or found.place
         key = found.name if found.is_certain else ""
-        reason = f"holds the value of {key}" if key else "its name or its form says so"
+        reason = f"holds the value of {key}" if key else "by its name or its form"
         yield found.service, Trace(where, name, key, reason, found.is_certain, _place(found.document.path, found.node))
 
 

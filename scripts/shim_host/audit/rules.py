@@ -45,11 +45,11 @@ RULES = {
         "It stays in the image's history. Use secrets: of build:, and RUN --mount=type=secret.",
     ),
     "secret-in-config": Rule(
-        "A secret stands in a config",
-        "A config is no secret, and every reader of the project has it. Let the shim make the file with --render.",
+        "A secret is in a config",
+        "A config is not secret: every reader of the project has it. Let the shim make the file with --render.",
     ),
     "secret-in-logging": Rule(
-        "A secret stands in a log driver's options",
+        "A secret is in a log driver's options",
         "docker inspect shows it. Let a collector that has the secret fetch the log.",
     ),
     "file-readable-by-others": Rule(

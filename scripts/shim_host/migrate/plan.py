@@ -59,7 +59,8 @@ def make_plan(
     known = {held.key: held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()}
     for found in written_out(project, wishes.schema, wishes.public, known, plan.reasons, _removed(plan)):
         owner = f"the value of {found.name}" if found.name else "a value"
-        message, hint = f"{found.place} holds {owner} in plain text", HINTS.get(found.section, HINTS[""])
+        message = f"{found.place} holds {owner} in plain text"
+        hint = HINTS.get(found.section, HINTS[""])
         plan.findings.append(Remark(found.service, found.name, message, hint, is_exposed=True))
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
