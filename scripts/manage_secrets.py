@@ -54,6 +54,8 @@ COMMANDS = {
     "remove": ("one_key:remove_command", "Remove secrets from ./secrets that nothing needs."),
     "export": ("backup.export:export_command", "Write an encrypted backup of the secrets."),
     "import": ("backup.import_:import_command", "Restore secrets from a backup into ./secrets."),
+    "lock": ("backup.lock:lock_command", "Encrypt ./secrets into files for git, one per secret."),
+    "unlock": ("backup.lock:unlock_command", "Decrypt the files in git into ./secrets."),
     "create-swarm": ("swarm:create_swarm", "Create Docker secrets in the Swarm from ./secrets or a .env file."),
     "list": ("list:list_command", "List every key: where it is stored, how old it is, which services get it."),
     "validate": ("validate:validate", "Check the schema, the values and the Compose file against each other."),

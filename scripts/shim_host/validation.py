@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from shim.schema import KeySpec, Schema, check_value
 from shim.secret import Secret, clean, is_skipped
 from shim_host import names
+from shim_host.backup import locked
 from shim_host.errors import Ended
 from shim_host.inventory import Outside, outside_files
 from shim_host.shell import quoted
@@ -88,6 +89,7 @@ def findings(subject: Subject) -> list[Fault]:
         *_of_outside(subject),
         *_of_folder(subject),
         *_of_git(subject),
+        *_of_locked(subject, keys),
     ]
     if subject.project is not None:
         found += _of_services(subject, subject.project)
@@ -259,6 +261,49 @@ def _git(*arguments: str) -> str | None:
     except OSError:
         return None  # no git, so nothing is in it
     return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
+
+
+def _of_locked(subject: Subject, keys: Mapping[str, str]) -> Iterator[Fault]:
+    """Values and their encrypted files in git that are not the same any more, and which of the two is newer."""
+    folder = locked.beside(subject.store)
+    sealed = folder.sealed()
+    if not sealed:
+        return
+    note, recipients = locked.Note.of(subject.store), folder.recipients()
+    keys = {**names.keys_of(sealed, subject.schema.keys if subject.schema else ()), **keys}
+    for name in sorted({*sealed, *subject.entries}):
+        entry, key, where = subject.entries.get(name), keys.get(name, ""), folder.shown(name)
+        standing = note.standing(name, entry.value if entry is not None else None, sealed.get(name))
+        if name in sealed and not note.is_for(name, sealed[name], recipients):
+            message = "is not encrypted to exactly those whom the file of recipients names"
+            yield Fault("locked", key, where, message, "manage-secrets lock encrypts it again")
+        else:
+            yield from _of_standing(standing, key, where)
+
+
+def _of_standing(standing: str, key: str, where: str) -> Iterator[Fault]:
+    lock, unlock = f"manage-secrets lock {quoted(key)}", f"manage-secrets unlock {quoted(key)}"
+    if standing == locked.HERE:
+        yield Fault("locked", key, where, "is older than the value in the folder of secrets", lock)
+    elif standing == locked.ONLY_HERE:
+        yield Fault("locked", key, where, "is missing, although other values are encrypted", lock)
+    elif standing == locked.THERE:
+        yield Fault("locked", key, where, "is newer than the value in the folder of secrets", unlock)
+    elif standing == locked.ONLY_THERE:
+        yield Fault("locked", key, where, "has no value in the folder of secrets", unlock)
+    elif standing == locked.BOTH:
+        hint = f"{unlock} --force takes this one, {lock} --force the other"
+        yield Fault("locked", key, where, "changed, and so did the value in the folder of secrets", hint)
+    elif standing == locked.GONE_HERE:
+        hint = f"git rm {quoted(where)} removes it for everybody, {unlock} brings the value back"
+        yield Fault("locked", key, where, "is still there, although its value was removed", hint)
+    elif standing == locked.GONE_THERE:
+        hint = f"manage-secrets remove {quoted(key)} removes the value too, {lock} --force brings the file back"
+        yield Fault("locked", key, where, "was removed, although its value is still here", hint)
+    elif standing == locked.UNKNOWN:
+        yield Fault(
+            "locked", key, where, "may hold a different value from the folder of secrets", f"{unlock} compares them"
+        )
 
 
 def _of_services(subject: Subject, project: "Project") -> Iterator[Fault]:

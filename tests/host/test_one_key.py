@@ -171,3 +171,15 @@ def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
     shown = terminal(manage, "get", "API_KEY")
     shown.expect(pexpect.EOF)
     return "\n".join([*said, str(shown.before)])
+
+
+def test_what_makes_a_value_keeps_it_out_of_git(manage: Manage) -> None:
+    manage.write(".env.schema", "# @generate\nSESSION_KEY=\n")
+
+    planned = manage("generate", "--dry-run")
+    assert ".gitignore would get /secrets/*" in planned.stderr
+    assert not (manage.folder / ".gitignore").exists()
+    assert manage("generate").code == 0
+
+    assert {"/secrets/*", ".env"} <= set((manage.folder / ".gitignore").read_text().splitlines())
+    assert manage("validate").code == 0

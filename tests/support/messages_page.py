@@ -68,6 +68,7 @@ SECTIONS = {
     "A rotation is refused before it begins": (
         "*/rotate/*.py", "*/commands/rotate.py", "*/commands/moving.py", "*/commands/due.py", "*/commands/sync.py",
     ),
+    "lock or unlock refuses": ("*/backup/locked.py", "*/commands/backup/lock.py"),
     "A backup cannot be restored": (
         "*/backup/document.py", "*/backup/age*.py", "*/backup/sealed_file.py", "*/commands/backup/import_.py",
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from shim.secret import Secret
 from shim_host.backup import age_program
-from shim_host.errors import Refused, failed_file
+from shim_host.errors import Ended, Refused, failed_file
 from shim_host.inputs import read_bounded
 
 try:
@@ -55,6 +55,17 @@ def unseal(sealed: bytes, passphrase: Secret | None, identities: Sequence[Path])
         return bytes(pyrage.decrypt(sealed, [key for path in identities for key in _identities(path)]))
     except pyrage.DecryptError as error:
         raise _why_closed(str(error), with_passphrase=passphrase is not None) from None
+
+
+def is_usable(path: Path) -> bool:
+    """Return whether the file at *path* holds a secret key that opens files, as far as the library tells."""
+    if pyrage is None:
+        return True
+    try:
+        _identities(path)
+    except Ended:
+        return False
+    return True
 
 
 def wants_passphrase(sealed: bytes) -> bool:

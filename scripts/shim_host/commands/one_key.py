@@ -19,7 +19,7 @@ from shim_host.commands import options
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.files import write_whole
 from shim_host.rotate import values
-from shim_host.store import filing, vault
+from shim_host.store import filing
 from shim_host.store.filing import Planned
 from shim_host.store.vault import Entry, Vault
 
@@ -96,10 +96,7 @@ class _Desk:
             if state == filing.REPLACED:
                 question = f"replace the value of {key}? services that run keep the old one until they are recreated"
                 output.confirm(question, yes=yes)
-            folder = Path()
-            lacking = vault.missing_gitignore_lines(folder, self.store.path, None)
-            if lacking:
-                vault.add_gitignore_lines(folder, lacking)
+            filing.keep_out_of_git(self.store.path, dry_run=False)
             filing.write(self.store, plan)
         filing.give(plan, [], self.store.path, is_json)
 
