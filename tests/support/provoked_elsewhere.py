@@ -609,4 +609,12 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/rotate/test_rotate_situations.py::test_what_cannot_be_written_is_known_before_the_lock",
         "the services have moved, but ",
     ),
+    **{
+        message: ("host/rotate/test_rotate_elsewhere.py::test_what_cannot_be_reached_is_said", words)
+        for message, words in {
+            "no container of the service … runs": " runs",
+            "… runs on another node, and has no network to reach it by": " has no network to reach it by",
+            "the helper task that speaks to … does not come to an end: …": " does not come to an end",
+        }.items()
+    },
 }

@@ -33,7 +33,7 @@ from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.swarm import labels as swarm_labels
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
 from shim_host.swarm.model import ENGINE_LEFT_OUT, RunningContainer, SwarmSecret
-from shim_host.swarm.read_back import READER
+from shim_host.swarm.helper.read_back import READER
 
 _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm.task.id"
 _COMPOSE_SERVICE, _COMPOSE_PROJECT = "com.docker.compose.service", "com.docker.compose.project"

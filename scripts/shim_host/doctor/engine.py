@@ -7,7 +7,8 @@ from typing import Any
 
 from shim_host.errors import Failed
 from shim_host.swarm.connection import Swarm
-from shim_host.swarm.read_back import READER
+from shim_host.swarm.helper.elsewhere import HELPER
+from shim_host.swarm.helper.read_back import READER
 
 # The engine writes nanoseconds, and datetime reads six digits.
 _TIME = re.compile(r"(?P<second>[^.Zz+]+)(?P<fraction>\.[0-9]{1,6})?[0-9]*(?P<zone>[Zz]|[+-][0-9:]+)")
@@ -65,8 +66,9 @@ class Examiner(Swarm):
             client: Any = self._api
             try:
                 nodes = self._call("list nodes", client.nodes)
-                found = self._call("list services", lambda: client.services(filters={"label": READER}))
-                readers = tuple(service["Spec"]["Name"] for service in found)
+                for label in (READER, HELPER):
+                    found = self._call("list services", lambda label=label: client.services(filters={"label": label}))
+                    readers += tuple(service["Spec"]["Name"] for service in found)
             except Failed as failed:
                 trouble = failed.message
         security = info.get("SecurityOptions") or []

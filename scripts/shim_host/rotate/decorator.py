@@ -1,6 +1,7 @@
 """`@rotate-with`: values that live inside a system too. What the schema says becomes an `InsideChange`.
 
 @rotate-with=postgres(user=app, service=postgres, admin=postgres, database=app)
+@rotate-with=postgres(user=app, service=stack_db, adminKey=POSTGRES_PASSWORD)      where the server asks its admin, too
 @rotate-with=postgres(users=app_a|app_b, userKey=DB_USER, service=postgres)     two roles in turn: nothing ever fails
 @rotate-with=mariadb(user=app, service=mariadb, admin=root, adminKey=MARIADB_ROOT_PASSWORD)
 @rotate-with=mariadb(users=app_a|app_b, userKey=DB_USER, service=mariadb, adminKey=MARIADB_ROOT_PASSWORD)
@@ -17,7 +18,7 @@ from shim_host.errors import Refused
 from shim_host.rotate.inside import How, InsideChange, ValueOf, Values
 
 _OPTIONS = {
-    "postgres": ("user", "users", "userKey", "service", "admin", "database"),
+    "postgres": ("user", "users", "userKey", "service", "admin", "adminKey", "database"),
     "mariadb": ("user", "users", "userKey", "host", "service", "admin", "adminKey"),
     "redis": ("user", "service", "admin", "adminKey"),
     "command": (),

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from shim_host.errors import Failed
 from shim_host.swarm.connection import Unclear
+from shim_host.swarm.helper.read_back import ValueReader
 from shim_host.swarm.model import LABEL, STACK
-from shim_host.swarm.read_back import ValueReader
 
 LOCK = LABEL + "rotation"
 OWNER, GOES_BACK = LABEL + "owner", LABEL + "goes-back"

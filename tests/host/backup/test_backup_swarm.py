@@ -14,7 +14,7 @@ from pathlib import Path
 import pyrage
 import pytest
 from shim_host.swarm.connection import connect_as
-from shim_host.swarm.read_back import ValueReader
+from shim_host.swarm.helper.read_back import ValueReader
 
 from tests.support.forms import Custody
 from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, image
@@ -260,7 +260,7 @@ def test_the_task_of_a_killed_run_ends_by_itself(
 ) -> None:
     """After its time, which is shortened here; it is not started again."""
     swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
-    monkeypatch.setattr("shim_host.swarm.read_back.LIFETIME_SECONDS", 1)
+    monkeypatch.setattr("shim_host.swarm.helper.read_back.LIFETIME_SECONDS", 1)
     reader = connect_as(ValueReader, {"DOCKER_HOST": swarm.host})
 
     with reader._reader("busybox:latest", reader.secrets()) as container:

@@ -411,7 +411,7 @@ def test_two_services_of_one_name_are_not_mistaken(engine: Engine, start: Start,
         ("postgres(user=, service=db)", "has no value after user="),
         ("redis(service=r)", "does not name the user"),
         ("redis(users=a|b, userKey=K, service=r)", "has no option users"),
-        ("postgres(user=a, color=red)", "its options: user, users, userKey, service, admin, database"),
+        ("postgres(user=a, color=red)", "its options: user, users, userKey, service, admin, adminKey, database"),
         ("command()", "names no program"),
     ],
 )

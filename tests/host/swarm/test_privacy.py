@@ -6,9 +6,10 @@ import docker
 import pytest
 from shim_host.errors import Refused
 from shim_host.swarm import labels, privacy
+from shim_host.swarm.helper.elsewhere import FarDoor, Remote
+from shim_host.swarm.helper.read_back import ValueReader
+from shim_host.swarm.helper.run_inside import Door
 from shim_host.swarm.model import RunningContainer
-from shim_host.swarm.read_back import ValueReader
-from shim_host.swarm.run_inside import Door
 
 from shim.secret import Secret
 
@@ -48,6 +49,7 @@ WAYS: dict[str, Callable[[docker.APIClient], object]] = {
     "create": lambda api: ValueReader(api, "far").create("a.v1", Secret(b"c4n4ry"), {}),
     "read": lambda api: ValueReader(api, "far").read([], "", lambda: None),
     "run_in": lambda api: Door(api, "far").run_in("c", ["psql"], b"c4n4ry"),
+    "run_there": lambda api: FarDoor(api, "far").run_there(Remote("db", "n", "i", "net"), ["psql"], b"c4n4ry", ()),
     "keep the key": lambda api: ValueReader(api, "far").make_config("k", b"c4n4ry", {}),
 }
 

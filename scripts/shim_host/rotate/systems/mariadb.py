@@ -1,18 +1,29 @@
 """MariaDB and MySQL: a user's password."""
 
 import hashlib
+import json
+from functools import cached_property
 
-from shim_host.errors import Refused
+from shim_host.errors import Ended, Refused
 from shim_host.rotate.systems.system import System
+from shim_host.swarm.helper.elsewhere import Sign
+
+_MARK = "docker-secrets-shim"
+_MARK_ROUNDS = 100_000
 
 
 class MariaDB(System):
-    """MariaDB: a user's password, as the hash that the server stores. MySQL itself keeps it out of its logs."""
+    """MariaDB: a user's password, as the hash that the server stores. MySQL itself keeps it out of its logs.
+
+    MySQL from 8.0.21 on holds two passwords of a user, so that the old one works until every service has the new.
+    """
 
     program = "mariadb"
     _PROGRAM = 'm=$(command -v mariadb || command -v mysql) || exit 127; exec "$m" '
+    # Only MariaDB runs what is behind M! (its version can be set to anything), and it skips what is for MySQL's releases.
+    _QUESTION = "SELECT IF(1 /*M! + 1 */ = 2, 'mariadb', IF(1 /*!80021 + 1 */ = 2, 'mysql-both', 'mysql-one'))"
     # MySQL's newest clients know \q only with --commands, which must not be an error to those that do not know that.
-    _OPTIONS = '--batch --silent --loose-commands -u "$1"'
+    _OPTIONS = '--batch --silent --loose-commands -u "$1" ${2:+-h "$2"}'
     # The admin's password is the first line of stdin, so that it is in no argument and in no environment.
     _WITH_PASSWORD = (
         f"IFS= read -r p || exit 3; {_PROGRAM} --defaults-extra-file=/dev/fd/3 {_OPTIONS} 3<<E\n"
@@ -23,12 +34,18 @@ class MariaDB(System):
         (b"ERROR 1045 ", "its admin is not let in: adminKey names the key with that password"),
         (b"ERROR 1227 ", "its admin may not do that"),
         (b"ERROR 1396 ", "it has no such user"),
+        (b"ERROR 1130 ", "its admin is not let in from another host"),
+    )
+    signs = (
+        *(Sign(answer, begins=True) for answer in ("mariadb", "mysql-one", "mysql-both", "begun", "missing")),
+        Sign("ERROR 1142 *SELECT"),
+        *(Sign(mark.decode()) for mark, _ in _TROUBLES),
     )
 
-    def argv(self) -> list[str]:
-        """Return the client over the local socket; MySQL's has another name."""
+    def argv(self, host: str = "") -> list[str]:
+        """Return the client over the local socket, or to *host*; MySQL's has another name."""
         script = self._WITH_PASSWORD if "adminKey" in self.options else self._WITHOUT
-        return ["sh", "-c", script, "sh", self.options.get("admin", "root")]
+        return ["sh", "-c", script, "sh", self.options.get("admin", "root"), *([host] if host else [])]
 
     def with_password(self, password: bytes, lines: bytes) -> bytes:
         """Put the admin's password before the statement."""
@@ -45,18 +62,67 @@ class MariaDB(System):
         roles = self.how.roles or (self.options["user"],)
         names = ", ".join(map(_mariadb, roles))
         where = f"User IN ({names}) AND Host = {_mariadb(self._host)}"
-        return f"SELECT IF(COUNT(*) = {len(roles)}, 'there', 'missing') FROM mysql.user WHERE {where};\n\\q\n".encode()  # noqa: S608  (quoted)
+        return _lines(f"SELECT IF(COUNT(*) = {len(roles)}, 'there', 'missing') FROM mysql.user WHERE {where}")  # noqa: S608  (quoted)
+
+    @cached_property
+    def _server(self) -> bytes:
+        """Return which server it is: mariadb, mysql-one, or mysql-both; who does not answer counts as the first."""
+        return self.say(_lines(self._QUESTION)).strip()
+
+    @property
+    def keeps_both(self) -> bool:
+        """Return whether the old value goes on working: another role has it, or the user's second password."""
+        try:
+            return self.takes_turns or self._server == b"mysql-both"
+        except Ended:
+            return False  # what is asked next says why
+
+    @property
+    def _holds_two(self) -> bool:
+        return self.keeps_both and not self.takes_turns
+
+    def begin(self) -> None:
+        """Give the role its new password; MySQL keeps the old one beside it."""
+        if not self._holds_two:
+            super().begin()
+            return
+        # Once more it would keep the new one beside itself. The mark is part of the statement, so it tells for sure.
+        new, old = self.known(self.values.new), self.known(self.values.old)
+        mark = hashlib.pbkdf2_hmac("sha256", new, old, _MARK_ROUNDS, 8).hex()
+        where = (
+            f"USER = {_mariadb(self.role)} AND HOST = {_mariadb(self._host)} AND ATTRIBUTE->>'$.\"{_MARK}\"' = '{mark}'"
+        )
+        table = "information_schema.USER_ATTRIBUTES"
+        answer = self.say(_lines(f"SELECT IF(COUNT(*) = 1, 'begun', 'new') FROM {table} WHERE {where}"))  # noqa: S608  (quoted)
+        if answer.strip() != b"begun":
+            self.say(_lines(f"{self._identified(self.role, new)} RETAIN CURRENT PASSWORD {_attribute(mark)}"))
+
+    def finish(self) -> None:
+        """Drop the old password where the server holds two."""
+        if self._holds_two:
+            self.say(_lines(f"ALTER USER {self._who(self.role)} DISCARD OLD PASSWORD {_attribute(None)}"))
+
+    def take_back(self) -> None:
+        """Give the role its old password; where the server holds two, the new one ends with that."""
+        if not self._holds_two:
+            super().take_back()
+            return
+        again = f"{self._identified(self.role, self.known(self.values.old))} {_attribute(None)}"
+        self.say(_lines(again, f"ALTER USER {self._who(self.role)} DISCARD OLD PASSWORD"))
 
     def statement(self, role: str, password: bytes) -> bytes:
         """Return the statement; MariaDB would write the password into its logs, MySQL writes <secret> there."""
-        who = f"{_mariadb(role)}@{_mariadb(self._host)}"
-        # Only MariaDB reads what stands behind M! (the version it gives can be set); who does not answer counts as one.
-        if self.say(b"SELECT 1 /*M! + 1 */;\n\\q\n").strip() == b"1":
-            shown = _mariadb(password.decode("utf-8", "surrogateescape"))
-            statement = f"SET NAMES utf8mb4;\nALTER USER {who} IDENTIFIED BY {shown};\n\\q\n"
-            return statement.encode("utf-8", "surrogateescape")
+        if self._server.startswith(b"mysql-"):
+            return _lines(self._identified(role, password))
         digest = hashlib.sha1(hashlib.sha1(password).digest()).hexdigest().upper()  # noqa: S324  (what the server stores)
-        return f"ALTER USER {who} IDENTIFIED VIA mysql_native_password USING '*{digest}';\n\\q\n".encode()
+        return _lines(f"ALTER USER {self._who(role)} IDENTIFIED VIA mysql_native_password USING '*{digest}'")
+
+    def _identified(self, role: str, password: bytes) -> str:
+        shown = _mariadb(password.decode("utf-8", "surrogateescape"))
+        return f"SET NAMES utf8mb4;\nALTER USER {self._who(role)} IDENTIFIED BY {shown}"
+
+    def _who(self, role: str) -> str:
+        return f"{_mariadb(role)}@{_mariadb(self._host)}"
 
     @property
     def _host(self) -> str:
@@ -70,6 +136,15 @@ class MariaDB(System):
             if mark in err:
                 return meaning
         return "it has no such user" if out.strip() == b"missing" else super().trouble(code, out, err)
+
+
+def _lines(*statements: str) -> bytes:
+    return "".join([*(f"{statement};\n" for statement in statements), "\\q\n"]).encode("utf-8", "surrogateescape")
+
+
+def _attribute(mark: str | None) -> str:
+    """Return what writes *mark* at a user, or removes it."""
+    return f"ATTRIBUTE '{json.dumps({_MARK: mark})}'"
 
 
 def _mariadb(text: str) -> str:

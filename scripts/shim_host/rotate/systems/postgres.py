@@ -7,7 +7,9 @@ import secrets
 import stringprep
 import unicodedata
 
+from shim_host.errors import Refused
 from shim_host.rotate.systems.system import System
+from shim_host.swarm.helper.elsewhere import Sign
 
 _SCRAM_ITERATIONS = 4096  # PostgreSQL's own default
 
@@ -16,11 +18,32 @@ class Postgres(System):
     """PostgreSQL: a role's password, as the SCRAM verifier that the server stores (RFC 5803)."""
 
     program = "psql"
+    _STATES = (
+        (b"22012", "it has no such role"),
+        (b"42704", "it has no such role"),
+        (b"42501", "its admin may not do that"),
+    )
+    # Of a connection, psql says the words and no SQLSTATE.
+    _REFUSALS = (b"password authentication failed", b"no password supplied", b"no pg_hba.conf entry")
+    signs = tuple(Sign(words.decode()) for words in (*(state for state, _ in _STATES), *_REFUSALS))
+    # The admin's password is the first line of stdin, so that it is in no argument.
+    _TOLD_FIRST = 'IFS= read -r PGPASSWORD || exit 3; export PGPASSWORD; exec "$@"'
 
-    def argv(self) -> list[str]:
-        """Return psql over the local socket, as the image's own entrypoint uses it."""
+    def argv(self, host: str = "") -> list[str]:
+        """Return psql over the local socket, as the image's own entrypoint uses it, or to *host*."""
         admin, database = self.options.get("admin", "postgres"), self.options.get("database", "postgres")
-        return ["psql", "-X", "-q", "-A", "-t", "-U", admin, "-d", database]
+        psql = ["psql", "-X", "-q", "-A", "-t", "-w", "-U", admin, "-d", database, *(["-h", host] if host else [])]
+        return ["sh", "-c", self._TOLD_FIRST, "sh", *psql] if "adminKey" in self.options else psql
+
+    def with_password(self, password: bytes, lines: bytes) -> bytes:
+        """Put the admin's password before the statement."""
+        if b"\n" in password:
+            raise Refused(f"{self.options['adminKey']} holds a line end, which the client cannot be told")
+        return password + b"\n" + lines
+
+    def is_not_let_in(self, _out: bytes, err: bytes) -> bool:
+        """Return whether it was the admin's password that was refused."""
+        return self._REFUSALS[0] in err
 
     def hello(self) -> bytes:
         """Ask whether the role is there, and may be changed."""
@@ -34,14 +57,11 @@ class Postgres(System):
 
     def trouble(self, code: int, out: bytes, err: bytes) -> str:
         """Return the SQLSTATE: messages repeat the statement."""
-        words = {
-            b"22012": "it has no such role",
-            b"42704": "it has no such role",
-            b"42501": "its admin may not do that",
-        }
-        for state, meaning in words.items():
+        for state, meaning in self._STATES:
             if state in err:
                 return meaning
+        if any(words in err for words in self._REFUSALS):
+            return "its admin is not let in: adminKey names the key with that password"
         return super().trouble(code, out, err)
 
 

@@ -5,6 +5,7 @@ import hashlib
 from shim.secret import Secret
 from shim_host import output
 from shim_host.rotate.systems.system import System
+from shim_host.swarm.helper.elsewhere import Sign
 
 
 class Redis(System):
@@ -13,9 +14,15 @@ class Redis(System):
     program = "redis-cli"
     keeps_both = True
 
-    def argv(self) -> list[str]:
-        """Return the client over its default address."""
-        return ["redis-cli"]
+    signs = (
+        *(Sign(f"ERR *{words}", begins=True) for words in ("aclfile", "ACL file")),
+        Sign("ERR *does not exist", begins=True, is_told=False),
+        *(Sign(word, begins=True) for word in ("ERR ", "NOPERM", "NOAUTH", "WRONGPASS")),
+    )
+
+    def argv(self, host: str = "") -> list[str]:
+        """Return the client over its default address, or to *host*."""
+        return ["redis-cli", *(["-h", host] if host else [])]
 
     def hello(self) -> bytes:
         """Ask for the user."""

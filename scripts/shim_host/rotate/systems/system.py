@@ -9,7 +9,7 @@ from shim.secret import Secret, clean
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.rotate.inside import How, Values
 from shim_host.swarm import connection
-from shim_host.swarm.run_inside import Door
+from shim_host.swarm.helper.elsewhere import FarDoor, Sign
 
 
 class NotLetIn(Refused):
@@ -20,6 +20,8 @@ class System:
     """A system; a kind of it says what to tell it, and what its answers mean."""
 
     program = ""
+    # What its client may answer, for where nothing but a number comes back; the last that is there counts.
+    signs: tuple[Sign, ...] = ()
 
     def __init__(self, key: str, how: How, values: Values, environ: Mapping[str, str]) -> None:
         self.key = key
@@ -118,16 +120,21 @@ class System:
         raise NotImplementedError
 
     def _say(self, lines: bytes) -> bytes:
-        door = connection.connect_as(Door, self.environ)
-        container = door.container_of(self.options["service"])
-        code, out, err = door.run_in(container, self.argv(), lines)
-        trouble = self.trouble(code, out, err)
-        if trouble:
-            hint = "see its log; what it was sent is not shown here"
-            message = f"{self.program} in {self.options['service']} refuses: {trouble}"
-            if self.is_not_let_in(out, err):
-                raise NotLetIn(message, hint)
-            raise Refused(f"{self.program} in {self.options['service']} refuses: {trouble}", hint)
+        door = connection.connect_as(FarDoor, self.environ)
+        container = door.container_of(self.service)
+        hint = "see its log; what it was sent is not shown here"
+        where = self.service
+        if container is not None:
+            code, out, err = door.run_in(container, self.argv(), lines)
+        else:
+            remote = door.remote(self.service)
+            code, out = door.run_there(remote, self.argv(remote.host), lines, self.signs)
+            err = out
+            where = f"{self.service}, on another node,"
+            hint = "it is asked over its network there, where its admin needs the password that adminKey names"
+        if trouble := self.trouble(code, out, err):
+            kind = NotLetIn if self.is_not_let_in(out, err) else Refused
+            raise kind(f"{self.program} in {where} refuses: {trouble}", hint)
         return out
 
     def is_not_let_in(self, _out: bytes, _err: bytes) -> bool:
@@ -142,8 +149,8 @@ class System:
         """Return what makes *password* work for *role*."""
         raise NotImplementedError
 
-    def argv(self) -> list[str]:
-        """Return the client, as it is run in the system's container."""
+    def argv(self, host: str = "") -> list[str]:
+        """Return the client, as it is run in the system's container, or elsewhere with the *host* to reach it by."""
         raise NotImplementedError
 
     def trouble(self, code: int, _out: bytes, _err: bytes) -> str:

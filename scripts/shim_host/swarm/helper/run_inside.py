@@ -13,11 +13,13 @@ _MOST_BYTES = 1 << 20
 class Door(Swarm):
     """A connection that runs commands in containers of this node."""
 
-    def container_of(self, service: str) -> str:
+    def container_of(self, service: str) -> str | None:
         """Return the id of a running container of *service*: its name in the Swarm, in its stack, or in Compose.
 
+        None where none runs on this node.
+
         Raises:
-            Refused: none runs on this node, or several of different projects.
+            Refused: several of different projects are called so.
         """
         found: dict[str, str] = {}
         for container in self._call("list containers", self._api.containers):
@@ -30,12 +32,7 @@ class Door(Swarm):
                 f"several services are called {service}: {', '.join(sorted(found))}",
                 "name the one that is meant in full",
             )
-        if found:
-            return next(iter(found.values()))
-        raise Refused(
-            f"no container of the service {service} runs on this node",
-            "docker service ps shows where it runs; run this there, or point DOCKER_HOST at that node",
-        )
+        return next(iter(found.values()), None)
 
     def run_in(self, container: str, argv: Sequence[str], data: bytes) -> tuple[int, bytes, bytes]:
         """Run *argv* in *container* with *data* on its stdin, which must tell it to end; return code, stdout, stderr.
