@@ -84,7 +84,7 @@ def _explain(options: Options, environ: list[bytes]) -> int:
     if options.json:
         profile = chosen and {"name": chosen.profile.name, "why": chosen.why, "changes": known}
         document = {
-            "fingerprints": "key" if options.fingerprint_key_stdin else "salt" if options.salt else None,
+            "fingerprints": "hmac" if options.fingerprint_key_stdin else "salt" if options.salt else None,
             "keys": rows,
             "left_alone": left_alone,
             "breaches": [_breach(breach) for breach in breaches],
@@ -159,7 +159,7 @@ def _fingerprints(options: Options) -> "Callable[[bytes, str], str | None]":
     """
     if options.fingerprint_key_stdin:
         deployment_key = _key_on_stdin()
-        return lambda value, key: keyed(fingerprint(value, key), deployment_key)
+        return lambda value, key: keyed(value, key, deployment_key)
     if options.salt:
         salt = options.salt.encode("utf-8", "surrogateescape")
         return lambda value, key: fingerprint(value, key, salt)

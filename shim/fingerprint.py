@@ -11,7 +11,7 @@ def fingerprint(value: bytes, key: str, salt: bytes = b"") -> str:
     """Return a short, salted and slow fingerprint of *value*: twelve hexadecimal digits in three groups.
 
     PBKDF2-HMAC-SHA256 (RFC 8018), equal on both sides for the same value, key and salt. Whoever knows the salt can
-    guess a weak value from it: where no salt was asked for, only what `keyed` makes of it may be shown or kept.
+    guess a weak value from it: where no salt was asked for, only what `keyed` returns may be shown or kept.
 
     Args:
         value: the value.
@@ -28,13 +28,14 @@ def fingerprint(value: bytes, key: str, salt: bytes = b"") -> str:
     return _in_groups(digest)
 
 
-def keyed(unkeyed: str, deployment_key: bytes) -> str:
-    """Return the fingerprint of a deployment: HMAC-SHA256 of an *unkeyed* one under the deployment's random key.
+def keyed(value: bytes, key: str, deployment_key: bytes) -> str:
+    """Return the fingerprint of *value* in a deployment: HMAC-SHA256 under the deployment's random key.
 
-    Without the key it says nothing of the value, and equal values of two deployments differ. It is made of the other
-    fingerprint, not of the value, so that what was labelled before there was a key needs no value to be taken over.
+    Without the key it says nothing of the value, however weak that is, so it need not be slow; equal values of two
+    keys, or of two deployments, differ.
     """
-    return _in_groups(_hmac(deployment_key)(unkeyed.encode())[:6])
+    message = b"docker-secrets-shim\0" + key.encode("utf-8", "surrogateescape") + b"\0" + value
+    return _in_groups(_hmac(deployment_key)(message)[:6])
 
 
 def _in_groups(digest: bytes) -> str:

@@ -5,8 +5,10 @@ when that has none. What only looks makes a key for itself where there is none, 
 """
 
 import secrets as randomness
+from collections.abc import Mapping
 from contextlib import suppress
 
+from shim.secret import Secret
 from shim_host.errors import Ended, Refused
 from shim_host.fingerprints import KEY_BYTES, Fingerprints
 from shim_host.store.vault import Vault
@@ -38,15 +40,15 @@ def of_folder(salt: bytes, store: Vault) -> Fingerprints:
     return prints
 
 
-def kept_in_swarm(prints: Fingerprints, engine: Swarm) -> Fingerprints:
+def kept_in_swarm(prints: Fingerprints, engine: Swarm, values: Mapping[str, Secret] | None = None) -> Fingerprints:
     """Keep the key of *prints* in the Swarm, unless it has one; return what makes fingerprints from now on.
 
-    Labels of the time before there was a key get fingerprints under it.
+    Labels of the time before there was a key get fingerprints under it; *values*, by key, are what is known here.
     """
     if prints.salt:
         return prints
     kept = Fingerprints(deployment_key=labels.keep_fingerprint_key(engine, prints.deployment_key))
-    labels.take_over(engine, kept)
+    labels.take_over(engine, kept, values)
     return kept
 
 

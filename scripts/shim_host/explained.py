@@ -13,7 +13,7 @@ _MOST_KEY_CHARACTERS = 256
 
 
 class Explained(NamedTuple):
-    """The fingerprints of what a container has, by key, and what they are made with: "key", "salt" or ""."""
+    """The fingerprints of what a container has, by key, and what they are made with: "hmac", "salt" or ""."""
 
     made_with: str
     fingerprints: dict[str, str]
@@ -40,7 +40,7 @@ def read(document: str | None) -> Explained | None:
         made_with = found.get("fingerprints") or ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if made_with not in ("key", "salt", "") or not all(_is_key(key) for key, _, _ in rows):
+    if made_with not in ("hmac", "salt", "") or not all(_is_key(key) for key, _, _ in rows):
         return None
     fingerprints = {key: its for key, its, _ in rows if its is not None}
     started = {key: its for key, _, its in rows if its is not None}

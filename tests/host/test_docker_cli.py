@@ -44,7 +44,7 @@ def test_what_does_not_behave_is_no_answer(script: str) -> None:
         '{"keys": [{"key": "A", "fingerprint": "\\u001b[31m"}]}',
         '{"keys": [{"key": "A", "fingerprint": {"a": []}}]}',
         '{"keys": [], "fingerprints": "whatever"}',
-        '{"keys": [], "fingerprints": ["key"]}',
+        '{"keys": [], "fingerprints": ["hmac"]}',
         '{"keys": [{"key": "' + "A" * 1000 + '", "fingerprint": null}]}',
         '{"keys": [' + " " * (1 << 20) + "]}",
     ],
@@ -55,7 +55,7 @@ def test_what_no_shim_would_say_is_no_answer(answer: str | None) -> None:
 
 def test_what_a_shim_says_is_read() -> None:
     rows = '{"key": "A", "fingerprint": "0123-4567-89ab"}, {"key": "B", "fingerprint": null}'
-    found = explained.read(f'{{"fingerprints": "key", "keys": [{rows}], "more": 1}}')
+    found = explained.read(f'{{"fingerprints": "hmac", "keys": [{rows}], "more": 1}}')
 
     assert found is not None
-    assert (found.made_with, found.fingerprints) == ("key", {"A": "0123-4567-89ab"})
+    assert (found.made_with, found.fingerprints) == ("hmac", {"A": "0123-4567-89ab"})

@@ -27,7 +27,7 @@ def test_a_key_is_shown_wherever_it_stands(manage: Manage, canary: Canary) -> No
     manage("create-from-env")
     manage.write("secrets/other", canary())
 
-    rows = keys(manage, "--env-file", ".env")
+    rows = keys(manage, "--env-file", ".env", "--no-engine")
 
     assert list(rows) == ["DB_PASSWORD", "LOG_LEVEL", "OTHER"]
     assert rows["DB_PASSWORD"] == {
@@ -43,10 +43,24 @@ def test_a_key_is_shown_wherever_it_stands(manage: Manage, canary: Canary) -> No
     assert rows["LOG_LEVEL"]["services"] == ["web"]
     assert rows["OTHER"]["category"] == "not in the schema"
     assert manage("list").stdout.splitlines()[1].split()[:4] == ["DB_PASSWORD", "required", "secret", "yes"]
-    assert manage.json("list", "--services")["services"] == [
+    assert manage.json("list", "--services", "--no-engine")["services"] == [
         {"service": "db", "keys": ["DB_PASSWORD"]},
         {"service": "web", "keys": ["LOG_LEVEL"]},
     ]
+
+
+def test_without_an_engine_that_answers_nothing_is_clean(manage: Manage, canary: Canary) -> None:
+    """The exit code, the table and the JSON say that nobody looked; who wants files only says so."""
+    manage.write("secrets/a", canary())
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/none.sock"
+
+    table = manage("list")
+    document = manage("list", "--services", "--json")
+
+    assert (table.code, document.code) == (111, 111)
+    assert " ?" in table.stdout
+    assert "no engine answers" in json.loads(document.stdout)["not_looked_at"][0]
+    assert manage.json("list", "--no-engine")["not_looked_at"] == []
 
 
 @pytest.mark.engine

@@ -253,10 +253,10 @@ def test_fingerprints_are_salted_and_the_same_everywhere() -> None:
 
 
 def test_a_fingerprint_under_a_key_is_an_hmac_that_only_the_key_makes() -> None:
-    plain = fingerprint(b"4711", "PIN")
     for key in (bytes(32), b"k" * 32, b"k" * 100):
-        text = hmac.digest(key, plain.encode(), "sha256")[:6].hex()
-        assert keyed(plain, key) == f"{text[:4]}-{text[4:8]}-{text[8:]}" != plain
+        text = hmac.digest(key, b"docker-secrets-shim\0PIN\x004711", "sha256")[:6].hex()
+        assert keyed(b"4711", "PIN", key) == f"{text[:4]}-{text[4:8]}-{text[8:]}"
+    assert len({keyed(value, key, bytes(32)) for value in (b"4711", b"4712") for key in ("PIN", "PAN")}) == 4
 
 
 def test_an_interpreter_without_openssl_makes_the_same_fingerprint() -> None:

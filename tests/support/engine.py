@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import pytest
 
-from shim.secret import fingerprint, keyed
+from shim.secret import keyed
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IS_CI = bool(os.environ.get("CI"))
@@ -242,7 +242,7 @@ def exports_in(text: str) -> dict[str, str]:
 @cache
 def fingerprint_of(value: str, key: str) -> str:
     """Return what `Engine.fingerprints` is to say of *key* when the service has *value*."""
-    return keyed(fingerprint(value.encode(), key), FINGERPRINT_KEY)
+    return keyed(value.encode(), key, FINGERPRINT_KEY)
 
 
 def _base_image(engine: Engine, name: str) -> str:

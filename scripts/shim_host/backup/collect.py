@@ -12,6 +12,7 @@ from shim_host.store.vault import Entry
 from shim_host.swarm.model import SwarmSecret
 
 ONLY_IN_SWARM = "it is in the Swarm only, which never gives a value back"
+OF_A_TEMPLATE = "a template fills it in when a task starts, and its text cannot be read back"
 
 
 class SwarmKey(NamedTuple):
@@ -82,7 +83,7 @@ def with_swarm(
             continue
         file = _free_name(found, taken)
         taken.add((found.stack, file.casefold()))
-        absent = "" if value is not None else ONLY_IN_SWARM
+        absent = "" if value is not None else OF_A_TEMPLATE if found.newest.template else ONLY_IN_SWARM
         item = Item(found.key, file, value, document.SWARM, swarm=about, absent=absent, stack=found.stack)
         merged[found.stack, file] = item
     return list(merged.values())
@@ -114,8 +115,14 @@ def misread(swarm: Iterable[SwarmKey], values: Mapping[str, Secret], prints: Fin
 
     Versions without a fingerprint, or with one of another key or salt, cannot be checked and do not count.
     """
-    newest = [found.newest for found in swarm if found.newest.fingerprint and found.newest.salt == prints.mark]
-    return [version.name for version in newest if prints.of(version.key, values[version.name]) != version.fingerprint]
+    return [
+        version.name
+        for version in (found.newest for found in swarm)
+        if version.name in values
+        and version.fingerprint
+        and prints.is_own(version.salt)
+        and not prints.is_of(version.key, values[version.name], version.salt, version.fingerprint)
+    ]
 
 
 def _plain_name(found: SwarmKey) -> str:

@@ -17,8 +17,10 @@ from shim_host.env.compose_rules import InvalidReference
 from shim_host.fingerprints import Fingerprints
 from shim_host.rotate import swarm_plan
 from shim_host.shell import quoted
+from shim_host.store.vault import Entry
 from shim_host.swarm import model, stacks, versions_file
 from shim_host.swarm.model import SwarmSecret, SwarmService
+from shim_host.swarm.mounts import is_behind
 from shim_host.validation import Fault, Subject
 
 _STACK_FILES = ("*stack*.yml", "*stack*.yaml", "*swarm*.yml", "*swarm*.yaml", "*compose*.yml", "*compose*.yaml")
@@ -66,17 +68,15 @@ def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Pa
 def _of_files(subject: Subject, swarm: Swarm, prints: Fingerprints) -> Iterator[Fault]:
     """Files whose value is not the newest version's: whichever was written last counts."""
     entries = validation.entries_by_key(subject)
-    values = {
-        key: entry.value
-        for key, entry in entries.items()
-        if key in swarm.newest and swarm.newest[key].salt == prints.mark
-    }
-    for key, its_print in prints.of_all(values).items():
-        newest = swarm.newest[key]
-        if its_print == newest.fingerprint:
+    for key, entry in entries.items():
+        newest = swarm.newest.get(key)
+        if newest is None or not prints.is_own(newest.salt):
             continue
         of_key = swarm_plan.of_key(swarm.secrets, key, swarm.stack)
-        older = next((secret.name for secret in of_key if secret.fingerprint == its_print), "")
+        holding = [secret for secret in of_key if _holds(secret, entry, prints)]
+        if newest in holding:
+            continue
+        older = next((secret.name for secret in holding), "")
         path = subject.store.path / entries[key].name
         if older or not _is_newer(path, newest):
             has = f"the value of {older}" if older else "another value, written before it"
@@ -84,6 +84,10 @@ def _of_files(subject: Subject, swarm: Swarm, prints: Fingerprints) -> Iterator[
             yield Fault("drift", key, newest.name, message, swarm.sync(key, " --to-files"))
         else:
             yield Fault("drift", key, newest.name, "is older than the file", swarm.sync(key, " --from-files"))
+
+
+def _holds(secret: SwarmSecret, entry: Entry, prints: Fingerprints) -> bool:
+    return prints.is_of(secret.key, entry.value, secret.salt, secret.fingerprint)
 
 
 def _is_newer(path: Path, version: SwarmSecret) -> bool:
@@ -98,9 +102,9 @@ def _of_services(swarm: Swarm) -> Iterator[Fault]:
     for service in swarm.services:
         for key, newest in swarm.newest.items():
             numbers = {secret.id: secret for secret in swarm_plan.of_key(swarm.secrets, key, swarm.stack)}
-            mounted = {target: numbers[at] for at, target in service.mounts.items() if at in numbers}
+            mounted = {t: numbers[at] for at, targets in service.mounts.items() if at in numbers for t in targets}
             versions = {target: secret.version for target, secret in mounted.items()}
-            if versions and swarm_plan.is_behind(versions, newest):
+            if versions and is_behind(versions, newest.key, newest.version):
                 its = max(mounted.values(), key=lambda secret: secret.version)
                 message = f"mounts {its.name}, and {newest.name} is the newest"
                 yield Fault("stale", key, service.name, message, swarm.sync(key))

@@ -23,6 +23,7 @@ from shim_host.swarm.model import RunningContainer
 @click.command("list")
 @click.option("--services", "by_service", is_flag=True, help="List the keys of each service instead.")
 @click.option("--stack", default="", metavar="NAME", help="Only the keys of this stack; otherwise, those of no stack.")
+@click.option("--no-engine", is_flag=True, help="Look at files only: no engine, no Swarm.")
 @options.project
 @options.secrets_dir
 @options.schema
@@ -30,6 +31,7 @@ from shim_host.swarm.model import RunningContainer
 def list_command(
     by_service: bool,
     stack: str,
+    no_engine: bool,
     given: Asked,
     secrets_dir: Path,
     schema_path: Path | None,
@@ -49,12 +51,12 @@ def list_command(
       "not_looked_at": []}, or with --services {"services": [{"service", "keys": []}], "not_looked_at": []}
 
     \b
-    Exit codes: 0, 2 usage, 111 there is a Swarm that could not be asked (locked, a worker, without a leader).
+    Exit codes: 0, 2 usage, 111 the engine or its Swarm could not be asked (--no-engine does not).
     """
     gaps: list[str] = []
-    found = take_stock(stack, given, secrets_dir, schema_path, gaps)
+    found = take_stock(stack, given, secrets_dir, schema_path, None if no_engine else gaps)
     rows = [described(found, key, datetime.now(UTC)) for key in found.keys()]  # noqa: SIM118  (a method, no mapping)
-    is_blind = any(gap.startswith(model.SWARM_LEFT_OUT) for gap in gaps)
+    is_blind = bool(gaps)
     if by_service:
         give_services(rows, gaps, is_json)
     elif is_json:
@@ -70,15 +72,21 @@ def take_stock(
     given: Asked,
     secrets_dir: Path,
     schema_path: Path | None,
-    gaps: list[str],
+    gaps: list[str] | None,
 ) -> Inventory:
-    """Return where every key is stored; what could not be looked at is added to *gaps*."""
+    """Return where every key is stored.
+
+    What the engine could not be asked is added to *gaps*; if those are None, it is not asked at all.
+    """
     schema = inputs.read_schema(schema_path)
     found = Inventory(schema, inventory.env_values(given.env_paths, os.environ))
     known = [*(schema.keys if schema else ()), *found.env]
     store = Vault.of_stack(secrets_dir, stack)
     found.files = inventory.files_by_key(store, known)
-    answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()), gaps)
+    asks_engine = gaps is not None
+    answer = None
+    if asks_engine:
+        answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()), gaps)
     users: dict[str, set[str]] = {}
     if answer is not None:
         secrets, services = answer
@@ -88,7 +96,8 @@ def take_stock(
     project = inventory.compose_project(given)
     in_compose = inventory.compose_users(project, [*known, *found.files], store) if project is not None else {}
     in_schema = {key: set(spec.services) for key, spec in (schema.keys if schema else {}).items()}
-    in_others = users_elsewhere(store, project.name if project is not None else "", found.files)
+    own = project.name if project is not None else ""
+    in_others = users_elsewhere(store, own, found.files) if asks_engine else {}
     for key, outside in inventory.outside_files(project, store, known).items():
         found.files.setdefault(key, outside.entry._replace(name=str(outside.path)))
     found.users = inventory.merge_users(users, in_compose, in_schema, in_others)
@@ -223,13 +232,19 @@ def diff(
         str(store.path): prints.of_all(files),
     }
     users: set[str] = set()
+    templates: set[str] = set()
     if in_swarm is not None:
         stacks.say_others(in_swarm, stack)
-        of_stack = stacks.of_stack(labels.taken_over(in_swarm, prints), stack)
+        of_stack = stacks.of_stack(labels.taken_over(in_swarm, prints, {**env, **files}), stack)
         newest = model.newest(of_stack, stack)
         users = {service.id for service in services if any(secret.id in service.mounts for secret in of_stack)}
+        templates = {key for key, item in newest.items() if item.template}
         places["swarm"] = {key: item.fingerprint for key, item in newest.items() if item.salt == prints.mark}
-        salted = [key for key, item in newest.items() if item.salt != prints.mark]
+        other = [key for key, item in newest.items() if item.salt != prints.mark]
+        # Made under the key when its fingerprints were slow, and not of the value here, or it would be taken over.
+        older = {key: newest[key] for key in other if prints.is_own(newest[key].salt) and key in {*env, *files}}
+        places["swarm"].update({key: item.fingerprint for key, item in older.items()})
+        salted = [key for key in other if key not in older]
         if salted:
             output.warn(
                 f"made with a different key or salt: {', '.join(sorted(salted))}",
@@ -239,7 +254,8 @@ def diff(
         project = inventory.compose_project(given)
         name = project.name if project is not None and not stack else ""
         ours = partial(inventory.concerned, project=name, services=users, folder=store.path)
-        places.update(containers_by_name({*known, *files}, prints, ours))
+        # A service sees what came of a template, which is no version's value.
+        places.update(containers_by_name({*known, *files} - templates, prints, ours))
     rows = compared(places)
     differing = [row for row in rows if row["state"] == "different"]
     give_diff([row for row in rows if shows_all or row["state"] != "same"], list(places), gaps, is_json)

@@ -13,6 +13,7 @@ from shim.secret import Secret
 from shim_host import deployment_key, inputs, inventory, names, output
 from shim_host.commands import env, from_command, options
 from shim_host.errors import Ended, Refused
+from shim_host.fingerprints import Fingerprints
 from shim_host.shell import quoted
 from shim_host.store import filing
 from shim_host.store.vault import Vault
@@ -144,16 +145,17 @@ def make(
     if not dry_run:
         engine.refuse_open()
     prints = deployment_key.of_swarm(salt, store, engine)
+    by_key = {key: value for key, (_, value) in values.items()}
     if not dry_run:
-        prints = deployment_key.kept_in_swarm(prints, engine)
-    existing = labels.taken_over(engine.secrets(), prints)
+        prints = deployment_key.kept_in_swarm(prints, engine, by_key)
+    existing = labels.taken_over(engine.secrets(), prints, by_key)
     newest = model.newest(existing, stack)
     # Only what is there must be compared before anything is made.
-    found = prints.of_all({key: value for key, (_, value) in values.items() if key in newest})
+    found = prints.of_all({key: value for key, value in by_key.items() if key in newest})
     wanted = [Wanted(key, file_name, value, found.get(key, "")) for key, (file_name, value) in values.items()]
     versions = versions_file.read(lock_file or versions_file.default_of(stack))
     steps = deployment.plan(wanted, existing, stack, lambda key: versions.get(versions_file.variable(key), 1) or 1)
-    refuse_what_cannot_be(steps, existing, stack, prints.mark, fetched)
+    refuse_what_cannot_be(steps, existing, stack, prints, fetched)
     announce(steps, dry_run)
     made = [step for step in steps if step.state == CREATED]
     trouble: Ended | None = None
@@ -196,17 +198,17 @@ def values_of_env_file(
 
 
 def refuse_what_cannot_be(
-    steps: list[Step], existing: list[SwarmSecret], stack: str, mark: str, fetched: Collection[str]
+    steps: list[Step], existing: list[SwarmSecret], stack: str, prints: Fingerprints, fetched: Collection[str]
 ) -> None:
     """Refuse the whole run, before anything is made, when a part of it cannot be done."""
     newest = model.newest(existing, stack)
-    salted = [step.wanted.key for step in steps if step.state == CHANGED and newest[step.wanted.key].salt != mark]
+    changed = [step.wanted.key for step in steps if step.state == CHANGED]
+    salted = [key for key in changed if not prints.is_own(newest[key].salt)]
     if salted:
         hint = (
             f"or start over under the deployment's key: manage-secrets rotate --force {' '.join(map(quoted, salted))}"
         )
         raise deployment.refusal_of_other_marks(salted, hint)
-    changed = [step.wanted.key for step in steps if step.state == CHANGED]
     if changed:
         of_stack = stacks.option(stack)
         rotate = f"manage-secrets rotate {' '.join(map(quoted, changed))}{of_stack}"

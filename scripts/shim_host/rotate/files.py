@@ -39,7 +39,7 @@ class Files:
 
     def is_same(self, key: str, value: Secret, version: SwarmSecret) -> bool:
         """Return whether *version* is known to hold *value*."""
-        return version.salt == self.prints.mark and version.fingerprint == self.prints.of(key, value)
+        return self.prints.is_of(key, value, version.salt, version.fingerprint)
 
     def is_newer(self, key: str, version: SwarmSecret) -> bool:
         """Return whether the file of *key* was written after *version* was made, to the second."""

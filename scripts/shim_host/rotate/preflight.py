@@ -9,6 +9,7 @@ from shim_host.rotate import swarm_plan
 from shim_host.rotate.swarm_plan import ROTATE, Change, RotationPlan
 from shim_host.shell import quoted
 from shim_host.swarm.model import START_FIRST, UNDER_WAY, RotatedService, SecretMount, SwarmSecret
+from shim_host.swarm.mounts import is_behind
 
 _STUCK = frozenset(["paused", "rollback_paused"])
 
@@ -118,7 +119,7 @@ def _behind(change: Change, versions: Sequence[SwarmSecret], services: Iterable[
     used = swarm_plan.in_use(versions, services)
     for service in services:
         mounted = swarm_plan.mounted_versions(service, versions)
-        if mounted and swarm_plan.is_behind(mounted, used):
+        if mounted and is_behind(mounted, used.key, used.version):
             words = f"mounts version {max(mounted.values())} of {change.key}, and {used.version} is in use: it stays"
             yield Obstacle(False, service.name, words, f"manage-secrets sync {quoted(change.key)} moves it")
 

@@ -18,6 +18,7 @@ from shim_host.rotate.swarm_values import SwarmValues
 from shim_host.shell import quoted
 from shim_host.swarm import labels, model, owner
 from shim_host.swarm.model import RotatedService, SwarmSecret
+from shim_host.swarm.mounts import is_behind
 from shim_host.swarm.move.arrival import NotMoved
 from shim_host.swarm.versions import refusal_of_other_marks, refusals
 
@@ -133,7 +134,8 @@ class SwarmWork(SwarmValues):
             older = sorted(
                 service.name
                 for service in self.services
-                if (mounted := swarm_plan.mounted_versions(service, versions)) and swarm_plan.is_behind(mounted, newest)
+                if (mounted := swarm_plan.mounted_versions(service, versions))
+                and is_behind(mounted, newest.key, newest.version)
             )
             if older:
                 code = 1
@@ -248,7 +250,7 @@ class SwarmWork(SwarmValues):
     def _keep_key(self) -> None:
         """Keep the key of the fingerprints, now that something is going to change."""
         self.engine.refuse_open()
-        prints = deployment_key.kept_in_swarm(self.settings.prints, self.engine)
+        prints = deployment_key.kept_in_swarm(self.settings.prints, self.engine, self.files.by_key())
         self.settings = self.settings._replace(prints=prints)
         self.files.prints = prints
         self.secrets = labels.taken_over(self.engine.secrets(), prints)
@@ -256,8 +258,8 @@ class SwarmWork(SwarmValues):
     def _refuse_other_marks(self, keys: Sequence[str], force: bool) -> None:
         """Refuse what was labelled with another key or salt: containers would seem to have another value."""
         newest = model.newest(self.secrets, self.stack)
-        mark = self.settings.prints.mark
-        other = [key for key in keys if newest[key].fingerprint and newest[key].salt != mark]
+        is_own = self.settings.prints.is_own
+        other = [key for key in keys if newest[key].fingerprint and not is_own(newest[key].salt)]
         if not other:
             return
         hint = "--force goes on: the new versions are labelled under the deployment's key"

@@ -5,7 +5,6 @@ rotation runs, so that any machine can finish it or take it back.
 """
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -16,11 +15,10 @@ from shim_host.ages import days_of
 from shim_host.generate import can_be_made, signer_of
 from shim_host.rotate import history
 from shim_host.swarm.model import Place, RotatedService, SecretMount, SwarmSecret, newest
+from shim_host.swarm.mounts import is_behind, leading
 
 FORWARD, BACK = "forward", "back"
 ROTATE, ROLLBACK, SYNC = "rotate", "rollback", "sync"
-# What a target is called that holds the version before the one in use: tokens signed with that are still verified.
-_TRAILING = re.compile(r"(?P<stem>.+)[._-](?:previous|prev|old)", re.IGNORECASE)
 
 
 class Move(NamedTuple):
@@ -117,7 +115,7 @@ def plan(
         used = in_use(versions, services)
         for service in services:
             mounted = mounted_versions(service, versions)
-            if not mounted or is_behind(mounted, used):
+            if not mounted or is_behind(mounted, used.key, used.version):
                 continue
             goals = _goals(mounted, number, versions, used)
             moves.setdefault(service.id, []).extend(_moves(service, mounted, goals, versions, change))
@@ -198,24 +196,8 @@ def in_use(versions: Sequence[SwarmSecret], services: Iterable[RotatedService]) 
     """Return the newest of a key's *versions* that a service mounts as the current one; the newest if none does."""
     used = set()
     for service in services:
-        used |= set(_leading(mounted_versions(service, versions), versions[0].key).values())
+        used |= set(leading(mounted_versions(service, versions), versions[0].key).values())
     return next((secret for secret in versions if secret.version in used), versions[0])
-
-
-def is_behind(mounted: Mapping[str, int], used: SwarmSecret) -> bool:
-    """Return whether a service mounts only versions older than the one that is *used*, and as the current one."""
-    return bool(_leading(mounted, used.key)) and max(mounted.values()) < used.version
-
-
-def _leading(mounted: Mapping[str, int], key: str) -> dict[str, int]:
-    """Return the mounts that are meant for the current version: all but those whose name says that they trail it."""
-    stems = {*mounted, names.file_name(key)}
-    found = {}
-    for target, version in mounted.items():
-        match = _TRAILING.fullmatch(target)
-        if match is None or match["stem"] not in stems:
-            found[target] = version
-    return found
 
 
 def _goals(mounted: Mapping[str, int], top: int, versions: Iterable[SwarmSecret], used: SwarmSecret) -> dict[str, int]:
@@ -227,9 +209,9 @@ def _goals(mounted: Mapping[str, int], top: int, versions: Iterable[SwarmSecret]
         versions: all that are there.
         used: the one that was in use.
     """
-    leading = _leading(mounted, used.key)
-    first = max(leading.values(), default=used.version)
-    goals = {target: top for target, version in leading.items() if version == first}
+    current = leading(mounted, used.key)
+    first = max(current.values(), default=used.version)
+    goals = {target: top for target, version in current.items() if version == first}
     above, goal_above = first, top
     for version in sorted({v for target, v in mounted.items() if target not in goals}, reverse=True):
         if top > first:

@@ -79,7 +79,7 @@ class Rotation:
             before = swarm_plan.of_key(secrets, change.key, stack)
             return labels(change, values[change.key], before, self.plan, self.settings)
 
-        with ThreadPoolExecutor() as pool:  # a fingerprint is slow
+        with ThreadPoolExecutor() as pool:  # with a salt a fingerprint is slow
             kept = list(pool.map(labelled, self.plan.changes))
         for change, its_labels in zip(self.plan.changes, kept, strict=True):
             value = values[change.key]

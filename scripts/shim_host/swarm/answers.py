@@ -79,5 +79,8 @@ def target_of(reference: Mapping[str, Any]) -> str:
     return (reference.get("File") or {}).get("Name") or ""
 
 
-def _targets(mounts: tuple[SecretMount, ...]) -> dict[str, str]:
-    return {mount.secret_id: mount.target or mount.name for mount in mounts}
+def _targets(mounts: tuple[SecretMount, ...]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for mount in mounts:
+        found[mount.secret_id] = (*found.get(mount.secret_id, ()), mount.target or mount.name)
+    return found

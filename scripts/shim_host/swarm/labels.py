@@ -1,8 +1,9 @@
 """Which key the labels of versions are made under, and how those of the time before there was one get theirs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from shim.secret import Secret
 from shim_host.errors import Failed
 from shim_host.fingerprints import KEY_BYTES, Fingerprints
 from shim_host.swarm.connection import Swarm
@@ -41,18 +42,27 @@ def keep_fingerprint_key(engine: Swarm, key: bytes) -> bytes:
     return fingerprint_key(engine) or key
 
 
-def taken_over(secrets: Iterable[SwarmSecret], prints: Fingerprints) -> list[SwarmSecret]:
-    """Return *secrets* as *prints* labels them now: those from before there was a key count as if made under it."""
+def taken_over(
+    secrets: Iterable[SwarmSecret], prints: Fingerprints, values: Mapping[str, Secret] | None = None
+) -> list[SwarmSecret]:
+    """Return *secrets* as *prints* labels them now: those from before there was a key count as if made under it.
+
+    Those that were made under the key when its fingerprints were slow become what they are now where *values*, by key,
+    has what they hold.
+    """
     found = []
     for secret in secrets:
         mark, its_fingerprint = prints.taken_over(secret.salt, secret.fingerprint)
+        value = (values or {}).get(secret.key)
+        if value is not None and mark != prints.mark and prints.is_of(secret.key, value, mark, its_fingerprint):
+            mark, its_fingerprint = prints.mark, prints.of(secret.key, value)
         found.append(replace(secret, salt=mark, fingerprint=its_fingerprint) if secret.key else secret)
     return found
 
 
-def take_over(engine: Swarm, prints: Fingerprints) -> None:
+def take_over(engine: Swarm, prints: Fingerprints, values: Mapping[str, Secret] | None = None) -> None:
     """Write that into the labels of the versions that it concerns."""
     there = engine.secrets()
-    for before, now in zip(there, taken_over(there, prints), strict=True):
+    for before, now in zip(there, taken_over(there, prints, values), strict=True):
         if before != now:
             engine.label_secret(now.id, {FINGERPRINT: now.fingerprint, SALT: now.salt})

@@ -89,12 +89,12 @@ class SwarmSecret:
 
 @dataclass(frozen=True)
 class SwarmService:
-    """A service, and what it mounts: the id of each secret with the target's name."""
+    """A service, and what it mounts: the id of each secret with the names of its targets."""
 
     id: str
     name: str
     stack: str
-    mounts: Mapping[str, str] = field(default_factory=dict)
+    mounts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class ComposeFolder(NamedTuple):

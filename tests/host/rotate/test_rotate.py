@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shim.secret import fingerprint, keyed
+from shim.secret import keyed
 from tests.support.forms import Custody
 from tests.support.host import Canary, Manage, PrivateSwarm
 from tests.support.rotation import SCHEMA, mounted, serve, spec, versions
@@ -60,7 +60,7 @@ def test_a_service_moves_to_the_new_value(
     (config,) = json.loads(swarm.docker("config", "inspect", *swarm.docker("config", "ls", "-q").split()))
     assert config["Spec"]["Name"] == "docker-secrets-shim.fingerprint-key"  # and no lock
     key = base64.b64decode(config["Spec"]["Data"])
-    assert labels["docker-secrets-shim.fingerprint"] == keyed(fingerprint(value.encode(), "DB_PASSWORD"), key)
+    assert labels["docker-secrets-shim.fingerprint"] == keyed(value.encode(), "DB_PASSWORD", key)
     custody.said += [swarm.docker("service", "inspect", "app"), json.dumps(labels)]
 
 

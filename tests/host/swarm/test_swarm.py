@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from shim_host.fingerprints import Fingerprints
 
-from shim.secret import fingerprint, keyed
+from shim.secret import Secret, fingerprint, keyed
 from tests.support.forms import Custody, cannot_run
 from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, seconds_of
 
@@ -51,7 +52,7 @@ def test_files_become_versions_and_the_second_run_changes_nothing(
     kept = labels(swarm, "db_password.v1")
     key = base64.b64decode(json.loads(swarm.docker("config", "inspect", KEY_CONFIG))[0]["Spec"]["Data"])
     assert len(key) == 32
-    assert kept["docker-secrets-shim.fingerprint"] == keyed(fingerprint(password.encode(), "DB_PASSWORD"), key)
+    assert kept["docker-secrets-shim.fingerprint"] == keyed(password.encode(), "DB_PASSWORD", key)
     assert kept["docker-secrets-shim.key"] == "DB_PASSWORD"
     custody.said.append(swarm.docker("secret", "inspect", *names(swarm)))
 
@@ -104,6 +105,34 @@ def test_labels_of_the_time_before_the_key_are_taken_over_without_a_rotation(
     assert manage("diff", "--all").code == 0
 
 
+def test_labels_of_the_slow_fingerprints_under_the_key_are_compared_and_taken_over(
+    swarm: PrivateSwarm, manage: Manage, canary: Canary
+) -> None:
+    """What was labelled when a fingerprint under the key was slow: the same value is seen, and another one, too."""
+    manage.write("secrets/a", canary())
+    manage.write("secrets/b", canary())
+    manage("create-swarm")
+    key = base64.b64decode(json.loads(swarm.docker("config", "inspect", KEY_CONFIG))[0]["Spec"]["Data"])
+    swarm.docker("secret", "rm", "a.v1", "b.v1")
+    slow = Fingerprints(deployment_key=key, seals=True)
+    for name, value in (("A", (manage.folder / "secrets/a").read_text()), ("B", canary())):
+        its = slow.of(name, Secret(value.encode()))
+        kept = {"key": name, "version": "1", "fingerprint": its, "salt": slow.mark, "created": "2026-01-01T00:00:00Z"}
+        marks = [word for label, text in kept.items() for word in ("--label", f"docker-secrets-shim.{label}={text}")]
+        swarm.docker("secret", "create", *marks, f"{name.lower()}.v1", "-", stdin=value.encode())
+
+    rows = json.loads(manage("diff", "--all", "--json").stdout)["keys"]
+    states = {row["key"]: row["state"] for row in rows}
+    assert (states["A"], states["B"]) == ("only in secrets, swarm", "different")
+    assert "b.v1: is older than the file" in manage("validate", "--swarm").stdout
+    refused = manage("create-swarm")
+
+    assert "the Swarm holds another value for B" in refused.stderr
+    assert labels(swarm, "a.v1")["docker-secrets-shim.salt"] == slow._replace(seals=False).mark
+    assert labels(swarm, "b.v1")["docker-secrets-shim.salt"] == slow.mark
+    assert manage("rotate", "B", "--generate").code == 0
+
+
 def test_operators_share_the_key_and_two_swarms_do_not(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
     """Who has another ./secrets finds the key in the Swarm; the key of a folder becomes that of a Swarm without one."""
     value = canary()
@@ -111,14 +140,14 @@ def test_operators_share_the_key_and_two_swarms_do_not(swarm: PrivateSwarm, mana
     manage("diff")
     key = bytes.fromhex((manage.folder / "secrets/.fingerprint-key").read_text())
     manage("create-swarm")
-    assert labels(swarm, "a.v1")["docker-secrets-shim.fingerprint"] == keyed(fingerprint(value.encode(), "A"), key)
+    assert labels(swarm, "a.v1")["docker-secrets-shim.fingerprint"] == keyed(value.encode(), "A", key)
 
     manage.write("theirs/a", value)
     assert state_of(manage.json("create-swarm", "--secrets-dir", "theirs")) == {"A": "unchanged"}
     swarm.empty()
     (manage.folder / "secrets/.fingerprint-key").unlink()
     manage("create-swarm")
-    assert labels(swarm, "a.v1")["docker-secrets-shim.fingerprint"] != keyed(fingerprint(value.encode(), "A"), key)
+    assert labels(swarm, "a.v1")["docker-secrets-shim.fingerprint"] != keyed(value.encode(), "A", key)
     assert not (manage.folder / "theirs/.fingerprint-key").exists()
 
 

@@ -203,7 +203,7 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
     """
     from shim_host import deployment_key
     from shim_host.swarm import connection, labels
-    from shim_host.swarm.read_back import ValueReader
+    from shim_host.swarm.helper.read_back import ValueReader
 
     try:
         engine = connection.connect_as(ValueReader, os.environ)
@@ -215,16 +215,17 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
         report.say(f"the backup contains nothing about a Swarm: {failed.message}")
         return items
     values: dict[str, Secret] = {}
-    if from_swarm and found:
-        report.say(f"reading {report.many(len(found), 'value')} from the Swarm through a helper task")
-        with report.progress("reading", len(found)) as advance:
-            values = engine.read([key.newest for key in found], image, advance)
+    readable = [key.newest for key in found if not key.newest.template]
+    if from_swarm and readable:
+        report.say(f"reading {report.many(len(readable), 'value')} from the Swarm through a helper task")
+        with report.progress("reading", len(readable)) as advance:
+            values = engine.read(readable, image, advance)
         if misread := collect.misread(found, values, prints):
             hint = "try another --image; nothing was written"
             raise Failed(f"what was read back is not what the Swarm was given: {', '.join(misread)}", hint)
 
     def holds(version: SwarmSecret, value: Secret) -> bool:
-        return version.salt == prints.mark and prints.of(version.key, value) == version.fingerprint
+        return prints.is_of(version.key, value, version.salt, version.fingerprint)
 
     merged = collect.with_swarm(items, found, values, holds)
     differing = collect.differing(merged, values)
