@@ -3,6 +3,7 @@
 Variables, arguments, labels and histories are looked through here, and only what was recognised in them leaves.
 """
 
+import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 from shim_host import names
 from shim_host.audit.model import (
     ARGUMENTS,
+    CONFIG,
     ELSEWHERE,
     ENVIRONMENT,
     HEALTH_CHECK,
@@ -32,8 +34,9 @@ from shim_host.explained import Explained
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.swarm import labels as swarm_labels
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
-from shim_host.swarm.model import ENGINE_LEFT_OUT, RunningContainer, SwarmSecret
+from shim_host.swarm.helper.elsewhere import HELPER
 from shim_host.swarm.helper.read_back import READER
+from shim_host.swarm.model import ENGINE_LEFT_OUT, RunningContainer, SwarmSecret
 
 _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm.task.id"
 _COMPOSE_SERVICE, _COMPOSE_PROJECT = "com.docker.compose.service", "com.docker.compose.project"
@@ -47,6 +50,7 @@ _STATES = {
     "locked": "it is locked (docker swarm unlock)",
     "pending": "this node is still joining it",
 }
+_HELPERS = {READER, HELPER}
 _WITHOUT_SALT = "none"  # no mark is called so
 # What makes the fingerprints, given the key that the Swarm has.
 PrintsUnder = Callable[[bytes | None], Fingerprints]
@@ -62,6 +66,7 @@ class Seen:
     services: tuple[AuditedService, ...] = ()
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
+    configs: tuple[Trace, ...] = ()
     managers: tuple[str, ...] = ()
     gaps: tuple[str, ...] = ()
 
@@ -93,14 +98,16 @@ class Auditor(Swarm):
             its_key: bytes | None = None
             found_services: list[Any] = []
             nodes: list[Any] = []
+            configs: list[Any] = []
             if swarm.get("ControlAvailable"):
                 asked = [
                     pool.submit(self.secrets),
                     pool.submit(self._call, "list services", self._api.services),
                     pool.submit(self._call, "list nodes", client.nodes),
+                    pool.submit(self._call, "list configs", client.configs),
                 ]
                 try:
-                    secrets, found_services, nodes = (job.result() for job in asked)
+                    secrets, found_services, nodes, configs = (job.result() for job in asked)
                     its_key = swarm_labels.fingerprint_key(self)
                 except Ended as ended:
                     gaps.append(f"the Swarm: {ended.message}")
@@ -112,7 +119,7 @@ class Auditor(Swarm):
             secrets = swarm_labels.taken_over(secrets, prints)
             listed = listing.result()
             inspected = list(pool.map(lambda found: self._inspected(found, gaps), listed))
-            own = [found for found in found_services if READER not in ((found["Spec"].get("Labels")) or {})]
+            own = [found for found in found_services if not _HELPERS & (found["Spec"].get("Labels") or {}).keys()]
             image_names = {
                 *(_spec_of(found).get("Image", "") for found in own),
                 *(item["Image"] for item in listed if item.get("Image")),
@@ -126,7 +133,9 @@ class Auditor(Swarm):
         if listed and not asks_containers:
             gaps.append(NOT_ASKED)
         image_values = {name: config for name, (_, config) in images.items()}
-        services = [_swarm_service(found, recogniser, image_values) for found in own]
+        in_configs = dict(_of_configs(configs, recogniser))
+        mounted = {at["ConfigID"] for found in own for at in _spec_of(found).get("Configs") or ()}
+        services = [_swarm_service(found, recogniser, image_values, in_configs) for found in own]
         services += [
             _of_container(found, recogniser, image_values)
             for found in inspected
@@ -138,6 +147,7 @@ class Auditor(Swarm):
             versions=tuple(_versions(secrets, list(known))),
             services=tuple(services),
             containers=tuple(_container(*pair, prints) for pair in zip(holders, explained, strict=True)),
+            configs=tuple(trace for at, trace in in_configs.items() if at not in mounted),
             images=tuple(Image(_short(name), traces) for name, (traces, _) in images.items() if traces),
             managers=tuple(
                 (node.get("Description") or {}).get("Hostname") or node["ID"]
@@ -186,9 +196,8 @@ def _versions(secrets: Iterable[SwarmSecret], known: list[str]) -> Iterator[Vers
             created = None
         is_ours = bool(secret.key)
         version = secret.version or number
-        yield Version(
-            secret.id, secret.name, key, version, created, secret.fingerprint, secret.salt, secret.stack, is_ours
-        )
+        made = (secret.fingerprint, secret.salt, secret.stack, is_ours, bool(secret.template))
+        yield Version(secret.id, secret.name, key, version, created, *made)
 
 
 def _spec_of(service: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -223,7 +232,19 @@ def _of_config(config: Mapping[str, Any], recogniser: Recogniser, environment: s
     yield from _labels(config.get("Labels"), recogniser)
 
 
-def _swarm_service(found: Mapping[str, Any], recogniser: Recogniser, images: Mapping[str, Any]) -> AuditedService:
+def _of_configs(configs: Iterable[Mapping[str, Any]], recogniser: Recogniser) -> Iterator[tuple[str, Trace]]:
+    """Yield the configs that hold a value, by id; ours hold none, but for the key of the fingerprints."""
+    for config in configs:
+        spec = config["Spec"]
+        if not spec["Name"].startswith(_OWN_LABELS):
+            text = base64.b64decode(spec.get("Data") or "").decode("utf-8", "surrogateescape")
+            if (found := recogniser.known(text)) is not None:
+                yield config["ID"], Trace(CONFIG, spec["Name"], found[0], found[1], is_certain=True)
+
+
+def _swarm_service(
+    found: Mapping[str, Any], recogniser: Recogniser, images: Mapping[str, Any], in_configs: Mapping[str, Trace]
+) -> AuditedService:
     spec, container = found["Spec"], _spec_of(found)
     labels = spec.get("Labels") or {}
     stack = labels.get(_STACK, "")
@@ -234,6 +255,7 @@ def _swarm_service(found: Mapping[str, Any], recogniser: Recogniser, images: Map
     traces += recogniser.words(ARGUMENTS, [*(container.get("Command") or ()), *(container.get("Args") or ())])
     traces += recogniser.words(HEALTH_CHECK, (container.get("Healthcheck") or {}).get("Test") or ())
     traces += _labels({**labels, **(container.get("Labels") or {})}, recogniser)
+    traces += [in_configs[at["ConfigID"]] for at in container.get("Configs") or () if at["ConfigID"] in in_configs]
     mounts = []
     for reference in container.get("Secrets") or ():
         file = reference.get("File") or {}
@@ -342,7 +364,7 @@ def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fi
     blank = Container(name, service, None, "", project, frozenset(), _started(found), watches)
     if explained is None:
         return blank
-    mark = prints.mark if explained.made_with == "key" else ""
+    mark = prints.mark if explained.made_with == "hmac" else ""
     if explained.made_with == "salt":
         salt = dict(_pairs(found["Config"].get("Env"))).get("SHIM_SALT", "")
         mark = Fingerprints(salt=salt.encode("utf-8", "surrogateescape")).mark

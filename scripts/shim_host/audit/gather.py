@@ -49,8 +49,9 @@ def gather(
     *,
     asks_containers: bool,
     asks_engine: bool,
+    stack: str = "",
 ) -> Facts:
-    """Return the facts; what cannot be looked at is a gap in them.
+    """Return the facts, with *stack* those that concern it alone; what cannot be looked at is a gap in them.
 
     Raises:
         Refused, Failed: the Compose file that was named has mistakes, or a file of ./secrets cannot be read.
@@ -59,7 +60,7 @@ def gather(
     env = inventory.env_values(given.env_paths, os.environ, gaps)
     known = [*(schema.keys if schema else ()), *env]
     entries = inventory.files_by_key(store, known)
-    project = inventory.compose_project(given, gaps)
+    project = inventory.compose_project(given, gaps) if not stack else None
     outside = inventory.outside_files(project, store, known)
     entries.update({key: item.entry for key, item in outside.items() if key not in entries})
     values = _values(schema, env, entries)
@@ -74,6 +75,7 @@ def gather(
         gaps.append(ENGINE_NOT_WANTED)
     if seen is not None:
         gaps += seen.gaps
+        seen = _of_stack(seen, stack) if stack else seen
         services = _joined(services, seen.services, own_project, store)
     services = _with_keys(services, [*known, *entries])
     secret_entries = {key: entry for key, entry in entries.items() if key not in public}
@@ -82,6 +84,7 @@ def gather(
     return Facts(
         now=datetime.now(UTC),
         schema=schema.source if schema else "",
+        stack=stack,
         keys=tuple(_keys(schema)),
         public_keys=public,
         weak_keys=tuple(sorted(key for key, entry in secret_entries.items() if _is_weak(entry.value))),
@@ -94,6 +97,7 @@ def gather(
         services=tuple(services),
         containers=tuple(_concerned(seen.containers, services, own_project)) if seen else (),
         images=seen.images if seen else (),
+        configs=seen.configs if seen else (),
         engine_users=users,
         engine_group=group,
         managers=seen.managers if seen else (),
@@ -185,6 +189,22 @@ def _ask_engine(
         output.warn(f"{ended.message}; the engine is left out", *ended.hints[:1])
         gaps.append(f"the engine: {ended.message}")
         return None
+
+
+def _of_stack(seen: "Seen", stack: str) -> "Seen":
+    """Return what concerns *stack*: its versions, its services, and those of others that mount one."""
+    versions = tuple(version for version in seen.versions if version.stack == stack)
+    ids = {version.id for version in versions}
+    services = tuple(
+        service
+        for service in seen.services
+        if service.kind == "swarm" and (service.stack == stack or any(m.secret_id in ids for m in service.mounts))
+    )
+    users = {service.name for service in services}
+    containers = tuple(container for container in seen.containers if container.service in users)
+    used = {service.image for service in services}
+    images = tuple(image for image in seen.images if image.name in used)
+    return replace(seen, versions=versions, services=services, containers=containers, images=images, configs=())
 
 
 def _compose_services(

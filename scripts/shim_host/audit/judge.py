@@ -28,10 +28,14 @@ from shim_host.audit.model import (
     Finding,
     Row,
     Trace,
+    Version,
 )
 from shim_host.audit.rules import NOT_LOOKED_AT, RULES
+from shim_host.names import key_of
 from shim_host.shell import quoted
+from shim_host.swarm import stacks
 from shim_host.swarm.model import ENGINE_LEFT_OUT, SWARM_LEFT_OUT
+from shim_host.swarm.mounts import is_behind
 
 MAX_SERVICES = 5
 MAX_AGE_DAYS = 365  # where nothing says how long a value may live
@@ -51,6 +55,7 @@ def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
     for container in facts.containers:
         found += _stale(container, rows, facts)
     found += _of_images(facts, rows)
+    found += [_of_trace(trace, "the Swarm", "") for trace in facts.configs]
     for row in rows:
         row.cells = {name: tuple(sorted(set(states), key=_ORDER.index)) for name, states in row.cells.items()}
         found += [*_of_age(row, facts), *_of_use(row, facts, max_services), *_of_place(row)]
@@ -91,8 +96,12 @@ def _rows(facts: Facts) -> list[Row]:
         title = version.key or version.name
         if at not in rows:
             shown = f"{version.stack}/{title}" if version.stack else title
-            rows[at] = Row(shown, version.key, version.stack, specs.get(version.key), file=files.get(version.key))
+            rows[at] = Row(shown, version.key, version.stack, specs.get(version.key))
         rows[at].versions.append(version)
+    for key, file in files.items():  # of the stack that is looked at; where that has no such key, of another
+        of_key = [row for row in rows.values() if row.key == key]
+        for row in [row for row in of_key if row.stack == facts.stack] or of_key[:1]:
+            row.file = file
     seen = {row.key for row in rows.values()}
     in_plain = {trace.key for service in facts.services for trace in service.traces}
     in_plain |= {trace.key for image in facts.images for trace in image.traces}
@@ -124,6 +133,13 @@ def _mark(row: Row, service: str, state: str) -> None:
     row.cells[service] = (*row.cells.get(service, ()), state)
 
 
+def _is_behind(service: AuditedService, row: Row, newest: Version) -> bool:
+    """Return whether *service* has only older versions; the previous half of a pair is no reason."""
+    numbers = {version.id: version.version for version in row.versions}
+    mounted = {mount.target: numbers[mount.secret_id] for mount in service.mounts if mount.secret_id in numbers}
+    return is_behind(mounted, row.key, newest.version) if row.key else max(mounted.values()) < newest.version
+
+
 def _is_meant(row: Row, service: AuditedService) -> bool:
     """Return whether the schema lets *service* have the secret."""
     allowed = row.spec.services if row.spec is not None else ()
@@ -140,7 +156,7 @@ def _cells_of(service: AuditedService, rows: list[Row], facts: Facts) -> Iterato
         _mark(row, service.name, MOUNTED)
         mounted = next((version for version in row.versions if version.id == mount.secret_id), None)
         newest = row.newest
-        if mounted is not None and newest is not None and mounted.version < newest.version:
+        if mounted is not None and newest is not None and _is_behind(service, row, newest):
             _mark(row, service.name, OLD)
             message = f"{service.name} mounts {mounted.name}, and {newest.name} is the newest"
             yield Finding(
@@ -150,7 +166,7 @@ def _cells_of(service: AuditedService, rows: list[Row], facts: Facts) -> Iterato
                 "move it to the newest, its mount kept as it is",
                 row.key,
                 service.name,
-                command=f"manage-secrets sync {quoted(row.key)}{f' --stack {quoted(row.stack)}' if row.stack else ''}",
+                command=f"manage-secrets sync {quoted(row.key)}{stacks.option(row.stack)}",
             )
         if not _is_meant(row, service):
             _mark(row, service.name, UNGRANTED)
@@ -180,10 +196,10 @@ _WORDS = {
     "label": "the label",
     "health-check": "the health check's",
     "build": "the build argument",
-    "config": "the config",
     "logging": "the log option",
     "image-environment": "the variable",
     "image-history": "the history's",
+    "config": "the config",
 }
 
 
@@ -215,12 +231,12 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
     yield from _edited(container, service, rows)
     if not container.fingerprints:
         return
-    mounted_ids = {mount.secret_id for mount in service.mounts}
+    by_target = _seen_as(service, rows) if service.kind == "swarm" else {}
     for key, its_print in container.fingerprints.items():
-        row = row_of(rows, key, service.stack)
-        if row is None or not row.cells.get(service.name):
+        row, wanted = by_target.get(key) or (row_of(rows, key, service.stack), [])
+        if row is None or not row.cells.get(service.name) or any(version.is_template for version in wanted):
             continue
-        wanted = [version for version in row.versions if version.id in mounted_ids] or row.versions[:1]
+        wanted = wanted or row.versions[:1]
         expected: Iterable[tuple[str, str]]
         if service.kind == "swarm":
             expected = [(version.fingerprint, version.salt_mark) for version in wanted if version.is_ours]
@@ -235,6 +251,18 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
         hint = "restart it, so that it reads the present value"
         command = _anew(container, service)
         yield Finding("container-stale", ERROR, message, hint, row.key, service.name, service.place, command)
+
+
+def _seen_as(service: AuditedService, rows: list[Row]) -> dict[str, tuple[Row, list[Version]]]:
+    """Return which versions a service of the Swarm sees under which key, as its targets are called."""
+    versions = {version.id: (row, version) for row in rows for version in row.versions}
+    found: dict[str, tuple[Row, list[Version]]] = {}
+    for mount in service.mounts:
+        key = key_of(mount.target.rpartition("/")[2])
+        if key and mount.secret_id in versions:
+            row, version = versions[mount.secret_id]
+            found.setdefault(key, (row, []))[1].append(version)
+    return found
 
 
 def _anew(container: Container, service: AuditedService) -> str:
@@ -271,7 +299,7 @@ def _of_age(row: Row, facts: Facts) -> Iterator[Finding]:
     if age is None:
         return
     place = f"{facts.schema}:{row.spec.line}" if row.spec is not None and facts.schema else ""
-    command = f"manage-secrets rotate {quoted(row.key)}" if row.key else ""
+    command = f"manage-secrets rotate {quoted(row.key)}{stacks.option(row.stack)}" if row.key else ""
     if left is not None and row.spec is not None and row.spec.rotate_days is not None:
         if left < 0:
             level = ERROR if age > 2 * row.spec.rotate_days else WARNING

@@ -95,6 +95,7 @@ class Version(NamedTuple):
     salt_mark: str
     stack: str
     is_ours: bool
+    is_template: bool = False  # what a service sees is what came of it
 
 
 class File(NamedTuple):
@@ -126,6 +127,7 @@ class Facts:
 
     now: datetime
     schema: str = ""  # its path; empty without one
+    stack: str = ""  # the only one that is looked at; empty for all
     keys: tuple[Key, ...] = ()
     public_keys: frozenset[str] = frozenset()  # those that the schema calls no secret
     versions: tuple[Version, ...] = ()
@@ -135,6 +137,7 @@ class Facts:
     services: tuple[AuditedService, ...] = ()
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
+    configs: tuple[Trace, ...] = ()  # values in configs that no service mounts
     engine_users: tuple[str, ...] = ()  # who may use the engine's socket
     engine_group: str = ""
     managers: tuple[str, ...] = ()

@@ -46,7 +46,8 @@ RULES = {
     ),
     "secret-in-config": Rule(
         "A secret is in a config",
-        "A config is not secret: every reader of the project has it. Let the shim make the file with --render.",
+        "Every reader of the project, or of the Swarm's API, has it. Let the shim make the file with --render, or a "
+        'template in the Swarm take it from the secret: {{ secret "name" }}.',
     ),
     "secret-in-logging": Rule(
         "A secret is in a log driver's options",

@@ -28,6 +28,7 @@ _LEVELS = ("error", "warning", "note")
 class AuditWish:
     """What the command line asks of an audit."""
 
+    stack: str
     given: Asked
     secrets_dir: Path
     schema_path: Path | None
@@ -42,6 +43,7 @@ class AuditWish:
 
 
 @click.command("audit")
+@click.option("--stack", default="", metavar="NAME", help="Only what concerns this stack; otherwise, all of them.")
 @options.project
 @options.secrets_dir
 @options.schema
@@ -99,11 +101,12 @@ def audit_command(wish: AuditWish) -> int:
 
     facts = gather.gather(
         inputs.read_schema(wish.schema_path),
-        Vault(wish.secrets_dir),
+        Vault.of_stack(wish.secrets_dir, wish.stack),
         wish.given,
         wish.salt,
         asks_containers=not wish.no_exec,
         asks_engine=not wish.no_engine,
+        stack=wish.stack,
     )
     judged = judge.judge(facts, wish.max_services)
     if wish.html:

@@ -23,7 +23,7 @@ from shim_host.swarm.model import RunningContainer
 @click.command("list")
 @click.option("--services", "by_service", is_flag=True, help="List the keys of each service instead.")
 @click.option("--stack", default="", metavar="NAME", help="Only the keys of this stack; otherwise, those of no stack.")
-@click.option("--no-engine", is_flag=True, help="Look at files only: no engine, no Swarm.")
+@click.option("--no-engine", is_flag=True, help="Look at files only, without the engine or the Swarm.")
 @options.project
 @options.secrets_dir
 @options.schema

@@ -112,6 +112,39 @@ def test_an_older_version_is_drift_and_the_command_moves_the_service() -> None:
     assert one(facts, "service-drift").command == "manage-secrets sync K"  # which keeps uid, gid and mode of the mount
 
 
+def test_a_service_that_keeps_the_version_before_as_well_is_judged_by_target() -> None:
+    """The trailing half of a pair is no drift, and each file must hold the version that is mounted there."""
+    old, new = version("K", 1), version("K", 2)
+    pair = service("s", old, new)
+    trailing, current = pair.mounts
+    pair = replace(pair, mounts=(trailing._replace(target="k_previous"), current._replace(target="k")))
+
+    def said(k: str, previous: str) -> list[str]:
+        running = Container("s.1", "s", {"K": k, "K_PREVIOUS": previous}, "salt")
+        return ids(Facts(NOW, versions=(old, new), services=(pair,), containers=(running,)))
+
+    assert said("print-2", "print-1") == []
+    assert said("print-1", "print-1") == ["container-stale"]
+    assert said("print-2", "print-2") == ["container-stale"]
+
+
+def test_what_came_of_a_template_is_not_compared_with_its_text() -> None:
+    template = version("K")._replace(is_template=True)
+    running = Container("s.1", "s", {"K": "print-9"}, "salt")
+
+    assert ids(Facts(NOW, versions=(template,), services=(service("s", template),), containers=(running,))) == []
+
+
+def test_a_file_belongs_to_the_stack_that_is_looked_at() -> None:
+    facts = Facts(NOW, versions=(version("K", stack="a"), version("K", stack="b")), files=(file("K", mode=0o644),))
+    with_file = [[row.stack for row in judge.judge(replace(facts, stack=stack)).rows if row.file] for stack in "ab"]
+
+    assert with_file == [["a"], ["b"]]
+    assert ids(facts) == ["file-readable-by-others"]  # once, whose ever it is
+    late = replace(facts, keys=(Key("K", (), 1, False),), versions=(version("K", days=2, stack="a"),))
+    assert one(late, "secret-too-old").command == "manage-secrets rotate K --stack a"
+
+
 def test_the_schema_says_who_may_have_a_secret() -> None:
     password = version("K")
     key = Key("K", ("a", "b", "absent"), None, False, 7)

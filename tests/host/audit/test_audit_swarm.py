@@ -73,9 +73,15 @@ def test_what_stands_in_plain_in_a_service_is_found(swarm: PrivateSwarm, manage:
     # Of no replicas: this image has no shell that could run the check.
     create(swarm, "check", "--replicas", "0", "--health-cmd", f"true {a}", "--health-interval", "60s")
 
+    for name in ("used", "left"):
+        swarm.docker("config", "create", name, "-", stdin=f"[db]\npassword = {a}\n".encode())
+    create(swarm, "reads", "--config", "source=used,target=/app.conf", "--label", "com.docker.stack.namespace=shop")
+
     document = audited(manage)
 
     assert {
+        ("error", "secret-in-config", "A", "reads"),
+        ("error", "secret-in-config", "A", ""),
         ("error", "secret-in-environment", "A", "plain"),
         ("warning", "secret-in-environment", "", "plain"),
         ("error", "secret-in-label", "B", "plain"),
@@ -88,8 +94,11 @@ def test_what_stands_in_plain_in_a_service_is_found(swarm: PrivateSwarm, manage:
     labels = [item for item in document["findings"] if item["id"] == "secret-in-label"]
     assert len(labels) == 2  # of the service, and of its containers
     cells = {row["title"]: row["services"] for row in document["secrets"]}
-    assert cells["A"] == {"plain": ["plain"], "args": ["plain"], "check": ["plain"]}
+    assert cells["A"] == {"plain": ["plain"], "args": ["plain"], "check": ["plain"], "reads": ["plain"]}
     assert cells["B"] == {"plain": ["plain", "ungranted", "mounted"]}
+    of_stack = audited(manage, "--stack", "shop")
+    assert [item["name"] for item in of_stack["services"]] == ["reads"]
+    assert {item["id"] for item in of_stack["findings"] if item["level"] == "error"} == {"secret-in-config"}
 
 
 def test_versions_left_behind_and_secrets_of_others(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:

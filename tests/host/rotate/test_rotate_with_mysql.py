@@ -50,10 +50,24 @@ def test_mysql_gets_the_new_password_and_keeps_it_out_of_its_logs(
 
     inside = change(engine, text, old, new, root)
     assert inside.check() == []
+    assert inside.keeps_both
     inside.begin()
+    inside.begin()  # by a run that goes on
     assert opens(new)
-    inside.take_back()
     assert opens(old)
+    change(engine, text, old, new, root).take_back()
+    assert opens(old)
+    assert not opens(new)
+    inside.begin()
+    inside.finish()
+    inside.finish()
+    assert opens(new)
+    assert not opens(old)
+    back = change(engine, text, new, old, root)  # a rollback
+    back.begin()
+    assert opens(new)
+    assert opens(old)
+    back.finish()
     assert not opens(new)
     assert "its admin is not let in" in change(engine, text, old, new, {"MYSQL_ROOT_PASSWORD": "not it"}).check()[0]
     nobody = change(engine, text.replace(NAME, "nobody"), old, new, root)
