@@ -20,7 +20,7 @@ class MariaDB(System):
 
     program = "mariadb"
     _PROGRAM = 'm=$(command -v mariadb || command -v mysql) || exit 127; exec "$m" '
-    # Only MariaDB runs what is behind M! (its version can be set to anything), and it skips what is for MySQL's releases.
+    # Only MariaDB runs what is behind M! (its version can be set to anything), and it skips what is for MySQL.
     _QUESTION = "SELECT IF(1 /*M! + 1 */ = 2, 'mariadb', IF(1 /*!80021 + 1 */ = 2, 'mysql-both', 'mysql-one'))"
     # MySQL's newest clients know \q only with --commands, which must not be an error to those that do not know that.
     _OPTIONS = '--batch --silent --loose-commands -u "$1" ${2:+-h "$2"}'
