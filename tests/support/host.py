@@ -285,7 +285,7 @@ class PrivateEngine:
                 shutil.copy(program, folder)
             shutil.copy(str(shutil.which("busybox")), f"{folder}/busybox")
             (Path(folder) / "bin").mkdir()
-            for name in ("sh", "cat", "sleep"):  # for health checks, and for the task that reads values back
+            for name in ("sh", "cat", "sleep", "true"):  # for health checks, and for the task that reads values back
                 (Path(folder) / "bin" / name).symlink_to("/busybox")
             tar = subprocess.run(["tar", "-C", folder, "-c", "."], capture_output=True, check=True).stdout
         self.docker("import", "-", "with-shim", stdin=tar)
