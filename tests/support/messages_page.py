@@ -56,7 +56,7 @@ SECTIONS = {
     ),
     "A secret of another tool cannot be taken over": ("*/rotate/adopt.py",),
     "A value cannot be changed inside a system": (
-        "*/rotate/decorator.py", "*/rotate/systems/*.py", "*/swarm/run_inside.py",
+        "*/rotate/decorator.py", "*/rotate/systems/*.py", "*/swarm/helper/run_inside.py", "*/helper/elsewhere.py",
     ),
     "A rotation without a Swarm fails": (
         "*/rotate/compose*.py", "*/commands/rotate_compose.py", "*/compose/running.py",
@@ -74,7 +74,7 @@ SECTIONS = {
     ),
     "A backup cannot be written": ("*/backup/gpg.py", "*/commands/backup/export.py"),
     "A passphrase is refused, or nobody vouches for a backup": ("*/backup/passphrase.py",),
-    "Values cannot be read back from the Swarm": ("*/swarm/privacy.py", "*/swarm/read_back.py"),
+    "Values cannot be read back from the Swarm": ("*/swarm/privacy.py", "*/helper/read_back.py"),
     "A value cannot be generated": ("*/shim_host/generate.py", "*/commands/generate.py", "*/store/filing.py"),
     "A store's program gives no value": ("*/fetch/*.py",),
     "set, get, edit or remove refuses": ("*/commands/one_key.py",),

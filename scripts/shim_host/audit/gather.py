@@ -192,7 +192,7 @@ def _ask_engine(
 
 
 def _of_stack(seen: "Seen", stack: str) -> "Seen":
-    """Return what concerns *stack*: its versions, its services, and those of others that mount one."""
+    """Return what concerns *stack*: its versions, its services, and others that mount one."""
     versions = tuple(version for version in seen.versions if version.stack == stack)
     ids = {version.id for version in versions}
     services = tuple(
@@ -202,8 +202,7 @@ def _of_stack(seen: "Seen", stack: str) -> "Seen":
     )
     users = {service.name for service in services}
     containers = tuple(container for container in seen.containers if container.service in users)
-    used = {service.image for service in services}
-    images = tuple(image for image in seen.images if image.name in used)
+    images = tuple(image for image in seen.images if image.name in {service.image for service in services})
     return replace(seen, versions=versions, services=services, containers=containers, images=images, configs=())
 
 

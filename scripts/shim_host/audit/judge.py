@@ -246,7 +246,8 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
         if not comparable or its_print in comparable:
             continue
         _mark(row, service.name, STALE)
-        older = next((version.name for version in row.versions if version.fingerprint == its_print), "a different value")
+        found = (version.name for version in row.versions if version.fingerprint == its_print)
+        older = next(found, "a different value")
         message = f"the container {container.name} runs with {older} of {row.title}, not with the current one"
         hint = "restart it, so that it reads the present value"
         command = _anew(container, service)

@@ -133,8 +133,9 @@ class System:
             where = f"{self.service}, on another node,"
             hint = "it is asked over its network there, where its admin needs the password that adminKey names"
         if trouble := self.trouble(code, out, err):
-            kind = NotLetIn if self.is_not_let_in(out, err) else Refused
-            raise kind(f"{self.program} in {where} refuses: {trouble}", hint)
+            if self.is_not_let_in(out, err):
+                raise NotLetIn(f"{self.program} in {where} refuses: {trouble}", hint)
+            raise Refused(f"{self.program} in {where} refuses: {trouble}", hint)
         return out
 
     def is_not_let_in(self, _out: bytes, _err: bytes) -> bool:

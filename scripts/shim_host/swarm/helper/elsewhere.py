@@ -22,13 +22,13 @@ from shim_host.swarm.model import LABEL
 HELPER = LABEL + "helper"
 _SECONDS = 90
 _LOST_AFTER = timedelta(seconds=900)
-_TOLD = "/run/secrets/told"
+_INPUT = "/run/secrets/input"
 _FIRST_ANSWER = 10  # exit codes below are the client's, and 126 and 127 the shell's
 _ENDED_STATES = ("complete", "failed", "rejected", "shutdown", "orphaned", "remove")
 
 _SCRIPT = f"""\
-exec <{_TOLD}
-said=$("$@" 2>&1)
+exec <{_INPUT}
+answer=$("$@" 2>&1)
 code=$?
 most=0
 while IFS= read -r line; do
@@ -37,9 +37,9 @@ while IFS= read -r line; do
 {{cases}}
   esac
   [ "$number" -le "$most" ] || most=$number
-done <<SAID
-$said
-SAID
+done <<ANSWER
+$answer
+ANSWER
 [ "$most" = 0 ] || exit "$most"
 case $code in 0|126|127) exit "$code";; esac
 exit 1
@@ -78,7 +78,7 @@ class FarDoor(Door):
             Refused: it runs nowhere, there are several, or it has no network to reach it by.
         """
         if not (self._call("ask the engine", self._api.info).get("Swarm") or {}).get("ControlAvailable"):
-            hint = "docker ps says what runs; in a Swarm point DOCKER_HOST at a manager, which reaches the other nodes"
+            hint = "docker ps shows what runs; in a Swarm point DOCKER_HOST at a manager, which reaches the other nodes"
             raise Refused(f"no container of the service {service} runs on this node", hint)
         named = [found for found in self._call("list services", self._api.services) if _is_called(found, service)]
         if len(named) > 1:
@@ -99,10 +99,10 @@ class FarDoor(Door):
             if not networks:
                 raise Refused(
                     f"{found['Spec']['Name']} runs on another node, and has no network to reach it by",
-                    "docker service ps says where it runs; run this there, or point DOCKER_HOST at that node",
+                    "docker service ps shows where it runs; run this there, or point DOCKER_HOST at that node",
                 )
             return Remote(found["Spec"]["Name"], running[0], task["ContainerSpec"]["Image"], networks[0])
-        raise Refused(f"no container of the service {service} runs", "docker service ps says why")
+        raise Refused(f"no container of the service {service} runs", "docker service ps shows why")
 
     def run_there(self, remote: Remote, argv: Sequence[str], data: bytes, signs: Sequence[Sign]) -> tuple[int, bytes]:
         """Run *argv* in a helper task beside *remote*, with *data* on its stdin.
@@ -207,7 +207,7 @@ def _task(remote: Remote, argv: Sequence[str], told: str, name: str) -> dict[str
                 {
                     "SecretID": told,
                     "SecretName": name,
-                    "File": {"Name": _TOLD, "UID": "0", "GID": "0", "Mode": 0o400},
+                    "File": {"Name": _INPUT, "UID": "0", "GID": "0", "Mode": 0o400},
                 }
             ],
         },
@@ -221,5 +221,5 @@ def _task(remote: Remote, argv: Sequence[str], told: str, name: str) -> dict[str
 def _not_done(remote: Remote, said: str) -> Failed:
     return Failed(
         f"the helper task that speaks to {remote.name} does not come to an end: {said}",
-        f"it runs {remote.image} on the node of {remote.name}; docker node ls says whether that is ready",
+        f"it runs {remote.image} on the node of {remote.name}; docker node ls shows whether that is ready",
     )
