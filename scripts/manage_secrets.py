@@ -70,6 +70,8 @@ COMMANDS = {
     "migrate": ("migrate:command", "Move the secrets of a Compose project from its .env to files."),
     "image": ("image:image_command", "Load the image docker-secrets-shim into the engine."),
     "shim": ("image:shim_command", "Write the shim, a static binary, to a folder."),
+    "plugin": ("plugin:plugin", "Add `docker secretshim` to Docker's command line."),
+    "compose": ("provider:compose", "Answer Docker Compose, as the provider of a service."),
     "doctor": ("doctor:doctor_command", "Show what will not work on this machine, and what to do about it."),
 }
 
@@ -173,7 +175,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding does not have
     try:
-        code = cli.main(prog_name=output.PROGRAM, standalone_mode=False)
+        code = run(sys.argv[1:])
         end(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as error:
         end(error.exit_code)
@@ -202,6 +204,22 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  (a bug: said as one, without the message, which may hold a value)
         explain_bug(error)
         end(FAILED)
+
+
+def run(words: list[str]) -> object:
+    """Run the command that *words* name, or that Docker means, whose plugin this can be."""
+    program = output.PROGRAM
+    if "secretshim" in words or words[:1] == ["docker-cli-plugin-metadata"]:
+        from shim_host.apps import docker_plugin
+
+        if words[:1] == [docker_plugin.METADATA]:
+            output.give_message(docker_plugin.metadata(__version__))
+            return 0
+        call = docker_plugin.read_call(words)
+        if call is not None:
+            words, program = call.words, f"docker {docker_plugin.NAME}"
+            os.environ.update(call.environ)
+    return cli.main(words, prog_name=program, standalone_mode=False)
 
 
 def explain_bug(error: BaseException) -> None:

@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from tests.support import messages
 from tests.support.engine import Engine
 from tests.support.forms import REPOSITORY, Custody
-from tests.support.host import PrivateSwarm
+from tests.support.host import PrivateSwarm, compose_program
 from tests.support.messages_page import PAGE, SECTIONS, TROUBLE, shown_messages
 from tests.support.messages_page import page as messages_page
 from tests.support.pages import Block, blocks
@@ -36,6 +36,8 @@ DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *DOCS]
 # Pages whose commands change a Swarm: they get one of their own.
 SWARM_PAGES = ("SWARM.md", "ROTATION.md", "RESTORE.md", "STORES.md")
+# Pages that need a Compose which knows providers, and that install a plugin beside it.
+PROVIDER_PAGES = ("PLUGIN.md",)
 # An old release that is still met, and the newest one that is known here.
 KUBERNETES = ("1.27", kubernetes_validate.latest_version())
 # The official images, and what stands for them where no registry is.
@@ -79,6 +81,11 @@ def _reader(
         yield environ
         swarm.empty()
         return
+    if page.name in PROVIDER_PAGES:
+        plugins = tmp_path / "docker" / "cli-plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "docker-compose").symlink_to(compose_program("forky"))
+        environ["DOCKER_CONFIG"] = str(tmp_path / "docker")
     yield environ
     engine.docker("compose", "down", "--volumes", "--timeout", "2", environ=environ, check=False, cwd=tmp_path / "work")
 

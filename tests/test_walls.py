@@ -12,7 +12,7 @@ import pytest
 from tests.support.forms import REPOSITORY
 
 HOST = REPOSITORY / "scripts" / "shim_host"
-TOPICS = {"audit", "rotate", "migrate", "backup", "doctor"}
+TOPICS = {"apps", "audit", "rotate", "migrate", "backup", "doctor"}
 PLACES = {"compose", "swarm", "store", "env"}
 ACROSS = {"inventory", "validation", "deployment_key"}
 # What each place knows of the others, besides the ground.

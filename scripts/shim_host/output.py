@@ -88,6 +88,13 @@ def give_json(document: Any) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=True), flush=True)  # noqa: T201
 
 
+def give_message(document: Any) -> None:
+    """Print *document* on stdout in one line, for a program that reads line by line."""
+    import json
+
+    print(json.dumps(document, ensure_ascii=True), flush=True)  # noqa: T201
+
+
 def give_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout: fitted to the terminal, or in plain columns for another program."""
     cells = [[shown(cell) for cell in row] for row in rows]

@@ -77,6 +77,10 @@ SECTIONS = {
     "Values cannot be read back from the Swarm": ("*/swarm/privacy.py", "*/helper/read_back.py"),
     "A value cannot be generated": ("*/shim_host/generate.py", "*/commands/generate.py", "*/store/filing.py"),
     "A store's program gives no value": ("*/fetch/*.py",),
+    "Docker's plugin or the provider of Compose refuses": (
+        "scripts/shim_host/apps/docker_plugin.py",
+        "scripts/shim_host/commands/provider.py",
+    ),
     "set, get, edit or remove refuses": ("*/commands/one_key.py",),
     "The Compose file cannot be read": (
         "*/compose/*.py", "*/shim_host/inputs.py", "*/shim_host/inventory.py",

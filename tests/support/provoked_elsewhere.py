@@ -2,6 +2,31 @@
 
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
+    # Docker's plugin, and the provider of Compose.
+    "docker … does not take …; use a context, DOCKER_CERT_PATH or ssh://": (
+        "host/apps/test_docker_plugin.py::test_an_option_of_docker_that_cannot_be_followed_is_refused",
+        " does not take ",
+    ),
+    "… was not written by manage-secrets": (
+        "host/apps/test_docker_plugin.py::test_somebody_elses_plugin_stays",
+        "was not written by manage-secrets",
+    ),
+    "the provider has no option …": (
+        "host/apps/test_docker_plugin.py::test_a_provider_is_sure_which_project_it_serves",
+        "the provider has no option ",
+    ),
+    "a provider is started for one service": (
+        "host/apps/test_docker_plugin.py::test_a_provider_is_sure_which_project_it_serves",
+        "a provider is started for one service",
+    ),
+    "cannot tell which project … belongs to: it is not the one of …": (
+        "host/apps/test_docker_plugin.py::test_a_provider_is_sure_which_project_it_serves",
+        "cannot tell which project ",
+    ),
+    "cannot enter the folder …: …": (
+        "host/apps/test_docker_plugin.py::test_a_provider_is_sure_which_project_it_serves",
+        "cannot enter the folder ",
+    ),
     # Compose projects.
     "… is damaged": ("host/migrate/test_adopt.py::test_what_somebody_changed_is_not_lost_unasked", " is damaged"),
     "differs from what migrate would write now: …": (

@@ -1,0 +1,1 @@
+"""Tests of the host side: what other programs get."""
