@@ -51,10 +51,10 @@ def why_denied(path: bytes) -> str:
             "the user who runs the engine, or map its owner (podman unshare chown, --userns=keep-id, userns-remap)"
         )
     if owner != 0 and not _has_capability(_DAC_OVERRIDE, _DAC_READ_SEARCH):
+        # DAC_READ_SEARCH would do, and open every file of the host as well (open_by_handle_at(2)).
         return (
-            "we are root without the capability DAC_READ_SEARCH, which reads other users' files: add it "
-            "(cap_add: [DAC_READ_SEARCH]), or give the file to root"
-        )
+            f"{facts}; " if facts else ""
+        ) + "root here reads no other users' files: give the file to root, or add cap_add: [DAC_OVERRIDE]"
     return f"we are root, and root is denied, too: {_labelled()}; or the volume lets root in as nobody (NFS)"
 
 
