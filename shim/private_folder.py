@@ -18,7 +18,7 @@ TMPFS = (0x01021994, 0x858458F6)  # statfs(2): tmpfs and ramfs
 _PLACES = (b"/dev/shm", b"/run", b"/tmp")  # engines mount a tmpfs on the first in every container
 # The place is none for us, and another may be: EPERM, ENOENT, EACCES, ENOTDIR, EROFS.
 _CLOSED = (1, 2, 13, 20, 30)
-_EEXIST, _ENOTEMPTY, _ELOOP = 17, 39, 40
+_EEXIST, _EISDIR, _ENOTEMPTY, _ELOOP = 17, 21, 39, 40
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
 _OFFSET, _PRIME = 0xCBF29CE484222325, 0x100000001B3  # FNV-1a, 64 bits
 
@@ -180,7 +180,10 @@ def _is_alive(life: bytes) -> bool:
 
 
 def _remove_old(path: bytes) -> None:
-    """Remove the folder at *path* with the files in it, if it is ours."""
+    """Remove the folder at *path* with the files in it, if it is ours.
+
+    The service could do with it what it liked, and whatever that was, the next life starts all the same.
+    """
     try:
         descriptor = posix.open(path, _FOLDER)
     except OSError as error:
@@ -192,7 +195,7 @@ def _remove_old(path: bytes) -> None:
             _empty(descriptor)
             posix.rmdir(path)
     except OSError as error:
-        if error.errno not in (*_CLOSED, _ENOTEMPTY):
+        if error.errno not in (*_CLOSED, _EISDIR, _ENOTEMPTY):
             raise
     finally:
         posix.close(descriptor)

@@ -130,6 +130,19 @@ def test_what_an_earlier_life_left_is_removed_only_where_it_is_ours(shim: Shim, 
     assert (victim / "file").exists()
 
 
+def test_what_an_earlier_life_left_keeps_no_start_from_going_on(shim: Shim, memory: Path) -> None:
+    """Its user fills the folder with what cannot be removed, or closes it; the next life starts, and the copy goes."""
+    (shim.folder / "schema").write_text("# @deliver=file\nKEY=\n")
+    script = 'mount -t tmpfs -o mode=1777 none /dev/shm; "$@"; "$@"; ls /dev/shm/shim-*'
+    last_act = 'd=$(dirname "$KEY_FILE"); mkdir "$d/more"; echo started'
+
+    unshared = ["unshare", "--mount", "sh", "-c", script, "sh"]
+    end = shim(f"--schema={shim.folder}/schema", "--", "sh", "-c", last_act, before=unshared, key="v")
+
+    assert (end.code, end.stdout.count("started\n"), end.stderr) == (0, 2, "")
+    assert end.stdout.count("KEY\n") == 1
+
+
 def test_a_copy_that_cannot_be_removed_does_not_change_the_exit_code(frozen: Shim, as_root: None) -> None:
     """The service's last act is a folder in its folder; what can be removed is, and the rest is said."""
     (frozen.folder / "schema").write_text("# @deliver=file\nKEY=\n")
