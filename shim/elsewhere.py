@@ -4,28 +4,45 @@ Loaded only where the schema asks for one.
 """
 
 from shim.breaches import Unusable
-from shim.members import pick
+from shim.members import MAX_BYTES, Document, document_of
 from shim.secret import Secret
 
 _HEX = b"0123456789abcdefABCDEF"
 
 
-def member(key: str, secret: Secret, path: bytes, name: str) -> Secret | None:
-    """Return the member *name* of the file that holds *secret*; None when it is not there, or empty.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def member(
+    key: str, path: bytes, name: str, read: "Callable[[], Secret]", documents: "dict[bytes, Document | None]"
+) -> Secret | None:
+    """Return the member *name* of the file at *path*; None when it is not there, or empty.
+
+    Args:
+        key: what is to become of it.
+        path: the file.
+        name: what is wanted of it.
+        read: gives what the file holds.
+        documents: those that were read already, by path; a new one is added.
 
     Raises:
         Unusable: the file has no members.
+        Breach: it cannot be read.
     """
-    try:
-        value = pick(secret.reveal(), name)
-    except ValueError:
+    if path not in documents:
+        documents[path] = document_of(read().reveal())
+    document = documents[path]
+    if document is None:
         from shim.shown import shown_path
 
         raise Unusable(
             key,
             f"{key}: {shown_path(path)} is neither JSON nor lines of KEY=value, so it has no member {name}",
-            "look at how the file is written; its name does not matter",
-        ) from None
+            f"look at how the file is written, not at its name; it can have {MAX_BYTES} bytes",
+        )
+    value = document.pick(name)
     return Secret(value) if value else None
 
 

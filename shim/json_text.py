@@ -22,43 +22,60 @@ def is_json(value: bytes) -> bool:
     return end >= 0 and _after_blank(text, end) == len(text)
 
 
-def member(value: bytes, names: list[str]) -> bytes | None:
-    """Return what the JSON text *value* holds under *names*, one name or index a level; None when that is not there.
-
-    A string is itself, without quotes and escapes; a number, a word, an array or an object is its own text. `null` is
-    not there. Of two members of one name the last counts, as everywhere.
+def checked(value: bytes) -> str:
+    """Return the JSON text *value* as text, if it is one.
 
     Raises:
         ValueError: it is not JSON.
     """
     if not is_json(value):
         raise ValueError("no JSON")
-    text = value.decode("utf-8")
-    at = _after_blank(text, 0)
+    return value.decode("utf-8")
+
+
+def member(text: str, names: list[str], seen: dict[int, dict[str, int]]) -> bytes | None:
+    """Return what a JSON *text* holds under *names*, one name or index a level; None when that is not there.
+
+    A string is itself, without quotes and escapes; a number, a word, an array or an object is its own text. `null` is
+    not there.
+
+    Args:
+        text: from `checked`.
+        names: of the members.
+        seen: what was found of this text before, to be handed in again the next time.
+    """
+    at = 0
     for name in names:
-        at = _member_at(text, at, name)
-        if at < 0:
+        if at not in seen:
+            seen[at] = _members(text, at)
+        found = seen[at].get(name)
+        if found is None:
             return None
-    found = text[at : _after_value(text, at)]
-    if found == "null":
+        at = found
+    part = text[at : _after_value(text, at)].strip()
+    if part == "null":
         return None
-    return (_string(found) if found[:1] == '"' else found).encode("utf-8", "surrogatepass")
+    return (_string(part) if part[:1] == '"' else part).encode("utf-8", "surrogatepass")
 
 
-def _member_at(text: str, at: int, name: str) -> int:
-    """Return where the member *name* of the object, or the item of that number of the array, at *at* begins; or -1."""
+def _members(text: str, at: int) -> dict[str, int]:
+    """Return the names in the object, or the numbers of the items in the array, that begins at *at*, and where each is.
+
+    There are none in anything else. Of two members of one name the last counts, as everywhere.
+    """
+    found: dict[str, int] = {}
+    at = _after_blank(text, at)
     opener = text[at]
     if opener not in "{[":
-        return -1
-    found, number = -1, 0
+        return found
+    number = 0
     at = _after_blank(text, at + 1)
     while text[at] not in "}]":
         label = str(number)
         if opener == "{":
             label = _string(text[at : _after_string(text, at + 1)])
             at = _after_blank(text, _after_name(text, at))
-        if label == name:
-            found = at
+        found[label] = at
         at = _after_blank(text, _after_value(text, at))
         if text[at] == ",":
             at = _after_blank(text, at + 1)
@@ -68,21 +85,24 @@ def _member_at(text: str, at: int, name: str) -> int:
 
 def _string(quoted: str) -> str:
     """Return the text that a JSON string stands for."""
-    inner = quoted[1:-1]
-    done = ""
-    while "\\" in inner:
-        plain, _, rest = inner.partition("\\")
-        done += plain
-        if rest[0] == "u":
-            code, rest = int(rest[1:5], 16), rest[5:]
-            if 0xD800 <= code < 0xDC00 and rest[:2] == "\\u" and 0xDC00 <= int(rest[2:6], 16) < 0xE000:
-                code, rest = 0x10000 + (code - 0xD800 << 10) + int(rest[2:6], 16) - 0xDC00, rest[6:]
-            done += chr(code)
-            inner = rest
+    done: list[str] = []
+    at, end = 1, len(quoted) - 1
+    while (escape := quoted.find("\\", at, end)) >= 0:
+        done.append(quoted[at:escape])
+        kind = quoted[escape + 1]
+        at = escape + 2
+        if kind == "u":
+            code = int(quoted[at : at + 4], 16)
+            at += 4
+            if 0xD800 <= code < 0xDC00 and quoted[at : at + 2] == "\\u":
+                low = int(quoted[at + 2 : at + 6], 16)
+                if 0xDC00 <= low < 0xE000:
+                    code = 0x10000 + (code - 0xD800 << 10) + low - 0xDC00
+                    at += 6
+            done.append(chr(code))
         else:
-            done += _ESCAPES.get(rest[0], rest[0])
-            inner = rest[1:]
-    return done + inner
+            done.append(_ESCAPES.get(kind, kind))
+    return "".join(done) + quoted[at:end]
 
 
 def _after_value(text: str, at: int) -> int:

@@ -115,7 +115,7 @@ def _filled(
     if unknown:
         return None
     try:
-        return template.fill(parts, resolution.value_of)
+        return template.fill(parts, resolution.value_of, resolution.documents)
     except template.NotEncodable as error:
         breaches.append(Unusable("", f"the template {source}: {error}", error.hint))
         return None

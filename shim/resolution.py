@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from shim.errors import Breach
+    from shim.members import Document
     from shim.profiles import Chosen
     from shim.schema import Schema
     from shim.secret import Secret
@@ -137,6 +138,7 @@ class Resolution:
         self.breaches: list[Breach] = []
         self.tried: set[str] = set()  # keys whose composing was tried
         self.composed_bytes = 0
+        self.documents: dict[bytes, Document | None] = {}  # what members were picked from: a file's path, or a key
 
     def has(self, key: str) -> bool:
         """Return whether *key* has a value that is not empty, for a template."""

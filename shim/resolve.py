@@ -20,6 +20,7 @@ _DOUBTFUL_STARTS = (*REFERENCES, b"file:/")
 _DOUBTFUL_LAST = b" \t\r\n"
 _MANY_BYTES = 100_000  # fewer than the kernel takes of one command, whatever its limits are
 _MAX_COMPOSED_BYTES = 8_388_608
+_MAX_READ_BYTES = 16_777_216  # of all files together
 _MAX_STEPS = 100  # from a composed value to its parts, and theirs
 
 
@@ -29,6 +30,7 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     specs = schema.keys if schema is not None else {}
     wrong: dict[str, list[Breach]] = {}
     pointers, roots = sources.pointers, sources.roots
+    read_bytes = 0
     for key in {**sources.asked, **pointers, **roots}:
         spec = specs.get(key)
         try:
@@ -39,6 +41,13 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
         if resolved is not None:
             if spec is not None:
                 resolved.deliver = spec.deliver
+            read_bytes += len(resolved.secret.reveal())
+            if read_bytes > _MAX_READ_BYTES:
+                from shim import strays
+
+                read_bytes -= len(resolved.secret.reveal())
+                strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
+                continue
             resolution.secrets[key] = resolved
     if sources.untaken and not options.keep_file_vars:
         from shim import pointed
@@ -182,10 +191,20 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
         from shim import elsewhere
 
         path, root = sources.bundles[spec.from_file]
-        whole = _read(path, key, root, 0, sources, root == sources.guarded)
-        found = elsewhere.member(key, whole, path, spec.from_member)
-        if found is not None:
-            return Resolved(key, found, ROOT, path)
+        try:
+            found = elsewhere.member(
+                key,
+                path,
+                spec.from_member,
+                lambda: _read(path, key, root, 0, sources, root == sources.guarded),
+                resolution.documents,
+            )
+        except Breach as breach:
+            if not sources.is_left_alone(path, breach):
+                raise
+        else:
+            if found is not None:
+                return Resolved(key, found, ROOT, path)
     if given and key in sources.asked:
         if spec is not None and spec.resolves and given.startswith(b"file:"):
             from shim import elsewhere
@@ -254,7 +273,7 @@ def _from_schema(
     resolution.tried.add(key)
     if not absent:
         try:
-            value = template.fill(parts, resolution.value_of)
+            value = template.fill(parts, resolution.value_of, resolution.documents)
             resolution.composed_bytes += len(value)
             if resolution.composed_bytes > _MAX_COMPOSED_BYTES:
                 raise template.NotEncodable(

@@ -89,6 +89,15 @@ def drop(resolution: "Resolution", resolved: "Resolved", breach: Breach) -> None
     leave_alone(resolved.key, resolved.path, breach, resolution.sources, False)
 
 
+def leave_out(resolved: "Resolved", most: int, sources: "Sources", wrong: dict[str, list[Breach]]) -> None:
+    """Leave a value out that would make all of them together longer than *most* bytes; what is asked for is missed."""
+    key = resolved.key
+    message = f"{key}: all secrets together are longer than {most} bytes"
+    breach = Breach(key, message, "mount what is large as a volume, where the service reads it by itself")
+    if not leave_alone(key, resolved.path, breach, sources, False):
+        wrong[key] = [breach]
+
+
 # --- what is not where it was looked for -----------------------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shim.members import Document
+
     Part = bytes | tuple[str, str]  # literal text, or (key, encoder)
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")  # RFC 3986, 2.3
@@ -83,12 +85,20 @@ def _reference(inner: bytes, line: int) -> tuple[str, str]:
     return key, done
 
 
-def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
+def fill(
+    parts: "list[Part]", value_of: "Callable[[str], bytes]", documents: "dict[bytes, Document | None] | None" = None
+) -> bytes:
     """Return the text with every reference replaced by the encoded value that *value_of* gives for its key.
+
+    Args:
+        parts: of a template.
+        value_of: gives the value of a key, the same one each time.
+        documents: the values of which a member was picked before, by key; new ones are added.
 
     Raises:
         NotEncodable: naming key and encoder, never the value.
     """
+    known = {} if documents is None else documents
     done: list[bytes] = []
     room = MAX_FILLED_BYTES
     for part in parts:
@@ -100,7 +110,7 @@ def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
         value = value_of(key)
         if encoder[:1] == ".":
             path, _, encoder = encoder[1:].partition("|")
-            value = _member(key, value, path)
+            value = _member(key, value, path, known)
         if encoder:
             try:
                 value = ENCODERS[encoder](value)
@@ -114,14 +124,17 @@ def fill(parts: "list[Part]", value_of: "Callable[[str], bytes]") -> bytes:
     return b"".join(done)
 
 
-def _member(key: str, value: bytes, path: str) -> bytes:
-    from shim.members import pick
+def _member(key: str, value: bytes, path: str, documents: "dict[bytes, Document | None]") -> bytes:
+    from shim.members import document_of
 
-    try:
-        found = pick(value, path)
-    except ValueError:
+    name = key.encode("utf-8", "surrogateescape")
+    if name not in documents:
+        documents[name] = document_of(value)
+    document = documents[name]
+    if document is None:
         message = f"{key} is neither JSON nor lines of KEY=value, so it has no member {path}"
-        raise NotEncodable(message, _MEMBERS_HINT) from None
+        raise NotEncodable(message, _MEMBERS_HINT)
+    found = document.pick(path)
     if found is None:
         raise NotEncodable(f"{key} has no member {path}", _MEMBERS_HINT)
     return found

@@ -1,5 +1,6 @@
 """Small inputs that could cost any time or memory: each ends within 2 seconds and 64 MiB, with a message."""
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -121,3 +122,50 @@ def test_a_template(shim: Shim, template: str, words: str) -> None:
     (shim.root / "k").write_text("\u00fc/" * 40_000)
 
     assert words in said_within_bounds(shim, "--allow-disk", f"--render={shim.folder}/template:{shim.folder}/made")
+
+
+JSON_WITH_ESCAPES = '{"a": "' + "\\u0041" * 20_000 + '"}'
+
+
+@pytest.mark.parametrize(
+    ("document", "member", "words"),
+    [
+        (json.dumps({f"A{number}": "v" * 20 for number in range(3_000)}), "A{}", ""),
+        ("".join(f"A{number}={'v' * 20}\n" for number in range(3_000)), "A{}", ""),
+        (JSON_WITH_ESCAPES, "a", ""),
+        ("[" * 60_000 + "]" * 60_000, ".".join(["0"] * 8), ""),
+        ("A=\n" * 40_000, "A", ""),
+        ('A="' + "\\n" * 60_000 + '"', "A", ""),
+        ("A=" + "x" * 200_000, "A", "is neither JSON nor lines of KEY=value"),
+    ],
+    ids=["JSON", "lines", "escapes", "nesting", "empty lines", "escapes in quotes", "too long"],
+)
+def test_members_of_a_document(shim: Shim, document: str, member: str, words: str) -> None:
+    """However many are asked for, the document is read once."""
+    (shim.root / "all").write_text(document)
+    (shim.folder / "schema").write_text(
+        "".join(f"# @from=all({member.format(number)})\n# @deliver=none\nK{number}=\n" for number in range(700))
+    )
+
+    said = said_within_bounds(shim, f"--schema={shim.folder}/schema")
+
+    assert words in said
+
+
+def test_many_large_files(shim: Shim) -> None:
+    """What nobody asked for is left alone, and what is asked for is missed."""
+    for number in range(40):
+        (shim.root / f"k{number:02}").write_bytes(b"x" * 1_000_000)
+    (shim.folder / "schema").write_text("".join(f"# @deliver=none\nK{number:02}=\n" for number in range(40)))
+
+    assert "K16: all secrets together are longer than 16777216 bytes" in said_within_bounds(
+        shim, f"--schema={shim.folder}/schema"
+    )
+    said = said_within_bounds(shim)
+    assert "warning: K16: all secrets together are longer than 16777216 bytes; nothing asks for K16" in said
+
+
+@pytest.mark.parametrize("option", ["--signal=%s=TERM", "--signal=TERM=RTMIN+%s", "--parent-death=%s", "--user=%s"])
+def test_a_number_of_an_option(shim: Shim, option: str) -> None:
+    """Python takes no number of so many digits."""
+    assert "error: --" in said_within_bounds(shim, option % ("9" * 5_000))

@@ -114,6 +114,19 @@ def test_secrets_of_the_working_directory_that_another_could_have_planted(
     assert (end.code, "./secrets is left alone: it " in end.stderr) == (0, True), end
 
 
+def test_a_file_of_many_values_that_another_could_have_planted(shim: Shim, work: Path, canary: Canary) -> None:
+    """It is left alone as any other, and the environment gives the value."""
+    (work / "secrets").mkdir(mode=0o755)
+    (work / "secrets" / "all.env").write_text(f"MEMBER={canary()}\n")
+    os.chown(work / "secrets" / "all.env", STRANGER, STRANGER)
+    (shim.folder / "schema").write_text("# @required @from=all.env(MEMBER)\nA=\n")
+
+    for words in (["--", "true"], ["check"], ["explain"]):
+        end = shim(f"--schema={shim.folder}/schema", *words, cwd=work, env={"SHIM_SECRETS_DIR": "", "A": "given"})
+        assert (end.code, end.stderr.count("warning: ")) == (0, 1), (words, end)
+        assert f"./secrets/all.env is left alone: it belongs to uid {STRANGER}" in end.stderr
+
+
 def test_links_that_stay_in_a_root_count_and_others_do_not(shim: Shim, canary: Canary) -> None:
     """Relative and absolute ones, chains and `..`; what leads out is said, and never read."""
     value = "harmless"

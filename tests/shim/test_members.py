@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shim.json_text import member
-from shim.members import pick, variables
+from shim.json_text import checked, member
+from shim.members import Document, variables
 from tests.support.forms import Shim
 
 DOCUMENTS = st.recursive(
@@ -28,8 +28,11 @@ def test_every_member_is_what_the_standard_library_reads(document: Any, is_ascii
     except UnicodeDecodeError:
         return
 
+    text = checked(data)
+    seen: dict[int, dict[str, int]] = {}
+
     def walk(part: Any, names: list[str]) -> None:
-        found = member(data, names)
+        found = member(text, names, seen)
         if part is None:
             assert found is None
         elif isinstance(part, str):
@@ -40,7 +43,7 @@ def test_every_member_is_what_the_standard_library_reads(document: Any, is_ascii
         items = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
         for name, inner in items:
             walk(inner, [*names, str(name)])
-        assert member(data, [*names, "no such name"]) is None
+        assert member(text, [*names, "no such name"], seen) is None
 
     walk(document, [])
 
@@ -64,13 +67,13 @@ def test_every_member_is_what_the_standard_library_reads(document: Any, is_ascii
     ],
 )
 def test_members_that_are_easily_got_wrong(text: str, path: str, value: bytes | None) -> None:
-    assert pick(text.encode(), path) == value
+    assert Document(text.encode()).pick(path) == value
 
 
 @pytest.mark.parametrize("text", ["{", '{"a": 1', "[1,]", '{"a": NaN}', "just a password", "1A=2", 'A="x', "A=1\nB\n"])
 def test_what_has_no_members(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
-        pick(text.encode(), "a")
+        Document(text.encode())
 
 
 @given(st.binary(max_size=60))
