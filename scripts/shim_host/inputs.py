@@ -16,6 +16,7 @@ from shim_host import output
 from shim_host.errors import Refused, UsageError, failed_file
 
 SCHEMA = ".env.schema"
+SECRETS_DIR = "./secrets"
 
 
 # A Compose file, a `.env` or a schema has some kilobytes; what a program could not finish in a moment is no such file.

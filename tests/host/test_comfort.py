@@ -11,7 +11,7 @@ import pexpect
 import pytest
 
 from tests.support.forms import Custody, cannot_run
-from tests.support.host import SCRIPT, Canary, Manage
+from tests.support.host import SCRIPT, Canary, Manage, PrivateSwarm
 
 LONG = "POSTGRES_SUPERUSER_PASSWORD_FOR_EVERYTHING"
 COLUMNS = 60
@@ -151,3 +151,32 @@ def test_a_socket_that_is_for_others_has_its_own_hint(manage: Manage) -> None:
     assert end.code == 111
     assert "Permission denied" in end.stderr
     assert "join the group" in end.stderr
+
+
+@pytest.mark.engine
+def test_keys_stacks_and_services_are_completed_and_a_value_is_set_in_the_swarm(
+    swarm: PrivateSwarm, busybox: str, manage: Manage, canary: Canary, custody: Custody
+) -> None:
+    """What a shell offers comes from the schema, ./secrets and the Swarm; `set --swarm` makes a version or the next."""
+
+    def offered(*words: str) -> list[str]:
+        line = " ".join(["manage-secrets", *words])
+        env = {"_MANAGE_SECRETS_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))}
+        return [item.partition(",")[2] for item in manage(env=env).stdout.split()]
+
+    manage.write(".env.schema", "# @sensitive\nDB_PASSWORD=\nDB_HOST=\n")
+    for version in ("v1", "v2"):
+        value = canary()
+        end = manage("set", "DB_PASSWORD", "--swarm", "--stack", "shop", "--value-file", "-", stdin=value.encode())
+        assert end.code == 0, end.stderr
+        assert f"shop_db_password.{version}" in end.stdout
+    assert not [path for path in manage.folder.glob("secrets/*") if not path.name.startswith(".")]
+    custody.said.append(swarm.docker("secret", "inspect", "shop_db_password.v2"))
+    swarm.docker("service", "create", "--detach", "--quiet", "--replicas", "0", "--name", "shop_web", busybox, "true")
+
+    assert offered("rotate", "DB_") == ["DB_PASSWORD", "DB_HOST"]
+    assert offered("rotate", "DB_PASSWORD", "DB_") == ["DB_HOST"]
+    assert offered("rotate", "--stack", "s") == ["shop"]
+    assert offered("rotate", "DB_HOST", "--leave", "shop") == ["shop_web"]
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/none.sock"
+    assert offered("rotate", "--stack", "s") == []

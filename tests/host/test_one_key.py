@@ -144,6 +144,7 @@ def test_without_memory_nothing_is_edited(manage: Manage, custody: Custody, as_r
     "… is not the name of a variable",
     "… is not in …",
     "--value-file and --generate cannot be used together",
+    "--stack works with --swarm",
     "stdout is a terminal, and would show the value",
     "there is no editor …",
     "… ended with …",
@@ -161,6 +162,7 @@ def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
             ("set", "no-name", "--generate"),
             ("set", "DB_PASWORD", "--generate"),
             ("set", "API_KEY", "--generate", "--value-file", "v"),
+            ("set", "API_KEY", "--generate", "--stack", "shop"),
             ("remove", "API_KEY", "DB_PASSWORD", "--yes"),
             ("lits",),
         )

@@ -43,7 +43,7 @@ class AuditWish:
 
 
 @click.command("audit")
-@click.option("--stack", default="", metavar="NAME", help="Only what concerns this stack; otherwise, all of them.")
+@options.stack("Only what concerns this stack; otherwise, all of them.")
 @options.project
 @options.secrets_dir
 @options.schema

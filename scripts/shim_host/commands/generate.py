@@ -7,7 +7,7 @@ import click
 
 from shim.schema import Schema
 from shim_host import inputs, names, output
-from shim_host.commands import options
+from shim_host.commands import completion, options
 from shim_host.errors import Refused
 from shim_host.generate import is_signed, new_value, signer_of
 from shim_host.shell import quoted
@@ -17,7 +17,7 @@ from shim_host.store.vault import Entry, Vault
 
 
 @click.command("generate")
-@click.argument("keys", nargs=-1)
+@click.argument("keys", nargs=-1, shell_complete=completion.keys)
 @click.option("--force", is_flag=True, help="Replace existing values.")
 @options.secrets_dir
 @options.schema

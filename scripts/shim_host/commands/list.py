@@ -22,7 +22,7 @@ from shim_host.swarm.model import RunningContainer
 
 @click.command("list")
 @click.option("--services", "by_service", is_flag=True, help="List the keys of each service instead.")
-@click.option("--stack", default="", metavar="NAME", help="Only the keys of this stack; otherwise, those of no stack.")
+@options.stack("Only the keys of this stack; otherwise, those of no stack.")
 @click.option("--no-engine", is_flag=True, help="Look at files only, without the engine or the Swarm.")
 @options.project
 @options.secrets_dir
@@ -176,7 +176,7 @@ def give_services(rows: list[dict[str, Any]], gaps: list[str], is_json: bool) ->
 
 
 @click.command("diff")
-@click.option("--stack", default="", metavar="NAME", help="Only the keys of this stack; otherwise, those of no stack.")
+@options.stack("Only the keys of this stack; otherwise, those of no stack.")
 @click.option("--all", "shows_all", is_flag=True, help="Also list keys that are the same everywhere.")
 @click.option("--no-engine", is_flag=True, help="Compare files only, without the engine or the Swarm.")
 @options.project

@@ -11,7 +11,7 @@ import click
 
 from shim.schema import Schema
 from shim_host import inputs
-from shim_host.commands import options
+from shim_host.commands import completion, options
 from shim_host.rotate.swarm import SwarmWork
 from shim_host.rotate.swarm_run import Settings
 from shim_host.store.vault import Vault
@@ -101,8 +101,14 @@ def options_of_moves(function: F) -> F:
             help="Number of services to move at a time.",
         ),
         options.by,
-        click.option("--leave", multiple=True, metavar="SERVICE", help="Leave SERVICE on the version that it has."),
-        click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to."),
+        click.option(
+            "--leave",
+            multiple=True,
+            metavar="SERVICE",
+            shell_complete=completion.services,
+            help="Leave SERVICE on the version that it has.",
+        ),
+        options.stack("The stack that the secrets belong to."),
     ):
         function = option(function)
     return function

@@ -7,32 +7,26 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem
 
 from shim.schema import KeySpec, Schema
 from shim.secret import Secret, is_key
 from shim_host import inputs, inventory, machine, names, output
-from shim_host.commands import options
-from shim_host.errors import Ended, Failed, Refused
+from shim_host.backup import locked
+from shim_host.commands import completion, options
+from shim_host.errors import Failed, Refused
 from shim_host.files import write_whole
 from shim_host.rotate import values
+from shim_host.shell import quoted
 from shim_host.store import filing
 from shim_host.store.filing import Planned
 from shim_host.store.vault import Entry, Vault
 
+_PATIENCE_SECONDS, _AT_ONCE = 300, 4  # as rotate has them when nobody asks for more
 _MEMORY = ("/dev/shm", "/run")  # noqa: S108  (a folder of our own is made there)
-
-
-def _completed(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the keys that begin with what was typed, for the shell's completion."""
-    try:
-        desk = _Desk(ctx.params.get("secrets_dir") or Path(options.SECRETS_DIR), ctx.params.get("schema_path"))
-        return [CompletionItem(key) for key in desk.known if key.startswith(incomplete)]
-    except Ended:
-        return []  # a shell that completes has no place for a message
 
 
 class _Desk:
@@ -101,31 +95,43 @@ class _Desk:
         filing.give(plan, [], self.store.path, is_json)
 
 
+@dataclass(frozen=True)
+class SetWish:
+    """What the command line asks of `set`."""
+
+    key: str
+    value_file: str | None
+    is_made: bool
+    in_swarm: bool
+    stack: str
+    secrets_dir: Path
+    schema_path: Path | None
+    is_json: bool
+    dry_run: bool
+    yes: bool
+
+
 @click.command("set")
-@click.argument("key", shell_complete=_completed)
+@click.argument("key", shell_complete=completion.keys)
 @click.option(
     "--value-file", metavar="FILE", help="Read the value from FILE; - is stdin.  [default: type it, without echo]"
 )
 @click.option("--generate", "is_made", is_flag=True, help="Generate the value, following the schema.")
+@click.option("--swarm", "in_swarm", is_flag=True, help="Set it in the Swarm: a new version, as rotate creates it.")
+@options.stack("With --swarm: the stack that the secret belongs to.")
 @options.secrets_dir
 @options.schema
+@options.insecure
 @options.as_json
 @options.dry_run
 @options.yes
-def set_command(
-    key: str,
-    value_file: str | None,
-    is_made: bool,
-    secrets_dir: Path,
-    schema_path: Path | None,
-    is_json: bool,
-    dry_run: bool,
-    yes: bool,
-) -> None:
+@options.gathered(SetWish)
+def set_command(wish: SetWish) -> int:
     """Set the value of one key in ./secrets: typed without echo, from a file or a pipe, or generated.
 
     The bytes of a file are stored as they are. To give running services a new value, use rotate: it changes
-    ./secrets or the Swarm, and moves the services.
+    ./secrets or the Swarm, and moves the services. --swarm does that for this key in a Swarm; a key that is not there
+    yet becomes its first version.
 
     \b
     Examples:
@@ -133,20 +139,44 @@ def set_command(
       manage-secrets set TLS_KEY --value-file tls.key
       op read op://vault/item/field | manage-secrets set API_KEY --value-file -
       manage-secrets set SESSION_KEY --generate
+      manage-secrets set SMTP_PASSWORD --swarm --stack shop
 
     \b
-    With --json: as create-from-env prints it.
+    With --json: as create-from-env prints it; with --swarm, as create-swarm or rotate does.
     """
-    if value_file is not None and is_made:
+    if wish.value_file is not None and wish.is_made:
         raise click.UsageError("--value-file and --generate cannot be used together")
-    desk = _Desk(secrets_dir, schema_path)
-    desk.refuse_unknown(key)
-    found = values.new_values([key], desk.schema, desk.present(), value_file, (), is_made=is_made)
-    desk.keep(key, found[key], yes=yes, dry_run=dry_run, is_json=is_json)
+    if wish.stack and not wish.in_swarm:
+        raise click.UsageError("--stack works with --swarm")
+    desk = _Desk(wish.secrets_dir, wish.schema_path)
+    desk.refuse_unknown(wish.key)
+    found = values.new_values([wish.key], desk.schema, desk.present(), wish.value_file, (), is_made=wish.is_made)
+    if wish.in_swarm:
+        return _set_in_swarm(wish, desk, found[wish.key])
+    desk.keep(wish.key, found[wish.key], yes=wish.yes, dry_run=wish.dry_run, is_json=wish.is_json)
+    return 0
+
+
+def _set_in_swarm(wish: SetWish, desk: _Desk, value: Secret) -> int:
+    """Make the first version of the key, or rotate it to *value*."""
+    from shim_host.commands import swarm
+    from shim_host.rotate.swarm import SwarmWork
+    from shim_host.rotate.swarm_run import Settings
+    from shim_host.swarm import connection, model, owner
+
+    by, salt = owner.author(os.environ), os.fsencode(os.environ.get("SHIM_SALT", ""))
+    store = Vault.of_stack(wish.secrets_dir, wish.stack)
+    if wish.key not in model.newest(connection.connect(os.environ).secrets(), wish.stack):
+        place = swarm.Place(wish.stack, None, store, salt, by)
+        first = {wish.key: (desk.file_name(wish.key), value)}
+        return swarm.make(first, place, is_json=wish.is_json, dry_run=wish.dry_run)
+    settings = Settings(salt, _PATIENCE_SECONDS, _AT_ONCE, 1, by)
+    work = SwarmWork(wish.stack, settings, None, store, desk.schema, wish.is_json)
+    return work.rotate([wish.key], None, False, False, wish.dry_run, {wish.key: value})
 
 
 @click.command("get")
-@click.argument("key", shell_complete=_completed)
+@click.argument("key", shell_complete=completion.keys)
 @click.option("--show", is_flag=True, help="Print the value even if stdout is a terminal.")
 @click.option(
     "--output",
@@ -182,7 +212,7 @@ def get_command(
 
 
 @click.command("edit")
-@click.argument("key", shell_complete=_completed)
+@click.argument("key", shell_complete=completion.keys)
 @options.secrets_dir
 @options.schema
 @options.yes
@@ -240,7 +270,7 @@ def _is_in_memory(folder: str) -> bool:
 
 
 @click.command("remove")
-@click.argument("keys", nargs=-1, required=True, shell_complete=_completed)
+@click.argument("keys", nargs=-1, required=True, shell_complete=completion.keys)
 @click.option("--force", is_flag=True, help="Remove keys even if a service or the schema still needs them.")
 @options.secrets_dir
 @options.schema
@@ -270,6 +300,10 @@ def remove_command(
     with desk.store.writing() as writer:
         for entry in entries.values():
             writer.remove(entry.name)
+    sealed = locked.beside(desk.store)
+    left = [sealed.shown(entry.name) for entry in entries.values() if entry.name in sealed.names()]
+    if left:
+        output.warn(f"still encrypted in git: {', '.join(left)}", f"git rm {' '.join(map(quoted, left))}")
 
 
 def _needed(desk: _Desk, keys: Iterable[str]) -> Iterable[str]:

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
+from shim_host.commands import completion
 from shim_host.inputs import SCHEMA
+from shim_host.inputs import SECRETS_DIR as SECRETS_DIR
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 R = TypeVar("R")
-
-SECRETS_DIR = "./secrets"
 
 
 def gathered(kind: Callable[..., T]) -> Callable[[Callable[[T], R]], Callable[..., R]]:
@@ -98,6 +98,12 @@ def reading(function: F) -> F:
         "--use", type=click.Choice(envfile.USES), help="How Compose is given the file, where that changes a value."
     )
     return dialect(use(function))
+
+
+def stack(help_text: str) -> Callable[[F], F]:
+    """Return what adds `--stack`; the command gets "" where none is named."""
+
+    return click.option("--stack", default="", metavar="NAME", help=help_text, shell_complete=completion.stacks)
 
 
 def lock_file(function: F) -> F:

@@ -8,8 +8,8 @@ import click
 
 from shim.secret import Secret
 from shim_host import output
+from shim_host.commands import completion, from_command, moving, options, rotate_compose
 from shim_host.commands import due as due_of
-from shim_host.commands import from_command, moving, options, rotate_compose
 from shim_host.commands.moving import MoveWish
 from shim_host.commands.rotate_compose import Wish
 from shim_host.errors import Refused
@@ -68,7 +68,7 @@ class RotateWish(RollbackWish):
 
 
 @click.command("rotate")
-@click.argument("keys", nargs=-1, callback=moving.names_of_keys)
+@click.argument("keys", nargs=-1, callback=moving.names_of_keys, shell_complete=completion.keys)
 @click.option("--value-file", metavar="FILE", help="Read the new value from FILE; - is stdin.")
 @click.option("--generate", is_flag=True, help="Generate the new value, following the schema or at random.")
 @click.option("--due", is_flag=True, help="Rotate every key that is older than its @rotate allows; meant for cron.")
@@ -135,7 +135,7 @@ def rotate_command(asked: RotateWish) -> int:
 
 
 @click.command("rollback")
-@click.argument("keys", nargs=-1, required=True, callback=moving.names_of_keys)
+@click.argument("keys", nargs=-1, required=True, callback=moving.names_of_keys, shell_complete=completion.keys)
 @_options
 @options.gathered(RollbackWish)
 def rollback_command(asked: RollbackWish) -> int:
@@ -159,8 +159,8 @@ def rollback_command(asked: RollbackWish) -> int:
 
 
 @click.command("history")
-@click.argument("keys", nargs=-1, callback=moving.names_of_keys)
-@click.option("--stack", default="", metavar="NAME", help="The stack that the secrets belong to.")
+@click.argument("keys", nargs=-1, callback=moving.names_of_keys, shell_complete=completion.keys)
+@options.stack("The stack that the secrets belong to.")
 @options.as_json
 def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
     """Show who created each version of a key, when, and which services run it, from the labels in the Swarm.

@@ -51,7 +51,7 @@ class SwarmWish:
 )
 @click.option("--all", "takes_all", is_flag=True, help="With --from-env: every key, not only the sensitive ones.")
 @options.reading
-@click.option("--stack", default="", metavar="NAME", help="Keep these separate from the same keys of other stacks.")
+@options.stack("Keep these separate from the same keys of other stacks.")
 @options.lock_file
 @options.secrets_dir
 @options.schema
@@ -259,9 +259,7 @@ def give(steps: list[Step], made: list[Step], is_json: bool) -> None:
     show_default=True,
     help="Number of newest versions to keep; the default keeps what rollback needs.",
 )
-@click.option(
-    "--stack", default="", metavar="NAME", help="Only the secrets of this stack; otherwise, those of no stack."
-)
+@options.stack("Only the secrets of this stack; otherwise, those of no stack.")
 @options.as_json
 @options.dry_run
 @options.yes

@@ -37,7 +37,7 @@ class ValidateWish:
 @click.command("validate")
 @click.option("--fix", is_flag=True, help="Repair what is safe to repair: modes, .gitignore, byte order marks, CR.")
 @click.option("--swarm", "asks_swarm", is_flag=True, help="Check the Swarm too: what exists, and what is stale.")
-@click.option("--stack", default="", metavar="NAME", help="With --swarm: the stack to check.")
+@options.stack("With --swarm: the stack to check.")
 @options.lock_file
 @options.project
 @options.secrets_dir

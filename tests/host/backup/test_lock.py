@@ -111,6 +111,7 @@ def test_one_file_a_secret_and_only_what_changed_is_written_again(team: Team, ca
     "is still there, although its value was removed",
     "was removed, although its value is still here",
     "may hold a different value from the folder of secrets",
+    "still encrypted in git: …",
 )
 def test_which_side_is_newer_is_known(team: Team, canary: Canary) -> str:
     ann, bob = team.ann, team.bob
@@ -152,13 +153,16 @@ def test_which_side_is_newer_is_known(team: Team, canary: Canary) -> str:
     assert states == {"THERE": "replaced", "BOTH": "kept", "HERE": "kept", "LATER": "created", "LOST": "created"}
     assert bob("unlock", "BOTH", "--force").code == 0
     assert bob("remove", "GONE", "--yes").code == 0
+    removed = bob("remove", "LOST", "--yes").stderr
+    assert "hint: git rm secrets.age/lost.age" in removed
+    assert bob("unlock", "LOST").code == 0
     assert bob("lock").code == 0
     assert bob.findings() == ""
     ann.pull(bob)
     ann("unlock")
     assert {**ann.values(), "gone": b""} == {**bob.values(), "gone": b""}
     (bob.folder / "secrets/.locked").unlink()
-    return found + bob.findings()
+    return found + removed + bob.findings()
 
 
 @provokes("… could read every value until now, and still can in the history of git")

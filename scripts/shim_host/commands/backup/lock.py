@@ -11,7 +11,7 @@ from shim.secret import Secret
 from shim_host import inputs, names, output
 from shim_host.backup import locked
 from shim_host.backup.locked import BOTH, GONE_THERE, SAME, THERE, UNKNOWN, Locked, Note, Recipient
-from shim_host.commands import options
+from shim_host.commands import completion, options
 from shim_host.errors import Ended, Refused
 from shim_host.shell import quoted
 from shim_host.store import filing
@@ -59,7 +59,7 @@ class LockWish:
 
 
 @click.command("lock")
-@click.argument("keys", nargs=-1)
+@click.argument("keys", nargs=-1, shell_complete=completion.keys)
 @click.option("--recipient", "-r", "recipients", multiple=True, metavar="KEY", help="Encrypt to KEY from now on.")
 @click.option(
     "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY per line."
@@ -252,7 +252,7 @@ class UnlockWish:
 
 
 @click.command("unlock")
-@click.argument("keys", nargs=-1)
+@click.argument("keys", nargs=-1, shell_complete=completion.keys)
 @click.option("--force", is_flag=True, help="Replace values that were changed here.")
 @_identity
 @_folder
