@@ -24,7 +24,7 @@ def child_environment(
     dropped: set[bytes] = set()  # names, each with its "="
     added: list[bytes] = []
     for key, resolved in resolution.secrets.items():
-        name = _name(key)
+        name = (key + "=").encode("utf-8", "surrogateescape")
         if resolved.deliver != "env":
             dropped.add(name)
             dropped.add(_name(key + "_FILE"))
@@ -33,7 +33,10 @@ def child_environment(
             added.append(name + resolved.secret.reveal())
     sources = resolution.sources
     if not options.keep_file_vars:
-        dropped.update([_name(sources.pointer_of(key)) for key in sources.pointers])
+        spelled = sources.spelled
+        for key in sources.pointers:
+            variable = spelled[key] if key in spelled else key + "_FILE"
+            dropped.add((variable + "=").encode("utf-8", "surrogateescape"))
     dropped.update([_name(variable) for variable in sources.withheld])
     for key, value in (extra or {}).items():
         dropped.add(_name(key))

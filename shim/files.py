@@ -10,6 +10,7 @@ try:
         read_at,
         read_link_at,
         read_open,
+        read_plain,
         status,
         status_at,
     )
@@ -23,6 +24,7 @@ except ImportError:
         read_at,
         read_link_at,
         read_open,
+        read_plain,
         status,
         status_at,
     )
@@ -36,6 +38,7 @@ __all__ = [
     "read_at",
     "read_link_at",
     "read_open",
+    "read_plain",
     "status",
     "status_at",
 ]

@@ -59,6 +59,17 @@ def read_at(folder: int, name: bytes, limit: int) -> tuple[int, int, int, bytes]
         os.close(descriptor)
 
 
+def read_plain(folder: int, name: bytes, limit: int) -> bytes | None:
+    """Return the bytes of the file *name* in an open folder; None for a link, a file that changes, and all else."""
+    if b"/" in name:
+        return None
+    try:
+        mode, _, size, data = read_at(folder, name, limit)
+    except OSError:
+        return None
+    return data if mode & 0o170000 == _REGULAR and len(data) == size <= limit else None
+
+
 def open_at(folder: int, name: bytes, is_folder: bool) -> int:
     """Return a descriptor of *name* in an open folder, which must not be a link."""
     return os.open(name, _READ | os.O_NOFOLLOW | (os.O_DIRECTORY if is_folder else 0), dir_fd=folder)

@@ -106,7 +106,9 @@ def _resolved(options: "Options", environ: list[bytes], schema: "Schema | None")
 
 def _delivers_files(resolution: "Resolution") -> bool:
     schema = resolution.schema
-    return schema is not None and any(spec.deliver in ("file", "memfd") for spec in schema.keys.values())
+    if schema is None or not schema.delivers_files:
+        return False
+    return any(spec.deliver in ("file", "memfd") for spec in schema.keys.values())
 
 
 def load_schema(options: "Options", warnings: list[tuple[str, str]]) -> "Schema | None":

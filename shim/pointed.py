@@ -139,6 +139,8 @@ def stays_a_path(key: str, data: bytes) -> str:
         return "its file is binary"
     if b"\n" in data:
         return "its file has many lines"
+    if data[:2] == b'{"' and data[-1:] == b"}":  # no password is written so, and this is quicker than to read it all
+        return "its file is JSON"
     if data[:1] in (b"{", b"["):
         from shim.json_text import is_json
 

@@ -152,7 +152,7 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
         secret = _read(path, key, root, raw_bytes, sources)
         if key not in sources.asked and _stays_a_path(key, secret, sources, options):
             return None
-        if secret and given and options.prefer != "file" and secret.reveal() not in (given, clean(given)):
+        if given and secret and options.prefer != "file" and secret.reveal() not in (given, clean(given)):
             raise Breach(
                 key,
                 f"both {key} and {sources.pointer_of(key)} are set, and their values differ; keep one",

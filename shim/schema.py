@@ -85,12 +85,14 @@ class Schema:
         self.keys: dict[str, KeySpec] = {}
         self.is_exclusive = False  # @only: only these keys leave the secrets roots
         self.bundles: set[str] = set()  # names of files that hold many values (@from)
+        self.delivers_files = False  # some value may become a file or a memory file
 
     def for_service(self, service: str) -> "Schema":
         """Return the part of this schema that concerns *service*; keys that name no services concern all."""
         part = Schema(self.source)
         part.is_exclusive = self.is_exclusive
         part.bundles = self.bundles
+        part.delivers_files = self.delivers_files
         part.keys = {key: spec for key, spec in self.keys.items() if not spec.services or service in spec.services}
         return part
 
@@ -179,10 +181,13 @@ class _Reading:
         """Return the decorators of one comment line; those of the whole file take effect at once."""
         found: list[tuple[int, str, str]] = []
         while comment[:1] == "@":
-            end = 1
-            while end < len(comment) and (comment[end].isalnum() or comment[end] in "-_"):
-                end += 1
-            name = comment[1:end]
+            name = comment[1:].partition(" ")[0].partition("=")[0].partition("(")[0]
+            end = 1 + len(name)
+            if not name.isalnum():
+                end = 1
+                while end < len(comment) and (comment[end].isalnum() or comment[end] in "-_"):
+                    end += 1
+                name = comment[1:end]
             value = ""
             if comment[end : end + 1] == "=":
                 value, end = schema_text.value_end(comment, end + 1)
@@ -328,6 +333,7 @@ class _Reading:
             self.wrong(line, "@deliver takes env, file, memfd or none", "write @deliver=file for large values")
             return
         spec.deliver = kind
+        self.schema.delivers_files = self.schema.delivers_files or kind in ("file", "memfd")
         if parenthesis:
             from shim.schema_values import Delivery
 

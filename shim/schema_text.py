@@ -97,6 +97,9 @@ def value_end(text: str, start: int) -> tuple[str, int]:
             return "", -1
         inner = text[start + 1 : end]
         return (unescaped(inner) if text[start] == '"' else inner), end + 1
+    end = _plain_end(text, start)
+    if end >= 0:
+        return text[start:end], end
     depth = 0
     at = start
     while at < len(text):
@@ -113,6 +116,22 @@ def value_end(text: str, start: int) -> tuple[str, int]:
                 return "", -1
         at += 1
     return (text[start:at], at) if depth <= 0 else ("", -1)
+
+
+def _plain_end(text: str, start: int) -> int:
+    """Return where a value ends that has no quotes and at most one pair of parentheses; -1 for any other."""
+    value = text[start:].partition(" ")[0]
+    after = ""
+    if "(" in value:
+        value, closing, after = text[start:].partition(")")
+        if not closing or value.count("(") > 1:
+            return -1
+        value += closing
+    elif ")" in value:
+        return -1
+    if "\t" in value or "'" in value or '"' in value or "`" in value or after[:1] not in ("", " "):
+        return -1
+    return start + len(value)
 
 
 def closing_quote(text: str, start: int = 1, quote: str = "") -> int:

@@ -187,6 +187,20 @@ def env_key(file_name: str, keys: "Iterable[str]" = (), folded_keys: dict[str, s
     return upper if is_key(upper) else ""
 
 
+def plain_keys(file_names: list[str]) -> list[str] | None:
+    """Return `env_key` of each of *file_names* at once, where no keys are known; None when one is out of the ordinary.
+
+    Most folders hold nothing but letters, digits, `-` and `_`: none of it is skipped, and all of it is a key.
+    """
+    text = "\n".join(file_names)
+    upper = text.upper().replace("-", "_")
+    bare = upper.replace("_", "").replace("\n", "")
+    if not (text.isascii() and bare.isalnum()) or "README" in text or "RHSM" in upper or "ENTITLEMENT" in upper:
+        return None
+    keys = upper.split("\n")
+    return keys if len(keys) == len(file_names) and all(map(str.isidentifier, keys)) else None
+
+
 def is_skipped(file_name: str) -> bool:
     """Return whether a file of this name in a secrets root is no secret: hidden, an example, documentation, another's.
 
@@ -229,9 +243,14 @@ def clean(data: bytes) -> bytes:
     order mark is dropped; UTF-16 with a byte order mark, as Windows PowerShell 5 writes it, becomes UTF-8. Nothing
     else is touched.
     """
-    if data[:1] in (b"\xef", b"\xff", b"\xfe"):
+    if data[:1] >= b"\xef":
         data = _without_byte_order_mark(data)
-    end = len(data)
+    if data[-1:] != b"\n":
+        return data
+    end = len(data) - 1
+    if data[end - 1 : end] not in (b"\r", b"\n"):
+        return data[:end]
+    end += 1
     while end and data[end - 1] == 10:  # one look a line, however many there are
         end -= 2 if end > 1 and data[end - 2] == 13 else 1
     return data[:end]
@@ -319,21 +338,21 @@ def read_secret(
         Missing, Directory, Unreadable, Unusable: each names the path and what to do.
         NotOurs: it is guarded, and another's.
     """
-    is_plain = folder >= 0 and not is_guarded and path.rfind(b"/") == len(root)
-    try:
-        if is_plain:
-            mode, _, size, data = files.read_at(folder, path[len(root) + 1 :], max_bytes)
-        elif not root:
-            mode, size, data = reader(path, max_bytes, True)
-    except OSError as error:
-        if not is_plain or error.errno != 40:  # ELOOP: it is a link
-            raise _no_value(path, key, error) from None
-        is_plain = False
-    if root and not is_plain:
+    if folder >= 0 and not is_guarded:
+        plain = files.read_plain(folder, path[len(root) + 1 :], max_bytes)
+        if plain is not None:
+            return Secret(plain if raw_bytes and len(plain) == raw_bytes else clean(plain), plain)
+    if root:
         mode, size, data = _below(path, key, root, max_bytes, folder, follow, is_guarded)
-    elif len(data) != size and len(data) <= max_bytes:
-        mode, size, data = _settled(path, key, root, max_bytes, reader, folder, follow)
+    else:
+        try:
+            mode, size, data = reader(path, max_bytes, True)
+        except OSError as error:
+            raise _no_value(path, key, error) from None
     kind = mode & 0o170000
+    if kind == 0o100000 and not is_guarded and len(data) != size and len(data) <= max_bytes:
+        mode, size, data = _settled(path, key, root, max_bytes, reader, folder, follow)
+        kind = mode & 0o170000
     if kind != 0o100000:
         if kind == 0o020000 and _is_null_device(path):
             return Secret(b"")

@@ -6,7 +6,7 @@ Folders are listed here; files are read only once `resolve` knows which of them 
 from shim import files
 from shim.errors import Breach
 from shim.resolution import Sources
-from shim.secret import env_key, fold_keys, is_protected, is_skipped
+from shim.secret import env_key, fold_keys, is_protected, is_skipped, plain_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -241,10 +241,11 @@ def _from_root(
     names.sort()
     found: dict[str, bytes] = {}
     left_alone = sources.left_alone
-    for raw in names:
-        name = raw.decode("utf-8", "surrogateescape")
-        path = root + b"/" + raw
-        if is_skipped(name):
+    decoded = [raw.decode("utf-8", "surrogateescape") for raw in names]
+    keys = None if named else plain_keys(decoded)
+    for at, name in enumerate(decoded):
+        path = root + b"/" + names[at]
+        if keys is None and is_skipped(name):
             if name.endswith(".example"):
                 sources.examples.setdefault(env_key(name[:-8], named, folded_keys), (path, root))
             continue
@@ -254,7 +255,7 @@ def _from_root(
             sources.bundles.setdefault(name, (path, root))
             if env_key(name, named, folded_keys) not in named:
                 continue
-        key = env_key(name, named, folded_keys)
+        key = env_key(name, named, folded_keys) if keys is None else keys[at]
         if not key:
             left_alone.append((path.decode("utf-8", "surrogateescape"), "its name cannot be a variable's"))
         elif wanted is not None and key not in wanted:
@@ -370,6 +371,10 @@ def is_searchable() -> bool:
 
 def _below_root(path: bytes, roots: list[bytes], cwd: bytes) -> tuple[bytes, bytes]:
     """Return *path* and the secrets root that it lies below, spelled alike; or *path* as it is and b""."""
+    if b"/." not in path and b"//" not in path and path[-1:] != b"/":
+        for root in roots:
+            if path.startswith(root) and path[len(root) : len(root) + 1] == b"/":
+                return path, root
     normal = _normal(path)
     for root in roots:
         if normal.startswith(root + b"/") and not normal.startswith(root + b"/../"):

@@ -50,11 +50,11 @@ PyObject *shim_code_of(const struct hot_module *module)
 static PyObject *load(const struct hot_module *hot)
 {
     PyObject *name = PyUnicode_InternFromString(hot->name);
-    PyObject *module = name ? PyImport_GetModule(name) : NULL;
+    /* PyImport_GetModule would look for a spec, which none of them has, each time. */
+    PyObject *module = name ? PyDict_GetItemWithError(PyImport_GetModuleDict(), name) : NULL;
     const char *short_name = strrchr(hot->name, '.');
     PyObject *code, *dictionary, *parent, *done = NULL;
 
-    Py_XDECREF(module);
     if (module != NULL || PyErr_Occurred()) {
         Py_XDECREF(name);
         return module;

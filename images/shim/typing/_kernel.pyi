@@ -43,6 +43,9 @@ def read_open(descriptor: int, limit: int, /) -> tuple[int, int, int, bytes]:
 def read_at(folder: int, name: bytes, limit: int, /) -> tuple[int, int, int, bytes]:
     """Return the same of *name* in an open folder; ELOOP: it is a link."""
 
+def read_plain(folder: int, name: bytes, limit: int, /) -> bytes | None:
+    """Return the bytes of the file *name* in an open folder; None for a link, a file that changes, and all else."""
+
 def open_at(folder: int, name: bytes, is_folder: bool, /) -> int:
     """Return a descriptor of *name* in an open folder, which may be no link."""
 
