@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from shim_host.errors import Ended, Refused
 
@@ -30,8 +30,34 @@ def many(count: int, noun: str) -> str:
 
 
 def say(message: str) -> None:
-    """Say on stderr what happens."""
-    print(f"{PROGRAM}: {shown(message)}", file=sys.stderr, flush=True)  # noqa: T201  (this room prints)
+    """Say on stderr what happens: one line, or on a terminal as many as it takes, broken between words."""
+    _print(f"{PROGRAM}: {shown(message)}", sys.stderr)
+
+
+# What a terminal shows in colour, wherever a line begins with it.
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan", "hint": "dim", "failure": "bold red"}
+_HANGING = 4  # how far the lines after the first are moved in
+
+
+def _print(line: str, stream: TextIO, hanging: int = _HANGING) -> None:
+    """Print *line*; a terminal gets it broken between words, the lines after the first moved in by *hanging*."""
+    if not stream.isatty():
+        print(line, file=stream, flush=True)
+        return
+    from textwrap import wrap
+
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False, soft_wrap=True)
+    lead = len(line) - len(line.lstrip())
+    indent = " " * min(lead + hanging, console.width // 2)
+    # rich breaks a word that is longer than a line, and a name that is broken cannot be copied.
+    parts = wrap(line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    text = Text("\n".join(parts))
+    for word, style in _STYLES.items():
+        text.highlight_regex(rf"\A(?:{PROGRAM}: )?{word}(?=:|\s\s)", style)
+    console.print(text)
 
 
 _verbose = [False]
@@ -96,10 +122,14 @@ def give_message(document: Any) -> None:
 
 
 def give_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on stdout: fitted to the terminal, or in plain columns for another program."""
+    """Print a table on stdout: fitted to the terminal, or in plain columns for another program.
+
+    Where there is no room, the widest column is wrapped between words; where that is not enough, or would break a word,
+    each row becomes a block of lines.
+    """
     cells = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
     if not sys.stdout.isatty():
-        widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
         for row in [columns, *cells]:
             print("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip(), flush=True)  # noqa: T201
         return
@@ -108,43 +138,46 @@ def give_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     from rich.table import Table
 
     console = Console(markup=False, highlight=False)
+    excess = sum(widths) + 2 * (len(columns) - 1) - console.width
+    if excess > 0:
+        widest = max(range(1, len(columns)), key=lambda i: widths[i], default=0)
+        widths[widest] -= excess
+        if widths[widest] < max(_longest_word(row[widest]) for row in [columns, *cells]) or not widest:
+            _give_blocks(columns, cells)
+            return
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for column, width in zip(
-        columns, _widths(columns, cells, console.width - _BETWEEN * (len(columns) - 1)), strict=True
-    ):
-        table.add_column(column, overflow="fold", width=width)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width)
     for row in cells:
         table.add_row(*row)
     console.print(table)
 
 
-_BETWEEN = 2  # characters between two columns
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
 
 
-def _widths(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Return the width of each column: what it needs, and where there is no room for that the widest give some.
-
-    None gets less than the longest word of its heading; rich itself would cut that.
-    """
-    least = [max(map(len, column.split())) for column in columns]
-    widths = [max(len(row[i]) for row in [columns, *cells]) for i in range(len(columns))]
-    while sum(widths) > room:
-        spare, at = max((width if width > least[i] else 0, i) for i, width in enumerate(widths))
-        if not spare:
-            break
-        widths[at] -= 1
-    return widths
+def _give_blocks(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Print each row as lines of its own, `column: cell`, below what the row is about; what is empty is left out."""
+    for row in cells:
+        _print(row[0], sys.stdout)
+        for column, cell in zip(columns[1:], row[1:], strict=True):
+            if cell not in ("", "-"):
+                _print(f"  {column}: {cell}", sys.stdout, hanging=2)
 
 
-def give_line(text: str) -> None:
-    """Print one line of data on stdout."""
-    print(shown(text), flush=True)  # noqa: T201
+def give_line(text: str, hanging: int = _HANGING) -> None:
+    """Print one line of data on stdout; a terminal may get several, those after the first moved in by *hanging*."""
+    _print(shown(text), sys.stdout, hanging)
 
 
 @contextmanager
-def progress(what: str, count: int) -> "Iterator[Any]":
-    """Give a function to call after each of *count* pieces of work; on a terminal it moves a bar on stderr."""
-    if count < 20 or not sys.stderr.isatty():
+def progress(what: str, count: int, least: int = 20) -> "Iterator[Any]":
+    """Give a function to call after each of *count* pieces of work; on a terminal it moves a bar on stderr.
+
+    Fewer pieces than *least* are done too soon for one.
+    """
+    if count < least or not sys.stderr.isatty():
         yield lambda: None
         return
     from rich.console import Console

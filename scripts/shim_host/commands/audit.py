@@ -200,23 +200,18 @@ def _user(name: str, states: tuple[str, ...]) -> str:
 
 
 def _give_findings(judged: Audit) -> None:
-    if not sys.stdout.isatty():
+    """Print each finding on one line, or on a terminal as a block."""
+    is_block = sys.stdout.isatty()
+    if not is_block:
         output.give_line("")
-        output.give_table(
-            ["LEVEL", "FINDING", "WHAT", "DO"],
-            [(item.level, item.id, item.message, item.command or item.hint) for item in judged.findings],
-        )
-        return
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    styles = {"error": "bold red", "warning": "yellow", "note": "cyan"}
     for item in judged.findings:
-        line = Text.assemble("\n", (f"{item.level:<8}", styles[item.level]), (output.shown(item.message), "bold"))
-        console.print(line)
-        console.print(Text(f"        {item.id}  {output.shown(item.place)}".rstrip(), style="dim"))
-        console.print(Text(f"        -> {output.shown(item.command or item.hint)}"))
+        if not is_block:
+            output.give_line(f"{item.level:<7}  {item.id}  {item.message} -> {item.command or item.hint}")
+            continue
+        output.give_line("")
+        output.give_line(f"{item.level:<7}  {item.message}", hanging=9)
+        output.give_line(f"{'':<9}{item.id}  {item.place}".rstrip(), hanging=2)
+        output.give_line(f"{'':<9}-> {item.command or item.hint}", hanging=3)
 
 
 def _say_end(judged: Audit) -> None:

@@ -94,6 +94,6 @@ def _give(findings: list[Diagnosis]) -> None:
     """Print a line for each finding, with its hint below."""
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        output.give_line(f"{finding.level:<7}  {finding.name:<{width}}  {finding.message}")
+        output.give_line(f"{finding.level:<7}  {finding.name:<{width}}  {finding.message}", hanging=width + 11)
         if finding.hint:
-            output.give_line(f"{'':<7}  {'':<{width}}  -> {finding.hint}")
+            output.give_line(f"{'':<7}  {'':<{width}}  -> {finding.hint}", hanging=3)

@@ -175,6 +175,9 @@ def give_services(rows: list[dict[str, Any]], gaps: list[str], is_json: bool) ->
         output.give_table(["SERVICE", "KEYS"], [(name, ", ".join(keys)) for name, keys in sorted(by_service.items())])
 
 
+SWARM = "swarm"  # a place in the comparison
+
+
 @click.command("diff")
 @options.stack("Only the keys of this stack; otherwise, those of no stack.")
 @click.option("--all", "shows_all", is_flag=True, help="Also list keys that are the same everywhere.")
@@ -196,11 +199,11 @@ def diff(
 ) -> int:
     """Compare .env, ./secrets, the Swarm and running containers by fingerprint.
 
-    The exit code is 1 if any two places hold different values. Containers are asked through the shim in them: those of
-    this Compose project, those of Swarm services that mount these keys, and all that mount a file of ./secrets.
-    Fingerprints are made with the deployment's key (./secrets/.fingerprint-key, or a config of the Swarm). With --salt
-    they can be compared with those of another deployment, but weak values can be guessed from them; SHIM_SALT in the
-    containers must then be the same.
+    The exit code is 1 if two places hold different values, or if one lacks a key. Containers are asked through the shim
+    in them: those of this Compose project, those of Swarm services that mount these keys, and all that mount a file of
+    ./secrets. Fingerprints are made with the deployment's key (./secrets/.fingerprint-key, or a config of the Swarm).
+    With --salt they can be compared with those of another deployment, but weak values can be guessed from them;
+    SHIM_SALT in the containers must then be the same.
 
     \b
     Examples:
@@ -239,11 +242,11 @@ def diff(
         newest = model.newest(of_stack, stack)
         users = {service.id for service in services if any(secret.id in service.mounts for secret in of_stack)}
         templates = {key for key, item in newest.items() if item.template}
-        places["swarm"] = {key: item.fingerprint for key, item in newest.items() if item.salt == prints.mark}
+        places[SWARM] = {key: item.fingerprint for key, item in newest.items() if item.salt == prints.mark}
         other = [key for key, item in newest.items() if item.salt != prints.mark]
         # Made under the key when its fingerprints were slow, and not of the value here, or it would be taken over.
         older = {key: newest[key] for key in other if prints.is_own(newest[key].salt) and key in {*env, *files}}
-        places["swarm"].update({key: item.fingerprint for key, item in older.items()})
+        places[SWARM].update({key: item.fingerprint for key, item in older.items()})
         salted = [key for key in other if key not in older]
         if salted:
             output.warn(
@@ -257,11 +260,12 @@ def diff(
         # A service sees what came of a template, which is no version's value.
         places.update(containers_by_name({*known, *files} - templates, prints, ours))
     rows = compared(places)
-    differing = [row for row in rows if row["state"] == "different"]
-    give_diff([row for row in rows if shows_all or row["state"] != "same"], list(places), gaps, is_json)
+    differing = [row for row in rows if row["state"] != "same"]
+    give_diff(rows if shows_all else differing, places, gaps, is_json)
     for gap in gaps:
         output.say(f"not looked at: {gap}")
-    output.say(f"{len(differing)} of {len(rows)} keys differ")
+    differ = "differs" if len(differing) == 1 else "differ"
+    output.say(f"{len(differing)} of {output.many(len(rows), 'key')} {differ}")
     return FAILED if gaps else REFUSED if differing else CLEAN
 
 
@@ -290,23 +294,43 @@ def containers_by_name(
     return found
 
 
+def whole_places(places: dict[str, dict[str, str]]) -> set[str]:
+    """Return the places that should have every key: the files and the Swarm, where they have any."""
+    containers = list(places)[list(places).index(SWARM) + 1 :] if SWARM in places else list(places)[2:]
+    return {place for place, found in places.items() if found and place not in containers}
+
+
 def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
-    """Return one line per key: its fingerprint in each place, and whether they are the same."""
+    """Return one line per key: its fingerprint in each place, and whether they are the same.
+
+    A place that holds no key at all lacks none; nor does a container, which has what its service mounts.
+    """
     rows = []
+    whole = whole_places(places)
     for key in sorted({key for found in places.values() for key in found}):
         prints = {place: found[key] for place, found in places.items() if key in found}
         if len(set(prints.values())) > 1:
             state = "different"
         else:
-            state = "same" if len(prints) == len(places) else "only in " + ", ".join(prints)
+            state = "same" if whole <= prints.keys() else "only in " + ", ".join(prints)
         rows.append({"key": key, "state": state, "fingerprints": prints})
     return rows
 
 
-def give_diff(rows: list[dict[str, Any]], places: list[str], gaps: list[str], is_json: bool) -> None:
-    """Print the comparison."""
+def give_diff(rows: list[dict[str, Any]], places: dict[str, dict[str, str]], gaps: list[str], is_json: bool) -> None:
+    """Print the comparison: a row per key and place that has it, and per place that lacks it."""
     if is_json:
-        output.give_json({"places": places, "keys": rows, "not_looked_at": gaps})
-    elif rows:
-        table = [[row["key"], *(row["fingerprints"].get(place, "-") for place in places), row["state"]] for row in rows]
-        output.give_table(["KEY", *places, "STATE"], table)
+        output.give_json({"places": list(places), "keys": rows, "not_looked_at": gaps})
+        return
+    table = []
+    whole = whole_places(places)
+    for row in rows:
+        is_partial = row["state"].startswith("only in ")
+        for place in places:
+            its = row["fingerprints"].get(place)
+            if its is not None:
+                table.append([row["key"], place, its, "only here" if is_partial else row["state"]])
+            elif is_partial and place in whole:
+                table.append([row["key"], place, "-", "missing"])
+    if table:
+        output.give_table(["KEY", "PLACE", "FINGERPRINT", "STATE"], table)

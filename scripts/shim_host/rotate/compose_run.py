@@ -240,7 +240,7 @@ def _forward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
         change.begin()
     open_desk.put(journal, journal.new)
     proofs = {}
-    with output.progress("services", len(journal.services)) as advance:
+    with output.progress("rotating", len(journal.services), least=2) as advance:
         for service in journal.services:
             if not service.is_moved:
                 service.is_started = True

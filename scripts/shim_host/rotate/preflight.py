@@ -23,6 +23,30 @@ class Obstacle(NamedTuple):
     hint: str
 
 
+def grouped(found: Iterable[Obstacle]) -> list[tuple[str, str]]:
+    """Return each message once, with the services that it is about, and its hint.
+
+    Where there are several, a hint that names one of them names SERVICE.
+    """
+    services: dict[tuple[str, str], list[Obstacle]] = {}
+    for one in found:
+        general = one.hint.replace(quoted(one.service), "SERVICE") if one.service else one.hint
+        services.setdefault((one.message, general), []).append(one)
+    return [
+        (f"{', '.join(one.service for one in alike)} {_plural(message)}", hint)
+        if len(alike) > 1
+        else (f"{alike[0].service} {message}".strip(), alike[0].hint)
+        for (message, hint), alike in services.items()
+    ]
+
+
+def _plural(message: str) -> str:
+    """Return what is wrong with one service as it is written of several."""
+    verb, _, rest = message.partition(" ")
+    several = {"is": "are", "has": "have"}.get(verb, verb.removesuffix("s"))
+    return f"{several} {rest}".replace("are a job,", "are jobs,")
+
+
 def preflight(services: Iterable[RotatedService], nodes: int, managers: tuple[int, int]) -> list[Obstacle]:
     """Return what would go wrong, all of it.
 

@@ -292,13 +292,11 @@ class SwarmWork(SwarmValues):
         found += [
             Obstacle(True, "", words, "see @rotate-with in the schema") for one in inside for words in one.check()
         ]
-        for finding in found:
-            words = f"{finding.service} {finding.message}".strip()
-            if not finding.is_hard or force:
-                output.warn(words, finding.hint)
-        hard = [finding for finding in found if finding.is_hard]
+        for words, hint in preflight.grouped(finding for finding in found if not finding.is_hard or force):
+            output.warn(words, hint)
+        hard = preflight.grouped(finding for finding in found if finding.is_hard)
         if hard and not force:
-            lines = [f"{finding.service} {finding.message}: {finding.hint}".strip() for finding in hard]
+            lines = [f"{words}: {hint}" for words, hint in hard]
             raise Refused(lines[0], *lines[1:], "nothing was changed; --force goes on all the same")
 
     def _findings(self, moving: Sequence[RotatedService]) -> list[Obstacle]:

@@ -228,7 +228,9 @@ class Rotation:
 
         jobs: list[Future[None]] = []
         with (
-            output.progress("rotating" if towards == FORWARD else "taking back", len(self.services)) as advance,
+            output.progress(
+                "rotating" if towards == FORWARD else "taking back", len(self.services), least=2
+            ) as advance,
             ThreadPoolExecutor(self.settings.parallel * _ENDING_PER_TURN) as pool,
         ):
             try:

@@ -1,0 +1,128 @@
+"""What a terminal of 50, 80 or 160 columns shows, and a pipe: no line too long, no word broken, nothing lost."""
+
+import os
+import re
+import sys
+from collections.abc import Callable
+
+import pexpect
+import pytest
+
+from tests.support.host import SCRIPT, Canary, Manage
+
+WIDTHS = (50, 80, 160)
+KEYS = ("POSTGRES_SUPERUSER_PASSWORD_OF_THE_SHOP", "API_KEY")
+COMMANDS = {
+    "list": "list",
+    "services": "list --services",
+    "diff": "diff --all --no-engine",
+    "validate": "validate",
+    "audit": "audit --no-engine",
+    "generate": "generate --dry-run",
+    "refused": "import not-there.age",
+}
+
+
+@pytest.fixture
+def project(manage: Manage, canary: Canary) -> Manage:
+    """Return the tool in a project with something to show for every command."""
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/none.sock"
+    services = "@services=backend,frontend,worker,reports,mailer"
+    manage.write(
+        ".env.schema",
+        "".join(f"# @required @sensitive @rotate=90d @generate {services}\n{key}=\n" for key in (*KEYS, "MISSING")),
+    )
+    manage.write(".env", f"{KEYS[0]}={canary()}\nLOG_LEVEL=info\n")
+    for key in KEYS:
+        manage.write(f"secrets/{key.lower()}", canary()).chmod(0o644)
+    names = ("backend", "frontend", "worker", "reports", "mailer", "another-service-with-a-long-name")
+    secrets = ", ".join(key.lower() for key in KEYS)
+    body = "".join(f"  {name}:\n    image: app\n    secrets: [{secrets}]\n" for name in names)
+    files = "".join(f"  {key.lower()}:\n    file: ./secrets/{key.lower()}\n" for key in KEYS)
+    manage.write(
+        "docker-compose.yml",
+        f"services:\n{body}  plain:\n    image: app\n    environment: [{KEYS[0]}]\nsecrets:\n{files}",
+    )
+    return manage
+
+
+@pytest.fixture
+def on_terminal(project: Manage) -> Callable[..., str]:
+    """Return a function that gives what a terminal of a width shows of a command, without colours."""
+
+    def show(command: str, columns: int) -> str:
+        terminal = pexpect.spawn(
+            sys.executable,
+            [str(SCRIPT), *command.split()],
+            cwd=str(project.folder),
+            env={"PATH": os.environ["PATH"], "TERM": "xterm-256color", **project.env},
+            dimensions=(50, columns),
+            encoding="utf-8",
+            timeout=60,
+        )
+        said = terminal.read()
+        terminal.close()
+        project.custody.said.append(said)
+        return said
+
+    return show
+
+
+def plain(said: str) -> str:
+    """Return *said* without colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).replace("\r", "")
+
+
+def words(text: str) -> set[str]:
+    return set(re.sub(r"[─…]+|(?<=\w):(?=\s)", " ", text).split())
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_no_word_is_broken_and_no_line_is_too_long(
+    project: Manage, on_terminal: Callable[..., str], command: str
+) -> None:
+    """What is piped has each message whole on a line; a terminal has the same words, each on one line."""
+    piped = project(*command.split())
+    known = words(piped.stdout + piped.stderr)
+    if command.startswith("audit"):  # places, which a terminal has room for
+        known |= words(project(*command.split(), "--json").stdout.replace('"', " ").replace(",\n", "\n"))
+
+    for columns in WIDTHS:
+        shown = plain(on_terminal(command, columns))
+
+        long = [line for line in shown.split("\n") if len(line) > columns and len(line.split()) > 1]
+        assert not long, columns
+        assert sorted(words(shown) - known) == [], columns
+        for key in KEYS:
+            assert (key in shown) == (key in piped.stdout + piped.stderr), columns
+
+
+def test_continuation_lines_hang_and_levels_have_colours(on_terminal: Callable[..., str]) -> None:
+    refused = plain(on_terminal("set not-a-name", 50)).split("\n")
+    doctor = plain(on_terminal("doctor", 80)).split("\n")
+
+    assert [line for line in refused[1:] if line.startswith("    ")], refused
+    assert not [line for line in doctor if len(line) > 80 and len(line.split()) > 1]
+    audit = on_terminal("audit --no-engine", 50)
+    assert "\x1b[1;31merror" in audit
+    assert "\x1b[33mwarning" in audit
+
+
+def test_a_piped_audit_has_a_finding_per_line(project: Manage) -> None:
+    end = project("audit", "--no-engine")
+    findings = [line for line in end.stdout.splitlines() if re.match(r"(error|warning|note) ", line)]
+
+    assert len(findings) == sum(map(int, re.findall(r"(\d+) (?:error|warning|note)", end.stderr)))
+    assert all(" -> " in line and "   " not in line.split(None, 1)[1] for line in findings)
+
+
+def test_what_a_place_lacks_counts_as_a_difference(project: Manage) -> None:
+    """A row per key and place."""
+    end = project("diff", "--no-engine")
+    rows = [line.split() for line in end.stdout.splitlines()]
+
+    assert rows[0] == ["KEY", "PLACE", "FINGERPRINT", "STATE"]
+    assert ["API_KEY", ".env", "-", "missing"] in rows
+    assert [row[3:] for row in rows if row[:2] == ["API_KEY", "secrets"]] == [["only", "here"]]
+    assert "2 of 2 keys differ" in end.stderr
+    assert end.code == 1
