@@ -143,6 +143,7 @@ def test_the_wheel_works_beside_another_shim_of_the_index(dist: Path, tmp_path: 
         assert done.stderr.rstrip().endswith(f"OK ({skipped})" if skipped else "OK"), done.stderr
     names = subprocess.run(
         [python, "-c", "import shim, docker_secrets_shim as ours; print(shim.get_secret, ours.get_secret.__module__)"],
+        cwd="/",
         capture_output=True,
         text=True,
         check=True,
