@@ -51,16 +51,41 @@ is_debian_root() {
   [ "$(id -u)" = 0 ] && has apt-get && [ "$(. /etc/os-release 2>/dev/null && printf %s "${ID:-}")" = debian ]
 }
 
+# Packages can be installed here: on Debian, and on what is made from it (Ubuntu), where some have other names.
+is_apt_root() { [ "$(id -u)" = 0 ] && has apt-get && has dpkg-query; }
+
 suite_here() { (. /etc/os-release && printf '%s\n' "${VERSION_CODENAME:?}"); }
 
-# Install Debian packages that are not there yet. The machine's package lists are read again only when they must be.
+is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+is_offered() { [ -n "$(apt-cache show --no-all-versions "$1" 2>/dev/null)" ]; }
+
+# Print the first of the names in `a|b` that is installed here, or else offered; "" when none is.
+package_of() { # NAME[|NAME...][?]
+  local name names=${1%\?}
+  for name in ${names//|/ }; do ! is_installed "$name" || { printf %s "$name"; return; }; done
+  for name in ${names//|/ }; do ! is_offered "$name" || { printf %s "$name"; return; }; done
+}
+
+# Install packages that are not there yet: `a|b` is the first that this system has, `a?` is left out where it has none.
+# The machine's package lists are read again only when they must be.
 install_packages() {
-  local package missing=()
-  for package in "$@"; do
-    case $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) in installed) ;; *) missing+=("$package") ;; esac
+  local wish package missing=() lists=old
+  for wish in "$@"; do
+    package=$(package_of "$wish")
+    if [ -z "$package" ] && [ $lists = old ] && is_apt_root; then
+      lists=new
+      mkdir -p "$CACHE"
+      flock "$CACHE/apt.lock" apt-get update -qq >/dev/null 2>&1 || true # what is still missing then is named below
+      package=$(package_of "$wish")
+    fi
+    if [ -n "$package" ]; then
+      is_installed "$package" || missing+=("$package")
+    elif [ "$wish" = "${wish%\?}" ]; then
+      missing+=("${wish%%|*}")
+    fi
   done
   [ ${#missing[@]} -gt 0 ] || return 0
-  is_debian_root || die "missing: ${missing[*]}" "install them, or run this as root on Debian"
+  is_apt_root || die "missing: ${missing[*]}" "install them, or run this as root on Debian or Ubuntu"
   say "installing ${missing[*]}"
   mkdir -p "$CACHE"
   # Two of our scripts may want packages at once; apt itself would give up at the lock.

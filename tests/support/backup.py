@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pyrage
 import pytest
 
 from tests.support.host import Manage
@@ -11,6 +10,8 @@ from tests.support.host import Manage
 @pytest.fixture
 def seal(manage: Manage) -> list[str]:
     """Return the options of a backup to a key that opens in this test."""
+    import pyrage  # here alone: other tests run where there is no wheel of it
+
     identity = pyrage.x25519.Identity.generate()
     manage.write("key.txt", str(identity)).chmod(0o600)
     return ["--output", "backup.age", "--recipient", str(identity.to_public())]
