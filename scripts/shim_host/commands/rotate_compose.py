@@ -21,7 +21,7 @@ from shim_host.rotate.compose_journal import Moving
 from shim_host.rotate.compose_run import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL, InsideOf, Result, Settings
 from shim_host.rotate.inside import NOT_ASKED, InsideChange, Values
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection
+from shim_host.swarm import connection, privacy
 from shim_host.swarm.connection import NoSwarm, Unclear
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,6 +176,9 @@ def _settings(wish: Wish) -> Settings:
     missing = [str(file) for file in files if not file.is_file()]
     if missing:
         raise click.UsageError(f"{missing[0]} is not a file; write --compose without a file after the keys")
+    privacy.refuse_open_client(
+        os.environ, connection.context
+    )  # containers are asked with the key of the fingerprints, by the client itself
     project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
     store = Vault(wish.secrets_dir)
     prints = deployment_key.looking(wish.salt, store)  # for questions of this run; none of them is shown or kept

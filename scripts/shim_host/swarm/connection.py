@@ -75,7 +75,7 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
         if place:
             arguments: dict[str, Any] = dict(kwargs_from_env(environment=dict(environ)))
         else:
-            arguments = _context(environ)
+            arguments = context(environ)
             place = arguments.get("base_url") or "the default socket"
         if place.startswith("ssh://") and sys.platform != "win32":
             from shim_host.swarm import ssh
@@ -124,11 +124,10 @@ def _sdk_client() -> "type[docker.APIClient]":
     return Client
 
 
-def _context(environ: Mapping[str, str]) -> dict[str, Any]:
+def context(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what connects to the engine of the Docker context in use; nothing for the default one.
 
-    Read here and not by the SDK, which finds no context where there is no config.json, and looks at its own process's
-    environment.
+    Read here: the SDK finds no context where there is no config.json, and looks at its own process's environment.
 
     Raises:
         Failed: there is no such context, or it cannot be read.

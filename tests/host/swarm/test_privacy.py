@@ -1,17 +1,22 @@
 """No value goes where others could read it: plain TCP to another machine, TLS whose certificate nobody checks."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import docker
 import pytest
 from shim_host.errors import Refused
 from shim_host.swarm import labels, privacy
+from shim_host.swarm.connection import context
 from shim_host.swarm.helper.elsewhere import FarDoor, Remote
 from shim_host.swarm.helper.read_back import ValueReader
 from shim_host.swarm.helper.run_inside import Door
 from shim_host.swarm.model import RunningContainer
 
 from shim.secret import Secret
+from tests.support.host import Manage
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,69 @@ def test_the_key_of_the_fingerprints_is_not_asked_for_there(elsewhere: docker.AP
 
     assert labels.fingerprint_key(far) is None
     assert far.explained(RunningContainer("c", "c", "c"), b"00" * 32) is None
+
+
+CLIENTS = {
+    "": False,
+    "unix:///var/run/docker.sock": False,
+    "ssh://someone@192.0.2.1": False,
+    "npipe:////./pipe/docker_engine": False,
+    "tcp://127.0.0.1:2375": False,
+    "tcp://192.0.2.1:2375": True,
+    "TCP://192.0.2.1:2375": True,
+    "192.0.2.1:2375": True,
+    "http://192.0.2.1:2375": True,
+    "https://192.0.2.1:2376": True,
+}
+
+
+@pytest.mark.parametrize("place", CLIENTS)
+@pytest.mark.parametrize(
+    ("said", "verifies"),
+    [
+        ({}, False),
+        ({"DOCKER_CERT_PATH": "/c"}, False),
+        ({"DOCKER_TLS": "1"}, False),
+        ({"DOCKER_TLS_VERIFY": "1"}, True),
+    ],
+)
+def test_the_docker_client_is_looked_at_as_our_own_connection_is(
+    place: str, said: dict[str, str], verifies: bool, tmp_path: Path
+) -> None:
+    """It goes its own way to the engine, and `docker exec` takes the key of the fingerprints along."""
+    told = {"DOCKER_CONFIG": str(tmp_path), **said, **({"DOCKER_HOST": place} if place else {})}
+    if CLIENTS[place] and not verifies:
+        with pytest.raises(Refused, match="values would travel "):
+            privacy.refuse_open_client(told, context)
+    elif "DOCKER_TLS" not in said:  # to this machine, too, TLS that nobody checks is refused
+        privacy.refuse_open_client(told, context)
+
+
+@pytest.mark.parametrize("skips", [None, True, False])
+def test_the_context_of_the_docker_client_counts(skips: bool | None, tmp_path: Path) -> None:
+    at = hashlib.sha256(b"far").hexdigest()
+    (tmp_path / "contexts" / "meta" / at).mkdir(parents=True)
+    endpoint = {"Host": "tcp://192.0.2.1:2375", "SkipTLSVerify": bool(skips)}
+    meta = {"Name": "far", "Endpoints": {"docker": endpoint}}
+    (tmp_path / "contexts" / "meta" / at / "meta.json").write_text(json.dumps(meta))
+    if skips is not None:
+        (tmp_path / "contexts" / "tls" / at / "docker").mkdir(parents=True)
+        (tmp_path / "contexts" / "tls" / at / "docker" / "ca.pem").write_text("a certificate")
+    told = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "far"}
+
+    if skips is False:
+        privacy.refuse_open_client(told, context)
+    else:
+        with pytest.raises(Refused, match="values would travel "):
+            privacy.refuse_open_client(told, context)
+
+
+def test_rotate_with_compose_does_not_use_an_open_client(manage: Manage) -> None:
+    manage.env["DOCKER_HOST"] = "tcp://192.0.2.1:2375"
+    manage("set", "A", "--value-file", "-", stdin=b"c4n4ry")
+    end = manage("rotate", "A", "--compose", "--generate", "--dry-run")
+
+    assert (end.code, "values would travel unencrypted (tcp://192.0.2.1:2375)" in end.stderr) == (1, True), end
 
 
 def test_who_says_so_may_send_it_all_the_same(elsewhere: docker.APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
