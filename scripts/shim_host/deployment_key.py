@@ -34,8 +34,8 @@ def looking(salt: bytes, store: Vault, swarm_key: bytes | None = None) -> Finger
 def of_folder(salt: bytes, store: Vault) -> Fingerprints:
     """Return what makes fingerprints where there is no Swarm; a new key is kept in the folder, if that is there."""
     prints = looking(salt, store)
-    if not salt and store.path.is_dir() and _in_folder(store) is None:
-        with suppress(Ended), store.writing() as writer:  # a folder of somebody else can be looked at all the same
+    if not salt and store.path.is_dir() and _in_folder(store) is None and not store.is_anothers():
+        with suppress(Ended), store.writing() as writer:  # one that is closed to us can be looked at all the same
             writer.write(FILE, prints.question + b"\n")
     return prints
 

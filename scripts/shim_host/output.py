@@ -61,6 +61,7 @@ def _print(line: str, stream: TextIO, hanging: int = _HANGING) -> None:
 
 
 _verbose = [False]
+_is_answered = [False]
 
 
 def be_verbose(*, is_verbose: bool) -> None:
@@ -189,13 +190,18 @@ def progress(what: str, count: int, least: int = 20) -> "Iterator[Any]":
         yield lambda: bar.advance(task)
 
 
-def confirm(question: str, *, yes: bool) -> None:
+def answer_yes() -> None:
+    """Take every question for answered from now on: `--yes` was given."""
+    _is_answered[0] = True
+
+
+def confirm(question: str, *, yes: bool = False) -> None:
     """Go on if *yes* was given, or the person at the terminal says so.
 
     Raises:
         Refused: nobody says so.
     """
-    if yes:
+    if yes or _is_answered[0]:
         return
     if not sys.stdin.isatty():
         raise Refused(

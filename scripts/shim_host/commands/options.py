@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from shim_host import output
 from shim_host.commands import completion
 from shim_host.inputs import SCHEMA
 from shim_host.inputs import SECRETS_DIR as SECRETS_DIR
@@ -131,14 +132,20 @@ def dry_run(function: F) -> F:
 
 def yes(function: F) -> F:
     """Add `--yes`."""
-    return click.option("--yes", "-y", is_flag=True, help="Answer yes to every question.")(function)
+    return click.option("--yes", "-y", is_flag=True, callback=_answer, help="Answer yes to every question.")(function)
 
 
 def no_questions(function: F) -> F:
-    """Add `--yes` to a command that asks nothing, so that a script may give it to every command."""
+    """Add `--yes` to a command that asks nothing by itself, so that a script may give it to every command."""
     return click.option(
-        "--yes", "-y", is_flag=True, expose_value=False, help="Accepted for scripts; nothing is asked."
+        "--yes", "-y", is_flag=True, expose_value=False, callback=_answer, help="Answer yes to every question."
     )(function)
+
+
+def _answer(_context: click.Context, _option: click.Parameter, is_given: bool) -> bool:
+    if is_given:
+        output.answer_yes()
+    return is_given
 
 
 def by(function: F) -> F:

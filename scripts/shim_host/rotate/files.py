@@ -68,6 +68,7 @@ class Files:
         """
         sizes = [len(value) for key, value in values.items() if self.store.read(self._name(key)) is not None]
         if sizes:
+            self.store.ask_owner()
             refuse_without_room(self.store.path, 2 * sum(sizes))  # waiting, and in its place
         if has_versions:
             refuse_without_room(self.versions_path.parent, _ROOM_BYTES)

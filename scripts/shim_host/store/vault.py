@@ -19,6 +19,7 @@ from shim_host import output
 from shim_host.errors import Failed, Refused, failed_file
 from shim_host.files import write_whole
 from shim_host.inputs import read_bounded
+from shim_host.store import ownership
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -110,6 +111,22 @@ class Vault:
                 found[name] = entry
         return found
 
+    def is_anothers(self) -> bool:
+        """Return whether we are root and the folder is not."""
+        try:
+            return ownership.is_anothers(os.stat(self.path, follow_symlinks=False).st_uid)
+        except OSError:
+            return False
+
+    def ask_owner(self) -> None:
+        """Ask before root writes into the folder of somebody else, where nothing has been changed yet.
+
+        Raises:
+            Refused: nobody says that it may.
+        """
+        with suppress(OSError):
+            ownership.ask(self.path, os.stat(self.path, follow_symlinks=False).st_uid)
+
     def owner(self, name: str) -> int:
         """Return the user id that the file *name* belongs to; -1 when that cannot be said."""
         try:
@@ -129,6 +146,7 @@ class Vault:
             os.makedirs(self.path.parent, exist_ok=True)
             try:
                 os.mkdir(self.path, FOLDER_MODE)
+                ownership.give_as_around(self.path)
             except FileExistsError:
                 if self.path.is_symlink() or not self.path.is_dir():
                     hint = "make it a folder, or name another with --secrets-dir"
@@ -163,6 +181,7 @@ def _folder(path: Path) -> Iterator[int | None]:
     except OSError as error:
         raise failed_file("open", str(path), error) from None
     try:
+        ownership.ask(path, os.fstat(descriptor).st_uid)
         try:
             if stat.S_IMODE(os.fstat(descriptor).st_mode) != FOLDER_MODE:
                 os.fchmod(descriptor, FOLDER_MODE)
@@ -222,7 +241,7 @@ class Writer:
         self._has_changed = False
 
     def write(self, name: str, data: bytes) -> None:
-        """Make *name* hold *data*, in one step.
+        """Make *name* hold *data*, in one step; it stays with its owner, and a new one is its folder's owner's.
 
         Raises:
             Failed: the file system does not take it; the file is as it was.
@@ -233,6 +252,9 @@ class Writer:
             try:
                 if self._descriptor is not None:
                     os.fchmod(opened, FILE_MODE)  # whatever the umask took away
+                    owner = self._owner_of(name)
+                    if owner is not None:
+                        os.fchown(opened, *owner)
                 view = memoryview(data)
                 while view:
                     view = view[os.write(opened, view) :]
@@ -246,6 +268,16 @@ class Writer:
             raise failed_file("write", str(self.path / name), error) from None
         self._has_changed = True
         output.detail(f"wrote {self.path / name}")
+
+    def _owner_of(self, name: str) -> tuple[int, int] | None:
+        """Return whose *name* is to be; None where only who writes can own it, or owns it anyway."""
+        if self._descriptor is None or os.geteuid() != 0:
+            return None
+        try:
+            found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            found = os.fstat(self._descriptor)
+        return None if (found.st_uid, found.st_gid) == (0, 0) else (found.st_uid, found.st_gid)
 
     def give_to(self, name: str, owner: tuple[int, int]) -> None:
         """Make *name* belong to this user and group, -1 for as it is; where files have no owners, nothing is done."""

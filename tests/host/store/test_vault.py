@@ -13,6 +13,7 @@ from shim_host.store.vault import Vault
 
 from shim.secret import MAX_SECRET_BYTES
 from tests.support.forms import cannot_run
+from tests.support.host import Manage
 
 
 @pytest.fixture
@@ -194,3 +195,47 @@ def test_a_folder_that_ignores_itself_needs_no_lines(tmp_path: Path, monkeypatch
     Path("secrets/.gitignore").write_text("*\n!.gitignore\n")
 
     assert vault.missing_gitignore_lines(Path(), Path("secrets"), None) == []
+
+
+WRITING = {
+    "set": (["set", "B", "--value-file", "-"], b"c4n4ry"),
+    "create-from-env": (["create-from-env", "--all"], b""),
+    "generate": (["generate", "C"], b""),
+    "validate": (["validate", "--fix"], b""),
+}
+
+
+@pytest.mark.parametrize("command", WRITING)
+def test_root_asks_before_it_writes_into_the_folder_of_somebody_else(
+    manage: Manage, as_root: None, command: str
+) -> None:
+    """`--yes` answers, and what is written is the owner's, who could not use it otherwise."""
+    words, typed = WRITING[command]
+    manage.write(".env", "B=c4n4ry\n")
+    manage.write(".env.schema", "A=\nB=\n# @generate @type=string(minLength=20)\nC=\n")
+    mine = manage.write("secrets/a", "c4n4ry")
+    mine.chmod(0o640)
+    for path in (mine, mine.parent):
+        os.chown(path, 12345, 54321)
+    before = manage.left_behind()
+
+    end = manage(*words, stdin=typed)
+    assert (end.code, "secrets belongs to uid 12345: write there as root" in end.stderr) == (1, True), end
+    assert {name: kept for name, kept in before.items() if name.startswith("secrets")} == {
+        name: kept for name, kept in manage.left_behind().items() if name.startswith("secrets")
+    }
+    end = manage(*words, "--yes", stdin=typed)
+    assert "write there as root" not in end.stderr
+    found = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in mine.parent.iterdir()}
+    assert set(found.values()) <= {(12345, 54321)}
+    assert command == "validate" or found.keys() & {"b", "c"}, end
+
+
+def test_a_file_stays_with_its_owner(manage: Manage, as_root: None) -> None:
+    """In the folder of root, too: a service that was given it must read the next value."""
+    manage("set", "A", "--value-file", "-", stdin=b"c4n4ry")
+    os.chown(manage.folder / "secrets" / "a", 12345, 54321)
+
+    assert manage("set", "A", "--yes", "--value-file", "-", stdin=b"c4n4ry-2").code == 0
+    status = (manage.folder / "secrets" / "a").stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 54321, 0o600)

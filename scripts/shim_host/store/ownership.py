@@ -1,0 +1,44 @@
+"""Root in the folder of somebody else: asked about once, and what is written there is theirs.
+
+Whoever owns a folder may lead root anywhere with a link, and may lose the use of files that are suddenly root's. The
+first is prevented (vault.py opens the folder once); that the second is meant, only the person knows.
+"""
+
+import os
+from pathlib import Path
+
+from shim_host import output
+
+_agreed: set[int] = set()  # whose folders root was told to write into
+
+
+def is_anothers(owner: int) -> bool:
+    """Return whether we are root, and a folder of *owner* is not root's; nobody is root on Windows."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0 and owner != 0
+
+
+def ask(path: Path, owner: int) -> None:
+    """Ask before root writes into the folder at *path*, which *owner* has; once is enough.
+
+    Raises:
+        Refused: nobody agrees.
+    """
+    if is_anothers(owner) and owner not in _agreed:
+        output.confirm(f"{path} belongs to {_name_of(owner)}: write there as root, and give them what is written?")
+        _agreed.add(owner)
+
+
+def give_as_around(path: Path) -> None:
+    """Give a new folder to whoever has the one around it, if root was told to write there."""
+    around = os.stat(path.parent)
+    if is_anothers(around.st_uid) and around.st_uid in _agreed:
+        os.chown(path, around.st_uid, around.st_gid, follow_symlinks=False)
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
