@@ -10,6 +10,10 @@ from shim.schema_text import TYPES as TYPES
 from shim.schema_text import Type
 from shim.secret import is_key, is_protected
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
 _FOREIGN = (
     " auditIgnore cacheTtl currentEnv deprecated disable disableProcessEnvInjection docs docsUrl encryptInjectedEnv "
@@ -387,6 +391,21 @@ def references(text: str) -> list[str]:
     except template.Malformed:
         return []
     return [part[0] for part in parts if isinstance(part, tuple)]
+
+
+def composed_value(spec: KeySpec, value_of: "Callable[[str], bytes | None]") -> bytes | None:
+    """Return what @composed of *spec* makes of the values that *value_of* gives; None where a part has none."""
+    from shim import template
+
+    if spec.composed is None:
+        return None
+    try:
+        parts = template.parse(spec.composed.encode("utf-8", "surrogateescape"))
+        known = {part[0]: value_of(part[0]) for part in parts if isinstance(part, tuple)}
+        values = {key: value for key, value in known.items() if value is not None}
+        return template.fill(parts, values.__getitem__) if len(values) == len(known) else None
+    except (template.Malformed, template.NotEncodable):
+        return None
 
 
 def _nearest(name: str) -> str:

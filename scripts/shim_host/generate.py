@@ -7,7 +7,7 @@ import string
 import time
 from collections.abc import Mapping
 
-from shim.schema import KeySpec, check_value
+from shim.schema import KeySpec, check_value, composed_value, references
 from shim.secret import Secret, clean
 from shim_host.errors import Refused
 
@@ -28,7 +28,9 @@ def new_value(spec: KeySpec, others: Mapping[str, Secret]) -> Secret:
         Refused: the schema does not say enough to make one.
     """
     kind = spec.type.name if spec.type else "string"
-    if spec.type is not None and kind == "bytes":
+    if spec.composed is not None:
+        value = _composed(spec, others)
+    elif spec.type is not None and kind == "bytes":
         value = _bytes(spec.type.arguments)
     elif kind == "jwt":
         value = _jwt(spec, others)
@@ -50,6 +52,22 @@ def can_be_made(spec: KeySpec) -> bool:
 def is_signed(spec: KeySpec) -> bool:
     """Return whether the value is signed with another key, which must be there first."""
     return bool(signer_of(spec))
+
+
+def parents_of(spec: KeySpec) -> list[str]:
+    """Return the keys that the value is made from: the one that signs it, or those that it is composed of."""
+    if spec.composed is not None:
+        return references(spec.composed)
+    return [signer] if (signer := signer_of(spec)) else []
+
+
+def _composed(spec: KeySpec, others: Mapping[str, Secret]) -> bytes:
+    value = composed_value(spec, lambda key: clean(others[key].reveal()) if key in others else None)
+    if value is None:
+        lacking = [key for key in references(spec.composed or "") if key not in others]
+        message = f"{spec.key}: {', '.join(lacking) or 'what it is composed of'} has no value to compose it with"
+        raise Refused(message, "write the file of that key first: manage-secrets set")
+    return value
 
 
 def signer_of(spec: KeySpec) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from shim.schema import KeySpec, Schema, check_value
+from shim.schema import KeySpec, Schema, check_value, composed_value, references
 from shim.secret import Secret, clean, is_skipped
 from shim_host import names
 from shim_host.backup import locked
@@ -84,6 +84,7 @@ def findings(subject: Subject) -> list[Fault]:
     by_key = entries_by_key(subject)
     found = [
         *_of_keys(subject, by_key),
+        *_of_composed(subject, by_key),
         *_of_names(subject, keys),
         *_of_files(subject, keys),
         *_of_outside(subject),
@@ -125,6 +126,25 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Fault]:
             continue
         elif spec.key not in subject.in_swarm and spec.key not in in_compose:
             yield _missing(subject, spec)
+
+
+def _of_composed(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Fault]:
+    """Files that do not hold what the schema composes: a part has changed since."""
+    values = {key: clean(value.reveal()) for key, value in subject.env.items()}
+    values |= {key: clean(entry.value.reveal()) for key, entry in by_key.items()}
+    for spec in subject.schema.keys.values() if subject.schema else ():
+        value = composed_value(spec, values.get) if spec.key in by_key else None
+        entry = by_key.get(spec.key)
+        if value is None or entry is None or clean(entry.value.reveal()) == value:
+            continue
+
+        def compose(writer: Writer, name: str = entry.name, value: bytes = value) -> None:
+            writer.write(name, value)
+
+        message = f"is not what the schema composes of {', '.join(references(spec.composed or ''))}"
+        yield Fault(
+            "stale", spec.key, subject.store.shown(entry.name), message, "manage-secrets validate --fix", compose
+        )
 
 
 def _missing(subject: Subject, spec: KeySpec) -> Fault:

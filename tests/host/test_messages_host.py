@@ -477,7 +477,7 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "there is no secret file of …",
     "there is no value of … before this one",
     "--value-file gives a value to one key only",
-    "these are signed with each other: …",
+    "these are made from each other: …",
     "nothing gives … a new value",
     "… is not what a rotation writes",
     "… lacks a value of …",

@@ -8,17 +8,24 @@ from pathlib import Path
 
 import click
 
-from shim.schema import Schema
-from shim.secret import Secret
-from shim_host import inputs, output
+from shim.schema import Schema, composed_value
+from shim.secret import Secret, clean
+from shim_host import inputs, inventory, names, output
 from shim_host.commands import from_command, options
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Refused
+from shim_host.output import Warned
 from shim_host.store import filing, vault
 from shim_host.store.vault import Vault
 
 OWNER_HELP = "Make UID the owner of the files: Compose mounts them with the owner and mode they have here."
+
+
+_EMPTY = (
+    "the value is empty, and an empty file counts as not set: a service would not have the variable",
+    "where a service must see it empty, leave it in its environment: there is nothing secret in it",
+)
 
 
 @dataclass(frozen=True)
@@ -82,9 +89,12 @@ def create_from_env(wish: EnvWish) -> None:
     chosen, left = choose(read.values, schema, wish.takes_all)
     settle_use(env_file, read, chosen)
     chosen = without_blanks(chosen, schema, wish.generate_missing)
+    chosen |= composed(read.values, chosen, schema, wish)
     lacking = [key for key in by_programs if key not in chosen]
     chosen |= from_command.fetched(schema, lacking, yes=wish.yes, dry_run=wish.dry_run)
     warnings = [warning for warning in read.warnings if not warning.key or warning.key in chosen]
+    warnings += [Warned(read.lines[key], key, *_EMPTY) for key, value in chosen.items() if not len(value)]
+    warnings.sort()
     store = Vault(wish.secrets_dir)
     plan = filing.make_plan(chosen, store, schema, wish.force)
     if wish.generate_missing:
@@ -133,6 +143,38 @@ def without_blanks(values: dict[str, Secret], schema: Schema | None, generates: 
         return is_given or (spec is not None and generates and can_be_made(spec))
 
     return {key: value for key, value in values.items() if len(value) or not is_blank(key)}
+
+
+def composed(
+    values: Mapping[str, Secret], chosen: Mapping[str, Secret], schema: Schema | None, wish: EnvWish
+) -> dict[str, Secret]:
+    """Return the values that the schema composes, and that a service of the project here has mounted as a file.
+
+    One that the env file has, too, is taken from there, and it is said where the two differ.
+    """
+    found: dict[str, Secret] = {}
+    specs = [spec for spec in (schema.keys.values() if schema is not None else ()) if spec.composed is not None]
+    if schema is None or not specs:
+        return found
+    project = inventory.compose_project(inventory.Asked())
+    mounted = {item.file.name for item in project.secrets.values() if item.file is not None} if project else set()
+    store = Vault(wish.secrets_dir)
+    file_names = names.file_names([*schema.keys, *chosen])
+
+    def value_of(key: str) -> bytes | None:
+        there = store.read(file_names[key]) if key in file_names and key not in values else None
+        value = values.get(key) or (there.value if there is not None else None)
+        return clean(value.reveal()) if value is not None else None
+
+    for spec in specs:
+        made = composed_value(spec, value_of)
+        if spec.key in chosen:
+            if made is not None and clean(chosen[spec.key].reveal()) != made:
+                message = f"{spec.key} is a different value from what the schema composes, and is used as it is"
+                output.warn(message, f"remove it from {wish.env_file}, or @composed from {schema.source}")
+        elif made is not None and file_names[spec.key] in mounted:
+            found[spec.key] = Secret(made)
+    return found
 
 
 def settle_use(path: Path, read: envfile.EnvFile, chosen: dict[str, Secret]) -> None:

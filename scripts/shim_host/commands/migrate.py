@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from shim_host import output
+from shim.schema import references
+from shim_host import inputs, output
 from shim_host.commands import options
 from shim_host.commands.env import OWNER_HELP, owner_of
 from shim_host.compose import reading
@@ -144,7 +145,7 @@ def command(wish: MigrateWish) -> int:
     With --json: {"files": [{"path", "state": "created|unchanged|replaced|planned"}],
       "secrets": [{"key", "file", "why", "services": []}],
       "services": [{"service", "how": "shim|image|already", "why", "secrets": {KEY: SECRET}}],
-      "staying": [{"key", "where"}], "diff",
+      "composed": [{"key", "of": [KEY]}], "staying": [{"key", "where"}], "diff",
       "findings": [{"service", "key", "message", "hint", "exposed"}]}
     """
     if wish.undoes:
@@ -200,7 +201,8 @@ def command(wish: MigrateWish) -> int:
             )
         if wish.adopts:
             for file in results:
-                file.new.unlink(missing_ok=True)
+                if file.new != file.old:
+                    file.new.unlink(missing_ok=True)
             output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
         else:
             say_what_is_next(results, project, chosen)
@@ -302,6 +304,7 @@ def describe(plan: MigrationPlan, results: Iterable[NewFile]) -> dict[str, Any]:
             }
             for name, moved in plan.moved.items()
         ],
+        "composed": [{"key": key, "of": references(template)} for key, template in plan.composed.items()],
         "staying": [{"key": key, "where": where} for key, where in plan.staying.items()],
         "findings": [
             {"service": service, "key": key, "message": message, "hint": hint, "exposed": is_exposed}
@@ -332,6 +335,9 @@ def give(document: Mapping[str, Any], is_json: bool) -> None:
 def announce(plan: MigrationPlan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
     """Say on stderr what will be done, and what a person must look at."""
     say_findings(plan)
+    for key, template in plan.composed.items():
+        parts = ", ".join(dict.fromkeys(references(template)))
+        output.say(f"{key} is composed of {parts} in {inputs.SCHEMA}: a rotation of {parts} changes it, too")
     will = "would be" if dry_run else "to be"
     for item in written:
         output.say(f"{item.path} {will} {item.state}" if item.state != UNCHANGED else f"{item.path} is there already")
@@ -389,5 +395,5 @@ def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Seque
         "up -d",
     ]
     output.say(f"next: {' '.join(words)}")
-    old = ", ".join(str(file.old) for file in results)
+    old = ", ".join(str(file.old) for file in results if file.old.name != inputs.SCHEMA)
     output.say(f"once it works, {old} may go: they still hold the values")

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,16 +79,24 @@ class _Desk:
             if hints:
                 raise Refused(f"{key} is not in {self.schema.source}", *hints, "add it there first, if it is new")
 
-    def keep(self, key: str, value: Secret, *, yes: bool, dry_run: bool, is_json: bool) -> None:
-        """Write *value* as the secret of *key*, after asking when another one is there."""
-        wrong = values.refusal(key, value, self.schema)
-        if wrong:
-            raise Refused(wrong, "nothing was changed")
-        state = filing.state_of(self.entry(key), value, force=True)
-        plan = [Planned(key, self.file_name(key), value, state)]
+    def composed(self) -> list[str]:
+        """Return the keys that have a file, and whose value the schema composes of others."""
+        return [key for key in self.of_files.values() if self.spec(key).composed is not None]
+
+    def keep(self, found: Mapping[str, Secret], *, yes: bool, dry_run: bool, is_json: bool) -> None:
+        """Write the values *found*, by key, after asking when others are there."""
+        plan = []
+        for key, value in found.items():
+            wrong = values.refusal(key, value, self.schema)
+            if wrong:
+                raise Refused(wrong, "nothing was changed")
+            state = filing.state_of(self.entry(key), value, force=True)
+            plan.append(Planned(key, self.file_name(key), value, state))
         if not dry_run:
-            if state == filing.REPLACED:
-                question = f"replace the value of {key}? services that run keep the old one until they are recreated"
+            replaced = [item.key for item in plan if item.state == filing.REPLACED]
+            if replaced:
+                shown = ", ".join(replaced)
+                question = f"replace the value of {shown}? services that run keep the old one until they are recreated"
                 output.confirm(question, yes=yes)
             filing.keep_out_of_git(self.store.path, dry_run=False)
             filing.write(self.store, plan)
@@ -150,10 +158,11 @@ def set_command(wish: SetWish) -> int:
         raise click.UsageError("--stack works with --swarm")
     desk = _Desk(wish.secrets_dir, wish.schema_path)
     desk.refuse_unknown(wish.key)
-    found = values.new_values([wish.key], desk.schema, desk.present(), wish.value_file, (), is_made=wish.is_made)
+    composed = () if wish.in_swarm else desk.composed()
+    found = values.new_values([wish.key], desk.schema, desk.present(), wish.value_file, composed, is_made=wish.is_made)
     if wish.in_swarm:
         return _set_in_swarm(wish, desk, found[wish.key])
-    desk.keep(wish.key, found[wish.key], yes=wish.yes, dry_run=wish.dry_run, is_json=wish.is_json)
+    desk.keep(found, yes=wish.yes, dry_run=wish.dry_run, is_json=wish.is_json)
     return 0
 
 
@@ -236,7 +245,9 @@ def edit_command(key: str, secrets_dir: Path, schema_path: Path | None, yes: boo
     if after == before:
         output.say(f"{key} is unchanged")
         return
-    desk.keep(key, Secret(after), yes=True if there is None else yes, dry_run=False, is_json=False)
+    given = {key: Secret(after)}
+    found = values.new_values([key], desk.schema, desk.present(), None, desk.composed(), is_made=False, given=given)
+    desk.keep(found, yes=True if there is None else yes, dry_run=False, is_json=False)
 
 
 def _edited(key: str, value: bytes) -> bytes:

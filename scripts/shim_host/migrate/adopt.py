@@ -29,6 +29,7 @@ class Kept(NamedTuple):
     data: bytes
     mode: int
     adopted: str  # digest of what took its place
+    was_there: bool = True
 
 
 def refuse_edited(tried: Iterable[NewFile], force: bool) -> None:
@@ -40,7 +41,9 @@ def refuse_edited(tried: Iterable[NewFile], force: bool) -> None:
     edited = [
         str(file.new)
         for file in tried
-        if file.new.exists() and file.new.read_bytes() != file.text.encode("utf-8", "surrogateescape")
+        if file.new != file.old
+        and file.new.exists()
+        and file.new.read_bytes() != file.text.encode("utf-8", "surrogateescape")
     ]
     if edited and not force:
         hint = "put it in the place of the old one by hand, or drop the changes with --force"
@@ -65,7 +68,7 @@ def keep(store: Vault, written: Sequence[Written]) -> None:
             write_whole(folder / str(number), item.before or b"", FILE_MODE)
             where = os.path.relpath(item.path, store.path)
             digest = hashlib.sha256(item.data).hexdigest()
-            index.append({"path": where, "mode": item.mode, "adopted": digest})
+            index.append({"path": where, "mode": item.mode, "adopted": digest, "new": item.before is None})
         write_whole(folder / _INDEX, json.dumps(index, indent=2).encode(), FILE_MODE)
 
 
@@ -85,6 +88,7 @@ def kept(store: Vault) -> list[Kept]:
                 (folder / str(number)).read_bytes(),
                 entry["mode"],
                 entry["adopted"],
+                not entry.get("new", False),
             )
             for number, entry in enumerate(index)
         ]
@@ -111,6 +115,10 @@ def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
     if changed and not force:
         raise Refused(f"changed since it was adopted: {', '.join(changed)}", "lose the changes with --force")
     for file in files:
+        if not file.was_there:
+            file.path.unlink(missing_ok=True)
+            output.say(f"{file.path} is gone again")
+            continue
         write_whole(file.path, file.data, file.mode)
         output.say(f"{file.path} is as it was")
     shutil.rmtree(store.path / FOLDER, ignore_errors=True)

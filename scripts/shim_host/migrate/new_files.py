@@ -1,12 +1,14 @@
 """All new files of a migration, as text: the Compose files, and each env file without its secrets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from shim_host import inputs
 from shim_host.compose.masked import without
 from shim_host.env.reduced import decoded, reduce
 from shim_host.inputs import read_bounded
 from shim_host.migrate.compose_files import ComposeFiles
+from shim_host.migrate.composed import with_composed
 from shim_host.migrate.model import Held, MigrationPlan, NewFile, Remark, ShimSource
 from shim_host.migrate.services import removable
 
@@ -20,7 +22,17 @@ def new_files(plan: MigrationPlan, shim: ShimSource, rename: Callable[[Path], Pa
         rename: old path -> new path.
     """
     values = [held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()]
-    return [*ComposeFiles(plan, shim, rename).files(values), *_env_files(plan, rename, values)]
+    return [*ComposeFiles(plan, shim, rename).files(values), *_env_files(plan, rename, values), *_schema(plan, rename)]
+
+
+def _schema(plan: MigrationPlan, rename: Callable[[Path], Path]) -> Iterator[NewFile]:
+    """Yield the schema, where a secret is made of others; one that is not there yet has no old file to lie beside."""
+    named = plan.wishes.schema.source if plan.wishes.schema is not None else ""
+    path = Path(named) if named else plan.project.folder / inputs.SCHEMA
+    old = read_bounded(path).decode("utf-8", "surrogateescape") if path.is_file() else ""
+    new = with_composed(old, plan) if plan.moved else old
+    if new != old:
+        yield NewFile(path, rename(path) if old else path, new, old, new)
 
 
 def _env_files(plan: MigrationPlan, rename: Callable[[Path], Path], values: list[str]) -> list[NewFile]:

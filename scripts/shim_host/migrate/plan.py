@@ -18,6 +18,7 @@ from shim_host.compose.places import reached, scalars, variable_nodes
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
+from shim_host.migrate.composed import find_composed
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.services import decide_services, only_reference, removable
 from shim_host.recognition.sensitive import why_secret
@@ -62,6 +63,7 @@ def make_plan(
         message = f"{found.place} holds {owner} in plain text"
         hint = HINTS.get(found.section, HINTS[""])
         plan.findings.append(Remark(found.service, found.name, message, hint, is_exposed=True))
+    find_composed(plan)
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
             hint = "it is kept as a file; remove it if nothing needs it"

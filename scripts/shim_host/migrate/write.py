@@ -15,6 +15,9 @@ from shim_host.store.vault import Vault
 CREATED, UNCHANGED, REPLACED = "created", "unchanged", "replaced"
 
 
+_NEW_MODE = 0o644  # of a file that is made from none
+
+
 class Written(NamedTuple):
     """A file of the result, and what is to happen with it."""
 
@@ -37,7 +40,7 @@ def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
         data = file.text.encode("utf-8", "surrogateescape")
         before = None
         try:
-            mode = stat.S_IMODE(file.old.stat().st_mode)
+            mode = stat.S_IMODE(file.old.stat().st_mode) if file.old.exists() else _NEW_MODE
             if file.new.exists():
                 before = file.new.read_bytes()
         except OSError as error:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from shim.schema import Schema
 from shim_host import names
 from shim_host.ages import days_of
-from shim_host.generate import can_be_made, signer_of
+from shim_host.generate import can_be_made, parents_of
 from shim_host.rotate import history
 from shim_host.swarm.model import Place, RotatedService, SecretMount, SwarmSecret, newest
 from shim_host.swarm.mounts import is_behind, leading
@@ -298,10 +298,10 @@ def wrong_keys(keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str) 
 
 
 def with_derived(keys: Sequence[str], schema: Schema | None, present: Collection[str]) -> list[str]:
-    """Return *keys* and every key that is signed with one of them and *present*, parents first.
+    """Return *keys* and every key that is signed with or composed of one of them and *present*, parents first.
 
     Raises:
-        ValueError: keys are signed with each other in a ring; the message names them.
+        ValueError: keys are made from each other in a ring; the message names them.
     """
     wanted = dict.fromkeys(keys)
     if schema is None:
@@ -311,12 +311,12 @@ def with_derived(keys: Sequence[str], schema: Schema | None, present: Collection
     while added:
         added = False
         for key, spec in schema.keys.items():
-            if key not in wanted and key in present and signer_of(spec) in wanted:
+            if key not in wanted and key in present and wanted.keys() & set(parents_of(spec)):
                 wanted[key] = None
                 added = True
     left = list(wanted)
     while left:
-        ready = [key for key in left if key not in schema.keys or signer_of(schema.keys[key]) not in left]
+        ready = [key for key in left if key not in schema.keys or not set(parents_of(schema.keys[key])) & set(left)]
         if not ready:
             raise ValueError(", ".join(left))
         ordered += ready

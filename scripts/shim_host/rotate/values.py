@@ -8,7 +8,7 @@ from shim.schema import KeySpec, Schema, check_value
 from shim.secret import MAX_ENV_BYTES, Secret, clean
 from shim_host import inputs
 from shim_host.errors import Refused, UsageError
-from shim_host.generate import new_value
+from shim_host.generate import new_value, parents_of
 from shim_host.rotate import swarm_plan
 
 
@@ -38,6 +38,11 @@ def new_values(
     """
     if source is not None and len(keys) != 1:
         raise UsageError("--value-file gives a value to one key only")
+    for key in keys:
+        parts = parents_of(_spec(key, schema)) if _spec(key, schema).composed is not None else []
+        if parts and not (given and key in given):
+            listed = ", ".join(parts)
+            raise Refused(f"{key} is composed of {listed}", f"change {listed}: {key} follows")
     values: dict[str, Secret] = {}
     wanted = with_signed(keys, schema, there if present is None else present)
     for key in wanted:
@@ -55,12 +60,12 @@ def with_signed(keys: Sequence[str], schema: Schema | None, present: Collection[
     """Return *keys* and those of the *present* that are signed with one of them, in the order in which they are made.
 
     Raises:
-        Refused: keys are signed with each other.
+        Refused: keys are made from each other.
     """
     try:
         return swarm_plan.with_derived(keys, schema, present)
     except ValueError as ring:
-        raise Refused(f"these are signed with each other: {ring}", "fix @type=jwt(signedBy=...)") from None
+        raise Refused(f"these are made from each other: {ring}", "fix @type=jwt(signedBy=...) or @composed") from None
 
 
 def _value(

@@ -1,0 +1,213 @@
+"""Secrets that hold other secrets: how a URL with a password is made of its parts, and the schema that says so.
+
+A value that holds another secret of the project goes stale when that one rotates. So the schema gets `@composed` for
+it, and `rotate`, `set` and `validate` keep its file in step. Nothing is written here.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from shim.errors import Refused as SchemaRefused
+from shim.schema import KeySpec, Schema, composed_value, parse
+from shim.secret import is_key, is_protected
+from shim_host.compose.nodes import child, elements
+from shim_host.compose.project import Service, interpolated, names_in
+from shim_host.env.compose_rules import InvalidReference
+from shim_host.env.reduced import decoded, statements
+from shim_host.migrate.model import SHIM, Held, MigrationPlan, Remark
+from shim_host.recognition.sensitive import is_telling, words_of
+
+_IN_URL = re.compile(
+    r"(?:[A-Za-z][\w+.-]*:)?[A-Za-z][\w+.-]*://"
+    r"(?:[^/\s:@]*:(?P<password>\S+)@(?P<host>[\w.-]+)|\S*?[?&;](?:password|passwd|pass|pwd)=(?P<queried>[^&;\s]+))"
+)
+_UNRESERVED = "-._~"
+_HEAD = "# What the services of this project need. Values are in ./secrets; this file may be in git.\n"
+
+
+def find_composed(plan: MigrationPlan) -> None:
+    """Note in *plan* which of its secrets are made of others, and of which."""
+    held = {item.key: item for item in plan.held.values() if item.services and _can_be_listed(item.key)}
+    written = _written(plan)
+    for key, item in held.items():
+        others = {other.key: text_of(other) for other in held.values() if other is not item}
+        text = text_of(item)
+        others = {other: value for other, value in others.items() if value and len(value) < len(text)}
+        template = _of_references(written.get(key, ()), text, others) or _of_values(plan, item, text, others)
+        known = {other: held[other].value.reveal() for other in others}
+        if template and composed_value(_spec(key, template), known.get) == item.value.reveal():
+            plan.composed[key] = template
+    if plan.composed and plan.wishes.schema is None:
+        for moved in plan.moved.values():
+            if moved.how == SHIM and _mounts(moved.service, plan.project.folder.absolute()):
+                moved.options += ["--schema", "none"]
+
+
+def _mounts(service: Service, folder: Path) -> bool:
+    """Return whether *service* has *folder* mounted: its shim would take the new schema there for the service's own."""
+    for definition in service.definitions:
+        for volume in elements(definition.value("volumes")):
+            source = child(volume, "source") or volume
+            written = str(source.value).partition(":")[0] if source is volume else str(source.value)
+            if written.startswith((".", "/", "~", "$")):
+                place = os.path.abspath(definition.document.folder / os.path.expandvars(os.path.expanduser(written)))
+                if folder.is_relative_to(place):
+                    return True
+    return False
+
+
+def text_of(held: Held) -> str:
+    """Return the value of *held* as text."""
+    return held.value.reveal().decode("utf-8", "surrogateescape")
+
+
+def _can_be_listed(key: str) -> bool:
+    return is_key(key) and not key.startswith("SHIM_") and not is_protected(key)
+
+
+def _spec(key: str, template: str) -> KeySpec:
+    spec = KeySpec(key)
+    spec.composed = template
+    return spec
+
+
+def _written(plan: MigrationPlan) -> dict[str, list[str]]:
+    """Return how each key's value is written, before `${...}` is replaced."""
+    found: dict[str, list[str]] = {}
+    for service in plan.project.services.values():
+        for key, variable in service.variables.items():
+            if variable.raw:
+                found.setdefault(key, []).append(variable.raw)
+    for source in plan.sources:
+        text = decoded(source.data)
+        for entry in statements(source.data):
+            raw = text[entry.start : entry.end].partition("=")[2].strip()
+            if not raw.startswith("'"):
+                found.setdefault(entry.key, []).append(raw.strip('"'))
+    return found
+
+
+def _of_references(written: list[str] | tuple[()], text: str, others: Mapping[str, str]) -> str:
+    """Return the template of what is *written* with references to *others*, if that is *text*; else ""."""
+    for raw in written:
+        parts = names_in(raw) & set(others)
+        if not parts:
+            continue
+        for inside in ("|url", ""):
+            marked = _expanded(raw, {key: f"\x01{key}\x02" for key in parts}, others)
+            pieces = re.split("\x01([^\x02]*)\x02", marked)
+            template = "".join(
+                f"${{{piece}{inside if _is_url(pieces[at - 1]) else ''}}}" if at % 2 else _literal(piece)
+                for at, piece in enumerate(pieces)
+            )
+            plain = {key: value.encode("utf-8", "surrogateescape") for key, value in others.items()}
+            if composed_value(_spec("X", template), plain.get) == text.encode("utf-8", "surrogateescape"):
+                return template
+    return ""
+
+
+def _expanded(raw: str, marks: Mapping[str, str], others: Mapping[str, str]) -> str:
+    try:
+        return interpolated(raw, lambda name: marks.get(name, others.get(name)))
+    except InvalidReference:
+        return ""
+
+
+def _is_url(before: str) -> bool:
+    return "://" in before or before.startswith(("@", ":", "&", "?"))
+
+
+def _literal(text: str) -> str:
+    return text.replace("$", "$$")
+
+
+def _of_values(plan: MigrationPlan, item: Held, text: str, others: Mapping[str, str]) -> str:
+    """Return the template of *text* with the values of *others* found in it, plain or percent-encoded; else ""."""
+    spot = _IN_URL.search(text)
+    if spot is not None:
+        name = "password" if spot["password"] else "queried"
+        key, is_encoded = _whose(plan, item, spot[name], str(spot["host"] or ""), others)
+        if key:
+            reference = f"${{{key}|url}}" if is_encoded else f"${{{key}}}"
+            return _literal(text[: spot.start(name)]) + reference + _literal(text[spot.end(name) :])
+    telling = {key: value for key, value in others.items() if is_telling(value)}
+    values = list(telling.values())
+    for key, value in sorted(telling.items(), key=lambda pair: -len(pair[1])):
+        encoded = quote(value, safe=_UNRESERVED)
+        if values.count(value) > 1:
+            continue
+        for form, encoder in ((value, ""), (encoded, "|url")):
+            if form in text:
+                return f"${{{key}{encoder}}}".join(map(_literal, text.split(form)))
+    return ""
+
+
+def _whose(plan: MigrationPlan, item: Held, password: str, host: str, others: Mapping[str, str]) -> tuple[str, bool]:
+    """Return the key whose value is *password* in a URL to *host*, and whether it is percent-encoded there.
+
+    Of several with one value that is the one which the host itself has; where that does not tell, none.
+    """
+    same = [key for key, value in others.items() if password in (value, quote(value, safe=_UNRESERVED))]
+    holders = {other.key: other.services for other in plan.held.values()}
+    at_host = [key for key in same if host in holders[key]]
+    named = [key for key in same if {"PASS", "PASSWORD", "PWD", "PASSWD"}.intersection(words_of(key))]
+    found = next((few for few in (at_host, same, named) if len(few) == 1), [])
+    if not found:
+        if len(same) > 1:
+            message = f"it holds a password that {', '.join(same)} have in common, so it is not known which it follows"
+            hint = "give each a value of its own, and write @composed into .env.schema: docs/MIGRATION.md shows it"
+            plan.findings.append(Remark("", item.key, message, hint))
+        return "", False
+    return found[0], password == quote(others[found[0]], safe=_UNRESERVED)
+
+
+def with_composed(text: str, plan: MigrationPlan) -> str:
+    """Return the schema *text* with what *plan* has composed, and all that stands there as it was; made if it is ""."""
+    lines = (text or _HEAD).splitlines(keepends=True)
+    line_end = "\r\n" if text.endswith("\r\n") else "\n"
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += line_end
+    known = _parsed(text)
+    if known is None:
+        return text
+    keys = known.keys
+    todo = {key: template for key, template in plan.composed.items() if key not in keys or keys[key].composed is None}
+    if not todo:
+        return text
+    for key in sorted(todo.keys() & keys.keys(), key=lambda key: -keys[key].line):
+        lines.insert(keys[key].line - 1, _decorator(todo[key]) + line_end)
+    parts = {part for template in todo.values() for part in _parts(template)}
+    listed = [held.key for held in plan.held.values() if held.services and _can_be_listed(held.key)]
+    for key in listed if not text else [key for key in listed if key in todo or key in parts]:
+        if key not in keys:
+            lines += [line_end, *(line + line_end for line in _entry(key, todo.get(key, "")))]
+    new = "".join(lines)
+    after = _parsed(new)
+    is_right = after is not None and all(after.keys[key].composed == template for key, template in todo.items())
+    return new if is_right else text
+
+
+def _entry(key: str, template: str) -> Iterator[str]:
+    yield "# @sensitive"
+    if template:
+        yield _decorator(template)
+    yield f"{key}="
+
+
+def _decorator(template: str) -> str:
+    escaped = template.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'# @composed="{escaped}"'
+
+
+def _parts(template: str) -> list[str]:
+    return re.findall(r"(?<!\$)(?:\$\$)*\$\{([A-Za-z_]\w*)", template)
+
+
+def _parsed(text: str) -> Schema | None:
+    try:
+        return parse(text.encode("utf-8", "surrogateescape"))
+    except SchemaRefused:
+        return None
