@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 # Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
 _FOREIGN = (
     " auditIgnore cacheTtl currentEnv deprecated disable disableProcessEnvInjection docs docsUrl encryptInjectedEnv "
-    "envFlag example generateGoEnv generatePhpEnv generatePythonEnv generateRustEnv generateTsTypes generateTypes icon "
-    "import internal plugin preventLeaks redactLogs setValuesBulk tag tags "
+    "envFlag example generateGoEnv generatePhpEnv generatePythonEnv generateRustEnv generateTsTypes generateTypes "
+    "icon internal plugin preventLeaks redactLogs setValuesBulk tag tags "
 )
 _OURS = (
     "composed deliver from generate literal only optional public required resolve rotate rotate-with sensitive "
     "services type"
 )
 DELIVERIES = ("env", "file", "memfd", "none")
-
 
 # A schema is a page that somebody wrote. What is far beyond that would cost time and memory, and helps nobody.
 MAX_SCHEMA_BYTES = 262_144
@@ -159,7 +158,7 @@ class _Reading:
                 decorators = []
                 description = []
             elif line[0] == "#":
-                comment = line[1:].lstrip()
+                comment = line[1:].lstrip().removeprefix("shim:").lstrip()  # which hides ours from other tools
                 if comment[:1] == "@":
                     decorators += self.scan(comment, number)
                 elif comment and not comment.strip("-="):
@@ -212,6 +211,8 @@ class _Reading:
             self.default_required = value == "true" or value == ""
         elif name == "defaultSensitive":
             self.default_sensitive = self.truth(name, value, line)
+        elif name == "import":
+            self.wrong(line, "@import is not supported: a schema is one file here", "copy the keys into this one")
         else:
             return False
         return True
@@ -246,6 +247,8 @@ class _Reading:
             number = self.default(spec, value, lines, number)
         for at, decorator, argument in decorators:
             self.apply(spec, decorator, argument, at)
+        if spec.default is not None and value[0] != "'" and (b"$" in spec.default or spec.default[-1:] == b")"):
+            self.refuse_evaluated(spec, value)
         if (spec.default is not None or spec.composed is not None) and is_protected(key):
             self.wrong(
                 line,
@@ -290,6 +293,18 @@ class _Reading:
             spec.default = text.encode("utf-8", "surrogateescape")
         return number
 
+    def refuse_evaluated(self, spec: KeySpec, value: str) -> None:
+        """Refuse a default that other tools of @env-spec would evaluate, unless a decorator says where ours is from."""
+        from shim.schema_values import evaluated
+
+        if not (form := evaluated(value)):
+            return
+        if spec.is_derived or spec.from_command:
+            spec.default = None
+        else:
+            hint = f"write @composed or @from above {spec.key}=, or put the value in single quotes if it is plain text"
+            self.wrong(spec.line, f"{spec.key}: the shim does not evaluate {form}", hint)
+
     def truth(self, name: str, value: str, line: int) -> bool:
         if value in ("", "true"):
             return True
@@ -329,7 +344,7 @@ class _Reading:
         elif name == "deliver":
             self.deliver(spec, value, line)
         else:
-            self.wrong(line, f"there is no decorator @{name}", _nearest(name))
+            self.wrong(line, f"there is no decorator @{name}", schema_text.nearest(name, _OURS))
 
     def deliver(self, spec: KeySpec, value: str, line: int) -> None:
         kind, parenthesis, inner = value.partition("(")
@@ -406,10 +421,3 @@ def composed_value(spec: KeySpec, value_of: "Callable[[str], bytes | None]") -> 
         return template.fill(parts, values.__getitem__) if len(values) == len(known) else None
     except (template.Malformed, template.NotEncodable):
         return None
-
-
-def _nearest(name: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name[:40], _OURS.split(), 1, 0.6)
-    return f"did you mean @{near[0]}?" if near else "the decorators are @" + _OURS.replace(" ", ", @")

@@ -194,3 +194,11 @@ def split(text: str) -> list[str]:
         part += character
     parts.append(part.strip())
     return [part for part in parts if part]
+
+
+def nearest(name: str, known: str) -> str:
+    """Return the hint for a decorator *name* that is none of the *known* ones."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name[:40], known.split(), 1, 0.6)
+    return f"did you mean @{near[0]}?" if near else "the decorators are @" + known.replace(" ", ", @")

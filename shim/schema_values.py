@@ -1,4 +1,4 @@
-"""What stands between the parentheses of a schema's longer decorators. Loaded only where one has some."""
+"""What is rare in a schema: longer decorators, misspelt ones, and values that other tools would evaluate."""
 
 from shim.schema_text import split, unquoted
 from shim.secret import is_key
@@ -42,3 +42,23 @@ def _mode(text: str) -> int:
     if not 0 < len(text) < 5 or not _OCTAL.issuperset(text):
         return 0
     return int(text, 8) if int(text, 8) <= 0o777 else 0
+
+
+def evaluated(value: str) -> str:
+    """Return the part of *value*, as it is written, that other tools of @env-spec evaluate; "" for plain text."""
+    quote = value[0] if value[0] in '"`' else ""
+    text = value[1:] if quote else value.partition(" #")[0].rstrip()
+    name, parenthesis, _ = text.partition("(")
+    if parenthesis and not quote and text.endswith(")") and name.replace("-", "_").isidentifier():
+        return f"{name}(...)"
+    at = text.find("$")
+    while at >= 0:
+        end = at + 1
+        while end < len(text) and (text[end].isalnum() or text[end] == "_"):
+            end += 1
+        if text[at + 1 : at + 2] in ("{", "("):
+            return "${...}" if text[at + 1] == "{" else "$(...)"
+        if end > at + 1 and not text[at + 1].isdigit():
+            return text[at:end]
+        at = text.find("$", at + 1)
+    return ""

@@ -213,6 +213,8 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     "@deliver=file: owner must be a user, by name or as UID:GID",
     "@deliver=file: mode must be octal, and let the owner read the file",
     "there is no decorator @…",
+    "@import is not supported: a schema is one file here",
+    "…: the shim does not evaluate …",
     "…: @composed: …",
     "there is no type …",
     "@type=…: …",
@@ -274,6 +276,9 @@ D4=
 D5=
 
 LD_PRELOAD=/opt/hook.so
+
+# @import(./.env.shared)
+D6=concat($A, b)
 
 L="open
 """

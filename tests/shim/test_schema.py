@@ -81,7 +81,13 @@ def test_the_repositorys_own_schema_is_right_and_every_dotenv_reader_takes_it() 
         ("A='a\\n'", b"a\\n"),
         ('A="two\nlines"', b"two\nlines"),
         ("A=`x`", b"x"),
-        ("A=$B", b"$B"),
+        ("A='$B'", b"$B"),
+        ("A=costs 5$", b"costs 5$"),
+        ("A=$5", b"$5"),
+        ("A=(a)", b"(a)"),
+        ('A="concat(a)"', b"concat(a)"),
+        ("# @composed=${B}\nA=$B", None),
+        ("# @from=command(true)\nA=op(op://vault/item/field)", None),
         ("A=\u00e9", "\u00e9".encode()),
         ("A=v\r", b"v"),
         ("\ufeffA=v", b"v"),
@@ -89,6 +95,18 @@ def test_the_repositorys_own_schema_is_right_and_every_dotenv_reader_takes_it() 
 )
 def test_a_value_right_of_the_sign_is_the_default(line: str, default: bytes | None) -> None:
     assert spec(line).default == default
+
+
+def test_what_other_tools_refuse_is_read_out_of_a_comment() -> None:
+    """They call a decorator that they do not know a mistake; behind `shim:` it is a comment to them."""
+    schema = parse(
+        b"# shim: @only\n# ---\n\n"
+        b"# what it is\n# @required @sensitive\n# shim: @generate @rotate=90d\n# shim: a note\nA=\n"
+    )
+
+    key = schema.keys["A"]
+    assert (schema.is_exclusive, key.is_required, key.generate, key.rotate) == (True, True, "", "90d")
+    assert key.description == ("what it is", "a note")
 
 
 @pytest.mark.parametrize(
@@ -182,6 +200,12 @@ def test_services_choose_keys() -> None:
         ("A=1\nB=\nA=2", 3, "is listed twice"),
         ("A='x", 1, "quote is not closed"),
         ("SHIM_X=", 1, "the shim's own"),
+        ("# @import(./.env.shared)\nA=", 1, "@import is not supported"),
+        ("A=concat($B, x)", 1, "A: the shim does not evaluate concat(...)"),
+        ("A=op(op://vault/item/field)", 1, "does not evaluate op(...)"),
+        ("A=$B", 1, "does not evaluate $B"),
+        ('A="x-${B}"', 1, "does not evaluate ${...}"),
+        ("A=`$(date)`", 1, "does not evaluate $(...)"),
         ("BASH_ENV=/srv/x", 1, "changes what programs load"),
         ("A=\n\nhttps_proxy=http://proxy", 3, "changes what programs load"),
         ('\n# @composed="${A}"\nJAVA_OPTS=', 3, "changes what programs load"),
