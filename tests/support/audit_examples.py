@@ -40,6 +40,10 @@ def clean() -> Facts:
     password, token = version("DB_PASSWORD", days=12), version("API_TOKEN", days=40)
     return Facts(
         now=NOW,
+        project="shop",
+        host="host-1",
+        engine="unix:///var/run/docker.sock",
+        folder="/srv/shop",
         schema=".env.schema",
         keys=(Key("DB_PASSWORD", ("db", "web"), 90, False, 4), Key("API_TOKEN", ("web",), 180, False, 8)),
         versions=(password, token),
@@ -56,6 +60,10 @@ def small() -> Facts:
     )
     return Facts(
         now=NOW,
+        project="shop",
+        host="host-1",
+        engine="unix:///var/run/docker.sock",
+        folder="/srv/shop",
         schema=".env.schema",
         keys=(Key("DB_PASSWORD", ("db", "web"), 90, False, 4), Key("API_TOKEN", ("web",), 180, False, 8)),
         versions=(old, new, token, foreign),
@@ -104,6 +112,10 @@ def large(secrets: int = 60, services: int = 40) -> Facts:
         made.append(replace(service(name, *took), name=shown, traces=traces, user="1000" if number % 3 else ""))
     return Facts(
         now=NOW,
+        project="shop",
+        host="host-1",
+        engine="unix:///var/run/docker.sock",
+        folder="/srv/shop",
         schema=".env.schema",
         keys=tuple(keys),
         versions=tuple(versions),

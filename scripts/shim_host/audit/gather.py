@@ -1,6 +1,7 @@
 """Everything that an audit looks at, read once: schema, ./secrets, .env, the Compose file, this machine, the engine."""
 
 import os
+import platform
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -85,6 +86,10 @@ def gather(
         now=datetime.now(UTC),
         schema=schema.source if schema else "",
         stack=stack,
+        project=own_project,
+        host=platform.node(),
+        engine=seen.place if seen is not None else "",
+        folder=str(Path.cwd()),
         keys=tuple(_keys(schema)),
         public_keys=public,
         weak_keys=tuple(sorted(key for key, entry in secret_entries.items() if _is_weak(entry.value))),

@@ -128,6 +128,10 @@ class Facts:
     now: datetime
     schema: str = ""  # its path; empty without one
     stack: str = ""  # the only one that is looked at; empty for all
+    project: str = ""  # the Compose project's name; empty without one
+    host: str = ""  # the machine that this ran on
+    engine: str = ""  # where it is; empty where none was asked
+    folder: str = ""  # that of the project
     keys: tuple[Key, ...] = ()
     public_keys: frozenset[str] = frozenset()  # those that the schema calls no secret
     versions: tuple[Version, ...] = ()

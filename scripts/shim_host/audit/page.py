@@ -105,7 +105,7 @@ def _top(audit: Audit) -> str:
         (row for row in audit.rows if row.age_days is not None), key=lambda row: row.age_days or 0, default=None
     )
     shared = max((len([s for s in row.cells.values() if MOUNTED in s]) for row in audit.rows), default=0)
-    words = f"{_many(len(audit.rows), 'secret')} in {_many(len(facts.services), 'service')} were looked at."
+    words = f"{_many(len(audit.rows), 'secret')} in {_many(len(facts.services), 'service')} examined."
     if not audit.findings:
         words += " No value is in plain text, nothing is overdue, and nobody has what is not meant for them."
     elif level == "calm":
@@ -115,17 +115,31 @@ def _top(audit: Audit) -> str:
         ("Warnings", str(audit.count(WARNING)), WARNING if audit.count(WARNING) else ""),
         ("Notes", str(audit.count(NOTE)), ""),
         ("Secrets", str(len(audit.rows)), ""),
-        ("Oldest", f"{oldest.age_days:.0f} d" if oldest is not None else "–", ""),
-        ("Most shared", f"{shared}×", ""),
+        ("Oldest secret", f"{oldest.age_days:.0f} d" if oldest is not None else "–", ""),
+        ("Most services per secret", str(shared), ""),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd class='{kind}'>{figure}</dd></div>" for name, figure, kind in figures)
+    about = "".join(f"<div><dt>{name}</dt><dd>{escape(words)}</dd></div>" for name, words in _about(audit) if words)
     return (
         f"<div class='top'><span class='small'><b>Secrets audit</b> <span class='soft'>{facts.now:%d %B %Y, %H:%M} UTC"
         "</span></span><button type='button' id='theme' class='pill' data-needs-script hidden>Dark</button></div>"
         f"<header class='hero'><h1><span class='{level}'>{verdict[:1].upper()}{verdict[1:]}</span></h1>"
-        f"<p class='soft'>{words}</p><dl class='figures'>{cells}</dl></header>"
+        f"<p class='soft'>{words}</p><dl class='about'>{about}</dl><dl class='figures'>{cells}</dl></header>"
         "<p class='unseen' id='status' role='status'></p>"
     )
+
+
+def _about(audit: Audit) -> list[tuple[str, str]]:
+    """Return what was audited, and by what; what is not known is empty."""
+    facts = audit.facts
+    return [
+        ("Stack", facts.stack),
+        ("Compose project", facts.project),
+        ("Folder", facts.folder),
+        ("Host", facts.host),
+        ("Engine", facts.engine or "not asked"),
+        ("Made by", f"manage-secrets {__version__}"),
+    ]
 
 
 def _groups(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
@@ -149,10 +163,9 @@ def _first(groups: list[tuple[str, list[Finding]]]) -> str:
     lines = []
     for rule_id, found in steps:
         rule = rules.RULES[rule_id]
-        subjects = list(dict.fromkeys(escape(item.key or item.service) for item in found if item.key or item.service))
-        words = ", ".join(f"<span class='key'>{name}</span>" for name in subjects[:_SHOWN_NAMES])
-        if len(subjects) > _SHOWN_NAMES:
-            words += f" and {len(subjects) - _SHOWN_NAMES} more"
+        keys = _named("", (item.key for item in found))
+        services = _named("in " if keys else "", (item.service for item in found))
+        words = " ".join(part for part in (keys, services) if part)
         command = next((item.command for item in found if item.command), "")
         run = (
             f"<div class='command'><code>{escape(command)}</code>"
@@ -169,6 +182,15 @@ def _first(groups: list[tuple[str, list[Finding]]]) -> str:
         "<section aria-labelledby='do'><header><h2 id='do'>What to do first</h2></header>"
         f"<ol class='first'>{''.join(lines)}</ol></section>"
     )
+
+
+def _named(before: str, names: Iterable[str]) -> str:
+    """Return *names* as the page shows them, each once and only the first few; "" when there are none."""
+    every = [escape(name) for name in dict.fromkeys(names) if name]
+    if not every:
+        return ""
+    words = ", ".join(f"<span class='key'>{name}</span>" for name in every[:_SHOWN_NAMES])
+    return before + words + (f" and {len(every) - _SHOWN_NAMES} more" if len(every) > _SHOWN_NAMES else "")
 
 
 def _mark(state: str, words: str = "") -> str:
@@ -191,7 +213,7 @@ def _matrix(audit: Audit) -> str:
         title = escape(row.title)
         lines.append(
             f"<tr><th scope='row' data-value='{title}'><span class='key'>{title}</span></th>{cells}"
-            f"<td class='count' data-value='{count}'>{count or ''}</td><td class='spacer'></td></tr>"
+            f"<td class='count' data-value='{count}'>{count}</td><td class='spacer'></td></tr>"
         )
     used = {states[0] for row in audit.rows for states in row.cells.values() if states}
     legend = "".join(
@@ -201,7 +223,7 @@ def _matrix(audit: Audit) -> str:
     )
     return (
         "<section aria-labelledby='who'><header><h2 id='who'>Who has what</h2>"
-        "<p>A row for each secret, a column for each service; a cell shows the most urgent of what is so.</p></header>"
+        "<p>A row per secret and a column per service. A cell shows the most urgent state.</p></header>"
         "<div class='scroll' tabindex='0' role='region' aria-labelledby='who'>"
         "<table class='matrix' data-sorts><thead><tr><th scope='col' data-sort='text'>Secret</th>"
         f"{heads}<th scope='col' data-sort='number'><span class='turned'>services</span></th><td class='spacer'></td>"
@@ -236,12 +258,13 @@ def _secrets(audit: Audit) -> str:
             f"<td data-label='Version' data-value='{newest.version if newest else ''}'>{version}</td>"
             f"<td class='wide' data-value='{age}'>{_bar(row)}</td>"
             f"<td data-label='Rotation' data-value='{due}'>{_due(row)}</td>"
-            f"<td data-label='' data-value='{len(row.readers)}'>{_readers(row)}</td></tr>"
+            f"<td data-label='' data-value='{len(row.readers) + len(audit.readers_of_all)}'>"
+            f"{_readers(row, len(audit.readers_of_all))}</td></tr>"
         )
     return (
         "<section aria-labelledby='age'><header><h2 id='age'>How old, and who could read it</h2>"
-        "<p>The bar is a secret's age; the line across it is where its @rotate ends. Whoever could read all of them is "
-        "named at the end of the page.</p></header>"
+        "<p>The bar shows the age of a secret, and the line across it the end of its @rotate. Those who could read "
+        "every secret are listed at the end of the page.</p></header>"
         "<table class='secrets' data-sorts><thead><tr><th scope='col' data-sort='text'>Secret</th>"
         "<th scope='col' data-sort='number'>Version</th><th scope='col' class='wide' data-sort='number'>Age</th>"
         "<th scope='col' data-sort='number'>Rotation</th><th scope='col' data-sort='number'>Could read it</th></tr>"
@@ -281,14 +304,17 @@ def _due(row: Row) -> str:
     return f"in {left:.0f} d"
 
 
-def _readers(row: Row) -> str:
-    if not row.readers:
-        return "<span class='soft'>nobody else</span>"
+def _readers(row: Row, of_all: int) -> str:
+    """Return how many could read a secret, as the terminal counts them, and who they are."""
+    if not row.readers and not of_all:
+        return "<span class='soft'>0 could read it</span>"
     lines = "".join(
         f"<li><b>{escape(reader.name)}</b> <span class='soft'>{escape(reader.how)}</span></li>"
         for reader in row.readers
     )
-    return f"<details><summary>{len(row.readers)} could</summary><ul>{lines}</ul></details>"
+    if of_all:
+        lines += f"<li><a href='#people'>{of_all} who could read every secret</a></li>"
+    return f"<details><summary>{len(row.readers) + of_all} could read it</summary><ul>{lines}</ul></details>"
 
 
 def _findings(audit: Audit, groups: list[tuple[str, list[Finding]]]) -> str:
@@ -304,7 +330,7 @@ def _findings(audit: Audit, groups: list[tuple[str, list[Finding]]]) -> str:
     blocks = []
     for rule_id, found in groups:
         rule = rules.RULES[rule_id]
-        items = [_finding(item) for item in found]
+        items = [_finding(alike) for alike in _alike(found)]
         more = ""
         if len(items) > _OPEN + 2:
             rest = len(items) - _OPEN
@@ -323,10 +349,25 @@ def _findings(audit: Audit, groups: list[tuple[str, list[Finding]]]) -> str:
     )
 
 
-def _finding(item: Finding) -> str:
-    where = f"<span class='where key'>{escape(item.place)}</span>" if item.place else ""
-    run = f"<code class='run'>{escape(item.command)}</code>" if item.command else ""
-    return f"<li>{escape(item.message)}{where}{run}</li>"
+def _alike(found: Iterable[Finding]) -> list[list[Finding]]:
+    """Return *found* with those together whose message is the same of another service."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for item in found:
+        name = re.escape(item.service)
+        message = re.sub(rf"(?<![\w.-]){name}(?![\w-])", "\0", item.message) if name else item.message
+        groups.setdefault((item.key, message), []).append(item)
+    return list(groups.values())
+
+
+def _finding(alike: list[Finding]) -> str:
+    """Return what is wrong, once, with every place and command of those that are alike."""
+    first, *others = alike
+    also = f" <span class='soft'>Also: {_named('', (item.service for item in others))}.</span>" if others else ""
+    places = [escape(item.place) for item in alike if item.place]
+    where = "".join(f"<span class='where key'>{place}</span>" for place in dict.fromkeys(places))
+    commands = [escape(item.command) for item in alike if item.command]
+    run = "".join(f"<code class='run'>{command}</code>" for command in dict.fromkeys(commands))
+    return f"<li>{escape(first.message)}{also}{where}{run}</li>"
 
 
 def _people(audit: Audit) -> str:
@@ -337,14 +378,15 @@ def _people(audit: Audit) -> str:
     )
     return (
         "<section aria-labelledby='people'><header><h2 id='people'>Who could read every secret</h2>"
-        f"<p>Whether they do or not: these can, by what they are.</p></header><ul class='people'>{lines}</ul></section>"
+        "<p>These can read them by what they are, whether or not they do.</p></header>"
+        f"<ul class='people'>{lines}</ul></section>"
     )
 
 
 def _footer(audit: Audit) -> str:
     gaps = "".join(f"<li>{escape(gap)}</li>" for gap in audit.facts.gaps)
-    missed = f"<div>Not looked at:<ul>{gaps}</ul></div>" if gaps else ""
+    missed = f"<div>Not examined:<ul>{gaps}</ul></div>" if gaps else ""
     return (
-        f"<footer>{missed}<p>Made by manage-secrets {escape(__version__)}. This page holds names of secrets and "
-        "services, and no value. It loads nothing from anywhere.</p></footer>"
+        f"<footer>{missed}<p>Made by manage-secrets {escape(__version__)}. This page contains names of secrets and "
+        "services, but no value. It loads nothing from the network.</p></footer>"
     )

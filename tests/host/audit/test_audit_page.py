@@ -240,3 +240,37 @@ def test_everything_is_on_the_print(opened: Opened, chromium: "Chrome") -> None:
     import base64
 
     assert base64.b64decode(printed["data"]).startswith(b"%PDF")
+
+
+def test_the_page_names_what_was_audited_and_counts_as_the_terminal_does() -> None:
+    """Project, folder, host, engine, version; the same numbers; zero is 0; who could read, in words."""
+    judged = judge.judge(small())
+    text = page.page(judged)
+
+    for words in ("shop", "/srv/shop", "host-1", "unix:///var/run/docker.sock", "manage-secrets "):
+        assert f"<dd>{words}" in text
+    for row in judged.rows:
+        assert f"<summary>{len(row.readers) + len(judged.readers_of_all)} could read it</summary>" in text
+    assert "<td class='count' data-value='0'>0</td>" in text
+
+
+def test_what_to_do_first_names_keys_and_services() -> None:
+    text = page.page(judge.judge(small()))
+    first = text.partition("<ol class='first'>")[2].partition("</ol>")[0]
+
+    assert "<span class='key'>DB_PASSWORD</span> in <span class='key'>worker</span>" in first
+
+
+def test_findings_that_are_alike_are_told_once() -> None:
+    """The same of ten services is one line with ten names."""
+    from dataclasses import replace
+
+    facts = small()
+    reaching = [
+        replace(facts.services[2], name=f"w{n}", mounts=(), traces=(), reach=("is privileged",)) for n in range(3)
+    ]
+    text = page.page(judge.judge(replace(facts, services=(*facts.services, *reaching))))
+
+    group = text.partition("id='service-reaches-everything'")[2].partition("</article>")[0]
+    assert group.count("is privileged") == 1
+    assert "Also: <span class='key'>w1</span>, <span class='key'>w2</span>." in group
