@@ -173,7 +173,7 @@ def test_a_yaml_file_is_what_its_reader_takes(block: Block, engine: Engine, tmp_
         assert isinstance(document, dict), block.place
         if "apiVersion" in document:
             _check_kubernetes(document)
-        elif "repos" not in document:  # pre-commit's own file
+        elif "repos" not in document and block.page.name != "CI.md":  # pre-commit's own file; what test_ci.py checks
             _check_compose(document, engine, tmp_path)
 
 

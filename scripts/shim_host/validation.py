@@ -48,6 +48,7 @@ class Subject(NamedTuple):
     image_users: Mapping[str, str]  # by service, where the image is known
     outside: Mapping[str, Outside]  # the project's other secret files, by key
     in_swarm: frozenset[str] = frozenset()  # keys that need no file here
+    expects_values: bool = True  # False in CI, where nobody has them
 
     @property
     def env_file(self) -> Path:
@@ -122,7 +123,7 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Fault]:
             if spec.is_sensitive and spec.is_required and subject.entries:
                 message = "is in plain text in the .env, and has no file"
                 yield Fault("not-a-file", spec.key, where, message, f"manage-secrets create-from-env {quoted(where)}")
-        elif not spec.is_required or spec.default is not None or spec.is_derived:
+        elif not spec.is_required or spec.default is not None or spec.is_derived or not subject.expects_values:
             continue
         elif spec.key not in subject.in_swarm and spec.key not in in_compose:
             yield _missing(subject, spec)
@@ -297,7 +298,7 @@ def _of_locked(subject: Subject, keys: Mapping[str, str]) -> Iterator[Fault]:
         if name in sealed and not note.is_for(name, sealed[name], recipients):
             message = "is not encrypted to exactly those whom the file of recipients names"
             yield Fault("locked", key, where, message, "manage-secrets lock encrypts it again")
-        else:
+        elif subject.expects_values:
             yield from _of_standing(standing, key, where)
 
 
@@ -336,7 +337,7 @@ def _of_services(subject: Subject, project: "Project") -> Iterator[Fault]:
                 yield Fault(
                     "undefined", "", service.name, f"refers to the secret {use.source}, which is not defined", hint
                 )
-            elif definition.file is not None and not definition.file.is_file():
+            elif subject.expects_values and definition.file is not None and not definition.file.is_file():
                 message = f"needs the secret {use.source}, whose file {definition.file} is missing"
                 hint = "make it: Compose would mount an empty folder in its place"
                 yield Fault("missing", "", service.name, message, hint)
