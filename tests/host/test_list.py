@@ -139,5 +139,12 @@ def test_a_container_is_asked_through_its_shim(
     container = next(place for place in document["places"] if place.startswith("s.1."))
     assert document["keys"][0]["fingerprints"][container] == document["keys"][0]["fingerprints"]["swarm"]
 
+    swarm.docker("pause", container)
+    for words in ("diff", "audit"):  # what cannot be asked is not clean
+        end = manage(words, "--json")
+        assert end.code == 111
+        assert f"{container} is paused" in " ".join(json.loads(end.stdout)["not_looked_at"])
+    swarm.docker("unpause", container)
+
     manage.write("secrets/a", canary())
     assert manage("diff").code == 1

@@ -126,6 +126,8 @@ class Auditor(Swarm):
             }
             image_jobs = {name: pool.submit(self._image, name, recogniser) for name in sorted(image_names) if name}
             holders = [found for found in inspected if found is not None and _holds_secrets(found)]
+            paused = [found["Name"].lstrip("/") for found in holders if (found.get("State") or {}).get("Paused")]
+            gaps += [f"{ENGINE_LEFT_OUT}{name} is paused" for name in paused if asks_containers]
             explained: list[Explained | None] = [None] * len(holders)
             if asks_containers:
                 explained = list(pool.map(lambda found: self.explained(_running(found), prints.question), holders))

@@ -258,7 +258,7 @@ def diff(
         name = project.name if project is not None and not stack else ""
         ours = partial(inventory.concerned, project=name, services=users, folder=store.path)
         # A service sees what came of a template, which is no version's value.
-        places.update(containers_by_name({*known, *files} - templates, prints, ours))
+        places.update(containers_by_name({*known, *files} - templates, prints, ours, gaps))
     rows = compared(places)
     differing = [row for row in rows if row["state"] != "same"]
     give_diff(rows if shows_all else differing, places, gaps, is_json)
@@ -275,14 +275,24 @@ def is_secret(schema: Any, key: str) -> bool:
 
 
 def containers_by_name(
-    known: set[str], prints: Fingerprints, concerned: Callable[[list[RunningContainer]], list[RunningContainer]]
+    known: set[str],
+    prints: Fingerprints,
+    concerned: Callable[[list[RunningContainer]], list[RunningContainer]],
+    gaps: list[str],
 ) -> dict[str, dict[str, str]]:
-    """Return what each running container that is *concerned* says its values' fingerprints are, several at a time."""
+    """Return the fingerprints that each running container which is *concerned* has, several at a time.
+
+    What could not be asked is added to *gaps*.
+    """
     try:
         engine = connection.connect(os.environ)
         containers = concerned(engine.running_containers())
-    except Ended:
-        return {}  # the Swarm was asked before, and that it does not answer is said
+    except Ended as ended:
+        if not any(ended.message in gap for gap in gaps):
+            gaps.append(f"{model.ENGINE_LEFT_OUT}{ended.message}")
+        return {}
+    gaps += [f"{model.ENGINE_LEFT_OUT}{found.name} is paused" for found in containers if found.is_paused]
+    containers = [found for found in containers if not found.is_paused]
     with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:
         answers = list(pool.map(lambda container: engine.explained(container, prints.question), containers))
     found = {}

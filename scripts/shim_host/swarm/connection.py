@@ -310,7 +310,9 @@ class Swarm:
                 name = (container.get("Names") or [container["Id"][:12]])[0].lstrip("/")
                 project = labels.get("com.docker.compose.project") or ""
                 of_swarm = labels.get("com.docker.swarm.service.id") or ""
-                found.append(RunningContainer(container["Id"], name, service or name, project, of_swarm, files))
+                is_paused = container.get("State") == "paused"
+                at = (container["Id"], name, service or name, project, of_swarm, files, is_paused)
+                found.append(RunningContainer(*at))
         return found
 
     def compose_folders(self) -> list[ComposeFolder]:

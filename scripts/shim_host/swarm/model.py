@@ -115,6 +115,7 @@ class RunningContainer:
     project: str = ""  # of Compose
     service_id: str = ""  # of the Swarm
     files: tuple[str, ...] = ()  # of this machine, or folders, that are mounted below /run/secrets
+    is_paused: bool = False  # nothing can be run in it
 
 
 _NONE = SwarmSecret("", "", "", 0, "", "", "", "")
