@@ -48,7 +48,9 @@ class AdoptWork(SyncWork):
             return 0
         self.engine.refuse_open()
         self._keep_key()
-        self._make(taken, self.engine.read([one.theirs for one in taken], image, lambda: None))
+        values = self.engine.read([one.theirs for one in taken], image, lambda: None)
+        taken = [self._as_it_is(one, values[one.theirs.name], image) for one in taken]
+        self._make(taken, values)
         plan = self._moved(taken)
         self._announce(plan, (), force)
         run = begin.begin(self.engine, plan, self.services, self.settings)
@@ -126,11 +128,25 @@ class AdoptWork(SyncWork):
                 found.append(Taken(secret, key, names.versioned(base, number), number))
         return found
 
+    def _as_it_is(self, one: Taken, value: Secret, image: str) -> Taken:
+        """Return *one* with the version that has its value to the byte already, such as one of a killed run."""
+        versions_of_key = swarm_plan.of_key(self.secrets, one.key, self.stack)
+        same = [
+            secret for secret in versions_of_key if not secret.template and self.files.is_same(one.key, value, secret)
+        ]
+        read = self.engine.read(same, image, lambda: None) if same else {}
+        for secret in same:
+            if read[secret.name] == value:
+                output.say(f"{one.theirs.name}: its value is in {secret.name} already")
+                return one._replace(name=secret.name, number=secret.version)
+        return one
+
     def _make(self, taken: Sequence[Taken], values: dict[str, Secret]) -> None:
+        there = {secret.name for secret in self.secrets}
         steps = [
             Step(Wanted(one.key, "", values[one.theirs.name]), one.name, one.number, CREATED)
             for one in taken
-            if one.theirs.name in values
+            if one.name not in there
         ]
         with output.progress("making", len(steps)) as advance:
             _, trouble = versions.apply(

@@ -51,6 +51,10 @@ def test_what_others_made_is_taken_over(swarm: PrivateSwarm, manage: Manage, can
     assert inside(swarm, "api", "/etc/token") == values["api_token"]
     assert inside(swarm, "api", "/run/secrets/db_password") == values["db_password_v3"]
     assert inside(swarm, "api", "/run/secrets/db_password_old") == values["db_password_v2"]
+    by_name = manage("adopt", "db_password_v3")
+    assert by_name.code == 0
+    assert "its value is in db_password.v3 already" in by_name.stderr
+    assert "db_password.v4" not in swarm.docker("secret", "ls", "--format", "{{.Name}}")
     again = manage("adopt")
     assert again.code == 0
     assert "manage-secrets adopt --stack shop" in again.stderr
