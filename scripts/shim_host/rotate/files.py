@@ -3,6 +3,7 @@
 A new value waits beside the file that is to hold it until every service has it, since the Swarm gives no value back.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import inventory, names, output
-from shim_host.errors import Ended
+from shim_host.errors import Ended, failed_file
 from shim_host.fingerprints import Fingerprints
 from shim_host.rotate.swarm_plan import RotationPlan
 from shim_host.shell import quoted
@@ -59,6 +60,24 @@ class Files:
         with self.store.writing() as writer:
             for key, value in values.items():
                 writer.write(self._name(key), value.reveal())
+
+    def keep_apart(self, stack: str, keys: Iterable[str]) -> None:
+        """Give *stack* a folder of its own, with the values of *keys* as they are; so far those of this one were its.
+
+        Raises:
+            Failed: the file system does not take it.
+        """
+        there = self.by_key()
+        own, unfinished = self.store.path / stack, self.store.path / f".{stack}.new"
+        with Vault(unfinished).writing() as writer:
+            for key in keys:
+                if key in there:
+                    writer.write(self._name(key), there[key].reveal())
+        try:
+            os.rename(unfinished, own)  # whole, or not at all: a folder that is there counts for every key
+        except OSError as error:
+            raise failed_file("make", str(own), error) from None
+        output.say(f"{own} has the values of the stack {stack} from now on, apart from those in {self.store.path}")
 
     def refuse_without_room(self, values: Mapping[str, Secret], *, has_versions: bool) -> None:
         """See that what is to be written at the end can be.

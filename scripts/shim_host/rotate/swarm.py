@@ -87,6 +87,7 @@ class SwarmWork(SwarmValues):
         self._keep_key()
         run = begin.begin(self.engine, plan, self.services, self.settings, inside)
         try:
+            self._keep_apart(values)
             self.files.stage(plan, values)
             run.make(values, self.secrets)
         except Ended as ended:
@@ -197,6 +198,7 @@ class SwarmWork(SwarmValues):
         output.confirm(f"go back, and remove {', '.join(left)}?", yes=yes)
         self.files.refuse_without_room(values, has_versions=self._has_versions(plan))
         self._keep_key()
+        self._keep_apart([change.key for change in plan.changes])
         run = begin.begin(self.engine, plan, self.services, self.settings, inside)
         return self._forward(run, values)
 

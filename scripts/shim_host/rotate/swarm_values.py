@@ -63,6 +63,22 @@ class SwarmValues:
         newest_first = sorted(old, key=lambda secret: (secret.id not in mounted, -secret.version))
         return self._read_back(newest_first[:1]).get(newest_first[0].name) if newest_first else None
 
+    def _keep_apart(self, keys: Iterable[str]) -> None:
+        """See that the new values of *keys* become those of this stack alone where a folder is shared with others."""
+        store, there = self.files.store, self.files.by_key()
+        if self.stack and store.path.name == self.stack:
+            return  # it has a folder of its own
+        sharing = []
+        for other in sorted({secret.stack for secret in self.secrets if secret.key} - {self.stack}):
+            newest = model.newest(self.secrets, other)
+            same = [k for k in keys if k in there and k in newest and self.files.is_same(k, there[k], newest[k])]
+            if same and Vault.of_stack(store.path, other).path == store.path:
+                sharing.append(other)
+        for stack in [self.stack] if self.stack and sharing else filter(None, sharing):
+            self.files.keep_apart(stack, model.newest(self.secrets, stack))
+        if self.stack and sharing:
+            self.files.store = Vault(store.path / self.stack)
+
     def _companions(self, values: Mapping[str, Secret]) -> dict[str, Secret]:
         """Return what changes along with *values*: the name of the role whose turn it is."""
         from shim_host.rotate import decorator

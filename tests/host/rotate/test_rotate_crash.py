@@ -63,7 +63,7 @@ def check(swarm: PrivateSwarm, project: Manage) -> str:
         "the lock is still there"
     )
     states = [row["state"] for row in project.json("diff")["keys"]]
-    assert states == ["only in secrets, swarm"] * 2, "./secrets and the Swarm disagree"
+    assert states == ["same"] * 2, "./secrets and the Swarm disagree"
     assert sorted(project.secrets()) == ["a", "b"], "a value is left in waiting"
     return version
 

@@ -127,3 +127,30 @@ def test_what_is_due_in_compose_projects(swarm: PrivateSwarm, manage: Manage, ca
     assert gone.code == 1
     assert "cannot look into " in gone.stderr
     swarm.compose(manage.folder / "gone", "--project-name", "blog", "down", "--timeout", "1")
+
+
+def test_stacks_that_share_a_folder_are_kept_apart_by_a_rotation(
+    swarm: PrivateSwarm, manage: Manage, canary: Canary
+) -> None:
+    """Deployed with the same value, from one checkout: a new one for production is not what staging gets next."""
+    first = canary()
+    for name in ("db_password", "token"):
+        manage.write(f"secrets/{name}", first).chmod(0o600)
+    for words in ((), ("--stack", "prod"), ("--stack", "staging")):
+        assert manage("create-swarm", *words).code == 0
+
+    end = manage("rotate", "DB_PASSWORD", "--generate", "--stack", "prod")
+
+    assert end.code == 0, end.stderr
+    assert "secrets/prod has the values of the stack prod from now on" in end.stderr
+    read = {name: (manage.folder / "secrets" / name).read_text() for name in ("db_password", "token", "prod/token")}
+    assert set(read.values()) == {first}
+    assert (manage.folder / "secrets/prod/db_password").read_text() != first
+    for stack in ("prod", "staging", ""):
+        of_stack = ("--stack", stack) if stack else ()
+        drift = [item for item in manage.json("diff", "--all", *of_stack)["keys"] if item["state"] == "different"]
+        assert (drift, manage("create-swarm", *of_stack).code) == ([], 0), stack
+
+    assert manage("rotate", "TOKEN", "--generate").code == 0
+    assert (manage.folder / "secrets/token").read_text() != first
+    assert {(manage.folder / f"secrets/{stack}/token").read_text() for stack in ("prod", "staging")} == {first}

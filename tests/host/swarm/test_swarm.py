@@ -123,7 +123,7 @@ def test_labels_of_the_slow_fingerprints_under_the_key_are_compared_and_taken_ov
 
     rows = json.loads(manage("diff", "--all", "--json").stdout)["keys"]
     states = {row["key"]: row["state"] for row in rows}
-    assert (states["A"], states["B"]) == ("only in secrets, swarm", "different")
+    assert (states["A"], states["B"]) == ("same", "different")
     assert "b.v1: is older than the file" in manage("validate", "--swarm").stdout
     refused = manage("create-swarm")
 
