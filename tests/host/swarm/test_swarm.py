@@ -127,7 +127,7 @@ def test_labels_of_the_slow_fingerprints_under_the_key_are_compared_and_taken_ov
     assert "b.v1: is older than the file" in manage("validate", "--swarm").stdout
     refused = manage("create-swarm")
 
-    assert "the Swarm holds another value for B" in refused.stderr
+    assert "the Swarm holds a different value for B" in refused.stderr
     assert labels(swarm, "a.v1")["docker-secrets-shim.salt"] == slow._replace(seals=False).mark
     assert labels(swarm, "b.v1")["docker-secrets-shim.salt"] == slow.mark
     assert manage("rotate", "B", "--generate").code == 0
