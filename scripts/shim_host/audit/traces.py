@@ -6,11 +6,11 @@ Values come in, and where they stand leaves; never a value, nor a part of one.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from shim.schema import KeySpec, Schema, check_value
+from shim.schema import Schema
 from shim.secret import Secret, clean
 from shim_host.audit.model import Trace
 from shim_host.names import behind_shim
-from shim_host.recognition.sensitive import is_telling, why_by_name, why_by_value, why_secret
+from shim_host.recognition.sensitive import is_placeholder, is_telling, why_by_name, why_by_value, why_secret
 from shim_host.recognition.value_forms import forms
 
 # A value that is short or a single word stands in many places by chance: it counts where it is the whole of what a
@@ -45,7 +45,7 @@ class Recogniser:
         text = value.decode("utf-8", "surrogateescape")
         if len(text) >= _SHORTEST_WHOLE and not _TRIVIAL.fullmatch(text):
             self._whole.setdefault(text, key)
-        if is_telling(text) and not _is_placeholder(key, value):
+        if is_telling(text) and not is_placeholder(text):
             self._telling.add(text)
             for written, how in forms(value):
                 form = written.decode("utf-8", "surrogateescape")
@@ -120,13 +120,6 @@ class Recogniser:
             if form in text
         ]
         return min(found)[1] if found else None
-
-
-def _is_placeholder(key: str, value: bytes) -> bool:
-    """Return whether *value* is what examples have in the place of one, `replace-me`: every key has that."""
-    spec = KeySpec(key)
-    spec.sensitive = True
-    return bool(check_value(spec, value))
 
 
 def _is_told(option: str, value: str) -> bool:

@@ -190,6 +190,16 @@ def with_composed(text: str, plan: MigrationPlan) -> str:
     return new if is_right else text
 
 
+def is_own(text: str, schema: Schema) -> bool:
+    """Return whether *schema*, with the *text*, is as `with_composed` made it: then it decides nothing."""
+    plain = KeySpec("")
+    said = ("type", "default", "rotate", "generate", "services", "deliver", "description", "is_required")
+    return text.startswith(_HEAD) and all(
+        spec.sensitive and all(getattr(spec, name) == getattr(plain, name) for name in said)
+        for spec in schema.keys.values()
+    )
+
+
 def _entry(key: str, template: str) -> Iterator[str]:
     yield "# @sensitive"
     if template:

@@ -4,6 +4,7 @@ A variable that is a secret leaves `environment:` and `.env` and becomes a file.
 itself gets that; every other one is started by the shim, which gives it the variable with the same bytes.
 """
 
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from shim_host.inputs import read_bounded
 from shim_host.migrate.composed import find_composed
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.services import decide_services, only_reference, removable
-from shim_host.recognition.sensitive import why_secret
+from shim_host.recognition.sensitive import is_placeholder, is_telling, why_secret
+from shim_host.shell import quoted
+from shim_host.store.vault import has_private_modes
 
 
 def make_plan(
@@ -63,12 +66,38 @@ def make_plan(
         message = f"{found.place} holds {owner} in plain text"
         hint = HINTS.get(found.section, HINTS[""])
         plan.findings.append(Remark(found.service, found.name, message, hint, is_exposed=True))
+    plan.findings += [*_equal_values(plan, known), *_open_files(plan)]
     find_composed(plan)
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
             hint = "it is kept as a file; remove it if nothing needs it"
             plan.findings.append(Remark("", held.key, "no service gets it", hint))
     return plan
+
+
+def _equal_values(plan: MigrationPlan, known: Mapping[str, str]) -> Iterator[Remark]:
+    """Yield a finding for each variable of an env file that holds the value of a secret, whatever its name says."""
+    owners = {value: key for key, value in known.items() if is_telling(value) and not is_placeholder(value)}
+    for name, service in plan.project.services.items():
+        moved = {use.key for use in plan.moved[name].uses} if name in plan.moved else set()
+        for key, value in compose.environment_of(service, plan.project).items() if service.env_files else ():
+            variable = service.variables.get(key)
+            if key in moved or key in plan.wishes.public or (variable is not None and variable.raw is not None):
+                continue
+            owner = next((owner for held, owner in owners.items() if held in value), "")
+            if owner and owner != key:
+                message = f"{key} of its env_file holds the value of {owner} in plain text"
+                hint = f"name it with --secret {key}, or with --public {key}"
+                yield Remark(name, key, message, hint, is_exposed=True)
+
+
+def _open_files(plan: MigrationPlan) -> Iterator[Remark]:
+    """Yield a note for each secret file of the project that other users of this machine can read."""
+    for definition in plan.project.secrets.values():
+        file = definition.file
+        if file is not None and has_private_modes() and file.is_file() and file.stat().st_mode & 0o077:
+            message = f"can be read by others (mode {stat.S_IMODE(file.stat().st_mode):04o})"
+            yield Remark("", str(file), message, f"chmod 600 {quoted(str(file))}")
 
 
 class _Parts:

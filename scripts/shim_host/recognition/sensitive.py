@@ -2,7 +2,7 @@
 
 import re
 
-from shim.schema import Schema
+from shim.schema import KeySpec, Schema, check_value
 from shim_host.recognition import key_shapes
 
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
@@ -152,6 +152,13 @@ def why_secret(key: str, value: str, schema: Schema | None) -> str:
 def is_telling(value: str) -> bool:
     """Return whether a text that holds *value* hardly does so by chance: it is long, and no single word."""
     return len(value) >= _SHORTEST_TELLING and not _A_WORD.fullmatch(value)
+
+
+def is_placeholder(value: str) -> bool:
+    """Return whether *value* is what examples have in the place of one, `replace-me`: many keys have that."""
+    spec = KeySpec("")
+    spec.sensitive = True
+    return bool(check_value(spec, value.encode("utf-8", "surrogateescape")))
 
 
 def may_hold_value(remark: str) -> bool:

@@ -56,6 +56,19 @@ def test_a_secret_that_stays_is_found(place: str, manage: Manage, canary: Canary
     assert "secret-in-" in audited.stdout
 
 
+def test_a_variable_of_an_env_file_with_the_value_of_a_secret_is_found(manage: Manage, canary: Canary) -> None:
+    """Its name says nothing, and it stays in the file: `--secret` or `--public` decides."""
+    value = canary()
+    project(manage, "env_file: .env")
+    manage.write(".env", f"DB_PASSWORD={value}\nOWNER=x-{value}\nA_SECRET=replace-me\nTITLE=replace-me\n")
+
+    said = findings(manage)
+
+    assert "OWNER of its env_file holds the value of DB_PASSWORD in plain text" in said
+    assert "TITLE" not in said
+    assert manage("migrate", "--image-config", "images.json", "--dry-run", "--secret", "OWNER").code == 0
+
+
 def test_the_options_of_a_volume_are_looked_at(manage: Manage, canary: Canary) -> None:
     options = f"{{type: cifs, device: //nas/x, o: 'username=u,password={canary()}'}}"
     project(manage, "volumes: [n:/n]", f"volumes:\n  n: {{driver_opts: {options}}}\n")

@@ -401,6 +401,7 @@ def test_what_the_shim_would_refuse_is_found_before(compose: Manage, canary: Can
     reasons = {entry["service"]: entry["message"] for entry in staying}
     assert "db-password and DB.PASSWORD would both be DB_PASSWORD" in reasons["a"]
     assert "a folder of its own at /run/secrets" in reasons["b"]
+    assert any("can be read by others" in entry["message"] for entry in plan["findings"]), "x has mode 0644"
 
 
 def test_a_database_with_a_shared_env_file_is_said(compose: Manage, canary: Canary) -> None:
