@@ -19,7 +19,10 @@ from tests.support import messages
 from tests.support.forms import REPOSITORY
 
 PAGES = [
-    *(REPOSITORY / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "images/README.md", "secrets/README.md")),
+    *(
+        REPOSITORY / name
+        for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "images/README.md", "secrets/README.md")
+    ),
     *sorted((REPOSITORY / "docs").glob("*.md")),
 ]
 # Of proselint's own: what is wrong in any register; typography and taste are the project's own matter.
