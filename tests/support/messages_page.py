@@ -44,7 +44,7 @@ SECTIONS = {
         "scripts/manage_secrets.py", "*/shim_host/binary.py", "*/commands/image.py", "*/swarm/load.py",
     ),
     "The engine does not answer, or is not a manager": (
-        "*/docker_cli.py", "*/swarm/connection.py", "*/swarm/ssh.py", "*/swarm/trouble.py",
+        "*/docker_cli.py", "*/swarm/connection.py", "*/swarm/answers.py", "*/swarm/ssh.py", "*/swarm/trouble.py",
     ),
     "doctor warns about the engine or the Swarm": ("*/doctor/*.py",),
     "A value from .env is cut off or changed": ("*/env/*.py", "*/commands/env.py"),

@@ -98,7 +98,7 @@ def _clock_ahead(text: str, before: datetime) -> timedelta | None:
     if match is None:
         return None
     zone = "+00:00" if match["zone"] in "Zz" else match["zone"]
-    engine = datetime.fromisoformat(match["second"] + (match["fraction"] or "").ljust(7, "0")[:7] + zone)
+    engine = datetime.fromisoformat(match["second"] + (match["fraction"] or ".").ljust(7, "0")[:7] + zone)
     after = datetime.now(UTC)
     if engine > after:
         return engine - after

@@ -20,10 +20,12 @@ def is_anothers(owner: int) -> bool:
 def ask(path: Path, owner: int) -> None:
     """Ask before root writes into the folder at *path*, which *owner* has; once is enough.
 
+    Where root has no capability to write there it is nobody special, and the attempt itself says so.
+
     Raises:
         Refused: nobody agrees.
     """
-    if is_anothers(owner) and owner not in _agreed:
+    if is_anothers(owner) and owner not in _agreed and os.access(path, os.W_OK):
         output.confirm(f"{path} belongs to {_name_of(owner)}: write there as root, and give them what is written?")
         _agreed.add(owner)
 

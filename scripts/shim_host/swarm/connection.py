@@ -16,10 +16,10 @@ from shim.secret import Secret
 from shim_host import explained
 from shim_host import output as report
 from shim_host.docker_cli import request_seconds
-from shim_host.errors import Ended, Failed
+from shim_host.errors import Failed
 from shim_host.explained import Explained
 from shim_host.swarm import inside, not_answered, privacy
-from shim_host.swarm.answers import mounts_of, secret_of, service_of
+from shim_host.swarm.answers import Fields, in_shape, mounts_of, secret_of, service_of
 from shim_host.swarm.model import (
     FINGERPRINT,
     KEY,
@@ -35,7 +35,7 @@ from shim_host.swarm.model import (
 from shim_host.swarm.trouble import Missing as Missing
 from shim_host.swarm.trouble import NoSwarm as NoSwarm
 from shim_host.swarm.trouble import Unclear as Unclear
-from shim_host.swarm.trouble import no_manager
+from shim_host.swarm.trouble import api_trouble
 
 # The SDK is loaded by `connect`, so that `--help` and commands that need no engine stay quick.
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from docker.errors import APIError
     from requests import HTTPError
 
-_NOT_FOUND = 404
 PARALLEL_CALLS = 8
 # What makes a secret the one that was to be made; `created` and `by` differ between two runs that make the same.
 _IDENTITY = (KEY, VERSION, STACK, FINGERPRINT, SALT, RUN)
@@ -357,15 +356,25 @@ class Swarm:
             return None
 
     def _call(self, what: str, call: Any) -> Any:
+        """Return what *call* answers, as far as it is what the API has there; the engine may be anybody's."""
+        answer, left_out = in_shape(self._as_it_is(what, call))
+        if not isinstance(answer, dict) and call in (self._api.info, self._api.version):
+            answer = Fields()
+        if left_out:
+            report.warn(f"the engine lists {report.many(left_out, 'thing')} without an id, which cannot be looked at")
+        return answer
+
+    def _as_it_is(self, what: str, call: Any) -> Any:
+        """Return what *call* answers, every field of it: what is changed and sent back comes back whole."""
         import requests
         from docker.errors import APIError, DockerException
 
         try:
             return call()
         except APIError as error:
-            raise _api_trouble(what, error) from None
+            raise api_trouble(what, error) from None
         except requests.HTTPError as error:  # of a call that goes around the SDK's own methods
-            raise _api_trouble(what, _as_api_error(error)) from None
+            raise api_trouble(what, _as_api_error(error)) from None
         except (DockerException, requests.RequestException, OSError) as error:
             message = f"cannot {what}: the engine at {self.place} does not answer ({type(error).__name__})"
             raise Unclear(message, "run the same command again once it does: it goes on from there") from None
@@ -378,19 +387,6 @@ def _as_api_error(error: "HTTPError") -> "APIError":
     with suppress(ValueError, KeyError, TypeError):  # where no engine answers, the text says what it says
         words = error.response.json()["message"]
     return APIError(words, response=error.response, explanation=words)
-
-
-def _api_trouble(what: str, error: "APIError") -> Ended:
-    status = error.response.status_code if error.response is not None else 0
-    words = (error.explanation or "").strip().splitlines()
-    said = words[0] if words else f"status {status}"
-    if status == 503:  # of an engine that is just being started again, too
-        return no_manager(what, said)
-    if status >= 500:
-        return Unclear(
-            f"cannot {what}: {said}", "the Swarm may be choosing a leader: try again, or see `docker node ls`"
-        )
-    return Missing(f"cannot {what}: {said}") if status == _NOT_FOUND else Failed(f"cannot {what}: {said}")
 
 
 S = TypeVar("S", bound=Swarm)

@@ -30,7 +30,11 @@ def run(
             if length + sum(map(len, outputs.values())) > most_bytes:
                 raise OSError(f"it shows more than {most_bytes} bytes")
             outputs[stream] = outputs.get(stream, b"") + _exactly(raw, length, deadline)
-    return int(client.exec_inspect(job)["ExitCode"] or 0), outputs[1], outputs[2]
+    ended = client.exec_inspect(job)
+    code = ended.get("ExitCode") if isinstance(ended, dict) else None
+    if not isinstance(code, int):
+        raise OSError("the engine does not say how it ended")
+    return code, outputs[1], outputs[2]
 
 
 def _exactly(connection: Any, count: int, deadline: float) -> bytes:

@@ -1,6 +1,10 @@
 """What can be wrong with an engine that answers, and with one that does not."""
 
-from shim_host.errors import Failed
+from typing import Any
+
+from shim_host.errors import Ended, Failed
+
+_NOT_FOUND = 404
 
 
 class Unclear(Failed):
@@ -30,3 +34,17 @@ def no_manager(what: str, said: str) -> Unclear:
         return NoSwarm(f"cannot {what}: this engine is in no Swarm", f"`docker swarm init` makes one; else {elsewhere}")
     message = f"cannot {what}: this engine is not a Swarm manager, or its Swarm is locked"
     return Unclear(message, f"`docker swarm init` makes one; else {elsewhere}")
+
+
+def api_trouble(what: str, error: Any) -> Ended:
+    """Return why the engine did not do *what*, which the SDK's APIError *error* says."""
+    status = error.response.status_code if error.response is not None else 0
+    words = (error.explanation or "").strip().splitlines()
+    said = words[0] if words else f"status {status}"
+    if status == 503:  # of an engine that is just being started again, too
+        return no_manager(what, said)
+    if status >= 500:
+        return Unclear(
+            f"cannot {what}: {said}", "the Swarm may be choosing a leader: try again, or see `docker node ls`"
+        )
+    return Missing(f"cannot {what}: {said}") if status == _NOT_FOUND else Failed(f"cannot {what}: {said}")

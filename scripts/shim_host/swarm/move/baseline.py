@@ -45,9 +45,9 @@ def is_meant_to_run(task: Any) -> bool:
 
 
 def moment(text: str) -> datetime:
-    """Return the time that the engine writes, to the microsecond: datetime reads no nanoseconds."""
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}.{fraction[:6]:0<6}").replace(tzinfo=UTC)
+    """Return the time that the engine writes, to the microsecond."""
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _is_up(task: Any, of_slot: Sequence[Any], now: datetime) -> bool:

@@ -8,11 +8,12 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from shim_host.errors import Failed
-from shim_host.swarm.answers import mounts_of, target_of
+from shim_host.swarm.answers import in_shape, mounts_of, target_of
 from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear
 from shim_host.swarm.lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
 from shim_host.swarm.model import LABEL, STOP_FIRST, RotatedService, SecretMount
@@ -42,8 +43,11 @@ class ServiceWriter(LockKeeper):
         Raises:
             Failed: the engine is not a manager, or does not answer.
         """
-        found = self._call("list services", lambda: self._client.services())
-        self._specs: dict[str, Any] = {service["ID"]: service for service in found}
+        listed = self._as_it_is("list services", lambda: self._client.services())
+        self._specs: dict[str, Any] = {
+            service["ID"]: service for service in listed if isinstance(service, dict) and service.get("ID")
+        }
+        found = in_shape(list(self._specs.values()))[0]
         tasks: dict[str, list[Any]] = {}
         for task in self._call("list tasks", lambda: self._client.tasks()):
             tasks.setdefault(task["ServiceID"], []).append(task)
@@ -167,7 +171,9 @@ class ServiceWriter(LockKeeper):
 
     def _read(self, service_id: str) -> Any:
         """Return the service as it is, or None when it is gone."""
-        found = self._unless_gone("read a service", lambda: self._client.inspect_service(service_id))
+        found = None
+        with suppress(Missing):
+            found = self._as_it_is("read a service", lambda: self._client.inspect_service(service_id))
         self._specs[service_id] = found
         return found
 

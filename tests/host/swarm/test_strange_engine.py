@@ -1,0 +1,191 @@
+"""An engine that answers with anything at all: commands end with a message, and a terminal is told nothing.
+
+Whoever may start a container or make a secret writes much of what an engine says, and what answers may be no engine.
+"""
+
+import copy
+import http.server
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from shim_host.swarm.answers import in_shape
+
+from tests.support.host import Canary, Manage
+
+EVIL = "\x1b]0;PWN\x07\x9b31m\u202e\u2066[bold red]x[/][link=http://example.org]k[/link]\r\nshim: ok"
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+LABEL = "docker-secrets-shim."
+CONTAINER = "c1" * 32
+
+
+def answers() -> dict[str, Any]:
+    """Return what an engine says of one key, one service and one container, by the end of the path that is asked."""
+    mounted = {"SecretID": "s1", "SecretName": "a.v1", "File": {"Name": "a", "UID": "0", "GID": "0", "Mode": 292}}
+    task = {"ContainerSpec": {"Image": "img", "Env": ["B=c"], "Secrets": [mounted], "Mounts": []}, "Placement": {}}
+    service = {
+        "ID": "w1",
+        "Version": {"Index": 9},
+        "Spec": {"Name": "web", "Labels": {}, "TaskTemplate": task, "Mode": {"Replicated": {"Replicas": 1}}},
+        "Endpoint": {"Ports": [{"PublishMode": "host", "PublishedPort": 80}]},
+    }
+    labels = {LABEL + "key": "A", LABEL + "version": "1", LABEL + "fingerprint": "aaaa-bbbb-cccc", LABEL + "by": "me"}
+    secret = {"ID": "s1", "CreatedAt": "2026-01-01T00:00:00Z", "Spec": {"Name": "a.v1", "Labels": labels}}
+    mount = {"Type": "bind", "Source": "/x", "Destination": "/run/secrets/a", "RW": False}
+    names = {"com.docker.swarm.service.name": "web", "com.docker.swarm.service.id": "w1"}
+    return {
+        "/_ping": {},
+        "/version": {"ApiVersion": "1.41", "Version": "20.10", "MinAPIVersion": "1.12", "Arch": "amd64"},
+        "/info": {
+            "SystemTime": "2026-01-01T00:00:00.5Z",
+            "Swarm": {"NodeID": "n", "LocalNodeState": "active", "ControlAvailable": True},
+        },
+        "/swarm": {"ID": "s", "Spec": {}},
+        "/secrets": [secret],
+        "/services": [service],
+        "/tasks": [
+            {
+                "ID": "t1",
+                "ServiceID": "w1",
+                "NodeID": "n",
+                "Slot": 1,
+                "Spec": task,
+                "DesiredState": "running",
+                "Status": {"State": "running", "Timestamp": "2026-01-01T00:00:00Z"},
+            }
+        ],
+        "/nodes": [
+            {
+                "ID": "n",
+                "Spec": {"Role": "manager", "Availability": "active"},
+                "Description": {"Hostname": "h", "Engine": {"EngineVersion": "20.10"}},
+                "Status": {"State": "ready"},
+                "ManagerStatus": {"Reachability": "reachable"},
+            }
+        ],
+        "/configs": [],
+        "/networks": [],
+        "/containers/json": [{"Id": CONTAINER, "Names": ["/web.1"], "Labels": names, "Mounts": [mount]}],
+        f"/containers/{CONTAINER}/json": {
+            "Id": CONTAINER,
+            "Name": "/web.1",
+            "State": {"Running": True},
+            "Config": {"Env": ["B=c"], "Labels": names, "Cmd": ["x"], "Entrypoint": None, "User": ""},
+            "HostConfig": {"CapAdd": None, "Binds": []},
+            "Mounts": [mount],
+        },
+    }
+
+
+@pytest.fixture
+def engine(manage: Manage) -> Iterator[dict[str, Any]]:
+    """Give what an engine answers that `manage` uses; it is to be changed."""
+    said = answers()
+
+    class Engine(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            path = re.sub(r"^/v[0-9.]+", "", self.path).partition("?")[0]
+            body = json.dumps(said.get(path, {"message": f"there is none: {EVIL}"})).encode()
+            self.send_response(200 if path in said else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Engine) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        manage.env["DOCKER_HOST"] = f"tcp://127.0.0.1:{server.server_address[1]}"
+        yield said
+        server.shutdown()
+
+
+COMMANDS = {
+    "list": ["list"],
+    "audit": ["audit", "--sarif", "-"],
+    "diff": ["diff"],
+    "doctor": ["doctor"],
+    "prune": ["prune", "--dry-run"],
+    "rotate": ["rotate", "A", "--generate", "--force", "--dry-run"],
+}
+ODD: dict[str, Any] = {
+    "lists": [[None]],
+    "a large number": 10**400,
+    "evil words": EVIL,
+}
+
+
+def everywhere(found: Any, odd: Any) -> Any:
+    """Return *found* with *odd* beside or in the place of every leaf, but for ids."""
+    if isinstance(found, dict):
+        return {name: one if name in ("ID", "Id") else everywhere(one, odd) for name, one in found.items()}
+    if isinstance(found, list):
+        return [*[everywhere(one, odd) for one in found], odd]
+    return odd
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_engine_that_answers_with_anything(manage: Manage, engine: dict[str, Any], canary: Canary, odd: str) -> None:
+    """`manage` itself sees to it that no run ends with an internal error."""
+    manage.write("secrets/a", canary()).chmod(0o600)
+    for path in list(engine):
+        if path not in ("/_ping", "/version"):
+            engine[path] = everywhere(engine[path], ODD[odd])
+
+    for words in COMMANDS.values():
+        end = manage(*words)
+        assert not OBEYED.search(end.stdout + end.stderr), (words, end)
+
+
+@pytest.mark.parametrize("path", ["/info", "/services"])
+def test_what_is_no_answer_at_all(manage: Manage, engine: dict[str, Any], path: str) -> None:
+    engine[path] = [7, None, {"a": None}]
+
+    for name in ("audit", "doctor", "rotate"):
+        manage(*COMMANDS[name])
+
+
+def test_what_has_no_id_is_left_out_and_said(manage: Manage, engine: dict[str, Any]) -> None:
+    engine["/secrets"].append({"Spec": {"Name": "b"}})
+
+    assert "the engine lists 1 thing without an id, which cannot be looked at" in manage("list").stderr
+
+
+def test_what_must_be_there_and_is_not(manage: Manage, engine: dict[str, Any]) -> None:
+    del engine["/info"]["Swarm"]["NodeID"]
+
+    end = manage(*COMMANDS["rotate"])
+    assert (end.code, "the engine leaves out NodeID, which its API has in that answer" in end.stderr) == (111, True)
+
+
+ODD_FIELDS: list[tuple[Callable[[dict[str, Any]], Any], Any]] = [
+    (lambda found: found["Spec"].update(Name=["x"]), ("Spec", "Name")),
+    (lambda found: found["Spec"]["Labels"].update(a=7), ("Spec", "Labels", "a")),
+    (lambda found: found["Version"].update(Index=True), ("Version", "Index")),
+    (lambda found: found["Version"].update(Index=1 << 64), ("Version", "Index")),
+    (lambda found: found.update(Endpoint="x"), ("Endpoint",)),
+    (lambda found: found.update(CreatedAt="yesterday"), ("CreatedAt",)),
+]
+
+
+@pytest.mark.parametrize(("change", "place"), ODD_FIELDS)
+def test_a_field_of_another_kind_is_not_there(change: Callable[[dict[str, Any]], Any], place: tuple[str, ...]) -> None:
+    """And everything else is as it was."""
+    service = answers()["/services"][0]
+    odd = copy.deepcopy(service)
+    change(odd)
+    wanted = copy.deepcopy(service)
+    within = wanted
+    for name in place[:-1]:
+        within = within[name]
+    within.pop(place[-1], None)
+
+    assert in_shape([odd, "x", None, {}]) == ([wanted], 3)
