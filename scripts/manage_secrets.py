@@ -70,6 +70,7 @@ COMMANDS = {
     "migrate": ("migrate:command", "Move the secrets of a Compose project from its .env to files."),
     "image": ("image:image_command", "Load the image docker-secrets-shim into the engine."),
     "shim": ("image:shim_command", "Write the shim, a static binary, to a folder."),
+    "types": ("types:types", "Write typed code that loads an application's secrets, from the schema."),
     "plugin": ("plugin:plugin", "Add `docker secretshim` to Docker's command line."),
     "compose": ("provider:compose", "Answer Docker Compose, as the provider of a service."),
     "doctor": ("doctor:doctor_command", "Show what will not work on this machine, and what to do about it."),

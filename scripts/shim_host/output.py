@@ -122,6 +122,12 @@ def give_message(document: Any) -> None:
     print(json.dumps(document, ensure_ascii=True), flush=True)  # noqa: T201
 
 
+def give_text(text: str) -> None:
+    """Print *text* on stdout as it is: a file for somebody to keep."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
 def give_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table on stdout: fitted to the terminal, or in plain columns for another program.
 

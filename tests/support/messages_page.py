@@ -75,7 +75,9 @@ SECTIONS = {
     "A backup cannot be written": ("*/backup/gpg.py", "*/commands/backup/export.py"),
     "A passphrase is refused, or nobody vouches for a backup": ("*/backup/passphrase.py",),
     "Values cannot be read back from the Swarm": ("*/swarm/privacy.py", "*/helper/read_back.py"),
-    "A value cannot be generated": ("*/shim_host/generate.py", "*/commands/generate.py", "*/store/filing.py"),
+    "A value cannot be generated": (
+        "*/shim_host/generate.py", "*/commands/generate.py", "*/commands/types.py", "*/store/filing.py",
+    ),
     "A store's program gives no value": ("*/fetch/*.py",),
     "Docker's plugin or the provider of Compose refuses": (
         "scripts/shim_host/apps/docker_plugin.py",

@@ -2,6 +2,14 @@
 
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
+    "give --python or --typescript": (
+        "host/apps/test_types.py::test_the_keys_of_one_service",
+        "give --python or --typescript",
+    ),
+    "there is no schema to make types of": (
+        "host/apps/test_types.py::test_the_keys_of_one_service",
+        "there is no schema to make types of",
+    ),
     # Docker's plugin, and the provider of Compose.
     "docker … does not take …; use a context, DOCKER_CERT_PATH or ssh://": (
         "host/apps/test_docker_plugin.py::test_an_option_of_docker_that_cannot_be_followed_is_refused",

@@ -17,7 +17,7 @@ from shim_host import inputs, inventory, names, output, validation
 from shim_host.apps import docker_plugin
 from shim_host.commands import options
 from shim_host.errors import Ended, Failed, Refused
-from shim_host.store import filing, vault
+from shim_host.store import filing
 from shim_host.store.filing import Planned
 from shim_host.store.vault import Vault
 from shim_host.validation import Subject
@@ -124,10 +124,8 @@ def _up(service: str, given: dict[str, str]) -> None:
     store = Vault(Path(given.get("secrets-dir") or options.SECRETS_DIR))
     made = _missing(_subject(store, schema, project), schema) if schema is not None else []
     if made:
+        filing.keep_out_of_git(store.path, dry_run=False)
         filing.write(store, made)
-        lacking = vault.missing_gitignore_lines(Path(), store.path, None)
-        if lacking and Path(".git").exists():
-            vault.add_gitignore_lines(Path(), lacking)
         give("info", f"generated {', '.join(item.key for item in made)}")
     subject = _subject(store, schema, project)
     faults = [fault for fault in validation.findings(subject) if fault.key and fault.kind in _STOPPING]

@@ -1,0 +1,48 @@
+"""`types`: the schema as a module of an application's own language."""
+
+from pathlib import Path
+
+import click
+
+from shim_host import inputs, output
+from shim_host.commands import options
+from shim_host.errors import Refused, UsageError
+from shim_host.files import write_whole
+
+
+@click.command("types")
+@click.option(
+    "--python", "language", flag_value="python", help="A module of Python: a dataclass, and how it is loaded."
+)
+@click.option(
+    "--typescript", "language", flag_value="typescript", help="A module of TypeScript: an interface, and so on."
+)
+@click.option("--service", default="", metavar="NAME", help="Only the keys that the schema gives this service.")
+@click.option("--output", "-o", "path", type=click.Path(path_type=Path), metavar="FILE", help="Write it to FILE.")
+@options.schema
+def types(language: str | None, service: str, path: Path | None, schema_path: Path | None) -> None:
+    """Write the types of an application's secrets, and the code that loads them, following the schema.
+
+    A key's @type becomes a type of the language, a key that is neither @required nor has a default can be None
+    (undefined), and the comments above it become its documentation. No value is read; the module reads them when your
+    program starts, by the same rules as the shim.
+
+    \b
+    Examples:
+      manage-secrets types --python --output app/secrets_of_app.py
+      manage-secrets types --typescript --service web > src/secrets.ts
+    """
+    if language is None:
+        raise UsageError("give --python or --typescript")
+    schema = inputs.read_schema(schema_path)
+    if schema is None:
+        raise Refused("there is no schema to make types of", f"write {inputs.SCHEMA}")
+    part = schema.for_service(service) if service else schema
+    from shim_host.apps import python_types, typescript_types
+
+    module = python_types.module if language == "python" else typescript_types.module
+    text = module(part, Path(schema.source).name)
+    if path is None:
+        output.give_text(text)
+        return
+    write_whole(path, text.encode("utf-8"), 0o666)
