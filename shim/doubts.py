@@ -67,7 +67,7 @@ def about(resolved: "Resolved", resolution: "Resolution", options: "Options") ->
         resolution.sources.warnings.append((message, hint))
         return None
     is_structured = spec is not None and spec.type is not None and spec.type.name in ("json", "pem", "jwt")
-    doubts = () if is_structured else _doubts(key, value, resolved)
+    doubts = () if is_structured else _doubts(key, value, resolved, spec is not None and spec.resolves)
     for message, hint in doubts:
         resolution.sources.warnings.append((message, hint))
         break
@@ -85,6 +85,9 @@ def _reference(value: bytes) -> tuple[str, str] | None:
     text = value.strip()
     if text.startswith(b"${") and text.endswith(b"}") and _is_variable(text[2:-1]):
         return "a reference to a variable (${…})", "what should have put the variable's value there has not run"
+    if text.startswith(b"$(") and text.endswith(b")") and is_key(text[2:-1].decode("ascii", "replace")):
+        how = "Kubernetes replaces a variable that it lists before this one, and leaves any other as it is written"
+        return "a reference to a variable ($(…))", how
     if text.startswith(b"{{") and text.endswith(b"}}"):
         return "a template's expression ({{ … }})", "what should have filled the template has not run"
     return None
@@ -98,7 +101,7 @@ def _is_variable(text: bytes) -> bool:
     return is_key(text[:end].decode("ascii", "replace")) and (end == len(text) or text[end : end + 1] in b":-+?=")
 
 
-def _doubts(key: str, value: bytes, resolved: "Resolved") -> "Iterator[tuple[str, str]]":
+def _doubts(key: str, value: bytes, resolved: "Resolved", resolves: bool) -> "Iterator[tuple[str, str]]":
     """Yield what is likely to surprise about *value*, each with what to do; the first is enough."""
     where = _from(resolved)
     literal = f"if it is meant, write @literal above {key}= in the schema"
@@ -127,10 +130,10 @@ def _doubts(key: str, value: bytes, resolved: "Resolved") -> "Iterator[tuple[str
             f"set {key}_FILE to that path instead; {literal}",
         )
     if value.startswith(b"file:/"):
-        yield (
-            f"{key}{where} holds a file: URL, not what is in the file",
-            f"write @resolve above {key}= in the schema, or set {key}_FILE to the path; {literal}",
-        )
+        how = f"write @resolve above {key}= in the schema, or set {key}_FILE to the path"
+        if resolves:
+            how = "@resolve follows one in the environment alone: put the value itself into the file"
+        yield f"{key}{where} holds a file: URL, not what is in the file", f"{how}; {literal}"
     if value != value.strip(_BLANKS):
         yield (
             f"{key}{where} begins or ends with white space, which is part of the value",

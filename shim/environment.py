@@ -37,6 +37,10 @@ def child_environment(
         for key in sources.pointers:
             variable = spelled[key] if key in spelled else key + "_FILE"
             dropped.add((variable + "=").encode("utf-8", "surrogateescape"))
+        if sources.hollow:
+            from shim import pointed
+
+            dropped.update([_name(variable) for variable in pointed.superseded(resolution)])
     dropped.update([_name(variable) for variable in sources.withheld])
     for key, value in (extra or {}).items():
         dropped.add(_name(key))

@@ -51,8 +51,8 @@ staying as PID 1
   --parent-death SIGNAL    the signal the shim gets when its parent dies
   --on-change ACTION       restart, signal=HUP or exit when the value of a secret changes
   --mask                   replace values in the service's output with ***
-  --pre COMMAND            run before the service, and before --user (repeatable)
-  --pre-root COMMAND       the same, but before --pre and without secrets (repeatable)
+  --pre COMMAND            run before the service, with its environment, before --user (repeatable)
+  --pre-root COMMAND       run what only root can, first and without secrets (repeatable)
   --ready-fd N             pass on the service's readiness
 
 output

@@ -87,7 +87,16 @@ class Init:
         return self._staying.exit_codes.get(code, code)
 
     def run_root_before(self) -> int:
-        """Run each `--pre-root` command to its end, without a secret; return 0, or the code that ends the start."""
+        """Run each `--pre-root` command to its end, without a secret; return 0, or the code that ends the start.
+
+        They do what only root can. Whoever was started as somebody else goes on without, as with --user.
+        """
+        if self._staying.pre_root and posix.geteuid() != 0:
+            from shim import stderr
+
+            message = f"--pre-root: started as uid {posix.geteuid()}, which is not root; nothing is run"
+            stderr.warning(message, "start the container as root, or do it where the image or the volume is made")
+            return 0
         environment = [entry for entry in self._environ if not entry.startswith(b"SHIM_")]
         return self._run_before("--pre-root", self._staying.pre_root, environment)
 

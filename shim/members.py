@@ -57,7 +57,7 @@ def variables(data: bytes) -> dict[str, bytes]:
     """Return the variables of a dotenv file; of two lines for one the last counts, and nothing is expanded.
 
     A value in single quotes is taken as it is; in double quotes a backslash escapes; both may go over lines. Without
-    quotes it ends at ` #`.
+    quotes it ends at ` #`. Names may hold `.` and `-`.
 
     Raises:
         ValueError: a line is none.
@@ -69,10 +69,10 @@ def variables(data: bytes) -> dict[str, bytes]:
         if text[at] == 35:  # "#"
             at = _after(text, _line_end(text, at), _BLANK)
             continue
-        equals = text.find(b"=", at)
-        name = text[at:equals] if equals >= 0 else b""
+        name, equals_sign, _ = text[at : _line_end(text, at)].partition(b"=")
+        equals = at + len(name)
         key = name.strip().removeprefix(b"export ").strip().decode("utf-8", "surrogateescape")
-        if not is_key(key):
+        if not equals_sign or not is_key(key.replace("-", "_").replace(".", "_")):
             raise ValueError("no KEY=value")
         at = _after(text, equals + 1, b" \t")
         if text[at : at + 1] in (b"'", b'"'):

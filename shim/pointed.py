@@ -57,6 +57,14 @@ def _is_same(path: bytes, other: bytes) -> bool:
     return path == other or real(path) == real(other)
 
 
+def superseded(resolution: "Resolution") -> list[str]:
+    """Return the empty pointers of keys that the service gets: some images stop where the variable is there at all."""
+    from shim.sources import is_path_variable
+
+    hollow = [variable for variable in resolution.sources.hollow if not is_path_variable(variable)]
+    return [variable for variable in hollow if base_of(variable) in resolution.secrets]
+
+
 def base_of(variable: str) -> str:
     """Return the key whose file *variable* would name: `KEY_FILE`, `KEY__FILE` or `FILE__KEY`."""
     if variable.startswith("FILE__"):

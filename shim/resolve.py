@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from shim.options import Options
     from shim.schema import KeySpec, Schema
 
-# How a value begins or ends that is probably something else; E is that of ENC[ and encrypted values in general.
-_DOUBTFUL_FIRST = b"\"'/. \t\r\nE"
-_DOUBTFUL_STARTS = (*REFERENCES, b"file:/")
+# How a value begins or ends that is probably something else.
+_DOUBTFUL_FIRST = b"\"'/. \t\r\n"
+_DOUBTFUL_STARTS = (*REFERENCES, b"file:/", b"$(")
+_FIRST_OF_THEM = b"E@-$"  # of those without a colon
 _DOUBTFUL_LAST = b" \t\r\n"
 _MANY_BYTES = 100_000  # fewer than the kernel takes of one command, whatever its limits are
 _MAX_COMPOSED_BYTES = 8_388_608
@@ -118,8 +119,8 @@ def _is_doubtful(key: str, value: bytes) -> bool:
     """Return whether *value*, which is not letters and digits alone, looks like something else; doubts.py decides."""
     # Numbers, since `b":" in value` makes an exception on its way: ":", "{", "=" and a line end.
     if value[0] in _DOUBTFUL_FIRST or value[-1] in _DOUBTFUL_LAST:
-        return value[0] != 69 or value.startswith(REFERENCES)
-    if 58 in value and value.startswith(_DOUBTFUL_STARTS):
+        return True
+    if (58 in value or value[0] in _FIRST_OF_THEM) and value.startswith(_DOUBTFUL_STARTS):
         return True
     if 123 in value and (value.find(b"${") >= 0 or value.find(b"{{") >= 0):
         return True

@@ -108,8 +108,8 @@ def _from_environment(
         variable = name.decode("utf-8", "surrogateescape")
         if variable not in env:
             env[variable] = value
-            if value and (variable.endswith("_FILE") or variable.startswith("FILE__")):
-                pointers.append(variable)
+            if variable.endswith("_FILE") or variable.startswith("FILE__"):
+                (pointers if value else sources.hollow).append(variable)
     if not options.secrets_dir and env.get("CREDENTIALS_DIRECTORY", b"")[:1] == b"/":
         # What systemd's LoadCredential= gives to this service alone; /run/secrets may be the whole machine's.
         sources.looked_at.insert(0, _normal(env["CREDENTIALS_DIRECTORY"]))

@@ -41,6 +41,9 @@ def leave_alone(key: str, path: bytes, breach: Breach, sources: "Sources", is_gi
     shown = path.decode("utf-8", "surrogateescape")
     if isinstance(breach, Missing):
         sources.left_alone.append((shown, "it vanished, or links to nothing"))
+        if not is_asked and _is_link(path):
+            message = f"{shown_path(path)} is a link to nothing; nothing asks for {key}, and it is left alone"
+            sources.warnings.append((message, "mount what it leads to as well, or remove the link"))
         return True
     if isinstance(breach, Directory):
         sources.left_alone.append((shown, "it is a directory"))
@@ -53,6 +56,15 @@ def leave_alone(key: str, path: bytes, breach: Breach, sources: "Sources", is_gi
     else:
         sources.warnings.append((f"{breach.message}; nothing asks for {key}, and it is left alone", breach.hint))
     return True
+
+
+def _is_link(path: bytes) -> bool:
+    from posix import readlink
+
+    try:
+        return bool(readlink(path))
+    except OSError:
+        return False
 
 
 def _is_empty(folder: bytes) -> bool:

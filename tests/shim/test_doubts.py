@@ -26,6 +26,8 @@ Canary = Callable[[], str]
         ("postgresql://app:${{DB_PASSWORD}}@db/{canary}", "a reference"),
         ("{canary}{{{{ password }}}}", "a reference"),
         ("file:///run/secrets/{canary}", "a file: URL"),
+        ("E{canary} ", "white space"),
+        ("E{canary}${{X}}", "a reference"),
     ],
 )
 def test_a_likely_mistake_is_a_warning(frozen: Shim, canary: Canary, value: str, said: str) -> None:
@@ -58,6 +60,9 @@ def test_a_likely_mistake_is_a_warning(frozen: Shim, canary: Canary, value: str,
         "${{OTHER:-{canary}}}",
         "{{{{ .Data.{canary} }}}}",
         "$ANSIBLE_VAULT;1.1;AES256\n{canary}",
+        "@Microsoft.KeyVault(SecretUri={canary})",
+        "-----BEGIN PGP MESSAGE-----\n{canary}",
+        "$(DB_PASSWORD)",
     ],
 )
 def test_a_reference_that_nobody_resolved(frozen: Shim, canary: Canary, value: str) -> None:

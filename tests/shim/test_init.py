@@ -419,6 +419,18 @@ def test_one_shots_run_before_the_user_changes(shim: Shim, stays: list[str]) -> 
     assert "--pre-root false ended with 1" in failed.stderr
 
 
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("stays", [["--init"], []], ids=["init", "exec"])
+def test_what_only_root_can_do_is_left_out_for_others(frozen: Shim, stays: list[str]) -> None:
+    """An image with a --pre-root starts as an arbitrary uid, too; --pre is for whoever we are."""
+    before = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+    end = frozen(*stays, "--pre-root", "chown 0 /", "--pre", "id -u", "--", "echo", "service", before=before)
+
+    assert (end.code, end.stdout) == (0, "65534\nservice\n"), end
+    assert "--pre-root: started as uid 65534, which is not root; nothing is run" in end.stderr
+
+
 def test_no_working_directory_is_held(shim: Shim) -> None:
     """A mount that only the init would be in could not be taken away; a watch of relative paths needs it."""
     for options, held in (([], "/"), (["--on-change", "exit"], str(shim.folder))):

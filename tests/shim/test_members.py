@@ -64,6 +64,8 @@ def test_every_member_is_what_the_standard_library_reads(document: Any, is_ascii
         ("A='1\n2'\nB=3", "B", b"3"),
         ("A=\nB=#x", "A", b""),
         ("A=1", "B", None),
+        ("a-b=1\na.b=2\nA=3\n", "A", b"3"),
+        ("a-b=1\na.b=2\nA=3\n", "a.b", b"2"),
     ],
 )
 def test_members_that_are_easily_got_wrong(text: str, path: str, value: bytes | None) -> None:

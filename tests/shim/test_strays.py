@@ -56,6 +56,10 @@ def link_to_itself(path: Path) -> None:
     path.symlink_to(path.name)
 
 
+def link_to_nothing(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
 def empty_folder(path: Path) -> None:
     path.mkdir()
 
@@ -69,6 +73,7 @@ KINDS = (
     device,
     link_out,
     link_to_itself,
+    link_to_nothing,
     empty_folder,
 )
 
@@ -145,7 +150,27 @@ def test_a_folder_where_the_environment_has_the_value(frozen: Shim) -> None:
     assert frozen("--schema", "s", "--", "true").code == 100
 
 
+def test_a_link_to_the_null_device_is_an_empty_file(frozen: Shim) -> None:
+    """Wherever the root is: whoever gives an optional secret no value does it so."""
+    (frozen.root / "db").symlink_to("/dev/null")
+    (frozen.root / "other").symlink_to("/dev/zero")
+
+    assert frozen.child("--require", "DB", "--only", "DB", env={"DB": "given"}).env["DB"] == "given"
+    assert frozen("--require", "OTHER", "--", "true", env={"OTHER": "given"}).code == 100
+
+
 # --- a key arrives once -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["DB_FILE", "DB__FILE", "FILE__DB"])
+def test_an_empty_pointer_goes_where_its_key_arrives(frozen: Shim, variable: str) -> None:
+    """An image that stops where the variable is there at all would stop; where no value comes, it stays as it was."""
+    kept = {variable: "", "SSL_CERT_FILE": ""}
+
+    assert frozen.child(env={variable: "", "SSL_CERT_FILE": ""}).env == {"PATH": "/usr/bin:/bin", **kept}
+    child = frozen.child(env={variable: "", "SSL_CERT_FILE": ""}, db="v", ssl_cert="pem")
+    assert child.env == {"PATH": "/usr/bin:/bin", "DB": "v", "SSL_CERT_FILE": ""}
+    assert frozen.child("--keep-file-vars", env={variable: ""}, db="v").env[variable] == ""
 
 
 def test_a_root_gives_no_variable_that_names_a_file(frozen: Shim) -> None:
