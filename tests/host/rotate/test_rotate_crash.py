@@ -62,7 +62,7 @@ def check(swarm: PrivateSwarm, project: Manage) -> str:
     assert swarm.docker("config", "ls", "-q", "--filter", "label=docker-secrets-shim.rotation") == "", (
         "the lock is still there"
     )
-    states = [row["state"] for row in project.json("diff")["keys"]]
+    states = [row["state"] for row in project.json("diff", "--all")["keys"]]
     assert states == ["same"] * 2, "./secrets and the Swarm disagree"
     assert sorted(project.secrets()) == ["a", "b"], "a value is left in waiting"
     return version
