@@ -33,7 +33,7 @@ def run(
     ended = client.exec_inspect(job)
     code = ended.get("ExitCode") if isinstance(ended, dict) else None
     if not isinstance(code, int):
-        raise OSError("the engine does not say how it ended")
+        raise OSError("the engine does not report how it ended")
     return code, outputs[1], outputs[2]
 
 
