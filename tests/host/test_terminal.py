@@ -126,3 +126,24 @@ def test_what_a_place_lacks_counts_as_a_difference(project: Manage) -> None:
     assert [row[3:] for row in rows if row[:2] == ["API_KEY", "secrets"]] == [["only", "here"]]
     assert "2 of 2 keys differ" in end.stderr
     assert end.code == 1
+
+
+def test_a_rotation_gives_each_warning_once_with_its_services() -> None:
+    """Several services with one trouble are one warning; what is about one alone names it in the hint."""
+    from shim_host.rotate.preflight import Obstacle, grouped
+
+    found = [
+        Obstacle(False, "api", "has no health check", "add one"),
+        Obstacle(False, "web", "has no health check", "add one"),
+        Obstacle(False, "web", "is being updated right now", "wait for it: docker service ps web"),
+        Obstacle(False, "job", "is being updated right now", "wait for it: docker service ps job"),
+        Obstacle(False, "db", "is a job, and would run again", "docker service rm db"),
+        Obstacle(False, "", "2 of 3 managers can be reached: no quorum", "bring one back"),
+    ]
+
+    assert grouped(found) == [
+        ("api, web have no health check", "add one"),
+        ("web, job are being updated right now", "wait for it: docker service ps SERVICE"),
+        ("db is a job, and would run again", "docker service rm db"),
+        ("2 of 3 managers can be reached: no quorum", "bring one back"),
+    ]

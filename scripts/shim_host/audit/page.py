@@ -40,7 +40,7 @@ _SHOWN_NAMES = 4
 _STATE_WORDS = {
     PLAIN: "in plain text",
     UNGRANTED: "gets it, and should not",
-    STALE: "runs with another value",
+    STALE: "runs with a different value",
     OLD: "mounts an older version",
     MOUNTED: "mounts it",
     GRANTED: "may have it, and does not",

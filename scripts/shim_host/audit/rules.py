@@ -61,7 +61,7 @@ RULES = {
         "Take the secret from the service, or name the service in the key's @services.",
     ),
     "container-stale": Rule(
-        "A container runs with another value", "It was not restarted after the value changed. Recreate it."
+        "A container runs with a different value", "It was not restarted after the value changed. Recreate it."
     ),
     "service-drift": Rule(
         "A service mounts an older version", "A later version exists: move the service to it, or remove that version."
