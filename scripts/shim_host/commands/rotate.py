@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -32,12 +33,14 @@ class RollbackWish(MoveWish):
     keys: tuple[str, ...]
     yes: bool
     compose_files: tuple[str, ...]
+    env_files: tuple[Path, ...]
     how: str | None
 
     def in_compose(self) -> Wish:
         """Return the same for a Compose project."""
         return Wish(
             self.compose_files,
+            self.env_files,
             self.how,
             self.timeout,
             self.force,

@@ -14,7 +14,7 @@ from shim_host import deployment_key, inventory, names, output
 from shim_host.commands import from_command
 from shim_host.compose import reading
 from shim_host.compose.running import RunningProject
-from shim_host.errors import Failed, Refused
+from shim_host.errors import Ended, Failed, Refused
 from shim_host.rotate import compose_journal, compose_run
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.compose_journal import Moving
@@ -44,7 +44,15 @@ def options_of_compose(function: F) -> F:
         metavar="[FILE]",
         help="Rotate in a Compose project instead of the Swarm.  [default: detected]",
     )
-    return files(how(function))
+    env_files = click.option(
+        "--env-file",
+        "env_files",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        metavar="FILE",
+        help="The env file of the Compose project; may be repeated.  [default: as for Compose]",
+    )
+    return files(env_files(how(function)))
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,7 @@ class Wish:
     """What the person asked for."""
 
     compose_files: tuple[str, ...]
+    env_files: tuple[Path, ...]
     how: str | None
     timeout: float
     force: bool
@@ -64,7 +73,7 @@ class Wish:
     @property
     def is_said(self) -> bool:
         """Return whether Compose was asked for by name."""
-        return bool(self.compose_files) or self.how is not None
+        return bool(self.compose_files) or bool(self.env_files) or self.how is not None
 
 
 def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
@@ -179,10 +188,19 @@ def _settings(wish: Wish) -> Settings:
     privacy.refuse_open_client(
         os.environ, connection.context
     )  # containers are asked with the key of the fingerprints, by the client itself
-    project = RunningProject(files, dict(os.environ), max(1, int(wish.timeout)))
+    timeout = max(1, int(wish.timeout))
+    project = RunningProject(files or _files_here(wish), dict(os.environ), timeout, env_files=wish.env_files)
     store = Vault(wish.secrets_dir)
     prints = deployment_key.looking(wish.salt, store)  # for questions of this run; none of them is shown or kept
     return Settings(store, project, how, prints, wish.force, _inside_of(wish))
+
+
+def _files_here(wish: Wish) -> list[Path]:
+    """Return the files that Compose takes here, for a run that goes on elsewhere; none where that is not clear."""
+    try:
+        return reading.read_project(Path(), os.environ, list(wish.env_files) or None).files
+    except Ended:
+        return []  # Compose says better what is wrong
 
 
 def _inside_of(wish: Wish) -> InsideOf:

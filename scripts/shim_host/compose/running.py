@@ -66,6 +66,11 @@ class RunningProject:
     timeout_seconds: int = 300
     name: str = ""
     services: dict[str, ComposeService] = field(default_factory=dict)
+    env_files: Sequence[Path] = ()
+
+    def named(self) -> tuple[list[str], list[str]]:
+        """Return the paths of its Compose files and env files, for a run in another folder."""
+        return [str(file.absolute()) for file in self.files], [str(file.absolute()) for file in self.env_files]
 
     def read(self) -> None:
         """Read the project, as Compose itself does.
@@ -168,7 +173,9 @@ class RunningProject:
         return explained.read(answer)
 
     def _compose(self, *words: str) -> list[str]:
-        return ["docker", "compose", *(word for file in self.files for word in ("--file", str(file))), *words]
+        files = [word for file in self.files for word in ("--file", str(file))]
+        files += [word for file in self.env_files for word in ("--env-file", str(file))]
+        return ["docker", "compose", *files, *words]
 
     def _ask(self, command: Sequence[str], what: str, seconds: int = QUESTION_SECONDS) -> str:
         answer = self._run(command, seconds)

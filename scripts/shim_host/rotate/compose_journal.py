@@ -41,6 +41,7 @@ class Journal:
     files: dict[str, str]  # key -> name of its file
     services: list[Moving]
     compose_files: list[str]
+    env_files: list[str] = field(default_factory=list)
     direction: str = FORWARD
     why: str = ""  # it goes back
     new: dict[str, Secret] = field(default_factory=dict)  # by key
@@ -52,6 +53,7 @@ class Journal:
             "files": self.files,
             "services": [asdict(service) for service in self.services],
             "compose_files": self.compose_files,
+            "env_files": self.env_files,
             "direction": self.direction,
             "why": self.why,
         }
@@ -81,6 +83,7 @@ class Desk:
                 files=dict(document["files"]),
                 services=[Moving(**service) for service in document["services"]],
                 compose_files=list(document["compose_files"]),
+                env_files=list(document.get("env_files") or ()),
                 direction=document["direction"],
                 why=document["why"],
             )

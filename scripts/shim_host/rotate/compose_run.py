@@ -99,6 +99,7 @@ def resume(settings: Settings) -> Result | None:
                 raise Refused(f"{settings.store.shown(name)} has changed in the meantime", hint)
         if any(service.how != NONE for service in journal.services):
             settings.project.files = [Path(file) for file in journal.compose_files]
+            settings.project.env_files = [Path(file) for file in journal.env_files]
             settings.project.read()
         return _carry_on(open_desk, journal, settings)
 
@@ -143,8 +144,7 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
         raise Refused(wrong[0], *wrong[1:], "nothing was changed")
     for words in wrong:
         output.warn(words)
-    compose_files = [str(Path(file).absolute()) for file in settings.project.files]
-    return Journal(dict(files), moving, compose_files, new=dict(values), old=old)
+    return Journal(dict(files), moving, *settings.project.named(), new=dict(values), old=old)
 
 
 def uses(project: RunningProject, paths: Sequence[Path]) -> list[Use]:

@@ -16,9 +16,11 @@ from shim_host.compose.project import (
     names_in,
 )
 from shim_host.compose.reading import default_files, read_project
+from shim_host.compose.running import RunningProject
 from shim_host.errors import Refused
 
-from tests.support.host import compose_program
+from tests.support.host import Manage, compose_program
+from tests.support.rotation_compose import plug_in_compose
 
 Write = Callable[..., Path]
 
@@ -282,3 +284,19 @@ def test_the_files_are_found_as_compose_finds_them(tmp_path: Path, write: Write)
 def test_names_in_finds_every_variable_of_a_text() -> None:
     """Nested ones too, whichever way an operator would go."""
     assert names_in("a${A:-${B}}$C$$D${E:+${F}}") == {"A", "B", "C", "E", "F"}
+
+
+def test_a_running_project_is_read_with_its_env_files(manage: Manage) -> None:
+    """The last one counts, as for Compose itself."""
+    plug_in_compose(manage)
+    manage.write("compose.yaml", "services: {a: {image: i, secrets: [s]}}\nsecrets: {s: {file: '${WHERE}/s'}}\n")
+    manage.write("a.env", "WHERE=./one\n")
+    manage.write("b.env", "WHERE=./two\n")
+    files = [manage.folder / name for name in ("compose.yaml", "a.env", "b.env")]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(manage.folder), **manage.env}
+    project = RunningProject(files[:1], environ, env_files=files[1:])
+
+    project.read()
+
+    assert [mount.source for mount in project.services["a"].mounts] == [manage.folder / "two" / "s"]
+    assert project.named() == ([str(files[0])], [str(files[1]), str(files[2])])
