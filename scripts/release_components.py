@@ -50,11 +50,19 @@ def main(tools: Path, cache: Path, dist: Path) -> None:
     wheel = next(dist.glob("*-any.whl"))
     version = wheel.name.split("-")[1]
     _describe(bom, wheel, version)
+    found: dict[str, dict[str, str]] = {}
     for binary in sorted(dist.glob("shim-linux-*")):
-        parts = list(_parts(binary.name.rpartition("-")[2], cache))
+        arch = binary.name.rpartition("-")[2]
+        parts = list(_parts(arch, cache))
+        for part in parts:
+            found.setdefault(part["name"], {})[arch] = part["purl"].partition("@")[2].partition("?")[0]
         bom["components"] += [_file(binary, version), *parts]
         bom["dependencies"].append({"ref": binary.name, "dependsOn": sorted(part["bom-ref"] for part in parts)})
         bom["dependencies"] += [{"ref": part["bom-ref"]} for part in parts]
+    if unlike := differing(found):
+        sys.exit(
+            f"release: error: {', '.join(unlike)}: not at the same revision in all binaries; apt-get upgrade, rebuild"
+        )
     text = json.dumps(bom, indent=2, sort_keys=True) + "\n"
     wrong = JsonStrictValidator(SPEC).validate_str(text)
     if wrong is not None:
@@ -104,8 +112,8 @@ def _parts(arch: str, cache: Path) -> Iterator[dict[str, Any]]:
             folder = Path("/")
         found = re.findall(pattern, (folder / header).read_text(encoding="utf-8"))
         part = _part(name, ".".join(found[:3]), licence, arch)
-        if folder == Path("/"):
-            part["purl"] = f"pkg:deb/debian/{package}@{_debian_version(package)}?arch={arch}".replace("+", "%2B")
+        revision = _debian_version(package) if folder == Path("/") else revisions(folder)[package]
+        part["purl"] = f"pkg:deb/debian/{package}@{revision}?arch={arch}".replace("+", "%2B")
         yield part
     pinned = (ROOT / "images/shim/pyinstaller.txt").read_text(encoding="utf-8")
     release = pinned.partition("pyinstaller==")[2].split()[0]
@@ -128,7 +136,21 @@ def _part(name: str, version: str, licence: str, arch: str) -> dict[str, Any]:
 
 def _unpacked(arch: str, cache: Path) -> Path:
     """Return where the headers of *arch* lie; images/shim/build names the folder after Debian's Python."""
-    return Path("/") if arch == HERE else cache / f"debian-12-{arch}-{_debian_version('python3.11')}"
+    return Path("/") if arch == HERE else cache / f"debian-12-{arch}-{_debian_version('python3.11')}-named"
+
+
+def revisions(folder: Path) -> dict[str, str]:
+    """Return the revision of each Debian package that images/shim/build unpacked into *folder*."""
+    lines = (folder / "revisions").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
+
+
+def differing(parts: dict[str, dict[str, str]]) -> list[str]:
+    """Return the parts that binaries of one release have at different revisions; *parts*: name -> arch -> revision.
+
+    The glibc of another architecture comes in packages for cross compilers, whose revisions have numbers of their own.
+    """
+    return sorted(name for name, found in parts.items() if len(set(found.values())) > 1 and name != "glibc")
 
 
 def _triplet(arch: str) -> str:

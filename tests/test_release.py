@@ -1,5 +1,6 @@
 """What a release consists of: the same bytes twice, whole, listed; and the workflows that make it are well-formed."""
 
+import importlib.util
 import json
 import lzma
 import os
@@ -9,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -259,10 +261,35 @@ def test_what_others_could_move_is_named_by_its_digest() -> None:
             assert re.fullmatch(r"debian:bookworm@sha256:[0-9a-f]{64}", image)
     by_tag = set()
     for dockerfile in sorted((REPOSITORY / "images").glob("*/Dockerfile")):
-        base = re.search(r"^ARG BASE=(\S+)$", dockerfile.read_text(), re.MULTILINE)
-        if base is not None and "@sha256:" not in base[1]:
+        base = re.search(r"^(.*)\nARG BASE=(\S+)$", dockerfile.read_text(), re.MULTILINE)
+        if base is not None and "@sha256:" not in base[2]:
+            assert base[1].startswith("# A tag, which its owner can move: "), dockerfile
             by_tag.add(dockerfile.parent.name)
     assert by_tag == BY_TAG
+
+
+def test_the_libraries_of_both_architectures_are_at_the_same_revision(tmp_path: Path) -> None:
+    """Each is named with it; glibc alone counts differently in Debian's packages for cross compilers."""
+    components = load_script("release_components")
+    (tmp_path / "revisions").write_text("libexpat1-dev 2.5.0-1+deb12u2\nzlib1g-dev 1:1.2.13.dfsg-1\n")
+    there = components.revisions(tmp_path)
+    assert there == {"libexpat1-dev": "2.5.0-1+deb12u2", "zlib1g-dev": "1:1.2.13.dfsg-1"}
+
+    same = {"zlib": {"amd64": "1", "arm64": "1"}, "glibc": {"amd64": "2.36-9", "arm64": "2.36-8cross1"}}
+    assert components.differing(same) == []
+    assert components.differing({**same, "expat": {"amd64": "2.5.0-1+deb12u1", "arm64": "2.5.0-1+deb12u2"}}) == [
+        "expat"
+    ]
+
+
+def load_script(name: str) -> Any:
+    """Return the module scripts/NAME.py, which no package holds."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_what_publishes_builds_nothing_and_what_builds_has_no_token() -> None:
