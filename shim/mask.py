@@ -1,7 +1,8 @@
 """Which byte strings `--mask` looks for: every secret value, and what programs commonly make of one.
 
 A value is found as it is, with `\\r\\n` line ends (a terminal's), line by line, as programs of several languages write
-JSON, XML and HTML, percent-encoded, and in base64 wherever it stands in what was encoded.
+JSON, XML and HTML, percent-encoded, these two also twice, quoted by Python and by shells, in hexadecimal, and in base64
+wherever it stands in what was encoded.
 """
 
 from binascii import b2a_base64
@@ -67,7 +68,10 @@ def forms(value: bytes) -> "Iterator[bytes]":
     yield from _json_forms(value)
     yield from _markup_forms(value)
     for plain in _ALSO_PLAIN:
-        yield from percent_encoded(value, plain)
+        for encoded in percent_encoded(value, plain):
+            yield encoded
+            yield encoded.replace(b"%", b"%25")  # in the query of a URL that is in a URL
+    yield from _quoted_forms(value)
     yield from base64_forms(value)
 
 
@@ -78,7 +82,22 @@ def _json_forms(value: bytes) -> "Iterator[bytes]":
     for also, is_ascii, is_upper in _JSON_WRITERS:
         for slash in ("/", "\\/"):
             for controls in (_SHORT_CONTROLS, {}):
-                yield _json(text, also, is_ascii, is_upper, {"/": slash, **controls}).encode("utf-8")
+                once = _json(text, also, is_ascii, is_upper, {"/": slash, **controls})
+                yield once.encode("utf-8")
+                yield _json(once, also, is_ascii, is_upper, {"/": slash, **controls}).encode("utf-8")  # a log of JSON
+
+
+def _quoted_forms(value: bytes) -> "Iterator[bytes]":
+    """Yield *value* as a traceback of Python shows it, as text and as bytes; as `set -x` does; and in hexadecimal."""
+    text = utf8_text(value)
+    if text is not None:
+        yield repr(text)[1:-1].encode("utf-8")
+    yield repr(value)[2:-1].encode("ascii")
+    yield value.replace(b"'", b"'\\''")
+    if len(value) >= _MIN_ENCODED_BYTES:
+        digits = value.hex().encode("ascii")
+        yield digits
+        yield digits.upper()
 
 
 def _json(text: str, also: str, is_ascii: bool, is_upper: bool, spelled: dict[str, str]) -> str:
@@ -142,7 +161,8 @@ def base64_forms(value: bytes) -> "Iterator[bytes]":
                 yield _for_urls(form)
         for width in _BASE64_LINES:
             if len(whole) > width:
-                yield b"\n".join(whole[start : start + width] for start in range(0, len(whole), width))
+                for end in (b"\n", b"\r\n"):
+                    yield end.join([whole[start : start + width] for start in range(0, len(whole), width)])
     for offset in range(3):
         # Only letters that no neighbour has a share in: what is encoded before and behind is not known.
         encoded = b2a_base64(bytes(offset) + value + bytes(2), newline=False)

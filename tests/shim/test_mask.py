@@ -109,6 +109,12 @@ TEXT = "p\"<b>&'+=`/\u00e9\U0001d11e\b\n\u2028"
         "p&quot;&lt;b&gt;&amp;&apos;+=`/\u00e9\U0001d11e\b\n\u2028",  # XML
         "p\"&lt;b>&amp;'+=`/\u00e9\U0001d11e\b\n\u2028",  # XML, in text
         "p&quot;&lt;b&gt;&amp;&#039;+=`/\u00e9\U0001d11e\b\n\u2028",  # PHP
+        json.dumps(json.dumps(TEXT)[1:-1])[1:-1],  # a log of JSON, in JSON
+        repr(TEXT)[1:-1],  # Python's tracebacks
+        repr(TEXT.encode())[2:-1],
+        urllib.parse.quote(urllib.parse.quote(TEXT, safe=""), safe=""),  # a URL in a URL
+        TEXT.encode().hex(),
+        TEXT.replace("'", "'\\''"),  # a shell's set -x
     ],
 )
 def test_how_languages_write_a_value(written: str) -> None:
