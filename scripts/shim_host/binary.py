@@ -56,6 +56,7 @@ def binary(arch: str) -> bytes:
         arch,
         f"pip download --no-deps --only-binary :all: --platform manylinux2014_{machine} docker-secrets-shim "
         "gets a wheel with it: name that file with --from",
+        "in a checkout scripts/shim-binary builds it",
     )
 
 
@@ -97,8 +98,8 @@ def from_file(path: Path, arch: str) -> bytes:
     return data
 
 
-def _other(place: str, what: str, arch: str, hint: str) -> Refused:
-    return Refused(f"{place} holds {what}, and one for {arch} is needed", hint)
+def _other(place: str, what: str, arch: str, *hints: str) -> Refused:
+    return Refused(f"{place} holds {what}, and one for {arch} is needed", *hints)
 
 
 def image(program: bytes, arch: str, tag: str) -> bytes:
