@@ -263,6 +263,9 @@ def _forms_of(value: bytes, owner: str) -> Iterator[Value]:
         if len(form) >= MIN_VALUE_BYTES:
             is_broken = how == ", in base64" and len(value) > MIN_VALUE_BYTES
             yield Value(form, owner, how, is_broken)
+        for twice in _twice(form, how):
+            if len(twice) >= MIN_VALUE_BYTES:
+                yield Value(twice, owner, f"{how} twice", False)
     text = value.decode("utf-8", "surrogateescape")
     if b"\n" in value:
         # Lines that are indented, joined by \n on one, or end with CR are the value still.
@@ -270,6 +273,18 @@ def _forms_of(value: bytes, owner: str) -> Iterator[Value]:
     for coding in ("utf-16-le", "utf-16-be"):
         with suppress(UnicodeEncodeError):
             yield Value(text.encode(coding), owner, ", in UTF-16", False)
+
+
+def _twice(form: bytes, how: str) -> Iterator[bytes]:
+    """Yield what becomes of a *form* that is encoded once more, as a login is in a Secret of Kubernetes."""
+    if how == ", in base64":
+        for again, kind in value_forms.forms(form):
+            if kind == how:
+                yield again
+    elif how == ", escaped":
+        yield form.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    elif how == ", percent-encoded":
+        yield form.replace(b"%", b"%25")
 
 
 def _packed(content: bytes) -> bytes:

@@ -171,6 +171,9 @@ def test_a_value_is_found_in_what_it_was_turned_into(clone: Clone, canary: Calla
         "book.xlsx": zipped("sheet.xml", html.escape(value).encode()),
         "values.yaml": key.replace("\n", "\n      ").encode(),
         "one-line": key.replace("\n", "\\n").encode(),
+        "dockerconfigjson": base64.b64encode(b'{"auth": "' + base64.b64encode(f"user:{value}".encode()) + b'"}'),
+        "log.json": json.dumps(json.dumps({"p": value})).encode(),
+        "redirect": quote(quote(value, safe=""), safe="").encode(),
     }
     for name, content in forms.items():
         clone.write(name, content)
