@@ -30,6 +30,18 @@ def test_a_named_folder_wins(tmp_path: Path) -> None:
     assert run("bash", "-c", CACHE, env={"XDG_CACHE_HOME": str(tmp_path)}).stdout == f"{tmp_path}/docker-secrets-shim"
 
 
+def test_a_package_is_the_first_of_its_names_that_this_system_has(tmp_path: Path) -> None:
+    """Debian 12, Debian 13 and Ubuntu call some differently, and lack others; what must be there is named."""
+    if not Path("/usr/bin/apt-cache").exists():
+        cannot_run("packages are Debian's")
+    library, env = f'. "{REPOSITORY}/scripts/lib.sh" && ', {"XDG_CACHE_HOME": str(tmp_path)}
+    asked = "for wish in 'no-such-package|bash' bash 'no-such-package?'; do package_of \"$wish\"; echo; done"
+
+    assert run("bash", "-c", library + asked, env=env).stdout.split("\n") == ["bash", "bash", "", ""]
+    nothing = run("bash", "-c", library + "install_packages bash 'no-such-package|bash'", env=env)
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "")
+
+
 @pytest.fixture(name="planted")
 def _planted(tmp_path: Path) -> Path:
     """Return the binary that a stranger put where scripts/shim-binary would look for the one it made."""
