@@ -1,7 +1,7 @@
 """Build what is installed: the folder `shim` under a name that no other distribution has.
 
-The package index has another `shim`, with a folder and a command of that name, and pip lets the later of two
-distributions overwrite the files of the earlier. So the folder is installed as `docker_secrets_shim`, and every import
+The package index has another `shim`, with a command of that name, and pip lets the later of two distributions overwrite
+the files of the earlier. So the folder is installed as `docker_secrets_shim`, and every import
 of it is rewritten on the way. In an editable installation both names lead to the checkout, and nothing is rewritten.
 """
 
