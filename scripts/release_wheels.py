@@ -1,6 +1,7 @@
 """Put the binaries into wheels: one for each machine, and one with all of them for whatever else.
 
-usage: release_wheels.py DIST BINARY...     DIST holds one wheel, py3-none-any; afterwards one for each machine, too
+usage: release_wheels.py DIST MAN BINARY...
+    DIST holds one wheel, py3-none-any; afterwards one for each machine, too. MAN holds manual pages for all of them.
 
 A wheel for Linux carries the binary of its processor. The wheel for anything carries all that there are: on Windows and
 macOS the engine runs in a machine of its own. Each binary is packed by xz, which halves what an installation takes; it
@@ -25,18 +26,28 @@ GLIBC = {
 MUSL = {"amd64": ("musllinux_1_1_x86_64",), "arm64": ("musllinux_1_1_aarch64",)}
 
 
-def main(dist: Path, binaries: list[Path]) -> None:
+def main(dist: Path, man: Path, binaries: list[Path]) -> None:
     """Write the wheels beside the one in *dist*, and replace that."""
     (plain,) = dist.glob("*-py3-none-any.whl")
+    pages = {path.name: path.read_bytes() for path in sorted(man.iterdir())}
     packed = {path.name.rpartition("-")[2]: lzma.compress(path.read_bytes(), preset=9) for path in binaries}
     for arch, data in packed.items():
         for platforms, drop in ((GLIBC[arch], b""), (MUSL[arch], b"Requires-Dist: pyrage")):
-            write(plain, dist, {arch: data}, platforms, drop)
-    write(plain, dist, packed, ("any",))
+            write(plain, dist, pages, {arch: data}, platforms, drop)
+    write(plain, dist, pages, packed, ("any",))
 
 
-def write(plain: Path, dist: Path, packed: dict[str, bytes], platforms: tuple[str, ...], drop: bytes = b"") -> None:
-    """Write the wheel for *platforms*: *plain* and the *packed* binaries; metadata that begins as *drop* is left out.
+def write(
+    plain: Path,
+    dist: Path,
+    pages: dict[str, bytes],
+    packed: dict[str, bytes],
+    platforms: tuple[str, ...],
+    drop: bytes = b"",
+) -> None:
+    """Write the wheel for *platforms*: *plain*, the manual *pages* and the *packed* binaries.
+
+    Metadata that begins as *drop* is left out.
 
     pyrage has no wheel for musl, and nobody who installs the extra `host` there has a compiler for Rust.
     """
@@ -53,6 +64,9 @@ def write(plain: Path, dist: Path, packed: dict[str, bytes], platforms: tuple[st
     tags = [f"Tag: py3-none-{platform}" for platform in platforms]
     files[f"{info}/WHEEL"] = "\n".join([*about, *tags, ""]).encode()
     files |= {f"{FOLDER}/shim-linux-{arch}.xz": data for arch, data in packed.items()}
+    # pip puts what is below `data` where the environment has such files; man finds it beside its `bin`.
+    data_folder = info.removesuffix(".dist-info") + ".data/data"
+    files |= {f"{data_folder}/share/man/man1/{name}": page for name, page in pages.items()}
     del files[f"{info}/RECORD"]
     record = io.StringIO()
     rows = csv.writer(record, lineterminator="\n")
@@ -71,4 +85,4 @@ def write(plain: Path, dist: Path, packed: dict[str, bytes], platforms: tuple[st
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), [Path(name) for name in sys.argv[3:]])

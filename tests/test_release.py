@@ -99,6 +99,8 @@ def test_a_release_is_whole(dist: Path) -> None:
         "docker_secrets_shim/py.typed",
         "shim_host/store/vault.py",
         "manage_secrets.py",
+        f"docker_secrets_shim-{__version__}.data/data/share/man/man1/manage-secrets.1",
+        f"docker_secrets_shim-{__version__}.data/data/share/man/man1/manage-secrets-rotate.1",
     }
     for platform in PLATFORMS:
         (path,) = dist.glob(f"*-{platform}.whl")
