@@ -29,6 +29,7 @@ class Writer:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.comments = 0
+        self.names: list[str] = []
 
     def often(self, share: float) -> bool:
         return self.chance.random() < share
@@ -46,7 +47,9 @@ class Writer:
         front = " " * indent + "environment:" + anchor
         style = "mapping" if merged else self.chance.choice(("mapping", "braces", "mapping" if anchor else "list"))
         if style == "braces":
-            yield f"{front} {{{', '.join(f'{key}: {self.raw(key)!r}' for key in keys)}}}{self.comment()}"
+            # What stands last may be empty: `{A: 'x', B: }`.
+            last = ", LAST: " if self.often(0.2) else ""
+            yield f"{front} {{{', '.join(f'{key}: {self.raw(key)!r}' for key in keys)}{last}}}{self.comment()}"
             return
         yield front + self.comment()
         if merged:
@@ -77,6 +80,15 @@ class Writer:
                 (
                     ["    healthcheck: {test: 'a $$TOKEN', interval: 1s}"],
                     ["    healthcheck:", "      test: [CMD, a]" + self.comment(), "      interval: 1s"],
+                    [
+                        "    healthcheck:",
+                        "      interval: 1s",
+                        "      test:" + self.comment(),
+                        "      - CMD",
+                        "      - a",
+                    ],
+                    ["    healthcheck:", "      test: >-", "        a b", "        c"],
+                    ["    healthcheck: {disable: true}"],
                 )
             )
         if self.often(0.4):
@@ -85,6 +97,10 @@ class Writer:
                     ["    entrypoint: [a, b]"],
                     ["    entrypoint:", "    - a" + self.comment()],
                     ["    entrypoint: a 'b c'"],
+                    ["    entrypoint: []"],
+                    ["    entrypoint:"],
+                    ["    command: [run, '$$X']", "    entrypoint: [a]"],
+                    ["    command: >-", "      run", "      it"],
                 )
             )
         if self.often(0.2):
@@ -99,11 +115,25 @@ class Writer:
         if has_common:
             yield from ("x-common: &common", "  restart: always" + self.comment(), *self.environment(2, " &env"))
         yield "services:" + self.comment()
-        for name in self.chance.sample(("web", "db", "api", "job"), self.chance.randrange(1, 4)):
+        self.names = self.chance.sample(("web", "db", "api", "job"), self.chance.randrange(1, 4))
+        if has_common and self.often(0.3):
+            # A health check that others have by its anchor, in a block with comments.
+            yield from ("  first:", "    image: app", *self.environment(4), "    healthcheck: &h" + self.comment())
+            yield from (
+                "      " + self.comment().lstrip(),
+                "      test:",
+                "        - CMD" + self.comment(),
+                "        - a",
+            )
+            yield from ("  second: {image: app, healthcheck: *h, environment: *env}",)
+        for name in self.names:
             yield from ([""] if self.often(0.5) else [])
             yield from self.service(name, has_common)
         yield from ("secrets:" + self.comment(), "  other: {file: ./o}")
-        yield from (["volumes:", "  a:" + self.comment()] if self.often(0.5) else [])
+        yield from self.chance.choice(
+            ([], ["volumes:", "  a:" + self.comment()], ["volumes: {a: }"], ["volumes:", " a:"])
+        )
+        yield from (["---", "services:", f"  {self.names[0]}:", "    init: true"] if self.often(0.1) else [])
         yield "# the end"
 
 
