@@ -69,6 +69,7 @@ class Sources:
         self.warnings: list[tuple[str, str]] = []  # what is likely to surprise, and what to do
         self.unlisted: list[tuple[bytes, OSError]] = []  # roots whose names we cannot see
         self.shadowed: list[tuple[str, bytes, bytes]] = []  # key, path, root: behind another root's file
+        self.cased: list[str] = []  # keys of pointers that are not all upper case
         self.hollow: list[str] = []  # variables that would be pointers, and are empty
         self.untaken: list[str] = []  # variables that look like pointers, and stay
         self.asked: dict[str, None] = {}  # keys that the schema or an option names, in that order

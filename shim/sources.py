@@ -66,6 +66,10 @@ def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cw
                 continue
             sources.guarded = root
         _from_root(sources, root, named, folded_keys, wanted, schema)
+    for key in sources.cased:
+        upper = key.upper()
+        if upper not in named and upper not in sources.pointers and sources.roots.get(upper) == sources.pointers[key]:
+            del sources.roots[upper]  # the same file: it arrives under the name that its variable spells
     if sources.chosen is not None:
         from shim import profile_effects
 
@@ -148,6 +152,8 @@ def _from_environment(
         else:
             sources.spelled.pop(key, None)
         sources.pointers[key] = path, root
+        if not key.isupper():
+            sources.cased.append(key)
 
 
 def _key_of(

@@ -162,6 +162,17 @@ def test_a_link_to_the_null_device_is_an_empty_file(frozen: Shim) -> None:
 # --- a key arrives once -----------------------------------------------------------------------------------------------
 
 
+def test_a_file_arrives_under_the_name_that_its_variable_spells(frozen: Shim) -> None:
+    """`CF_Token_FILE` names the root's own cf_token: one variable, unless something asks for the other, too."""
+    frozen.child(cf_token="v")
+    pointer = {"CF_Token_FILE": str(frozen.root / "cf_token")}
+
+    assert frozen.child(env=pointer).env == {"PATH": "/usr/bin:/bin", "CF_Token": "v"}
+    both = {"PATH": "/usr/bin:/bin", "CF_Token": "v", "CF_TOKEN": "v"}
+    assert frozen.child("--require", "CF_TOKEN", env=pointer).env == both
+    assert frozen.child(env={**pointer, "CF_TOKEN_FILE": pointer["CF_Token_FILE"]}).env == both
+
+
 @pytest.mark.parametrize("variable", ["DB_FILE", "DB__FILE", "FILE__DB"])
 def test_an_empty_pointer_goes_where_its_key_arrives(frozen: Shim, variable: str) -> None:
     """An image that stops where the variable is there at all would stop; where no value comes, it stays as it was."""
