@@ -265,7 +265,8 @@ def diff(
     for gap in gaps:
         output.say(f"not looked at: {gap}")
     differ = "differs" if len(differing) == 1 else "differ"
-    output.say(f"{len(differing)} of {output.many(len(rows), 'key')} {differ}")
+    words = f"{len(differing)} of {output.many(len(rows), 'key')} {differ}"
+    output.say(words if differing else f"no key differs ({len(rows)} compared)")
     return FAILED if gaps else REFUSED if differing else CLEAN
 
 
