@@ -10,7 +10,7 @@ import re
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE, INSTALLED = "shim", "docker_secrets_shim"
@@ -42,4 +42,5 @@ class BuildRenamed(build_py):
         return outfile, is_copied
 
 
-setup(cmdclass={"build_py": BuildRenamed})
+# All there are below scripts/: a list by hand would lose the next one.
+setup(packages=[HERE, INSTALLED, *find_packages("scripts")], cmdclass={"build_py": BuildRenamed})

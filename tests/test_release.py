@@ -94,14 +94,8 @@ def test_a_release_is_whole(dist: Path) -> None:
     assert (dist / "SHA256SUMS").read_text().count("\n") == len(list(dist.iterdir())) - 1
     version = subprocess.run([dist / "shim-linux-amd64", "--version"], capture_output=True, text=True, check=True)
     assert __version__ in version.stdout
-    whole = {
-        "docker_secrets_shim/main.py",
-        "docker_secrets_shim/py.typed",
-        "shim_host/store/vault.py",
-        "manage_secrets.py",
-        f"docker_secrets_shim-{__version__}.data/data/share/man/man1/manage-secrets.1",
-        f"docker_secrets_shim-{__version__}.data/data/share/man/man1/manage-secrets-rotate.1",
-    }
+    modules = (path.relative_to(REPOSITORY / "scripts") for path in (REPOSITORY / "scripts/shim_host").rglob("*.py"))
+    whole = {"docker_secrets_shim/main.py", "docker_secrets_shim/py.typed", "manage_secrets.py", *map(str, modules)}
     for platform in PLATFORMS:
         (path,) = dist.glob(f"*-{platform}.whl")
         with zipfile.ZipFile(path) as wheel:
