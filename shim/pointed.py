@@ -59,10 +59,7 @@ def _is_same(path: bytes, other: bytes) -> bool:
 
 def superseded(resolution: "Resolution") -> list[str]:
     """Return the empty pointers of keys that the service gets: some images stop where the variable is there at all."""
-    from shim.sources import is_path_variable
-
-    hollow = [variable for variable in resolution.sources.hollow if not is_path_variable(variable)]
-    return [variable for variable in hollow if base_of(variable) in resolution.secrets]
+    return [variable for variable in resolution.sources.hollow if base_of(variable) in resolution.secrets]
 
 
 def base_of(variable: str) -> str:

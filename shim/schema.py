@@ -14,16 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
-_FOREIGN = (
-    " auditIgnore cacheTtl currentEnv deprecated disable disableProcessEnvInjection docs docsUrl encryptInjectedEnv "
-    "envFlag example generateGoEnv generatePhpEnv generatePythonEnv generateRustEnv generateTsTypes generateTypes "
-    "icon internal plugin preventLeaks redactLogs setValuesBulk tag tags "
-)
-_OURS = (
-    "composed deliver from generate literal only optional public required resolve rotate rotate-with sensitive "
-    "services type"
-)
 DELIVERIES = ("env", "file", "memfd", "none")
 
 # A schema is a page that somebody wrote. What is far beyond that would cost time and memory, and helps nobody.
@@ -200,7 +190,7 @@ class _Reading:
                 self.wrong(line, f"@{name}: a quote or a parenthesis is not closed", "close it on the same line")
                 break
             comment = comment[end:].lstrip(" \t,")
-            if f" {name} " not in _FOREIGN and not self.root_decorator(name, value, line):
+            if f" {name} " not in schema_text.FOREIGN and not self.root_decorator(name, value, line):
                 found.append((line, name, value))
         return found
 
@@ -344,7 +334,7 @@ class _Reading:
         elif name == "deliver":
             self.deliver(spec, value, line)
         else:
-            self.wrong(line, f"there is no decorator @{name}", schema_text.nearest(name, _OURS))
+            self.wrong(line, f"there is no decorator @{name}", schema_text.nearest(name, schema_text.OURS))
 
     def deliver(self, spec: KeySpec, value: str, line: int) -> None:
         kind, parenthesis, inner = value.partition("(")
@@ -358,8 +348,7 @@ class _Reading:
 
             delivery = Delivery()
             mistake = delivery.read(kind, inner[:-1])
-            spec.deliver_owner, spec.deliver_mode = delivery.owner, delivery.mode
-            spec.deliver_as = delivery.variable
+            spec.deliver_owner, spec.deliver_mode, spec.deliver_as = delivery.owner, delivery.mode, delivery.variable
             if mistake:
                 self.wrong(line, mistake, "write file(owner=USER, mode=0400, as=VARIABLE) or memfd(as=VARIABLE)")
 
@@ -370,7 +359,7 @@ class _Reading:
             self.wrong(line, message, "as in @from=db.json(username), or @from=command(PROGRAM ARGUMENTS) for the host")
             return
         if file == "command":
-            spec.from_command = member[:-1].strip()
+            spec.from_command = schema_text.dequoted(member[:-1].strip())
             return
         spec.from_file, spec.from_member = file, schema_text.unquoted(member[:-1])
         self.schema.bundles.add(file)
@@ -401,23 +390,11 @@ def references(text: str) -> list[str]:
     """Return the keys that a composed value refers to, in order; none when it is malformed (`parse` reports that)."""
     from shim import template
 
-    try:
-        parts = template.parse(text.encode("utf-8", "surrogateescape"))
-    except template.Malformed:
-        return []
-    return [part[0] for part in parts if isinstance(part, tuple)]
+    return template.references(text)
 
 
 def composed_value(spec: KeySpec, value_of: "Callable[[str], bytes | None]") -> bytes | None:
     """Return what @composed of *spec* makes of the values that *value_of* gives; None where a part has none."""
     from shim import template
 
-    if spec.composed is None:
-        return None
-    try:
-        parts = template.parse(spec.composed.encode("utf-8", "surrogateescape"))
-        known = {part[0]: value_of(part[0]) for part in parts if isinstance(part, tuple)}
-        values = {key: value for key, value in known.items() if value is not None}
-        return template.fill(parts, values.__getitem__) if len(values) == len(known) else None
-    except (template.Malformed, template.NotEncodable):
-        return None
+    return None if spec.composed is None else template.composed_value(spec.composed, value_of)

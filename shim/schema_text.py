@@ -1,5 +1,15 @@
 """The small pieces of a schema's text: quotes, parentheses, and a type as it is written. schema.py reads the lines."""
 
+# Decorators of @env-spec that mean nothing here (varlock's reference pages on root and item decorators).
+FOREIGN = (
+    " auditIgnore cacheTtl currentEnv deprecated disable disableProcessEnvInjection docs docsUrl encryptInjectedEnv "
+    "envFlag example generateGoEnv generatePhpEnv generatePythonEnv generateRustEnv generateTsTypes generateTypes "
+    "icon internal plugin preventLeaks redactLogs setValuesBulk tag tags "
+)
+OURS = (
+    "composed deliver from generate literal only optional public required resolve rotate rotate-with sensitive "
+    "services type"
+)
 TYPES = {
     "string": ("minLength", "maxLength", "startsWith", "endsWith", "matches"),
     "number": ("min", "max"),
@@ -173,6 +183,13 @@ def unquoted(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`":
         return text[1:-1]
     return text
+
+
+def dequoted(text: str) -> str:
+    """Return what stands between the quotes that open and close *text*, or *text* where it is no quoted whole."""
+    if text[:1] not in ("'", '"', "`") or len(text) < 2 or closing_quote(text) != len(text) - 1:
+        return text
+    return unescaped(text[1:-1]) if text[0] == '"' else text[1:-1]
 
 
 def split(text: str) -> list[str]:

@@ -113,7 +113,10 @@ def _from_environment(
         if variable not in env:
             env[variable] = value
             if variable.endswith("_FILE") or variable.startswith("FILE__"):
-                (pointers if value else sources.hollow).append(variable)
+                if value:
+                    pointers.append(variable)
+                elif not is_path_variable(variable):
+                    sources.hollow.append(variable)
     if not options.secrets_dir and env.get("CREDENTIALS_DIRECTORY", b"")[:1] == b"/":
         # What systemd's LoadCredential= gives to this service alone; /run/secrets may be the whole machine's.
         sources.looked_at.insert(0, _normal(env["CREDENTIALS_DIRECTORY"]))

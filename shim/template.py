@@ -183,3 +183,23 @@ def sq(value: bytes) -> bytes:
 
 
 ENCODERS = {"url": url, "json": json, "base64": base64, "sq": sq}
+
+
+def references(text: str) -> list[str]:
+    """Return the keys that *text* refers to, in order; none when it is malformed."""
+    try:
+        parts = parse(text.encode("utf-8", "surrogateescape"))
+    except Malformed:
+        return []
+    return [part[0] for part in parts if isinstance(part, tuple)]
+
+
+def composed_value(text: str, value_of: "Callable[[str], bytes | None]") -> bytes | None:
+    """Return what *text* makes of the values that *value_of* gives; None where one is missing, or cannot be written."""
+    try:
+        parts = parse(text.encode("utf-8", "surrogateescape"))
+        values = {part[0]: value_of(part[0]) for part in parts if isinstance(part, tuple)}
+        known = {key: value for key, value in values.items() if value is not None}
+        return fill(parts, known.__getitem__) if len(values) == len(known) else None
+    except (Malformed, NotEncodable):
+        return None

@@ -101,7 +101,9 @@ def test_no_script_hides_a_library() -> None:
 
 
 # What is loaded between exec and exec. One `import signal` would cost as much as the whole shim.
-ROOMS = "errors files kernel options read_options main plan sources secret resolve resolution environment launch"
+ROOMS = (
+    "errors files kernel options read_options main plan protected sources secret resolve resolution environment launch"
+)
 
 
 def test_nothing_slow_is_loaded_on_the_way_to_exec(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from shim import schema_text
 from shim.schema import Schema
 from shim_host.errors import Refused, failed_file
 
@@ -51,9 +50,6 @@ def asks(schema: Schema | None, keys: Collection[str]) -> list[Ask]:
 
 
 def _words(text: str) -> list[str]:
-    quote = text[0] if text[0] in "'\"`" and len(text) > 1 and schema_text.closing_quote(text) == len(text) - 1 else ""
-    if quote:
-        text = schema_text.unescaped(text[1:-1]) if quote == '"' else text[1:-1]
     try:
         return shlex.split(text)
     except ValueError:  # a quote that is not closed
