@@ -175,36 +175,50 @@ def main() -> None:
     """Run the command line; an error becomes a message and an exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding does not have
+    is_json = "--json" in sys.argv[1:]
+    if is_json:
+        output.hold_json()
     try:
-        code = run(sys.argv[1:])
-        end(code if isinstance(code, int) else 0)
-    except click.exceptions.Exit as error:
-        end(error.exit_code)
-    except UsageError as error:
-        click.UsageError(error.message).show()
-        end(error.code)
-    except click.ClickException as error:
-        error.show()
-        end(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        output.say("interrupted")
-        end(INTERRUPTED)
-    except Ended as ended:
-        output.explain(ended)
-        end(ended.code)
+        code = outcome(sys.argv[1:], is_json)
+        output.finish_json()
     except BrokenPipeError:
         # Nobody reads stdout any more; Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        end(0)
-    except ModuleNotFoundError as error:
-        library = str(error.name).partition(".")[0]
-        if library in ("shim", "docker_secrets_shim", "shim_host"):
-            explain_bug(error)
-            end(FAILED)
-        refuse_without_extra(library)
+        code = 0
+    end(code)
+
+
+def outcome(words: list[str], is_json: bool) -> int:
+    """Run the command of *words*, and return its exit code; with `--json`, an error is part of the document, too."""
+    hints: tuple[str, ...] = ()
+    try:
+        done = run(words)
+        return done if isinstance(done, int) else 0
+    except BrokenPipeError:
+        raise
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except UsageError as error:
+        click.UsageError(error.message).show()
+        message, code = error.message, error.code
+    except click.ClickException as error:
+        error.show()
+        message, code = error.format_message(), error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        message, code = "interrupted", INTERRUPTED
+        output.say(message)
+    except Ended as ended:
+        output.explain(ended)
+        message, hints, code = ended.message, tuple(ended.hints), ended.code
     except Exception as error:  # noqa: BLE001  (a bug: said as one, without the message, which may hold a value)
+        library = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        if library and library not in ("shim", "docker_secrets_shim", "shim_host"):
+            refuse_without_extra(library)
         explain_bug(error)
-        end(FAILED)
+        message, code = f"internal error: {type(error).__name__}", FAILED
+    if is_json:
+        output.fail_json(message, hints, code)
+    return code
 
 
 def run(words: list[str]) -> object:

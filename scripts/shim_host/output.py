@@ -1,7 +1,7 @@
 """Everything that is printed: data on stdout, talk on stderr. Values never come here, only keys, names and words."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TextIO
 
@@ -105,14 +105,42 @@ def gathered(name: str) -> Iterator[None]:
             give_json({name: documents})
 
 
-def give_json(document: Any) -> None:
-    """Print *document* on stdout."""
-    import json
+JSON_VERSION = 1  # of every document; it changes when a field goes away or means something else
+_held: dict[str, Any] | None = None
+_holds = [False]
 
+
+def hold_json() -> None:
+    """Keep the document of this run until `finish_json`, so that what goes wrong after it can be in it."""
+    _holds[0] = True
+
+
+def give_json(document: Mapping[str, Any]) -> None:
+    """Print *document* on stdout, with its version, at the end of the run if that was asked for."""
+    global _held
     if _gathered is not None:
         _gathered.append(document)
         return
-    print(json.dumps(document, indent=2, ensure_ascii=True), flush=True)  # noqa: T201
+    _held = {"version": JSON_VERSION, **document}
+    if not _holds[0]:
+        finish_json()
+
+
+def fail_json(message: str, hints: Sequence[str], code: int) -> None:
+    """Add to the document of this run why it ended; there need not be one yet."""
+    global _held
+    error = {"message": shown(message), "hints": [shown(hint) for hint in hints], "code": code}
+    _held = {"version": JSON_VERSION, **(_held or {}), "error": error}
+
+
+def finish_json() -> None:
+    """Print the document that is held, if there is one."""
+    import json
+
+    global _held
+    document, _held, _holds[0] = _held, None, False
+    if document is not None:
+        print(json.dumps(document, indent=2, ensure_ascii=True), flush=True)  # noqa: T201
 
 
 def give_message(document: Any) -> None:

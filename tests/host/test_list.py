@@ -37,6 +37,7 @@ def test_a_key_is_shown_wherever_it_stands(manage: Manage, canary: Canary) -> No
         "sensitive": True,
         "env": True,
         "file": "db_password",
+        "path": str(manage.folder / "secrets/db_password"),
         "swarm": None,
         "services": ["db"],
     }

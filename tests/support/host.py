@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import documents
 from tests.support.forms import Custody, End, cannot_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -107,6 +108,8 @@ class Manage:
         self.custody.said += [end.stdout, end.stderr]
         assert "internal error" not in end.stderr, end.stderr
         assert "Traceback" not in end.stderr, end.stderr
+        if "--json" in arguments and end.stdout:
+            documents.check(str(arguments[0]), end.stdout)
         return end
 
     def json(self, *arguments: str | Path, **options: Any) -> Any:

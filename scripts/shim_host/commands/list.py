@@ -46,7 +46,7 @@ def list_command(
       manage-secrets list --json
 
     \b
-    With --json: {"keys": [{"key", "category", "required", "sensitive", "env", "file",
+    With --json: {"keys": [{"key", "category", "required", "sensitive", "env", "file", "path",
       "swarm": null | {"name", "version", "created", "age_days", "rotate_in_days"}, "services": []}],
       "not_looked_at": []}, or with --services {"services": [{"service", "keys": []}], "not_looked_at": []}
 
@@ -56,6 +56,9 @@ def list_command(
     gaps: list[str] = []
     found = take_stock(stack, given, secrets_dir, schema_path, None if no_engine else gaps)
     rows = [described(found, key, datetime.now(UTC)) for key in found.keys()]  # noqa: SIM118  (a method, no mapping)
+    folder = os.path.abspath(Vault.of_stack(secrets_dir, stack).path)
+    for row in rows:
+        row["path"] = None if row["file"] is None else os.path.join(folder, row["file"])
     is_blind = bool(gaps)
     if by_service:
         give_services(rows, gaps, is_json)
