@@ -4,6 +4,7 @@ commands -> topics (audit, rotate, …), inventory, validation, deployment_key -
 """
 
 import ast
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -24,6 +25,8 @@ DECIDE = [
 ]
 NO_DECISION = {"os", "subprocess", "socket", "output", "store", "swarm.connection"}
 MOST_PARAMETERS = 8
+MOST_MODULES = 16  # of a folder
+MOST_LINES = 400  # of a file
 
 
 def modules(root: Path, package: str) -> dict[str, Path]:
@@ -163,3 +166,13 @@ def test_no_command_takes_more_than_eight_parameters() -> None:
     ]
 
     assert found == []
+
+
+@pytest.mark.parametrize("root", [HOST, REPOSITORY / "shim"], ids=["host", "shim"])
+def test_no_folder_and_no_file_grows_too_large(root: Path) -> None:
+    """The container side is one folder, so that its modules are found without a search path."""
+    paths = sorted(root.rglob("*.py"))
+    sizes = Counter(path.parent for path in paths if path.name != "__init__.py" and path.parent != REPOSITORY / "shim")
+
+    assert {folder.name: size for folder, size in sizes.items() if size > MOST_MODULES} == {}
+    assert {path.name: lines for path in paths if (lines := path.read_text().count("\n")) > MOST_LINES} == {}

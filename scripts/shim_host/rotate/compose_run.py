@@ -5,23 +5,19 @@ beside the old one where that can be, so that somebody answers all the time. A f
 watches it (--on-change) is left alone, who wants a signal gets one. What fails goes back, and says why.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from shim.secret import Secret
 from shim_host import output
-from shim_host.compose.running import ComposeService, Container, NotDone, RunningProject
+from shim_host.compose.running import Container, NotDone, RunningProject
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.rotate.compose_journal import BACK, FOLDER, Desk, Journal, Moving, desk, is_under_way
+from shim_host.rotate.compose_uses import AUTO, NONE, NOT_RUNNING, OVERLAP, RECREATE, SIGNAL, findings, uses, way
 from shim_host.rotate.inside import InsideChange
 from shim_host.store.vault import Vault
-
-AUTO, RECREATE, OVERLAP, WATCHES, NONE, SIGNAL = "auto", "recreate", "overlap", "watches", "none", "signal="
-NOT_RUNNING = "not running"
-
 
 # A key, all new values, all old ones.
 InsideOf = Callable[[str, Mapping[str, Secret], Mapping[str, Secret]], InsideChange | None]
@@ -46,14 +42,6 @@ class Result:
     services: list[Moving] = field(default_factory=list)
     proofs: dict[str, str] = field(default_factory=dict)  # service -> how its containers were seen to have the value
     why: str = ""
-
-
-class Use(NamedTuple):
-    """How a service gets the files that rotate."""
-
-    service: ComposeService
-    is_fixed: bool  # by mounts of single files, which go on showing the old bytes
-    containers: list[Container]
 
 
 def rotate(journal: Journal, settings: Settings) -> Result:
@@ -145,44 +133,6 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
     for words in wrong:
         output.warn(words)
     return Journal(dict(files), moving, *settings.project.named(), new=dict(values), old=old)
-
-
-def uses(project: RunningProject, paths: Sequence[Path]) -> list[Use]:
-    """Return the services that have one of the files at *paths*, with their containers."""
-    wanted = {path.resolve() for path in paths}
-    folders = {path.parent for path in wanted}
-    found = []
-    for service in project.services.values():
-        sources = {mount.source.resolve() for mount in service.mounts}
-        if sources & wanted or any(source in folders for source in sources):
-            found.append(Use(service, bool(sources & wanted), project.containers(service.name)))
-    return found
-
-
-def way(use: Use, wish: str) -> str:
-    """Return how *use*'s service gets the new value."""
-    if not use.containers or not any(container.is_running for container in use.containers):
-        return NOT_RUNNING
-    if wish.startswith(SIGNAL) or wish == NONE:
-        return wish
-    if wish == AUTO and not use.is_fixed and all(container.watches for container in use.containers):
-        return WATCHES
-    # Two at once: each must be able to take the other's place, and somebody must say when the new one can.
-    has_room = not use.service.has_fixed_place and not any(container.keeps_data for container in use.containers)
-    return OVERLAP if has_room and all(container.health for container in use.containers) else RECREATE
-
-
-def findings(use: Use, how: str) -> list[str]:
-    """Return what would go wrong."""
-    name = use.service.name
-    if how.startswith(SIGNAL) and use.is_fixed:
-        return [f"{name} mounts the file by itself, and would go on seeing the old one: use --how recreate"]
-    if how in (RECREATE, OVERLAP):
-        ill = [container.name for container in use.containers if container.health == "unhealthy"]
-        return [
-            f"{container} is unhealthy already, so nobody could tell whether the new value works" for container in ill
-        ]
-    return []
 
 
 def stale(containers: Iterable[Container], old: Mapping[str, Secret], settings: Settings) -> list[str]:

@@ -15,7 +15,8 @@ import pexpect
 import pytest
 from shim_host.compose.running import ComposeService, Container, RunningProject
 from shim_host.rotate.compose_journal import desk
-from shim_host.rotate.compose_run import OVERLAP, RECREATE, WATCHES, Settings, Use, planned, resume, rotate, way
+from shim_host.rotate.compose_run import Settings, planned, resume, rotate
+from shim_host.rotate.compose_uses import OVERLAP, RECREATE, WATCHES, Use, way
 from shim_host.store.vault import Vault
 
 from shim.secret import Secret

@@ -9,10 +9,12 @@ import click
 
 from shim.secret import Secret
 from shim_host import output
-from shim_host.commands import completion, from_command, moving, options, rotate_compose
-from shim_host.commands import due as due_of
-from shim_host.commands.moving import MoveWish
-from shim_host.commands.rotate_compose import Wish
+from shim_host.commands import completion, from_command, options
+from shim_host.commands.rotate import compose as rotate_compose
+from shim_host.commands.rotate import due as due_of
+from shim_host.commands.rotate import moving
+from shim_host.commands.rotate.compose import Wish
+from shim_host.commands.rotate.moving import MoveWish
 from shim_host.errors import Refused
 from shim_host.rotate import history
 from shim_host.rotate.swarm import SwarmWork

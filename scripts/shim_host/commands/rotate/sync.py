@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import click
 
 from shim_host import output
-from shim_host.commands import completion, moving, options
+from shim_host.commands import completion, options
 from shim_host.commands import swarm as create
-from shim_host.commands.moving import MoveWish
+from shim_host.commands.rotate import moving
+from shim_host.commands.rotate.moving import MoveWish
 from shim_host.errors import UsageError
 from shim_host.rotate.sync import SyncWork
 from shim_host.shell import quoted

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import click
 
-from shim_host.commands import moving, options
-from shim_host.commands.moving import MoveWish
+from shim_host.commands import options
+from shim_host.commands.rotate import moving
+from shim_host.commands.rotate.moving import MoveWish
 from shim_host.rotate.adopt import AdoptWork
 
 

@@ -18,7 +18,8 @@ from shim_host.errors import Ended, Failed, Refused
 from shim_host.rotate import compose_journal, compose_run
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.compose_journal import Moving
-from shim_host.rotate.compose_run import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL, InsideOf, Result, Settings
+from shim_host.rotate.compose_run import InsideOf, Result, Settings
+from shim_host.rotate.compose_uses import AUTO, NONE, NOT_RUNNING, RECREATE, SIGNAL
 from shim_host.rotate.inside import NOT_ASKED, InsideChange, Values
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, privacy

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import shim_host
 from shim.schema import Schema
 from shim_host import ages, inventory, output
-from shim_host.commands import rotate_compose
-from shim_host.commands.rotate_compose import Wish
+from shim_host.commands.rotate import compose as rotate_compose
+from shim_host.commands.rotate.compose import Wish
 from shim_host.errors import CLEAN, REFUSED, Ended, Refused
 from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate.swarm import SwarmWork

@@ -1,0 +1,97 @@
+"""What a Compose file says of its services, and what the engine shows of them, as one list."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from shim_host import inventory, names
+from shim_host.audit.model import AuditedMount, AuditedService, Container
+from shim_host.store.vault import Vault
+
+
+def joined(
+    of_file: list[AuditedService], seen: Iterable[AuditedService], project: str, store: Vault
+) -> list[AuditedService]:
+    """Return all services once: a running container of a Compose service adds to what the file says of it."""
+    all_of_them = {(service.kind, service.stack, service.name): service for service in of_file}
+    for service in seen:
+        at = (service.kind, service.stack, service.name)
+        mounts = tuple(_whole_folders(service.mounts, store))
+        if at not in all_of_them:
+            other = service
+            if service.kind != "swarm" and not (service.kind == "compose" and service.stack == project):
+                other = _of_another(service, mounts, store)
+            all_of_them[at] = replace(other, mounts=other.mounts if other is not service else mounts)
+            continue
+        known = all_of_them[at]
+        targets = {mount.target for mount in known.mounts}
+        named = {(trace.where, trace.name) for trace in known.traces}
+        all_of_them[at] = replace(
+            known,
+            user=service.user or known.user,
+            mounts=(*known.mounts, *(mount for mount in mounts if mount.target not in targets)),
+            traces=(*known.traces, *(trace for trace in service.traces if (trace.where, trace.name) not in named)),
+            reach=tuple(dict.fromkeys((*known.reach, *service.reach))),
+        )
+    files = {(item.kind, item.stack, item.name) for item in of_file}
+    return [
+        item
+        for at, item in all_of_them.items()
+        if item.kind == "swarm" or at in files or item.stack == project != "" or _shows_something(item)
+    ]
+
+
+def _of_another(service: AuditedService, mounts: Iterable[AuditedMount], store: Vault) -> AuditedService:
+    """Return what of a container that is none of this project's concerns us: files of ours, values of ours, and reach.
+
+    That it has a key of the same name is its own business.
+    """
+    own_files = tuple(mount for mount in mounts if inventory.is_within(mount.file, store.path))
+    if service.kind != "compose":
+        return replace(service, mounts=own_files)
+    traces = tuple(trace for trace in service.traces if trace.is_certain)
+    return replace(service, name=f"{service.stack}/{service.name}", mounts=own_files, traces=traces)
+
+
+def concerned(containers: Iterable[Container], services: Iterable[AuditedService], project: str) -> Iterable[Container]:
+    """Yield the containers of the *services* that are looked at, each with its service's name here."""
+    kept = {service.name for service in services}
+    for container in containers:
+        name = container.service
+        if container.project and container.project != project:
+            name = f"{container.project}/{name}"
+        if name in kept:
+            yield replace(container, service=name)
+
+
+def _shows_something(service: AuditedService) -> bool:
+    return bool(service.mounts or service.traces or service.reach)
+
+
+def _whole_folders(mounts: Iterable[AuditedMount], store: Vault) -> Iterable[AuditedMount]:
+    """Yield *mounts*, and for one of a whole folder the files in it where that is ./secrets."""
+    for mount in mounts:
+        if mount.target:
+            yield mount
+        elif Path(mount.file) == store.path.absolute():
+            for name in store.names():
+                yield AuditedMount("", name, file=str(store.path.absolute() / name))
+
+
+def with_keys(services: Iterable[AuditedService], known: list[str]) -> list[AuditedService]:
+    """Return *services* with the key of each file they mount, and no two of the same name."""
+    services = list(services)
+    keys = names.keys_of({_mounted_name(mount) for service in services for mount in service.mounts}, known)
+    found: dict[str, AuditedService] = {}
+    for service in services:
+        mounts = (
+            mount if mount.secret_id else mount._replace(key=keys[_mounted_name(mount)]) for mount in service.mounts
+        )
+        name = service.name if service.name not in found else f"{service.name} ({service.kind})"
+        found[name] = replace(service, name=name, mounts=tuple(mounts))
+    return list(found.values())
+
+
+def _mounted_name(mount: AuditedMount) -> str:
+    """Return the name of the file that is mounted, which says its key."""
+    return mount.name or Path(mount.file).name or mount.target

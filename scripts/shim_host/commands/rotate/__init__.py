@@ -1,0 +1,1 @@
+"""What moves services from one version of a secret to another: rotate, rollback, sync, adopt."""

@@ -1,0 +1,56 @@
+"""How the services of a Compose project get the files that rotate, and what each of them needs to see new bytes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from shim_host.compose.running import ComposeService, Container, RunningProject
+
+AUTO, RECREATE, OVERLAP, WATCHES, NONE, SIGNAL = "auto", "recreate", "overlap", "watches", "none", "signal="
+NOT_RUNNING = "not running"
+
+
+class Use(NamedTuple):
+    """How a service gets the files that rotate."""
+
+    service: ComposeService
+    is_fixed: bool  # by mounts of single files, which go on showing the old bytes
+    containers: list[Container]
+
+
+def uses(project: RunningProject, paths: Sequence[Path]) -> list[Use]:
+    """Return the services that have one of the files at *paths*, with their containers."""
+    wanted = {path.resolve() for path in paths}
+    folders = {path.parent for path in wanted}
+    found = []
+    for service in project.services.values():
+        sources = {mount.source.resolve() for mount in service.mounts}
+        if sources & wanted or any(source in folders for source in sources):
+            found.append(Use(service, bool(sources & wanted), project.containers(service.name)))
+    return found
+
+
+def way(use: Use, wish: str) -> str:
+    """Return how *use*'s service gets the new value."""
+    if not use.containers or not any(container.is_running for container in use.containers):
+        return NOT_RUNNING
+    if wish.startswith(SIGNAL) or wish == NONE:
+        return wish
+    if wish == AUTO and not use.is_fixed and all(container.watches for container in use.containers):
+        return WATCHES
+    # Two at once: each must be able to take the other's place, and somebody must say when the new one can.
+    has_room = not use.service.has_fixed_place and not any(container.keeps_data for container in use.containers)
+    return OVERLAP if has_room and all(container.health for container in use.containers) else RECREATE
+
+
+def findings(use: Use, how: str) -> list[str]:
+    """Return what would go wrong."""
+    name = use.service.name
+    if how.startswith(SIGNAL) and use.is_fixed:
+        return [f"{name} mounts the file by itself, and would go on seeing the old one: use --how recreate"]
+    if how in (RECREATE, OVERLAP):
+        ill = [container.name for container in use.containers if container.health == "unhealthy"]
+        return [
+            f"{container} is unhealthy already, so nobody could tell whether the new value works" for container in ill
+        ]
+    return []
