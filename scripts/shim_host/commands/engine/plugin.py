@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+import shim_host
 from shim_host import output
 from shim_host.apps import docker_plugin
 from shim_host.commands import options
@@ -31,7 +32,7 @@ def plugin(action: str, place: Path | None, dry_run: bool) -> None:
     path = docker_plugin.path_in(place or docker_plugin.folder(os.environ))
     if action == "install":
         if not dry_run:
-            docker_plugin.install(path, Path(__file__).parents[2] / "manage_secrets.py")
+            docker_plugin.install(path, Path(shim_host.__file__).parent.with_name("manage_secrets.py"))
         output.say(f"{'would write' if dry_run else 'wrote'} {path}: docker {docker_plugin.NAME} --help")
         return
     is_there = os.path.lexists(path) if dry_run else docker_plugin.remove(path)
