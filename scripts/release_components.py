@@ -107,9 +107,6 @@ def _parts(arch: str, cache: Path) -> Iterator[dict[str, Any]]:
     """Yield what is linked into the binary for *arch*."""
     for name, licence, package, header, pattern in PARTS:
         folder = _unpacked(arch, cache)
-        if name == "glibc" and arch != HERE:
-            package, header = f"libc6-dev-{arch}-cross", f"usr/{_triplet(arch)}/include/features.h"
-            folder = Path("/")
         found = re.findall(pattern, (folder / header).read_text(encoding="utf-8"))
         part = _part(name, ".".join(found[:3]), licence, arch)
         revision = _debian_version(package) if folder == Path("/") else revisions(folder)[package]
@@ -136,7 +133,7 @@ def _part(name: str, version: str, licence: str, arch: str) -> dict[str, Any]:
 
 def _unpacked(arch: str, cache: Path) -> Path:
     """Return where the headers of *arch* lie; images/shim/build names the folder after Debian's Python."""
-    return Path("/") if arch == HERE else cache / f"debian-12-{arch}-{_debian_version('python3.11')}-named"
+    return Path("/") if arch == HERE else cache / f"debian-12-{arch}-{_debian_version('python3.11')}-with-libc"
 
 
 def revisions(folder: Path) -> dict[str, str]:
@@ -146,15 +143,8 @@ def revisions(folder: Path) -> dict[str, str]:
 
 
 def differing(parts: dict[str, dict[str, str]]) -> list[str]:
-    """Return the parts that binaries of one release have at different revisions; *parts*: name -> arch -> revision.
-
-    The glibc of another architecture comes in packages for cross compilers, whose revisions have numbers of their own.
-    """
-    return sorted(name for name, found in parts.items() if len(set(found.values())) > 1 and name != "glibc")
-
-
-def _triplet(arch: str) -> str:
-    return {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[arch]
+    """Return the parts that binaries of one release have at different revisions; *parts*: name -> arch -> revision."""
+    return sorted(name for name, found in parts.items() if len(set(found.values())) > 1)
 
 
 def _debian_version(package: str) -> str:
