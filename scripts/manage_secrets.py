@@ -167,7 +167,7 @@ def refuse_repeats(command: click.Command) -> None:
 def cli() -> None:
     """From .env to ./secrets to Docker secrets, and back from any mistake.
 
-    Data goes to stdout, talk to stderr; no value is ever printed.
+    Data goes to stdout, messages to stderr. Only get writes a value, and to a terminal only with --show.
     """
 
 
