@@ -224,9 +224,9 @@ def progress(what: str, count: int, least: int = 20) -> "Iterator[Any]":
         yield lambda: bar.advance(task)
 
 
-def answer_yes() -> None:
-    """Take every question for answered from now on: `--yes` was given."""
-    _is_answered[0] = True
+def answer_yes(*, is_given: bool) -> None:
+    """Take every question of this command for answered if `--yes` *is_given*."""
+    _is_answered[0] = is_given
 
 
 def confirm(question: str, *, yes: bool = False) -> None:

@@ -143,8 +143,7 @@ def no_questions(function: F) -> F:
 
 
 def _answer(_context: click.Context, _option: click.Parameter, is_given: bool) -> bool:
-    if is_given:
-        output.answer_yes()
+    output.answer_yes(is_given=is_given)
     return is_given
 
 
