@@ -43,6 +43,13 @@ def _processor_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def _is_quiet(pid: int) -> bool:
+    """Return whether *pid* uses no processor time for half a second."""
+    ticks = _processor_ticks(pid)
+    time.sleep(0.5)
+    return _processor_ticks(pid) == ticks
+
+
 def test_a_storm_of_zombies_and_signals(init: Init, service: str, as_root: None) -> None:
     """Orphans that all end at once, signals in between: all reaped, none lost, and then it is quiet."""
     script = f"setsid {service} orphans {ORPHANS} & exec {service} signals"
@@ -55,9 +62,7 @@ def test_a_storm_of_zombies_and_signals(init: Init, service: str, as_root: None)
         heard = [int(run.line(60).split()[0]) for _ in range(SIGNALS)]
         assert heard == [signal.SIGRTMIN + 5] * SIGNALS
         assert until(lambda: children_of(run.pid) == [main], 30)
-        ticks = _processor_ticks(run.pid)
-        time.sleep(0.5)
-        assert _processor_ticks(run.pid) == ticks
+        assert any(_is_quiet(run.pid) for _ in range(5))  # the end of the storm may fall into the first
 
 
 def _with_word(pids: list[int], word: bytes) -> int:

@@ -63,7 +63,7 @@ def test_one_schema_serves_both(tmp_path: Path, make_shim: Callable[[str], Shim]
     environment = dict(line.split("=", 1) for line in end.stdout.splitlines())
     assert {key: environment.get(key) for key in of_varlock} == of_varlock
     assert of_varlock["DATABASE_URL"] == "postgresql://app:of-sixteen-bytes@db:5432/app"
-    assert parse(text.encode()).keys["API_KEY"].from_command == '"op read op://prod/api/key"'
+    assert parse(text.encode()).keys["API_KEY"].from_command == "op read op://prod/api/key"
 
 
 def test_a_decorator_of_ours_without_the_prefix_is_a_mistake_to_varlock(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_a_service_moves_to_the_new_value(
     document = project.json("rotate", "DB_PASSWORD", "--value-file", "-", stdin=value.encode())
 
     assert document == {
+        "version": 1,
         "keys": [{"key": "DB_PASSWORD", "name": "db_password.v2", "version": 2}],
         "services": ["app"],
         "not_running": [],
