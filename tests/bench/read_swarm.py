@@ -41,7 +41,7 @@ def main() -> None:
         helper = reader(swarm, options.values)
         ways: dict[str, Callable[[], object]] = {
             "engine: the shim in each": lambda: in_each(swarm),
-            "diff": lambda: run(swarm, folder, "diff"),
+            "diff": lambda: run(swarm, folder, "diff", code=1),  # the folder lacks what no service mounts
             "audit": lambda: run(swarm, folder, "audit", "--fail-on", "error"),
             "engine: a cat for each": lambda: cat_each(swarm, helper, options.values),
             "export --from-swarm": lambda: export(swarm, folder),
