@@ -11,7 +11,11 @@ pytest_plugins = [
 ]
 
 # First what needs no image, so that those are made meanwhile; then what takes longest, so that nobody waits at the end.
-FIRST = ("tests/shim/", "tests/host/rotate/", "tests/host/swarm/", "tests/engine/", "tests/test_docs.py")
+FIRST = (
+    *("tests/shim/", "tests/host/rotate/", "tests/host/swarm/", "tests/engine/", "tests/test_docs.py"),
+    *("tests/host/audit/", "tests/host/backup/", "tests/host/migrate/"),
+    *("tests/test_readme.py", "tests/test_release.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
