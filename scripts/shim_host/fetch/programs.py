@@ -69,16 +69,25 @@ def _value(run: "_Run") -> Secret:
 
 
 def _reason(wrong: _Wrong, known: Sequence[bytes]) -> str:
-    lines = [line for line in wrong.said.decode("utf-8", "replace").splitlines() if line.strip()]
-    if not lines:
+    said = _last_sentence(wrong.said.decode("utf-8", "replace").splitlines())
+    if not said:
         return wrong.words
-    said = lines[-1].strip()
     for value in known:
         for line in value.splitlines():
             if len(line.strip()) >= _SHORTEST_MASKED:
                 for form in (base64.b64encode(line.strip()), *(form for form, _ in forms(line.strip()))):
                     said = said.replace(form.decode("utf-8", "replace"), _MASK)
     return f"{wrong.words}: {masked_line(said)[:_SHOWN]}"
+
+
+def _last_sentence(lines: list[str]) -> str:
+    """Return the last line, and those before it where it goes on in lower case, as text that was wrapped does."""
+    while lines and not lines[-1].strip():
+        lines.pop()
+    said = ""
+    while lines and lines[-1].strip() and (not said or said[0].islower()):
+        said = f"{lines.pop().strip()} {said}".rstrip()
+    return said
 
 
 class _Run:
