@@ -1,6 +1,5 @@
 """`check`, `explain` and -v: what a start would do, and where each value comes from. No value leaves here."""
 
-import json
 import os
 
 from shim import profile_effects, stdout
@@ -26,8 +25,17 @@ if TYPE_CHECKING:
 
 
 def run(options: Options, environ: list[bytes]) -> int:
-    """Do the command that *options* name, "check" or "explain"; return its exit code."""
-    return _check(options, environ) if options.action == "check" else _explain(options, environ)
+    """Do the command that *options* name, "check" or "explain"; return its exit code.
+
+    Raises:
+        Refused: it cannot answer; with --json that is a document too.
+    """
+    try:
+        return _check(options, environ) if options.action == "check" else _explain(options, environ)
+    except Refused as refusal:
+        if options.json:
+            stdout.give_refused(options.action, refusal.breaches)
+        raise
 
 
 def _check(options: Options, environ: list[bytes]) -> int:
@@ -42,9 +50,7 @@ def _check(options: Options, environ: list[bytes]) -> int:
         if options.verbose:
             say_what_was_done(plan)
     if options.json:
-        stdout.write(
-            json.dumps({"ok": not breaches, "breaches": [_breach(breach) for breach in breaches]}, indent=2) + "\n"
-        )
+        stdout.give_json({"ok": not breaches, "breaches": [stdout.row(breach) for breach in breaches]})
     elif breaches:
         report_refusal(Refused(breaches))
     # It could look, and found something: a retry of the service may help with that, but not of this question.
@@ -65,10 +71,6 @@ def _over_the_limit(environment: list[bytes]) -> list[Breach]:
     ]
 
 
-def _breach(breach: Breach) -> dict[str, object]:
-    return {"key": breach.key or None, "message": breach.message, "hint": breach.hint or None, "code": breach.code}
-
-
 def _explain(options: Options, environ: list[bytes]) -> int:
     schema = load_schema(options, [])  # `prepare` reads it once more, and warns
     resolution = resolve(gather(environ, options, schema), options, schema)
@@ -83,13 +85,14 @@ def _explain(options: Options, environ: list[bytes]) -> int:
     known = list(profile_effects.changes(chosen.profile)) if chosen is not None else []
     if options.json:
         profile = chosen and {"name": chosen.profile.name, "why": chosen.why, "changes": known}
-        document = {
+        document: dict[str, object] = {
             "fingerprints": "hmac" if options.fingerprint_key_stdin else "salt" if options.salt else None,
             "keys": rows,
             "left_alone": left_alone,
-            "breaches": [_breach(breach) for breach in breaches],
+            "breaches": [stdout.row(breach) for breach in breaches],
+            "profile": profile,
         }
-        stdout.write(json.dumps({**document, "profile": profile}, indent=2) + "\n")
+        stdout.give_json(document)
     else:
         text = _table(rows) + "".join(f"{printable(row['name'])}  left alone: {row['reason']}\n" for row in left_alone)
         if chosen is not None:

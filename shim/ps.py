@@ -4,12 +4,11 @@ Read from /proc (proc(5)) by ourselves: psutil's extension would add more to the
 with the whole standard library at hand.
 """
 
-import json
 import os
-import sys
 from typing import NamedTuple
 
-from shim import kernel
+from shim import kernel, stdout
+from shim.errors import Refused
 from shim.options import Options
 from shim.plan import load_schema
 from shim.sources import gather
@@ -31,13 +30,21 @@ class Process(NamedTuple):
 
 
 def run(options: Options) -> int:
-    """Write the processes of this PID namespace to stdout, as a table or as JSON; return the exit code."""
-    known = known_keys(options)
+    """Write the processes of this PID namespace to stdout, as a table or as JSON; return the exit code.
+
+    Raises:
+        Refused: it cannot answer; with --json that is a document too.
+    """
+    try:
+        known = known_keys(options)
+    except Refused as refusal:
+        if options.json:
+            stdout.give_refused("ps", refusal.breaches)
+        raise
     found = processes(known)
-    text = _json(found) if options.json else _table(found)
-    sys.stdout.write(text)
-    sys.stdout.flush()
-    return 0
+    if options.json:
+        return stdout.give_json({"processes": [process._asdict() for process in found]})
+    return stdout.write(_table(found))
 
 
 def known_keys(options: Options) -> set[str]:
@@ -83,10 +90,6 @@ def _held_keys(path: str, known: set[str]) -> list[str] | None:
         return None
     names = {entry.partition(b"=")[0].decode("utf-8", "surrogateescape") for entry in entries if b"=" in entry}
     return sorted(name for name in names if name in known or (name.endswith("_FILE") and name[:-5] in known))
-
-
-def _json(found: list[Process]) -> str:
-    return json.dumps([process._asdict() for process in found], indent=1) + "\n"
 
 
 def _table(found: list[Process]) -> str:

@@ -11,6 +11,7 @@ BESIDE = ("exec", "check", "explain")  # what is asked beside a service, and mus
 
 _SEPARATORS = {LIST: ",", PATHS: ":", LINES: "\n"}
 _OF_KEYS = ("file-key", "only", "require")
+_ANSWERS = ("check", "explain", "ps")  # what answers, and can do so in JSON
 _CHOICES = {"prefer": ("file", "env"), "log": ("text", "json")}
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("", "0", "false", "no", "off")
@@ -33,7 +34,7 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
             wrong.clear()
             options = _read(argv, variables, words, wrong)
     rest = options.argv
-    if options.json and options.action not in ("explain", "ps", "check", "help", "version"):
+    if options.json and options.action not in (*_ANSWERS, "help", "version"):
         wrong.append(
             Breach("", "--json works only with explain, check and ps", "for messages in JSON set SHIM_LOG=json")
         )
@@ -47,7 +48,7 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         )
     if options.action == "install" and len(rest) != 1:
         wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
-    if options.action in ("check", "explain", "ps") and rest:
+    if options.action in _ANSWERS and rest:
         wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
     if options.keep_caps:
         from shim.capabilities import bits
@@ -71,6 +72,10 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
             from shim import stderr
 
             stderr.use_json(options.log == "json")
+        if options.json and options.action in _ANSWERS:
+            from shim import stdout
+
+            stdout.give_refused(options.action, wrong)
         raise Refused(wrong)
     return options
 

@@ -3,7 +3,27 @@
 import os
 
 from shim.breaches import Unreadable
-from shim.errors import Refused
+from shim.errors import Breach, Refused
+
+JSON_VERSION = 1  # of every document; it changes when a field goes away or means something else
+
+
+def give_json(document: dict[str, object]) -> int:
+    """Write *document* with its version, and return the exit code of a command that has answered."""
+    import json
+
+    return write(json.dumps({"version": JSON_VERSION, **document}, indent=2) + "\n")
+
+
+def give_refused(action: str, breaches: list[Breach]) -> None:
+    """Write the document of an *action* that could not answer."""
+    verdict: dict[str, object] = {"ok": False} if action == "check" else {}
+    give_json({**verdict, "breaches": [row(breach) for breach in breaches]})
+
+
+def row(breach: Breach) -> dict[str, object]:
+    """Return *breach* as documents have it."""
+    return {"key": breach.key or None, "message": breach.message, "hint": breach.hint or None, "code": breach.code}
 
 
 def write(text: str) -> int:

@@ -14,7 +14,7 @@ from tests.support.pid1 import OURS, Init, running
 def test_it_agrees_with_psutil(shim: Shim, as_root: None) -> None:
     """Pids, parents, users and names of this PID namespace."""
     end = shim("ps", "--json", cwd=shim.folder)
-    seen = {process["pid"]: process for process in json.loads(end.stdout)}
+    seen = {process["pid"]: process for process in json.loads(end.stdout)["processes"]}
 
     own = psutil.Process()
     assert seen[own.pid]["parent"] == own.ppid()
@@ -33,7 +33,7 @@ def test_it_says_who_holds_which_key(shim: Shim, canary: Callable[[], str], as_r
         namespace = ["nsenter", f"--target={run.pid}", "--pid", "--mount"]
         while True:  # until the service is what it will be
             end = shim("ps", "--json", before=namespace)
-            found = {process["name"]: process for process in json.loads(end.stdout)}
+            found = {process["name"]: process for process in json.loads(end.stdout)["processes"]}
             if "sleep" in found and any(process["state"] == "zombie" for process in found.values()):
                 break
         assert found["sleep"]["keys"] == ["DB_PASSWORD"]

@@ -127,7 +127,19 @@ def test_check_ends_with_0_or_100(shim: Shim, tmp_path: Path) -> None:
     document = json.loads(end.stdout)
     assert (end.code, document["ok"], [breach["key"] for breach in document["breaches"]]) == (100, False, ["A", "C"])
     assert shim("check", "--schema", "s", a="1", c="v") == (0, "", "")
-    assert json.loads(shim("check", "--json").stdout) == {"ok": True, "breaches": []}
+    assert json.loads(shim("check", "--json").stdout) == {"version": 1, "ok": True, "breaches": []}
+
+
+def test_a_question_that_cannot_be_answered_has_a_document_too(shim: Shim) -> None:
+    """On stdout, beside the words on stderr: mistakes in the options, and a schema that is not there."""
+    for action in ("check", "explain", "ps"):
+        for options, part in ((["--schema", "gone"], "gone"), (["--nope", "--only=1x"], "--nope"), (["true"], action)):
+            end = shim(action, "--json", *options)
+            document = json.loads(end.stdout)
+            words = [breach["message"] for breach in document["breaches"]]
+            assert (end.code, document["version"], document.get("ok", False)) == (100, 1, False)
+            assert part in words[0]
+            assert all(word in end.stderr for word in words) or action == "check"
 
 
 def test_check_finds_what_a_retry_may_help_with(frozen: Shim, as_root: None) -> None:

@@ -120,6 +120,10 @@ class Shim:
         self.custody.said += [end.stdout, end.stderr]
         assert "internal error" not in end.stderr, end.stderr
         assert "Traceback" not in end.stderr, end.stderr
+        if "--json" in arguments and arguments[0] in ("check", "explain", "ps") and end.stdout:
+            from tests.support import documents  # which needs this module
+
+            documents.check(f"shim-{arguments[0]}", end.stdout)
         return end
 
     def child(self, *options: str | bytes, env: Mapping[str, str | bytes] | None = None, **more: object) -> Child:
