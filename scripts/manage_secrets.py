@@ -72,7 +72,7 @@ COMMANDS = {
     "shim": ("engine.image:shim_command", "Write the shim, a static binary, to a folder."),
     "types": ("types:types", "Write typed code that loads an application's secrets, from the schema."),
     "plugin": ("engine.plugin:plugin", "Add `docker secretshim` to Docker's command line."),
-    "compose": ("engine.provider:compose", "Answer Docker Compose, as the provider of a service."),
+    "compose": ("engine.provider:compose", "Act as a provider for Docker Compose."),
     "doctor": ("doctor:doctor_command", "Show what will not work on this machine, and what to do about it."),
 }
 
@@ -165,7 +165,7 @@ def refuse_repeats(command: click.Command) -> None:
 @click.group(cls=Lazy, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name=output.PROGRAM)
 def cli() -> None:
-    """From .env to ./secrets to Docker secrets, and back from any mistake.
+    """Manage the secrets of Docker Compose projects and Swarm stacks, from the first .env to the last rotation.
 
     Data goes to stdout, messages to stderr. Only get writes a value, and to a terminal only with --show.
     """

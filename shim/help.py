@@ -3,12 +3,12 @@
 from shim import __version__, stdout
 
 HELP = """\
-usage: shim [OPTIONS] [--] COMMAND [ARG...]   start COMMAND with its secrets; the shim does not stay
+usage: shim [OPTIONS] [--] COMMAND [ARG...]     start COMMAND with its secrets; the shim does not stay
        shim exec [OPTIONS] -- COMMAND [ARG...]  the same for docker exec and health checks
-       shim check [OPTIONS]                   resolve and validate only
-       shim explain [--json] [OPTIONS]        show where each value comes from, and what was left alone
-       shim install DIR                       copy this program to DIR/shim
-       shim ps [--json]                       show the processes below PID 1, and which keys each holds
+       shim check [OPTIONS]                     resolve and validate only
+       shim explain [--json] [OPTIONS]          show where each value comes from, and what was left alone
+       shim install DIR                         copy this program to DIR/shim
+       shim ps [--json]                         show the processes below PID 1, and which keys each holds
        shim --help | --version
 
 The value of a key comes from the file that KEY_FILE names, else from a file in $CREDENTIALS_DIRECTORY (systemd),
@@ -17,16 +17,16 @@ The value of a key comes from the file that KEY_FILE names, else from a file in 
 
 where values come from
   --schema PATH            what the service needs (default: /etc/shim/env.schema, then ./.env.schema);
-X
-  --service NAME           only the schema's keys whose @services has NAME, or none
-  --secrets-dir DIR        read DIR instead of these folders (repeatable; ':' in the variable)
+                           none for a one-off command or a build, which needs no secrets
+  --service NAME           only the schema's keys whose @services names NAME, or that have no @services
+  --secrets-dir DIR        read DIR instead of these folders (repeatable; separated by ':' in the variable)
   --require KEY,...        refuse to start without these keys
-  --wait TIME              give what is required and missing this long to come (10s, 500ms, 2m)
-  --file-key KEY,...       take KEY_FILE although its path is in no secrets root
+  --wait TIME              wait this long for required keys that are missing (10s, 500ms, 2m)
+  --file-key KEY,...       follow KEY_FILE even if its path is outside the secrets roots
   --prefer file|env        which one counts when KEY and KEY_FILE differ
-  --profile NAME|auto|none what is known of an official image: postgres, mysql, mariadb, mongo, rabbitmq, redis,
-                           valkey, memcached, nginx, httpd, wordpress, nextcloud, ghost, keycloak, grafana, gitea,
-                           linuxserver (default: none)
+  --profile NAME|auto|none apply what is known about an official image: postgres, mysql, mariadb, mongo, rabbitmq,
+                           redis, valkey, memcached, nginx, httpd, wordpress, nextcloud, ghost, keycloak, grafana,
+                           gitea, linuxserver (default: none)
 
 what the service gets
   --only KEY,...           pass on only these keys from the secrets roots
@@ -34,7 +34,7 @@ what the service gets
   --keep-file-vars         leave KEY_FILE in the environment
   --render TEMPLATE:DEST[:USER]  write a file from a template with ${KEY|encoder}: url, json, base64, sq, .member;
                            owned by USER, or by the service's user (repeatable)
-  --allow-disk             let --render write to what is not a tmpfs
+  --allow-disk             let --render write outside a tmpfs
   --user NAME[:GROUP]      run the service as this user (or UID[:GID]) once the secrets are read
   --keep-caps CAP,...      with --user: capabilities to keep (NET_BIND_SERVICE); by default, none
   --no-new-privs           do not let the service gain privileges
@@ -42,17 +42,17 @@ what the service gets
 
 staying as PID 1
   --init                   stay, forward signals, reap; implied by the options below except --pre and --pre-root
-  --signal TERM=QUIT,...   send another signal; TERM=0 drops it
-  --group                  send to the service's whole process group
-  --grace TIME             SIGKILL this long after the first stop signal (10s, 500ms, 2m; 0 never)
+  --signal TERM=QUIT,...   send another signal instead; TERM=0 drops it
+  --group                  send signals to the service's whole process group
+  --grace TIME             send SIGKILL this long after the first stop signal (10s, 500ms, 2m; 0 for never)
   --exit-as 143=0,...      end with another exit code
   --wait-all               stay until every descendant has ended
   --subreaper              adopt orphans when not PID 1
   --parent-death SIGNAL    the signal the shim gets when its parent dies
-  --on-change ACTION       restart, signal=HUP or exit when the value of a secret changes
+  --on-change ACTION       what to do when a secret's value changes: restart, signal=HUP or exit
   --mask                   replace values in the service's output with ***
   --pre COMMAND            run before the service, with its environment, before --user (repeatable)
-  --pre-root COMMAND       run what only root can, first and without secrets (repeatable)
+  --pre-root COMMAND       run first what only root can do, without secrets (repeatable)
   --ready-fd N             pass on the service's readiness
 
 output

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,9 @@ def test_help_and_version(shim: Shim) -> None:
     ):
         assert word in end.stdout
     assert not [name for name in KINDS if f"--{name}" not in end.stdout]
+    lines = end.stdout.splitlines()
+    assert not [line for above, line in pairwise(lines) if above.startswith(" ") and line and not line.startswith(" ")]
+    assert [line for line in lines if len(line) > 120] == []
     end = shim("--version")
     assert (end.code, end.stdout) == (0, f"shim {__version__}\n")
 

@@ -6,9 +6,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/apps/test_types.py::test_the_keys_of_one_service",
         "give --python or --typescript",
     ),
-    "there is no schema to make types of": (
+    "there is no schema to generate types from": (
         "host/apps/test_types.py::test_the_keys_of_one_service",
-        "there is no schema to make types of",
+        "there is no schema to generate types from",
     ),
     # Docker's plugin, and the provider of Compose.
     "docker … does not take …; use a context, DOCKER_CERT_PATH or ssh://": (

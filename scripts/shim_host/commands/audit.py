@@ -43,13 +43,18 @@ class AuditWish:
 
 
 @click.command("audit")
-@options.stack("Only what concerns this stack; otherwise, all of them.")
+@options.stack("Only what concerns this stack; otherwise, all stacks.")
 @options.project
 @options.secrets_dir
 @options.schema
 @options.salt
 @click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the audit as an HTML page.")
-@click.option("--sarif", type=click.Path(dir_okay=False), metavar="FILE", help="Also write SARIF, for code hosts.")
+@click.option(
+    "--sarif",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Also write the findings as SARIF, for GitHub and other code hosts.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(_LEVELS),

@@ -51,7 +51,7 @@ def list_command(
       "not_looked_at": []}, or with --services {"services": [{"service", "keys": []}], "not_looked_at": []}
 
     \b
-    Exit codes: 0, 2 usage, 111 the engine or its Swarm could not be asked (--no-engine does not).
+    Exit codes: 0, 2 usage, 111 the engine or its Swarm could not be asked (--no-engine leaves them out).
     """
     gaps: list[str] = []
     found = take_stock(stack, given, secrets_dir, schema_path, None if no_engine else gaps)

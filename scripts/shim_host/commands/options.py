@@ -93,10 +93,10 @@ def reading(function: F) -> F:
         type=click.Choice(envfile.DIALECTS),
         default="compose",
         show_default=True,
-        help="Whose rules to read the file by.",
+        help="The rules to read the file by.",
     )
     use = click.option(
-        "--use", type=click.Choice(envfile.USES), help="How Compose is given the file, where that changes a value."
+        "--use", type=click.Choice(envfile.USES), help="How Compose uses the file, if that changes a value."
     )
     return dialect(use(function))
 

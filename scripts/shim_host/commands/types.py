@@ -11,21 +11,24 @@ from shim_host.files import write_whole
 
 
 @click.command("types")
-@click.option(
-    "--python", "language", flag_value="python", help="A module of Python: a dataclass, and how it is loaded."
-)
-@click.option(
-    "--typescript", "language", flag_value="typescript", help="A module of TypeScript: an interface, and so on."
-)
+@click.option("--python", "language", flag_value="python", help="Write a Python module with a dataclass.")
+@click.option("--typescript", "language", flag_value="typescript", help="Write a TypeScript module with an interface.")
 @click.option("--service", default="", metavar="NAME", help="Only the keys that the schema gives this service.")
-@click.option("--output", "-o", "path", type=click.Path(path_type=Path), metavar="FILE", help="Write it to FILE.")
+@click.option(
+    "--output",
+    "-o",
+    "path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the module to FILE.  [default: stdout]",
+)
 @options.schema
 def types(language: str | None, service: str, path: Path | None, schema_path: Path | None) -> None:
-    """Write the types of an application's secrets, and the code that loads them, following the schema.
+    """Write typed code that loads an application's secrets, from the schema.
 
-    A key's @type becomes a type of the language, a key that is neither @required nor has a default can be None
-    (undefined), and the comments above it become its documentation. No value is read; the module reads them when your
-    program starts, by the same rules as the shim.
+    A key's @type becomes a type of the language, and the comments above it become its documentation. A key that is not
+    @required and has no default can be None (in TypeScript, undefined). This command reads no value: the module does,
+    when your program starts, by the same rules as the shim.
 
     \b
     Examples:
@@ -36,7 +39,7 @@ def types(language: str | None, service: str, path: Path | None, schema_path: Pa
         raise UsageError("give --python or --typescript")
     schema = inputs.read_schema(schema_path)
     if schema is None:
-        raise Refused("there is no schema to make types of", f"write {inputs.SCHEMA}")
+        raise Refused("there is no schema to generate types from", f"write {inputs.SCHEMA}, or name one with --schema")
     part = schema.for_service(service) if service else schema
     from shim_host.apps import python_types, typescript_types
 

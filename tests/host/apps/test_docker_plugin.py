@@ -111,7 +111,7 @@ def test_a_provider_generates_and_names_what_must_be_given(manage: Manage, canar
 
     assert info == {"type": "info", "message": "generated DB_PASSWORD"}
     first, *lines = error["message"].splitlines()
-    assert (error["type"], first) == ("error", "2 values must be given first: STRIPE_KEY, elsewhere")
+    assert (error["type"], first) == ("error", "2 values must be provided first: STRIPE_KEY, elsewhere")
     assert [line.partition(":")[0] for line in lines] == ["STRIPE_KEY", "elsewhere"]
 
     manage.folder = manage.folder.parent

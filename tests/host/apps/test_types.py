@@ -259,4 +259,4 @@ def test_the_keys_of_one_service(manage: Manage) -> None:
     assert "web_only" in manage("types", "--python", "--service", "web").stdout
     assert "give --python or --typescript" in manage("types").stderr
     (manage.folder / ".env.schema").unlink()
-    assert "there is no schema to make types of" in manage("types", "--python").stderr
+    assert "there is no schema to generate types from" in manage("types", "--python").stderr

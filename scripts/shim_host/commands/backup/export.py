@@ -48,23 +48,30 @@ class ExportWish:
 
 
 @click.command("export")
-@click.option("--output", "-o", default=sealed_file.STDIO, metavar="FILE", help="Where to.  [default: - (stdout)]")
+@click.option(
+    "--output", "-o", default=sealed_file.STDIO, metavar="FILE", help="Write the backup to FILE.  [default: - (stdout)]"
+)
 @click.option(
     "--recipient", "-r", "recipients", multiple=True, metavar="KEY", help="Encrypt to a key; may be repeated."
 )
 @click.option(
-    "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY per line."
+    "--recipients-file",
+    "-R",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Encrypt to the keys in FILE, one KEY per line.",
 )
 @options.passphrase
 @click.option(
     "--encryption",
     type=click.Choice(ENCRYPTIONS),
-    help="Encrypt with gpg or age.  [default: as the recipients or the name of FILE suggest, else gpg]",
+    help="Encrypt with gpg or age.  [default: what the recipients or the name of FILE suggest, else gpg]",
 )
 @click.option(
     "--weak-passphrase", is_flag=True, help=f"Accept a passphrase of fewer than {passphrase.SHORTEST} characters."
 )
-@click.option("--armor", "-a", is_flag=True, help="Write text instead of bytes.")
+@click.option("--armor", "-a", is_flag=True, help="Write ASCII text instead of bytes.")
 @click.option("--from-swarm", is_flag=True, help="Include the values of the Swarm, read through a helper task.")
 @click.option("--image", default="", metavar="IMAGE", help="Image of the helper task; it needs cat and sleep.")
 @click.option("--no-swarm", is_flag=True, help="Leave out the names, versions and dates of the Swarm's secrets.")

@@ -45,7 +45,7 @@ class ImportWish:
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @click.option(
     "--identity", "-i", "identities", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="An age secret key or an SSH private key; may be repeated.",
+    help="An age identity or an SSH private key; may be repeated.",
 )  # fmt: skip
 @options.passphrase
 @click.option("--stack", default="", metavar="NAME", help="Restore only the values of this stack.")

@@ -29,13 +29,13 @@ _identity = click.option(
     envvar="SHIM_AGE_IDENTITY",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The secret key that opens the files: of age, or of SSH.  [default: ~/.ssh/id_ed25519, id_rsa]",
+    help="The private key that opens the files: age or SSH.  [default: ~/.ssh/id_ed25519 and id_rsa]",
 )
 _folder = click.option(
     "--locked-dir",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Where the encrypted files are.  [default: the folder of secrets with .age behind]",
+    help="Folder of the encrypted files.  [default: the folder of the secret files with .age appended]",
 )
 
 
@@ -64,8 +64,8 @@ class LockWish:
 @click.option(
     "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY per line."
 )
-@click.option("--name", default="", metavar="NAME", help="Whose the one --recipient is, if its KEY does not tell.")
-@click.option("--drop", multiple=True, metavar="NAME", help="Encrypt no longer to NAME, or to the KEY itself.")
+@click.option("--name", default="", metavar="NAME", help="Name of the recipient, if its KEY does not include one.")
+@click.option("--drop", multiple=True, metavar="NAME", help="Stop encrypting to NAME; a KEY works too.")
 @click.option("--force", is_flag=True, help="Replace encrypted files that are newer than the values here.")
 @_identity
 @_folder
@@ -78,11 +78,11 @@ class LockWish:
 def lock_command(wish: LockWish) -> None:
     """Encrypt the values in ./secrets into ./secrets.age, one file per secret, for git.
 
-    They are encrypted with age to everybody in secrets.age/recipients: keys of age (age1…) or of SSH. Only the files
-    of values that changed are written again. A file that somebody else has changed is not replaced: unlock it first.
+    They are encrypted with age to everyone in secrets.age/recipients, which lists age keys (age1…) and SSH keys. Only
+    files whose value has changed are written again. A file that someone else changed must be unlocked first.
 
-    --recipient and --drop change who can open the files, and encrypt all of them again. Whoever is dropped has seen
-    the values, so the command lists the keys to rotate.
+    --recipient and --drop change who can open the files, and encrypt all of them again. Someone who is dropped has
+    seen the values, so the command lists the keys to rotate.
 
     \b
     Examples:
@@ -253,7 +253,7 @@ class UnlockWish:
 
 @click.command("unlock")
 @click.argument("keys", nargs=-1, shell_complete=completion.keys)
-@click.option("--force", is_flag=True, help="Replace values that were changed here.")
+@click.option("--force", is_flag=True, help="Replace values that you have changed here.")
 @_identity
 @_folder
 @options.secrets_dir
@@ -263,10 +263,10 @@ class UnlockWish:
 @options.yes
 @options.gathered(UnlockWish)
 def unlock_command(wish: UnlockWish) -> None:
-    """Decrypt the files of ./secrets.age into ./secrets, with your key of age or SSH.
+    """Decrypt the files in ./secrets.age into ./secrets, with your age or SSH key.
 
-    A value that you changed since is kept, unless --force is given. Where values should not reach a disk, name a folder
-    in memory with --secrets-dir.
+    Values that you have changed since then are kept, unless --force is given. To keep the values off the disk, name a
+    folder in memory with --secrets-dir.
 
     \b
     Examples:

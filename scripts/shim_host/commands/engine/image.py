@@ -20,13 +20,18 @@ _FROM = click.option(
     "source",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="Take it from this wheel, or from this binary.",
+    help="Take the shim from this wheel, or from this binary.",
 )
 
 
 @click.command("shim")
 @click.option(
-    "--out", "folder", required=True, type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Where to."
+    "--out",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder to write to.",
 )
 @click.option(
     "--arch",
@@ -34,15 +39,15 @@ _FROM = click.option(
     multiple=True,
     metavar="ARCH",
     callback=lambda _ctx, _option, values: tuple(_arch(value) for value in values),
-    help="amd64 or arm64; may be given twice.  [default: this machine's]",
+    help="Processor to write it for, amd64 or arm64; may be repeated.  [default: this machine's]",
 )
 @_FROM
 @options.dry_run
 def shim_command(folder: Path, arches: tuple[str, ...], source: Path | None, dry_run: bool) -> int:
     """Write the shim itself, a static binary for Linux, to DIR/shim-linux-ARCH, and print the path.
 
-    An image that is built where no engine loads others can copy it from its own context:
-    COPY shim-linux-amd64 /opt/shim/shim
+    Use it where you build images but cannot load docker-secrets-shim into the engine. Copy the binary from the build
+    context: COPY shim-linux-amd64 /opt/shim/shim
 
     \b
     Examples:
@@ -64,13 +69,13 @@ def shim_command(folder: Path, arches: tuple[str, ...], source: Path | None, dry
 
 
 @click.command("image")
-@click.option("--tag", default=TAG, show_default=True, metavar="NAME[:TAG]", help="What the image is called.")
+@click.option("--tag", default=TAG, show_default=True, metavar="NAME[:TAG]", help="Name of the image.")
 @click.option(
     "--platform",
     "wanted",
     default="",
     metavar="OS/ARCH",
-    help="linux/amd64 or linux/arm64.  [default: what the engine runs on]",
+    help="Platform of the image, linux/amd64 or linux/arm64.  [default: the engine's]",
 )
 @_FROM
 @options.as_json
@@ -78,11 +83,11 @@ def shim_command(folder: Path, arches: tuple[str, ...], source: Path | None, dry
 def image_command(tag: str, wanted: str, source: Path | None, is_json: bool, dry_run: bool) -> int:
     """Load the image docker-secrets-shim into the engine, and print its digest.
 
-    It holds the shim and nothing else; a Dockerfile takes it from there:
+    The image contains only the shim. A Dockerfile copies it from there:
     COPY --from=docker-secrets-shim /opt/shim/shim /opt/shim/shim
 
-    Nothing is built, and no registry is asked. The same release makes the same image everywhere, so a run again
-    changes nothing.
+    Nothing is built, and no registry is contacted. A release creates the same image everywhere, so running the command
+    again changes nothing.
 
     \b
     Examples:

@@ -13,14 +13,14 @@ from shim_host.commands import options
 
 @click.command("plugin")
 @click.argument("action", type=click.Choice(["install", "remove"]))
-@click.option("--dir", "place", type=click.Path(path_type=Path), metavar="DIR", help="Another folder of plugins.")
+@click.option("--dir", "place", type=click.Path(path_type=Path), metavar="DIR", help="Use another folder of plugins.")
 @options.dry_run
 @options.no_questions
 def plugin(action: str, place: Path | None, dry_run: bool) -> None:
     """Add `docker secretshim` to Docker's command line, or remove it.
 
     The plugin is one small file in ~/.docker/cli-plugins ($DOCKER_CONFIG/cli-plugins) that starts this installation.
-    `docker secretshim COMMAND` is then `manage-secrets COMMAND`, and a Compose file can name it as a provider:
+    `docker secretshim COMMAND` then runs `manage-secrets COMMAND`, and a Compose file can use it as a provider, so that
     `docker compose up` generates what is missing in ./secrets.
 
     \b

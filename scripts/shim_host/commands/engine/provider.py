@@ -31,14 +31,14 @@ _STOPPING = ("missing", "empty", "placeholder", "type")
 PARAMETERS = {
     "schema": ("Schema of what the services need", ".env.schema"),
     "secrets-dir": ("Folder of the secret files", options.SECRETS_DIR),
-    "directory": ("Folder of the project, where Compose is given -f or --project-directory", ""),
+    "directory": ("Folder of the project, if Compose is given -f or --project-directory", ""),
 }
 
 
 @click.group("compose")
 @click.option("--project-name", default="", metavar="NAME", help="Name of the project.")
 def compose(project_name: str) -> None:
-    """Answer Docker Compose, which starts this as a service's provider.
+    """Act as a provider for Docker Compose, which runs this command before the services.
 
     \b
     services:
@@ -47,8 +47,9 @@ def compose(project_name: str) -> None:
       api:
         depends_on: [secrets]
 
-    `docker compose up` then generates what the schema marks @generate and ./secrets lacks, and stops where a value
-    must be given. A service gets its secrets as files, as ever; none passes through Compose.
+    `docker compose up` then generates the values that the schema marks @generate and that ./secrets does not have yet,
+    and stops if you have to provide one yourself. Services get their secrets as files, as always; no value passes
+    through Compose.
 
     \b
     Examples:
@@ -62,19 +63,19 @@ _ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 @compose.command("metadata")
 def metadata() -> None:
-    """Print which options a provider takes."""
+    """Print the options of the provider."""
     listed = [
         {"name": name, "description": words, "required": False, "type": "string", "default": default}
         for name, (words, default) in PARAMETERS.items()
     ]
-    description = "Generates what is missing in ./secrets, and names what must be given"
+    description = "Generates what is missing in ./secrets, and names what you have to provide"
     output.give_message({"description": description, "up": {"parameters": listed}, "down": {"parameters": []}})
 
 
 @compose.command("up", context_settings=_ANY)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def up(words: tuple[str, ...]) -> int:
-    """Generate what is missing; stop where a value must be given."""
+    """Generate what is missing; stop if you have to provide a value yourself."""
     return answered(lambda: _up(*_read(words)))
 
 
@@ -135,7 +136,7 @@ def _up(service: str, given: dict[str, str]) -> None:
         named.append(name)
         lines.append(f"{name}: the file {file} is missing: Compose would mount an empty folder in its place")
     if named:
-        summary = f"{output.many(len(named), 'value')} must be given first: {', '.join(named)}"
+        summary = f"{output.many(len(named), 'value')} must be provided first: {', '.join(named)}"
         raise Refused("\n".join([summary, *lines]))
 
 
