@@ -88,9 +88,7 @@ class Look:
             with open(path, "rb") as file:
                 data = file.read(MAX_SECRET_BYTES + 1)
         except OSError as error:
-            raise Breach(
-                self.key, f"{self.key}: {shown} cannot be read: {error.strerror}", "look at the path"
-            ) from None
+            raise Breach(self.key, f"{self.key}: {shown} cannot be read: {error.strerror}", "check the path") from None
         if len(data) > MAX_SECRET_BYTES:
             raise Breach(
                 self.key,

@@ -44,7 +44,9 @@ def reason(name: str, uid: int, groups: list[int], error: OSError) -> Breach:
         )
     if error.errno != _EPERM:
         return Retryable(
-            "", f"cannot become user {who}: {error.strerror}", "a retry may help; else look at the limits of that user"
+            "",
+            f"cannot become user {who}: {error.strerror}",
+            "a retry may help; otherwise check the limits of that user",
         )
     missing = missing_capabilities()
     if missing:

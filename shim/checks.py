@@ -75,7 +75,7 @@ def _string(value: bytes, kind: "Type") -> str:
 def _matched(pattern: bytes, value: bytes) -> str:
     """Try the schema's pattern; all patterns of a start together get a second."""
     if len(value) > _MAX_MATCHED_BYTES:
-        return f"is longer than the {_MAX_MATCHED_BYTES} bytes that a pattern is tried on"
+        return f"is longer than the {_MAX_MATCHED_BYTES} bytes that a pattern can be tried on"
     import re
     from time import monotonic
 

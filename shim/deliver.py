@@ -131,7 +131,7 @@ def _try(path: bytes, act: "Callable[..., object]", *arguments: object) -> None:
 
         stderr.warning(
             f"{shown_name(path)} cannot be removed: {error.strerror}",
-            "the copy of a secret may be left there; it goes with the container",
+            "a copy of a secret may stay there until the container is removed",
         )
 
 
@@ -229,7 +229,7 @@ def _variable(key: str, resolution: "Resolution") -> str:
 def _cannot_write(error: OSError) -> Refused:
     place = shown_name(error.filename) if isinstance(error.filename, bytes) else "a memory file"
     message = f"{place} cannot be written: {error.strerror}"
-    hint = "look at the mount and its owner; nothing was left behind"
+    hint = "check the mount and its owner; nothing was left behind"
     is_short = error.errno in (12, 23, 24, 28, 122, 5)  # ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT, EIO
     return Refused([Retryable("", message, hint) if is_short else Breach("", message, hint)])
 

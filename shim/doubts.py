@@ -60,7 +60,7 @@ def about(resolved: "Resolved", resolution: "Resolution", options: "Options") ->
     value = resolved.secret.reveal()
     reference = _reference(value)
     if reference:
-        message = f"{key}{_from(resolved)} holds {reference[0]}, which nobody has resolved"
+        message = f"{key}{_from(resolved)} holds {reference[0]}, which has not been resolved"
         hint = f"{reference[1]}; if this is the value itself, write @literal above {key}= in the schema"
         if key in options.require or (spec is not None and (spec.is_required or spec.is_sensitive)):
             return Breach(key, message, hint)
@@ -80,7 +80,7 @@ def _reference(value: bytes) -> tuple[str, str] | None:
         return None
     for start, (store, resolver) in STORES.items():
         if value.startswith(start):
-            words = f"a reference into {store}, or what that has encrypted"
+            words = f"a reference into {store}, or something that it encrypted"
             return words, f"{resolver} resolves it, before the service starts"
     text = value.strip()
     if text.startswith(b"${") and text.endswith(b"}") and _is_variable(text[2:-1]):
@@ -109,7 +109,7 @@ def _doubts(key: str, value: bytes, resolved: "Resolved", resolves: bool) -> "It
     if len(lines) > 1:
         if all(_is_assignment(line) for line in lines):
             yield (
-                f"{key}{where} holds lines of KEY=value, and is handed over as one value",
+                f"{key}{where} holds lines of KEY=value, and is passed on as one value",
                 f"make it one file per key, or take one of them (@from in the schema); {literal}",
             )
         return
@@ -122,11 +122,11 @@ def _doubts(key: str, value: bytes, resolved: "Resolved", resolves: bool) -> "It
     if value[:1] in _QUOTES and len(value) > 1 and value[:1] == value[-1:]:
         yield (
             f"{key}{where} is in quotes, and they are part of the value",
-            f"write it without them: nothing takes quotes off, neither here nor in docker's --env-file; {literal}",
+            f"write it without them: neither the shim nor docker's --env-file removes quotes; {literal}",
         )
     if value[:1] in (b"/", b".") and not key.upper().endswith(_OF_PATHS) and _is_file(value):
         yield (
-            f"{key}{where} holds the path of a file that is there, not what is in it",
+            f"{key}{where} holds the path of an existing file, not its content",
             f"set {key}_FILE to that path instead; {literal}",
         )
     if value.startswith(b"file:/"):
@@ -137,12 +137,12 @@ def _doubts(key: str, value: bytes, resolved: "Resolved", resolves: bool) -> "It
     if value != value.strip(_BLANKS):
         yield (
             f"{key}{where} begins or ends with white space, which is part of the value",
-            f"a variable is taken as it is, and of a file only line ends at its end are dropped; {literal}",
+            f"a variable is taken as it is, and from a file only the line breaks at its end are dropped; {literal}",
         )
     if b"${" in value or b"{{" in value:
         yield (
-            f"{key}{where} holds a reference (${{…}} or {{{{ … }}}}) that nobody has resolved",
-            f"what should have filled it in has not run; {literal}",
+            f"{key}{where} holds a reference (${{…}} or {{{{ … }}}}) that has not been resolved",
+            f"the program that should replace it has not run; {literal}",
         )
 
 

@@ -40,7 +40,7 @@ def member(
         raise Unusable(
             key,
             f"{key}: {shown_path(path)} is neither JSON nor lines of KEY=value, so it has no member {name}",
-            f"look at how the file is written, not at its name; it can have {MAX_BYTES} bytes",
+            f"the content counts, not the file's name; it can have {MAX_BYTES} bytes",
         )
     value = document.pick(name)
     return Secret(value) if value else None

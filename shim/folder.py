@@ -251,7 +251,7 @@ def _working_directory() -> Folder:
         here.check_owner()
     except Breach as trouble:
         here.close()
-        raise _not_ours(f"lies in a folder that {trouble.message}") from None
+        raise _not_ours(f"is in a folder that {trouble.message}") from None
     return here
 
 

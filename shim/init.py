@@ -144,7 +144,7 @@ class Init:
                 if self._options.subreaper:
                     from shim import stderr
 
-                    stderr.warning(f"--subreaper: {error.strerror}; orphans are left to somebody else")
+                    stderr.warning(f"--subreaper: {error.strerror}; orphans are left to another process")
         if self._staying.parent_death:
             from shim import parent_death
 

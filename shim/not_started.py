@@ -19,7 +19,11 @@ def absent(program: bytes, paths: list[bytes], search_path: bytes, environment: 
     """Return why *program* is at none of the *paths* that were tried: it is not there, or its interpreter is not."""
     if is_secret(program, environment):
         message = "the command begins with a secret's value, and there is no such command"
-        return CannotStart(NOT_FOUND, message, "name the program first; the service has its secrets without argv")
+        return CannotStart(
+            NOT_FOUND,
+            message,
+            "name the program first; the service gets its secrets from its environment, not from arguments",
+        )
     for path in paths:
         if _exists(path):  # execve(2) says ENOENT of the interpreter as well
             return _no_interpreter(program, path)
@@ -27,7 +31,7 @@ def absent(program: bytes, paths: list[bytes], search_path: bytes, environment: 
         hint = "there is no such file in the image"
     else:
         folders = _shown(search_path)
-        hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word an item"
+        hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word per item"
     return CannotStart(NOT_FOUND, f"{_shown(program)}: command not found", hint)
 
 
@@ -95,12 +99,14 @@ def failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
             "give a script a first line such as #!/bin/sh; a program must be built for this processor",
         )
     if number in (_ENOMEM, _EAGAIN):
-        hint = "its user may have no more processes (ulimit -u), or memory is short; a retry may help"
+        hint = "its user has reached the limit of processes (ulimit -u), or memory is short; a retry may help"
         return CannotStart(WORLD, f"{_shown(program)}: cannot be started: {error.strerror}", hint)
     return CannotStart(
         NOT_EXECUTABLE,
         f"{_shown(program)}: {_shown(path)} cannot be executed: {error.strerror}",
-        "somebody is writing to the file" if number == _ETXTBSY else "look at the file and at the mount it lies on",
+        "another process has the file open for writing; start again once it is closed"
+        if number == _ETXTBSY
+        else "check the file and the mount that it is on",
     )
 
 

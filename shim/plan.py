@@ -170,7 +170,7 @@ def _unreadable_schema(path: bytes, error: OSError) -> Breach:
         return Breach("", message, "check --schema (SHIM_SCHEMA), or COPY the file into the image")
     if error.errno in (1, 13):  # EPERM, EACCES
         return Unreadable("", message, "make it world-readable; it holds no secret")
-    return Unreadable("", message, "a retry may help; else look at the limits of memory and open files")
+    return Unreadable("", message, "a retry may help; otherwise check the limits of memory and open files")
 
 
 def warn(plan: Plan) -> None:

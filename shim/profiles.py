@@ -337,7 +337,7 @@ def choose(options: "Options", variables: "Collection[str]") -> "Chosen | None":
             return Chosen(profile, "--profile names it")
     if options.profile == NONE:
         return None
-    raise Breach("", "--profile (SHIM_PROFILE) names an unknown profile", "there are " + ", ".join(NAMES))
+    raise Breach("", "--profile (SHIM_PROFILE) names an unknown profile", "the profiles are " + ", ".join(NAMES))
 
 
 def recognise(argv: list[bytes], variables: "Collection[str]") -> "Chosen | None":

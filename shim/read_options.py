@@ -49,14 +49,20 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
     if options.action == "install" and len(rest) != 1:
         wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
     if options.action in _ANSWERS and rest:
-        wrong.append(Breach("", f"{options.action} takes no command", f"write shim {options.action}, options in front"))
+        wrong.append(
+            Breach("", f"{options.action} takes no command", f"write shim {options.action}, with its options after it")
+        )
     if options.keep_caps:
         from shim.capabilities import bits
 
         bits(options.keep_caps, wrong)
         if not options.user:
             wrong.append(
-                Breach("", "--keep-caps works only with --user", "without it the service has what the container has")
+                Breach(
+                    "",
+                    "--keep-caps works only with --user",
+                    "without it, the service keeps the container's capabilities",
+                )
             )
     if options.schema == NO_SCHEMA:
         options.require = ()

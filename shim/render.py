@@ -98,7 +98,7 @@ def _filled(
         )
         return None
     except template.Malformed as mistake:
-        breaches.append(Breach("", f"the template {source}: {mistake}", "a dollar that is meant as one is written $$"))
+        breaches.append(Breach("", f"the template {source}: {mistake}", "write $$ for a dollar sign"))
         return None
     unknown = dict.fromkeys(part[0] for part in parts if isinstance(part, tuple) and not _is_known(part[0], resolution))
     said = {breach.key for breach in breaches}
@@ -109,7 +109,7 @@ def _filled(
             Missing(
                 key,
                 f"the template {source} refers to {key}, and nothing provides it",
-                f"provide {key}, or write $${{{key}}} where these very characters are meant",
+                f"provide {key}, or write $${{{key}}} for these very characters",
             )
         )
     if unknown:
@@ -131,7 +131,7 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
         descriptor = open_place(path)
     except NotOurs as trouble:
         message = f"--render: the path {shown} goes through a link that {trouble.message}"
-        return Breach("", message, "name the folder itself: whoever owns the link decides where root writes")
+        return Breach("", message, "name the folder itself: the owner of the link decides where root writes")
     except OSError as error:
         return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")
     try:

@@ -100,7 +100,7 @@ class Sources:
             self.warnings.append(
                 (
                     f"{shown_path(path)} is left alone: it {breach.message}",
-                    "give it to root alone (chown, chmod go-w), or name the folder: --secrets-dir ./secrets",
+                    "let only root own and write it (chown, chmod go-w), or name the folder: --secrets-dir ./secrets",
                 )
             )
         return True

@@ -248,7 +248,9 @@ def _from_schema(
     key = spec.key
     if key in on_the_way:
         circle = " -> ".join([*on_the_way[on_the_way.index(key) :], key])
-        wrong[key] = [Breach(key, f"{key} is composed from itself: {circle}", "break the circle in the schema")]
+        wrong[key] = [
+            Breach(key, f"{key} is composed from itself: {circle}", "remove the circular reference from the schema")
+        ]
         return
     if spec.composed is None:
         if spec.default:
@@ -278,7 +280,8 @@ def _from_schema(
             resolution.composed_bytes += len(value)
             if resolution.composed_bytes > _MAX_COMPOSED_BYTES:
                 raise template.NotEncodable(
-                    f"all composed values together are longer than {_MAX_COMPOSED_BYTES} bytes", "compose fewer"
+                    f"all composed values together are longer than {_MAX_COMPOSED_BYTES} bytes",
+                    "use fewer composed values",
                 )
         except template.NotEncodable as error:
             from shim.breaches import Unusable

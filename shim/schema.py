@@ -143,7 +143,7 @@ class _Reading:
             line = lines[number].strip()
             number += 1
             if len(line) > _MAX_LINE:
-                self.wrong(number, f"the line is longer than {_MAX_LINE} characters", "a schema holds no such values")
+                self.wrong(number, f"the line is longer than {_MAX_LINE} characters", "put the value into a file")
             elif not line:
                 decorators = []
                 description = []
@@ -243,7 +243,7 @@ class _Reading:
             self.wrong(
                 line,
                 f"{key} changes what programs load, run and trust: a schema cannot set it",
-                f"write {key}= alone, and set it where the image is made (ENV), or in the service's environment",
+                f"write {key}= alone, and set it in the image (ENV) or in the service's environment",
             )
         self.schema.keys[key] = spec
         return number

@@ -38,9 +38,7 @@ def read_staying(options: "Options", wrong: list[Breach]) -> Staying:
             words = split_words(command)
             into.append([word.encode("utf-8", "surrogateescape") for word in words])
             if not words:
-                hint = (
-                    f"words and quotes count as in a shell, nothing else does; for more write {option} \"sh -c '...'\""
-                )
+                hint = f"only words and quotes work as in a shell; for anything else write {option} \"sh -c '...'\""
                 wrong.append(Breach("", f"{option} takes a command, and its quotes must be closed", hint))
     return staying
 
@@ -67,7 +65,7 @@ def _rewrite(staying: Staying, pair: str, wrong: list[Breach]) -> None:
     elif wanted == 0 and not is_dropped:
         wrong.append(_no_signal("--signal", after))
     elif number in (KILL, _STOP, CHLD):
-        wrong.append(Breach("", f"--signal cannot rewrite {before.strip()}", "KILL and STOP reach no handler, ever"))
+        wrong.append(Breach("", f"--signal cannot rewrite {before.strip()}", "no program can catch KILL or STOP"))
     else:
         staying.rewritten[number] = wanted
 
@@ -118,7 +116,7 @@ def _on_change(staying: Staying, text: str, wrong: list[Breach]) -> None:
 def _ready(staying: Staying, text: str, wrong: list[Breach]) -> None:
     number = _number(text, 1 << 16)
     if number < 3:
-        wrong.append(Breach("", f"--ready-fd takes a descriptor from 3 up, not {_shown(text)}", "--ready-fd 3"))
+        wrong.append(Breach("", f"--ready-fd takes a descriptor of 3 or more, not {_shown(text)}", "--ready-fd 3"))
     else:
         staying.ready_descriptor = number
 

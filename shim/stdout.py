@@ -36,6 +36,6 @@ def write(text: str) -> int:
             return 0  # whoever read it has seen enough
         except OSError as error:
             raise Refused(
-                [Unreadable("", f"cannot write to stdout: {error.strerror}", "is it full, or closed?")]
+                [Unreadable("", f"cannot write to stdout: {error.strerror}", "is the disk full, or the pipe closed?")]
             ) from None
     return 0

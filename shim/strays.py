@@ -156,7 +156,7 @@ def unlisted(resolution: "Resolution", options: "Options", wrong: dict[str, list
 
             hint = why_denied(root)
         else:
-            hint = "a retry may help; else look at the limits of memory and open files, and at the volume"
+            hint = "a retry may help; otherwise check the limits of memory and open files, and at the volume"
         if is_wrong:
             resolution.breaches.append(Unreadable("", message, hint))
         else:
@@ -167,7 +167,7 @@ def warn_of_no_root(path: bytes, sources: "Sources") -> None:
     """Say that a secrets root which somebody named is not there."""
     hint = "check --secrets-dir (SHIM_SECRETS_DIR), and that the container is given the folder"
     if path[:1] in (b'"', b"'") or path[:3] in (b'./"', b"./'"):
-        hint = "its quotes are part of the path: nothing takes them off"
+        hint = "the quotes are part of the path: remove them"
     elif b"," in path or b";" in path:
         hint = "several folders are separated by ':'"
     sources.warnings.append((f"there is no folder {shown_name(path)}, which is named as a secrets root", hint))

@@ -81,7 +81,7 @@ def _reference(inner: bytes, line: int) -> tuple[str, str]:
     if path and not all(path[1:].split(".")):
         raise Malformed(f"the reference in line {line} names no member")
     if more and encoder not in ENCODERS:
-        raise Malformed(f"${{{key}|…}} in line {line} names an unknown encoder; there are {', '.join(ENCODERS)}")
+        raise Malformed(f"${{{key}|…}} in line {line} names an unknown encoder; the encoders are {', '.join(ENCODERS)}")
     return key, done
 
 

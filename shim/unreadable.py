@@ -52,7 +52,7 @@ def unreadable(path: bytes, key: str, error: OSError, root: bytes = b"") -> Brea
             why_denied(path),
         )
     if error.errno == 40:  # ELOOP, and the link was to be followed
-        return Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it by the file")
+        return Unusable(key, f"{key}: {shown_path(path)} is a link that leads to itself", "replace it with the file")
     if error.errno == 36:  # ENAMETOOLONG
         return Unusable(
             key,
@@ -60,7 +60,9 @@ def unreadable(path: bytes, key: str, error: OSError, root: bytes = b"") -> Brea
             f"{key}_FILE takes a path; is it set to the value itself?",
         )
     return Unreadable(
-        key, f"{key}: {shown_path(path)} cannot be read: {error.strerror}", "a retry may help; else look at the volume"
+        key,
+        f"{key}: {shown_path(path)} cannot be read: {error.strerror}",
+        "a retry may help; otherwise check the volume",
     )
 
 

@@ -298,7 +298,7 @@ def _table(path: bytes) -> list[list[bytes]]:
             [Breach("", f"{_text(path)} cannot be read: {error.strerror}", "make it world-readable")]
         ) from None
     if mode & 0o170000 == 0o040000:
-        hint = "a bind mount of a file that is not there makes one: fix the mount"
+        hint = "a bind mount of a file that does not exist creates one: fix the mount"
         raise Refused([Breach("", f"{_text(path)} is a folder", hint)])
     return [line.split(b":") for line in data.split(b"\n") if line and line[:1] not in (b"#", b"+", b"-")]
 

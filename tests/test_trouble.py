@@ -276,7 +276,7 @@ def test_an_engine_in_trouble_ends_with_111(
 
 # What engines answer where they manage no Swarm, and what is made of it.
 NO_MANAGERS = {
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join"': "is in no Swarm",
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join"': "is not in a Swarm",
     "This node is not a swarm manager. Worker nodes can't be used to view or modify": "is a worker of its Swarm",
     "This node is not a swarm manager. Manager is being prepared or has trouble": "has no connection to its Swarm",
     'Swarm is encrypted and needs to be unlocked before it can be used. Please use "docker swarm unlock"': "is locked",

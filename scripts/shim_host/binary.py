@@ -66,7 +66,7 @@ def _of_checkout(builder: Path, arch: str) -> bytes:
     except OSError as error:
         raise failed_file("run", str(builder), error) from None
     if done.returncode:
-        raise Failed(f"scripts/shim-binary did not make the shim for {arch}", "its own message is above")
+        raise Failed(f"scripts/shim-binary did not build the shim for {arch}", "its own message is above")
     return from_file(Path(done.stdout.strip()), arch)
 
 

@@ -142,7 +142,7 @@ def _of_composed(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Faul
         def compose(writer: Writer, name: str = entry.name, value: bytes = value) -> None:
             writer.write(name, value)
 
-        message = f"is not what the schema composes of {', '.join(references(spec.composed or ''))}"
+        message = f"is not what the schema composes from {', '.join(references(spec.composed or ''))}"
         yield Fault(
             "stale", spec.key, subject.store.shown(entry.name), message, "manage-secrets validate --fix", compose
         )
@@ -176,7 +176,7 @@ def _of_value(spec: KeySpec, value: bytes, where: str, store: Vault | None) -> I
         wrong = "still has the value from the example file"
     if wrong:
         kind = "empty" if not value else "placeholder" if "placeholder" in wrong or "example" in wrong else "type"
-        yield Fault(kind, spec.key, where, wrong, f"put the right value into {where}")
+        yield Fault(kind, spec.key, where, wrong, f"set the right value in {where}")
 
 
 def _example(store: Vault, where: str) -> bytes | None:
@@ -296,7 +296,7 @@ def _of_locked(subject: Subject, keys: Mapping[str, str]) -> Iterator[Fault]:
         entry, key, where = subject.entries.get(name), keys.get(name, ""), folder.shown(name)
         standing = note.standing(name, entry.value if entry is not None else None, sealed.get(name))
         if name in sealed and not note.is_for(name, sealed[name], recipients):
-            message = "is not encrypted to exactly those whom the file of recipients names"
+            message = "is not encrypted to exactly the keys in the file of recipients"
             yield Fault("locked", key, where, message, "manage-secrets lock encrypts it again")
         elif subject.expects_values:
             yield from _of_standing(standing, key, where)
@@ -316,7 +316,7 @@ def _of_standing(standing: str, key: str, where: str) -> Iterator[Fault]:
         hint = f"{unlock} --force takes this one, {lock} --force the other"
         yield Fault("locked", key, where, "changed, and so did the value in the folder of secrets", hint)
     elif standing == locked.GONE_HERE:
-        hint = f"git rm {quoted(where)} removes it for everybody, {unlock} brings the value back"
+        hint = f"git rm {quoted(where)} removes it for everyone, {unlock} brings the value back"
         yield Fault("locked", key, where, "is still there, although its value was removed", hint)
     elif standing == locked.GONE_THERE:
         hint = f"manage-secrets remove {quoted(key)} removes the value too, {lock} --force brings the file back"
@@ -333,13 +333,13 @@ def _of_services(subject: Subject, project: "Project") -> Iterator[Fault]:
         for use in service.secrets:
             definition = project.secrets.get(use.source)
             if definition is None:
-                hint = f"define it below secrets: with file: {subject.store.path / use.source}"
+                hint = f"define it under secrets: with file: {subject.store.path / use.source}"
                 yield Fault(
                     "undefined", "", service.name, f"refers to the secret {use.source}, which is not defined", hint
                 )
             elif subject.expects_values and definition.file is not None and not definition.file.is_file():
                 message = f"needs the secret {use.source}, whose file {definition.file} is missing"
-                hint = "make it: Compose would mount an empty folder in its place"
+                hint = "create it: Compose would mount an empty folder in its place"
                 yield Fault("missing", "", service.name, message, hint)
         yield from _of_user(subject, project, service)
 

@@ -237,7 +237,7 @@ def test_a_locked_or_left_swarm_is_told_apart(swarm: PrivateSwarm, manage: Manag
     swarm.docker("swarm", "init", "--advertise-addr", "127.0.0.1")
 
     assert "this manager takes no tasks" in drained
-    assert "this engine is in no Swarm" in left
+    assert "this engine is not in a Swarm" in left
 
 
 @pytest.mark.engine

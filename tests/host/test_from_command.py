@@ -84,9 +84,9 @@ def test_the_bytes_are_those_that_the_program_prints(manage: Manage) -> None:
 
 
 @provokes(
-    "no value could be fetched of …; nothing was changed",
+    "no value could be fetched for …; nothing was changed",
     "the … … belongs to another user, and names programs to run",
-    "everybody may write to the … …, which names programs to run",
+    "everyone can write to the … …, which names programs to run",
 )
 def test_all_that_failed_is_said_at_once_and_masked(manage: Manage, canary: Canary) -> str:
     value, token = canary(), canary()

@@ -75,7 +75,7 @@ def test_a_dialect_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> str:
     "age does not know a recipient",
     "age does not open it",
     "neither the library pyrage nor the program age is here",
-    "the program age takes a passphrase from a terminal alone, and the library pyrage is not here",
+    "the program age reads a passphrase only from a terminal, and the library pyrage is not here",
 )
 def test_the_program_age_does_what_the_library_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, custody: Custody
@@ -112,7 +112,7 @@ def test_the_program_age_does_what_the_library_does(
 
 @provokes(
     "… holds …, and one for … is needed",
-    "scripts/shim-binary did not make the shim for …",
+    "scripts/shim-binary did not build the shim for …",
     "the shim is for amd64 and arm64",
     "the shim is for Linux: linux/amd64 or linux/arm64",
     "it is not the name of an image",

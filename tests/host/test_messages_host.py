@@ -66,12 +66,12 @@ def say(manage: Manage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     "--json and the backup would both go to stdout: name a file with --output",
     "the recipients are for GPG and for age; a backup can have only one kind",
     "--encryption … cannot be used with a recipient of …",
-    "no backup takes a file of this name: …",
+    "a file of this name cannot be backed up: …",
     "age does not know the recipient ……",
-    "… would be among the secrets, and count as one",
+    "… would be in the folder of secrets, and count as one",
     "there is no folder …",
     "… is not a regular file, and is left alone",
-    "… is there already",
+    "… already exists",
     "the backup and the passphrase cannot both come from stdin",
     "it is plain JSON, and a backup is encrypted",
     "it is not a backup: neither GPG nor age encrypted it",
@@ -163,13 +163,13 @@ def sha256(data: bytes) -> str:
     "…: its value is larger than … bytes",
     "… is in it twice",
     "it is damaged: …",
-    "… is missing, or no text",
+    "… is missing, or is not text",
     "its content is not a backup, or is damaged",
     "its content is not a backup of docker-secrets-shim",
     "the version of its format is unknown",
     "its format is version …, and this release reads version …",
     "its checksum does not match",
-    "the backup has no value of …: they were in the Swarm only",
+    "the backup has no value of …: they were only in the Swarm",
 )
 def test_backups_that_somebody_else_made(say: Say, manage: Manage) -> str:
     """Whoever has the public key can seal anything."""
@@ -474,13 +474,13 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "--everywhere works with --due, and without --stack and --compose",
     "--how is auto, recreate, signal=NAME or none",
     "… is not a file; write --compose without a file after the keys",
-    "there is no secret file of …",
-    "there is no value of … before this one",
+    "there is no secret file for …",
+    "there is no previous value of …",
     "--value-file gives a value to one key only",
-    "these are made from each other: …",
+    "these depend on each other: …",
     "nothing gives … a new value",
-    "… is not what a rotation writes",
-    "… lacks a value of …",
+    "… was not written by a rotation",
+    "… has no value for …",
     "a rotation in … is under way, or was interrupted",
     "no engine answers at … (…)",
     "DOCKER_CLIENT_TIMEOUT is not a number of seconds",
@@ -489,7 +489,7 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "DOCKER_HOST is not an ssh:// URL",
     "an ssh:// URL cannot contain a password or a query",
     "DOCKER_HOST does not name a host that ssh accepts",
-    "keys are given without a value; pipe that: --value-file -",
+    "name keys without a value; pipe the value: --value-file -",
     "--value-file names a file that does not exist; - is stdin",
     "there is no @rotate-with=…",
     "… names no program",
@@ -707,7 +707,7 @@ def test_at_a_terminal(manage: Manage, canary: Canary) -> str:
 @provokes(
     "… holds it in plain text, so it stays in … too",
     "the shim gets … to read the secrets and to become …",
-    "a comment in … held an old value, which is taken out",
+    "a comment in … contained an old value, which is removed",
     "its image sets SHIM_ONLY without …",
     "HOME is set, and the shim sets it to the home of the user it becomes",
 )
@@ -743,7 +743,7 @@ services:
 
 @provokes(
     "…: cannot run …: …",
-    "… holds a line end, which the client cannot be told",
+    "… holds a line end, which cannot be passed to the client",
     "a value that … needs cannot be read from here",
 )
 def test_programs_that_change_a_value(say: Say, manage: Manage, canary: Canary) -> str:
@@ -758,7 +758,7 @@ def test_programs_that_change_a_value(say: Say, manage: Manage, canary: Canary) 
 
 @provokes(
     "… has no option …",
-    "… says … twice",
+    "… sets … twice",
     "… has no value after …=",
     "… does not name the user",
     "… needs one of user=NAME and users=ONE|OTHER",
@@ -795,7 +795,7 @@ def test_decorators_that_no_system_understands(say: Say, manage: Manage) -> str:
     "there is no schema that limits the age of values",
     "due, but there is no @generate to make a new value: …",
     "… holds a different value from the Swarm's",
-    "no image is here for the task that reads the values",
+    "there is no image here for the task that reads the values",
     "the helper task that reads the values does not start: …",
     "is older than the file",
     "mounts …, and … is the newest",

@@ -22,7 +22,7 @@ Canary = Callable[[], str]
         (" {canary}", "white space"),
         ("{canary}\t", "white space"),
         ("{canary}\r", "white space"),
-        ("{root}/db_password", "holds the path of a file"),
+        ("{root}/db_password", "holds the path of an existing file"),
         ("postgresql://app:${{DB_PASSWORD}}@db/{canary}", "a reference"),
         ("{canary}{{{{ password }}}}", "a reference"),
         ("file:///run/secrets/{canary}", "a file: URL"),
@@ -75,10 +75,10 @@ def test_a_reference_that_nobody_resolved(frozen: Shim, canary: Canary, value: s
         for options in (("--require", "DB_PASSWORD"), ("--schema", "s")):
             end = frozen(*options, "--", "true", **ways)
             assert end.code == 100
-            assert "which nobody has resolved" in end.errors[0]
+            assert "which has not been resolved" in end.errors[0]
             assert "@literal" in end.stderr
     end = frozen("sh", "-c", 'test -n "$DB_PASSWORD"')
-    assert (end.code, end.stderr.count("which nobody has resolved")) == (0, 1)
+    assert (end.code, end.stderr.count("which has not been resolved")) == (0, 1)
     assert frozen.child("--schema", "literal").env["DB_PASSWORD"] == text
 
 

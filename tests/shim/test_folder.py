@@ -68,8 +68,8 @@ def test_a_schema_that_another_could_have_planted_is_left_alone(shim: Shim, work
     planted(work / ".env.schema", how)
     before = ROOT_WITHOUT_RIGHTS if how == "closed file" else []
     words_of = {
-        "folder": "lies in a folder that belongs to uid 12345",
-        "open folder": "lies in a folder that belongs to uid 0, and others can write it (mode 0777)",
+        "folder": "is in a folder that belongs to uid 12345",
+        "open folder": "is in a folder that belongs to uid 0, and others can write it (mode 0777)",
         "open file": "belongs to uid 0, and others can write it (mode 0666)",
         "link": "is a link",
         **dict.fromkeys(("file", "closed file", "a folder"), "belongs to uid 12345"),

@@ -220,7 +220,7 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     "@type=…: …",
     "the ${ in line … is not closed",
     "the reference in line … names no key",
-    "${…|…} in line … names an unknown encoder; there are …",
+    "${…|…} in line … names an unknown encoder; the encoders are …",
 )
 def test_mistakes_in_a_schema_come_all_at_once(shim: Shim) -> str:
     text = """\
@@ -313,7 +313,7 @@ def test_a_question_without_its_key(shim: Shim) -> str:
     "--exit-as takes CODE=CODE, not …",
     "… takes a time, not …",
     "--on-change takes restart, signal=NAME or exit",
-    "--ready-fd takes a descriptor from 3 up, not …",
+    "--ready-fd takes a descriptor of 3 or more, not …",
 )
 def test_mistakes_in_options_come_all_at_once(shim: Shim) -> str:
     words = "--jsn --json --mask=perhaps --log=loud --only=1x --pre=' --signal=TERM --signal=KILL=TERM "

@@ -141,7 +141,7 @@ def test_no_watch_is_left_for_new_files(shim: Shim, user_namespaces: None, canar
     )
 
 
-@provokes("--subreaper: …; orphans are left to somebody else")
+@provokes("--subreaper: …; orphans are left to another process")
 def test_a_filter_of_system_calls(shim: Shim) -> str:
     end = shim("--subreaper", "true", before=(sys.executable, "-c", NO_SUBREAPER))
 

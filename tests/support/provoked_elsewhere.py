@@ -94,9 +94,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_bombs.py::test_a_schema",
         "all composed values together are longer than",
     ),
-    "is longer than the … bytes that a pattern is tried on": (
+    "is longer than the … bytes that a pattern can be tried on": (
         "shim/test_bombs.py::test_a_value",
-        "bytes that a pattern is tried on",
+        "bytes that a pattern can be tried on",
     ),
     "cannot be matched in time: the schema's pattern is too complex": (
         "shim/test_bombs.py::test_a_schema",
@@ -158,13 +158,13 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_strays.py::test_all_files_together_are_too_large_for_one_command",
         "exceed the kernel's limit for one command",
     ),
-    "the engine lists … without an id, which cannot be looked at": (
+    "the engine lists … without an ID, so it cannot be inspected": (
         "host/swarm/test_strange_engine.py::test_what_has_no_id_is_left_out_and_said",
-        " without an id, which cannot be looked at",
+        " without an ID, so it cannot be inspected",
     ),
-    "the engine leaves out …, which its API has in that answer": (
+    "the engine's answer lacks …, which its API requires": (
         "host/swarm/test_strange_engine.py::test_what_must_be_there_and_is_not",
-        "the engine leaves out ",
+        "the engine's answer lacks ",
     ),
     "…: all secrets together are longer than … bytes": (
         "shim/test_bombs.py::test_many_large_files",
@@ -190,11 +190,11 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_strays.py::test_a_pointer_in_quotes",
         " has quotes or white space around its path",
     ),
-    "…… holds …, which nobody has resolved": (
+    "…… holds …, which has not been resolved": (
         "shim/test_doubts.py::test_a_reference_that_nobody_resolved",
-        "which nobody has resolved",
+        "which has not been resolved",
     ),
-    "…… holds lines of KEY=value, and is handed over as one value": (
+    "…… holds lines of KEY=value, and is passed on as one value": (
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
         "lines of KEY=value",
     ),
@@ -206,9 +206,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
         "in quotes",
     ),
-    "…… holds the path of a file that is there, not what is in it": (
+    "…… holds the path of an existing file, not its content": (
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
-        "holds the path of a file",
+        "holds the path of an existing file",
     ),
     "…… holds a file: URL, not what is in the file": (
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
@@ -218,7 +218,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
         "white space",
     ),
-    "…… holds a reference (${…} or {{ … }}) that nobody has resolved": (
+    "…… holds a reference (${…} or {{ … }}) that has not been resolved": (
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
         "a reference",
     ),
@@ -238,9 +238,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
         ", and others can write it (mode ",
     ),
-    "lies in a folder that …": (
+    "is in a folder that …": (
         "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
-        "lies in a folder that ",
+        "is in a folder that ",
     ),
     "cannot start a process: …": (
         "shim/test_init.py::test_a_fork_that_fails_is_the_worlds_fault",
@@ -363,9 +363,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup_swarm.py::test_an_image_that_lies_is_caught",
         "is not what the Swarm was given: ",
     ),
-    "without a value, because they are in the Swarm only: …": (
+    "without a value, because they are only in the Swarm: …": (
         "host/backup/test_backup_swarm.py::test_without_being_asked_the_backup_says_what_it_lacks",
-        "without a value, because they are in the Swarm only: ",
+        "without a value, because they are only in the Swarm: ",
     ),
     "values would travel … (…)": (
         "host/swarm/test_privacy.py::test_no_value_is_sent_or_read_over_an_open_connection",
@@ -391,9 +391,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/test_bombs.py::test_an_env_file_that_blows_up_is_refused",
         "the references make it longer than a program can receive",
     ),
-    "nobody vouches for …: whoever knows the public key could have made it": (
+    "nobody vouches for …: anyone who knows the public key could have made it": (
         "host/backup/test_backup.py::test_a_backup_that_anybody_could_have_made_is_said_to_be_one",
-        ": whoever knows the public key could have made it",
+        ": anyone who knows the public key could have made it",
     ),
     "gpg does not sign with …, so nobody vouches for this backup": (
         "host/backup/test_backup.py::test_a_key_that_does_not_sign_stops_no_backup",
@@ -407,9 +407,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/migrate/test_migrate.py::test_a_stack_file_is_known_for_one",
         "this looks like a stack file (",
     ),
-    "the backup has nothing of the stack …": (
+    "the backup contains nothing of the stack …": (
         "host/backup/test_backup.py::test_one_key_comes_back_alone",
-        "the backup has nothing of the stack ",
+        "the backup contains nothing of the stack ",
     ),
     "the backup has no …": ("host/backup/test_backup.py::test_one_key_comes_back_alone", "the backup has no "),
     **{
@@ -453,7 +453,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     **{
         f"cannot …: {meaning}": ("test_trouble.py::test_why_an_engine_manages_no_swarm", words)
         for meaning, words in {
-            "this engine is in no Swarm": "is in no Swarm",
+            "this engine is not in a Swarm": "is not in a Swarm",
             "this engine is a worker of its Swarm": "is a worker of its Swarm",
             "this manager has no connection to its Swarm": "has no connection to its Swarm",
             "the Swarm is locked": "is locked",
@@ -463,7 +463,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
         "does not answer",
     ),
-    "empty, which the Swarm does not allow: …; a line end is stored instead": (
+    "empty, which the Swarm does not allow: …; a line break is stored instead": (
         "host/swarm/test_swarm.py::test_an_empty_value_reaches_a_service_as_empty",
         "empty, which the Swarm does not allow: ",
     ),
@@ -622,9 +622,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/rotate/test_rotate_compose.py::test_what_would_fail_is_said_before_anything_changes",
         " from the file's, or another SHIM_SALT",
     ),
-    "… has the old value, and yet …": (
+    "… has the old value again, but …": (
         "host/rotate/test_rotate_compose.py::test_a_service_that_comes_up_with_neither_value_is_said_and_resumed",
-        " has the old value, and yet ",
+        " has the old value again, but ",
     ),
     "… has this value already, in …, which does not run in …": (
         "host/rotate/test_rotate_situations.py::test_numbers_names_and_persons",
@@ -654,17 +654,17 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/rotate/test_rotate_situations.py::test_what_changes_meanwhile",
         " was removed in the meantime",
     ),
-    "… was changed by somebody else in the meantime, with the version before; it is moved once more": (
+    "… was changed by someone else in the meantime, with the version before; it is moved once more": (
         "host/rotate/test_rotate_situations.py::test_what_changes_meanwhile",
-        "was changed by somebody else in the meantime, with the version before; it is moved once more",
+        "was changed by someone else in the meantime, with the version before; it is moved once more",
     ),
-    "… was changed by somebody else in the meantime, with the version before": (
+    "… was changed by someone else in the meantime, with the version before": (
         "host/rotate/test_rotate_situations.py::test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back",
-        "was changed by somebody else in the meantime, with the version before",
+        "was changed by someone else in the meantime, with the version before",
     ),
-    "… is being changed by somebody else, with a different version": (
+    "… is being changed by someone else, with a different version": (
         "host/rotate/test_rotate_situations.py::test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back",
-        "is being changed by somebody else, with a different version",
+        "is being changed by someone else, with a different version",
     ),
     "the services have moved, but …": (
         "host/rotate/test_rotate_situations.py::test_what_cannot_be_written_is_known_before_the_lock",
@@ -674,8 +674,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         message: ("host/rotate/test_rotate_elsewhere.py::test_what_cannot_be_reached_is_said", words)
         for message, words in {
             "no container of the service … runs": " runs",
-            "… runs on another node, and has no network to reach it by": " has no network to reach it by",
-            "the helper task that speaks to … does not come to an end: …": " does not come to an end",
+            "… runs on another node, and has no network to reach it through": " has no network ",
+            "the helper task that speaks to … does not finish: …": " does not finish",
         }.items()
     },
 }

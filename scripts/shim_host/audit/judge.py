@@ -249,7 +249,7 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
         found = (version.name for version in row.versions if version.fingerprint == its_print)
         older = next(found, "a different value")
         message = f"the container {container.name} runs with {older} of {row.title}, not with the current one"
-        hint = "restart it, so that it reads the present value"
+        hint = "restart it, so that it reads the current value"
         command = _anew(container, service)
         yield Finding("container-stale", ERROR, message, hint, row.key, service.name, service.place, command)
 
@@ -286,7 +286,7 @@ def _edited(container: Container, service: AuditedService, rows: list[Row]) -> I
         if row.file.changed > container.started + _A_MOMENT:
             _mark(row, service.name, STALE)
             message = f"the container {container.name} is older than {row.file.path}, and may have its old value"
-            hint = "restart it, so that it reads the present value"
+            hint = "restart it, so that it reads the current value"
             command = _anew(container, service)
             yield Finding("container-stale", WARNING, message, hint, row.key, service.name, service.place, command)
 
@@ -333,7 +333,7 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
         command = (
             f"docker secret rm {' '.join(quoted(version.name) for version in row.versions)}" if row.versions else ""
         )
-        hint = "remove it, or mount it where it is meant"
+        hint = "remove it, or mount it where it is needed"
         file_place = row.file.path if newest is None and row.file is not None else place
         yield Finding("secret-unused", WARNING, message, hint, row.key, "", file_place, command)
     is_made = row.spec is not None and row.spec.is_made
@@ -349,11 +349,11 @@ def _of_place(row: Row) -> Iterator[Finding]:
     if row.file is not None and row.file.mode & 0o077:
         message = f"{row.file.path} can be read by others (mode {row.file.mode:04o})"
         command = f"chmod 600 {quoted(row.file.path)}"
-        hint = "a secret's file is for its owner alone"
+        hint = "only its owner should be able to read a secret's file"
         yield Finding("file-readable-by-others", ERROR, message, hint, row.key, "", row.file.path, command)
     for version in row.versions:
         if not version.is_ours:
-            message = f"the Swarm's secret {version.name} was not made by manage-secrets"
+            message = f"the Swarm's secret {version.name} was not created by manage-secrets"
             yield Finding("secret-unmanaged", NOTE, message, RULES["secret-unmanaged"].help, row.key)
 
 

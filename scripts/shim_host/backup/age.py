@@ -111,7 +111,7 @@ def _identities(path: Path) -> list[Any]:
         hint = "it must be a file of age-keygen, or an SSH private key that has no passphrase of its own"
         raise Refused(f"{path} holds no secret key that age can use", hint) from None
     if not found:
-        raise Refused(f"{path} holds no secret key", "age-keygen -o FILE makes one")
+        raise Refused(f"{path} holds no secret key", "age-keygen -o FILE creates one")
     return found
 
 

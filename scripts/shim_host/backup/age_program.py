@@ -43,7 +43,7 @@ def unseal(sealed: bytes, passphrase: Secret | None, identities: Sequence[Path])
 def _run(arguments: list[str], data: bytes) -> "subprocess.CompletedProcess[bytes]":
     program = shutil.which("age")
     if program is None:
-        hint = "install the program age, or `pip install pyrage` where a wheel of it exists"
+        hint = "install the program age, or `pip install pyrage` if there is a wheel for this platform"
         raise Refused("neither the library pyrage nor the program age is here", hint)
     return subprocess.run([program, *arguments], input=data, capture_output=True, check=False)
 
@@ -55,5 +55,7 @@ def _said(done: "subprocess.CompletedProcess[bytes]") -> list[str]:
 
 
 def _no_passphrase() -> Refused:
-    hint = "use --recipient age1… and --identity FILE, or GPG; `pip install pyrage` where a wheel of it exists"
-    return Refused("the program age takes a passphrase from a terminal alone, and the library pyrage is not here", hint)
+    hint = (
+        "use --recipient age1… and --identity FILE, or GPG; `pip install pyrage` if there is a wheel for this platform"
+    )
+    return Refused("the program age reads a passphrase only from a terminal, and the library pyrage is not here", hint)

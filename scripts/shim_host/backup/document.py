@@ -213,7 +213,7 @@ def _damaged(what: str) -> Refused:
 def _text(fields: Mapping[str, Any], name: str) -> str:
     text = fields.get(name)
     if not isinstance(text, str):
-        raise _damaged(f"{name} is missing, or no text")
+        raise _damaged(f"{name} is missing, or is not text")
     return text
 
 

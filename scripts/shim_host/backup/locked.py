@@ -92,7 +92,7 @@ class Locked(NamedTuple):
         path = Path(self.shown(name))
         try:
             if path.is_symlink():
-                raise Refused(f"{path} is a link, and links are not followed here", "replace it by the file itself")
+                raise Refused(f"{path} is a link, and links are not followed here", "replace it with the file itself")
             return read_bounded(path, _MOST_BYTES).replace(b"\r\n", b"\n")
         except OSError as error:
             raise failed_file("read", str(path), error) from None

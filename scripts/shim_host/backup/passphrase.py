@@ -39,7 +39,7 @@ def read(source: str) -> Secret:
     if not value:
         raise Refused(f"there is no passphrase in {shown}")
     if len(data) > _MAX_BYTES or set(value) & set(b"\n\r\0"):
-        raise Refused(f"the passphrase in {shown} is not one line", "give one line of text")
+        raise Refused(f"the passphrase in {shown} is not one line", "write one line of text")
     return Secret(value)
 
 
@@ -53,7 +53,7 @@ def refuse_weak(secret: Secret) -> None:
     is_short = len(value.decode("utf-8", "replace")) < SHORTEST
     if is_short or len(set(value)) < _FEWEST_DIFFERENT:
         what = f"is shorter than {SHORTEST} characters" if is_short else "repeats a few characters"
-        hint = "take five words at random, or keys (--recipient); --weak-passphrase takes it all the same"
+        hint = "use five random words, or keys (--recipient); --weak-passphrase accepts it anyway"
         raise Refused(f"the passphrase {what}: whoever gets the backup can guess it", hint)
 
 

@@ -70,9 +70,9 @@ def check_place(path: str, secrets_dir: Path, *, force: bool) -> None:
     """
     place = Path(path)
     if place.parent.resolve() == secrets_dir.resolve():
-        raise Refused(f"{path} would be among the secrets, and count as one", "write it to another folder")
+        raise Refused(f"{path} would be in the folder of secrets, and count as one", "write it to another folder")
     if not place.parent.is_dir():
-        raise Refused(f"there is no folder {place.parent}", "make it, or write to another place")
+        raise Refused(f"there is no folder {place.parent}", "create it, or write to another place")
     try:
         there = place.lstat()
     except FileNotFoundError:
@@ -82,7 +82,7 @@ def check_place(path: str, secrets_dir: Path, *, force: bool) -> None:
     if not stat.S_ISREG(there.st_mode):
         raise Refused(f"{path} is not a regular file, and is left alone", "name another, or - for stdout")
     if not force:
-        raise Refused(f"{path} is there already", "name another, or replace it with --force")
+        raise Refused(f"{path} already exists", "name another, or replace it with --force")
 
 
 def write(path: str, data: bytes) -> None:

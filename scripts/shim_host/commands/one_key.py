@@ -211,7 +211,7 @@ def get_command(
     value = _Desk(secrets_dir, schema_path).existing(key).value.reveal()
     if target is not None:
         if os.path.lexists(target) and not force:
-            raise Refused(f"{target} is there already", "name another file, or replace it with --force")
+            raise Refused(f"{target} already exists", "name another file, or replace it with --force")
         write_whole(target, value, 0o600)
         return
     if sys.stdout.isatty() and not show:

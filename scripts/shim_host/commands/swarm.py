@@ -233,7 +233,7 @@ def announce(steps: list[Step], dry_run: bool) -> None:
     empty = [step.wanted.key for step in todo if not len(step.wanted.value)]
     if empty:
         output.warn(
-            f"empty, which the Swarm does not allow: {', '.join(empty)}; a line end is stored instead",
+            f"empty, which the Swarm does not allow: {', '.join(empty)}; a line break is stored instead",
             "the shim and `$(cat FILE)` drop it, so a service sees the empty value",
         )
 

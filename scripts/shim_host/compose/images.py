@@ -60,12 +60,12 @@ def read_configs(path: Path) -> dict[str, ImageConfig]:
     except OSError as error:
         raise failed_file("read", str(path), error) from None
     except (ValueError, RecursionError):
-        raise Refused(f"{path} is not JSON", "docker image inspect IMAGE > FILE makes one") from None
+        raise Refused(f"{path} is not JSON", "docker image inspect IMAGE > FILE creates one") from None
     found: dict[str, ImageConfig] = {}
     for entry in document if isinstance(document, list) else [document]:
         if not isinstance(entry, dict):
             raise Refused(
-                f"{path} does not contain an image's configuration", "docker image inspect IMAGE > FILE makes one"
+                f"{path} does not contain an image's configuration", "docker image inspect IMAGE > FILE creates one"
             )
         config = _inner(entry)
         if config is not None:

@@ -66,7 +66,7 @@ def folder(found: Folder) -> list[Diagnosis]:
         bad.append(Diagnosis(name, FAILURE, f"{found.path} cannot be written to", "run this as its owner"))
     if not found.is_ours or found.other_owners:
         whose = found.path if not found.is_ours else f"{_some(found.other_owners)} in {found.path}"
-        hint = "fine if a service runs as that user; rewriting a file gives it to you"
+        hint = "fine if a service runs as that user; a file that you rewrite becomes yours"
         bad.append(Diagnosis(name, NOTE, f"another user owns {whose}", hint))
     return bad or [Diagnosis(name, OK, f"{found.path} is private")]
 
@@ -75,7 +75,7 @@ def disk(found: Disk | None, what: str) -> list[Diagnosis]:
     """Judge the room for *what*."""
     name = f"disk of {what}"
     if found is None:
-        return [Diagnosis(name, NOTE, "it cannot be looked at from here")]
+        return [Diagnosis(name, NOTE, "it cannot be checked from here")]
     findings = [_room(found, name)]
     if found.free_files is not None and found.free_files < _FEW_FILES:
         message = f"only {found.free_files} more files fit on the disk of {found.path}"
@@ -84,7 +84,7 @@ def disk(found: Disk | None, what: str) -> list[Diagnosis]:
         message = f"{found.path} lies on {found.type}, which may not keep files private"
         findings.append(Diagnosis(name, WARNING, message, "use a local Linux or macOS file system"))
     if what == "the secrets" and found.type in _GONE_AT_REBOOT:
-        message = f"{found.path} lies on {found.type} and is gone after a reboot"
+        message = f"{found.path} lies on {found.type} and is lost at a reboot"
         findings.append(Diagnosis(name, NOTE, message, "keep an export elsewhere"))
     return findings
 
@@ -114,7 +114,7 @@ def memory(found: Memory) -> list[Diagnosis]:
 
 def clock(now: datetime, facts: EngineFacts | None) -> Diagnosis:
     """Judge this machine's clock, and that it agrees with the engine's."""
-    hint = "set both by NTP (timedatectl set-ntp true)"
+    hint = "synchronise both with NTP (timedatectl set-ntp true)"
     if now.year < _FIRST_RELEASE_YEAR:
         return Diagnosis(
             "clock", FAILURE, f"this machine's clock is at {now:%Y-%m-%d}: certificates will be refused", hint
@@ -137,10 +137,10 @@ def socket(found: Socket) -> Diagnosis:
     if not found.is_socket:
         return Diagnosis(name, FAILURE, f"{found.path} is not a socket", "remove it, and start Docker")
     if not found.can_use:
-        hint = f"add yourself to the group {found.group} (it makes you as good as root), or use a context over ssh"
+        hint = f"add yourself to the group {found.group} (this is equivalent to root access), or use a context over ssh"
         return Diagnosis(name, FAILURE, f"{found.path} exists, but you may not use it", hint)
     if found.mode & 0o002:
-        message = f"every user of this machine may use {found.path}, and so is as good as root"
+        message = f"every user of this machine may use {found.path}, which is equivalent to root access"
         return Diagnosis(name, FAILURE, message, f"chmod o-rw {quoted(str(found.path))}")
     return Diagnosis(name, OK, f"{found.path} is for its owner and the group {found.group}")
 
@@ -153,7 +153,7 @@ def connection(place: str) -> Diagnosis | None:
     if host.startswith(("localhost", "127.", "[::1]")):
         message = f"{place} is open to every user of this machine"
         return Diagnosis("connection", WARNING, message, "use the socket file, or TLS")
-    message = f"{place} without TLS: whoever reaches it is root there, and values travel in the clear"
+    message = f"{place} without TLS: anyone who can reach it is root there, and values travel unencrypted"
     return Diagnosis("connection", FAILURE, message, "use ssh:// or TLS (DOCKER_TLS_VERIFY, DOCKER_CERT_PATH)")
 
 
@@ -161,7 +161,7 @@ def daemon(found: Daemon | None) -> Diagnosis:
     """Judge the engine's process."""
     name = "engine process"
     if found is None:
-        return Diagnosis(name, NOTE, "it cannot be seen from here")
+        return Diagnosis(name, NOTE, "it cannot be checked from here")
     about = f"{found.name}, pid {found.pid}, up {_hours(found.up_seconds)}, {_megabytes(found.resident_bytes)}"
     if found.status in ("zombie", "stopped", "dead", "tracing-stop"):
         return Diagnosis(name, FAILURE, f"{about}, is {found.status}", "restart Docker")
@@ -193,7 +193,7 @@ def swarm(facts: EngineFacts) -> list[Diagnosis]:
     lacking = "create-swarm, rotate and prune will not work here"
     if facts.swarm_state == "inactive":
         hint = "fine with Compose alone; docker swarm init makes a Swarm"
-        return [Diagnosis("swarm", NOTE, f"this engine is in no Swarm: {lacking}", hint)]
+        return [Diagnosis("swarm", NOTE, f"this engine is not in a Swarm: {lacking}", hint)]
     if facts.swarm_state == "locked":
         return [Diagnosis("swarm", FAILURE, f"the Swarm is locked: {lacking}", "docker swarm unlock")]
     if facts.swarm_state != "active":

@@ -205,7 +205,11 @@ class Reading:
             raise Malformed(line, f"{key}: {error}", hint) from None
         self.written += len(result)
         if self.written > _MOST_WRITTEN:
-            raise Malformed(line, "the references make the file larger than any program could need", "write less")
+            raise Malformed(
+                line,
+                "the references make the file larger than any program could need",
+                "use fewer or shorter references",
+            )
         hint = "put single quotes around the value if the $ belongs to it"
         if references.missed:
             self._warn(line, key, "a $ refers to a variable that is not set, and is replaced by nothing", hint)

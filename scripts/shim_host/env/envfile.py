@@ -87,7 +87,7 @@ def _raw(data: bytes, environ: Mapping[str, str]) -> Iterator[Assignment]:
     """`docker run --env-file`: a line per key, nothing is quoted, expanded or cut."""
     for line, content in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         if len(content) >= _RAW_LINE_BYTES:
-            raise Malformed(line, "the line is longer than docker run reads", "65,535 bytes are the most")
+            raise Malformed(line, "the line is longer than docker run reads", "a line may have 65,535 bytes")
         try:
             text = content.removesuffix(b"\r").decode("utf-8").lstrip(SPACE)
         except UnicodeDecodeError:
@@ -150,7 +150,7 @@ def _finished(assignments: Iterable[Assignment]) -> EnvFile:
         try:
             secret = Secret(value.encode("utf-8"))
         except UnicodeEncodeError:
-            hint = "Compose would hand over another value: save the file as UTF-8, or make a secret file by hand"
+            hint = "Compose would pass on a different value: save the file as UTF-8, or write a secret file by hand"
             raise Malformed(line, f"{key}: the value is not UTF-8", hint) from None
         if "\0" in value:
             raise Malformed(line, f"{key}: the value holds a NUL byte, which no environment can carry")
@@ -174,4 +174,4 @@ def _notes_on_keys(env_file: EnvFile) -> Iterator[Warned]:
             yield Warned(line, key, "the name is not a shell variable, and the shim would spell it differently", hint)
         if clean(secret.reveal()) != secret.reveal():
             message = "the value ends in a line end (or begins with a byte order mark), which a secret file loses"
-            yield Warned(line, key, message, "drop it, unless the service cannot do without")
+            yield Warned(line, key, message, "drop it, unless the service needs it")

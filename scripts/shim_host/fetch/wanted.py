@@ -74,10 +74,10 @@ def refuse_untrusted(schema: Path) -> None:
             status = os.stat(path)
             is_shared = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
             if status.st_uid not in trusted:
-                hint = "read it, and give it to yourself with chown, or copy it"
+                hint = "read it, and make it yours with chown, or copy it"
                 raise Refused(f"the {what} {path} belongs to another user, and names programs to run", hint)
             if is_shared:
                 hint = f"chmod o-w {shlex.quote(str(path))}"
-                raise Refused(f"everybody may write to the {what} {path}, which names programs to run", hint)
+                raise Refused(f"everyone can write to the {what} {path}, which names programs to run", hint)
     except OSError as error:
         raise failed_file("look at", str(schema), error) from None

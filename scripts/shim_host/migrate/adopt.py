@@ -46,7 +46,7 @@ def refuse_edited(tried: Iterable[NewFile], force: bool) -> None:
         and file.new.read_bytes() != file.text.encode("utf-8", "surrogateescape")
     ]
     if edited and not force:
-        hint = "put it in the place of the old one by hand, or drop the changes with --force"
+        hint = "replace the old one with it by hand, or discard the changes with --force"
         raise Refused(f"differs from what migrate would write now: {', '.join(edited)}", hint)
 
 
@@ -97,7 +97,7 @@ def kept(store: Vault) -> list[Kept]:
     except OSError as error:
         raise failed_file("read", str(folder), error) from None
     except (ValueError, KeyError, TypeError):
-        raise Refused(f"{folder} is damaged", "look at the files in it, and put them back by hand") from None
+        raise Refused(f"{folder} is damaged", "look at the files in it, and restore them by hand") from None
 
 
 def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
@@ -113,7 +113,7 @@ def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
         if file.path.exists() and hashlib.sha256(file.path.read_bytes()).hexdigest() != file.adopted
     ]
     if changed and not force:
-        raise Refused(f"changed since it was adopted: {', '.join(changed)}", "lose the changes with --force")
+        raise Refused(f"changed since it was adopted: {', '.join(changed)}", "discard the changes with --force")
     for file in files:
         if not file.was_there:
             file.path.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ def _env_files(plan: MigrationPlan, rename: Callable[[Path], Path], values: list
             continue
         done = reduce(read_bounded(path), places, secret, dialect, staying)
         for key in done.emptied_comments:
-            plan.findings.append(Remark("", key, f"a comment in {path} held an old value, which is taken out"))
+            plan.findings.append(Remark("", key, f"a comment in {path} contained an old value, which is removed"))
         if done.text != decoded(read_bounded(path)):
             old_shown, new_shown = without(done.old_shown, values), without(done.new_shown, values)
             files.append(NewFile(path, rename(path), done.text, old_shown, new_shown))

@@ -59,7 +59,7 @@ def proven(make: Callable[[Mapping[str, str]], Proven], shim: ShimSource, asked:
             if not alone - set(left):
                 raise Refused(
                     f"docker compose would refuse the new files, so nothing is written: {rejected.reason}",
-                    "nothing is wrong with the project; what migrate makes of it is",
+                    "the project itself is fine: please report what migrate has made of it",
                 ) from None
             left.update(dict.fromkeys(alone, f"docker compose would refuse the new files: {rejected.reason}"))
             continue
@@ -70,7 +70,7 @@ def proven(make: Callable[[Mapping[str, str]], Proven], shim: ShimSource, asked:
             what = f"{difference.service}: {difference.problem}" if difference.service else difference.problem
             raise Refused(
                 f"the new files would change what a service sees: {what}",
-                "nothing is written; a service that extends another one gets what changes there: write it out",
+                "nothing was written; a service that extends another changes with it: write its settings out instead",
             )
         reason = f"the new files would change {difference.problem}"
         if difference.service not in culprits:

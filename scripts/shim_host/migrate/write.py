@@ -71,7 +71,7 @@ def secrets_to_write(plan: MigrationPlan, store: Vault, force: bool) -> dict[str
     if other and not force:
         raise Refused(
             f"these no longer hold the value that the project has: {', '.join(other)}",
-            "the services would see that one: remove the files, or replace them with --force",
+            "the services would get that value: remove the files, or replace them with --force",
         )
     return todo
 

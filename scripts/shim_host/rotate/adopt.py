@@ -75,7 +75,7 @@ class AdoptWork(SyncWork):
         foreign = [secret for secret in self.secrets if not secret.key]
         if missing := sorted(set(wanted) - {secret.name for secret in foreign}):
             ours = {secret.name for secret in self.secrets if secret.key}
-            hint = "it is ours already" if missing[0] in ours else "docker secret ls lists them"
+            hint = "it is already managed by this tool" if missing[0] in ours else "docker secret ls lists them"
             raise Refused(f"there is no secret of another tool called {', '.join(missing)}", hint)
         mounted = {mount.secret_id for service in self.services for mount in service.mounts}
         groups: dict[str, list[SwarmSecret]] = {}
@@ -89,7 +89,7 @@ class AdoptWork(SyncWork):
                 # All that run, and the newest: what is older and unused is nobody's any more.
                 chosen.append([secret for secret in group if secret.id in mounted or secret is group[-1]])
         if templates := [secret.name for group in chosen for secret in group if secret.template]:
-            hint = "leave it as it is: name the others, or make its key again with create-swarm"
+            hint = "leave it as it is and name the others, or create its key again with create-swarm"
             raise Refused(f"a template fills in {', '.join(templates)}, which cannot be read back", hint)
         return chosen
 
@@ -117,7 +117,7 @@ class AdoptWork(SyncWork):
             file = self._base(group[0])
             key = names.key_of(file, self._known())
             if not key:
-                hint = "make its key with create-swarm, and move the services to that"
+                hint = "create its key with create-swarm, and move the services to that"
                 raise Refused(f"the name {group[0].name} cannot become a key", hint)
             base = names.swarm_base(names.file_names([*self._known(), key])[key], self.stack)
             number = history.last_number(swarm_plan.of_key(self.secrets, key, self.stack))

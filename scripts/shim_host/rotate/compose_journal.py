@@ -89,13 +89,13 @@ class Desk:
             )
         except (ValueError, KeyError, TypeError):
             raise Refused(
-                f"{self._there.shown(_PLAN)} is not what a rotation writes",
-                f"look at {self._there.path}: new.* and old.* hold the values; remove it when all is as it should be",
+                f"{self._there.shown(_PLAN)} was not written by a rotation",
+                f"look at {self._there.path}: new.* and old.* hold the values; remove it when everything is in order",
             ) from None
         for key, name in journal.files.items():
             new, old = self._there.read(_NEW + name), self._there.read(_OLD + name)
             if new is None or old is None:
-                raise Refused(f"{self._there.path} lacks a value of {key}", "remove it when all is as it should be")
+                raise Refused(f"{self._there.path} has no value for {key}", "remove it when everything is in order")
             journal.new[key], journal.old[key] = new.value, old.value
         return journal
 

@@ -350,4 +350,4 @@ def _return(service: Moving, journal: Journal, settings: Settings) -> None:
     try:
         _move(again, journal.old, settings)
     except NotDone as not_done:
-        raise Failed(f"{service.name} has the old value, and yet {not_done.message}", *not_done.hints) from None
+        raise Failed(f"{service.name} has the old value again, but {not_done.message}", *not_done.hints) from None

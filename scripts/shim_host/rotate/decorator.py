@@ -98,7 +98,7 @@ def _mistakes(found: _Written) -> Iterator[Mistake]:
         if option not in _OPTIONS[found.system]:
             yield Mistake(f"{place} has no option {option}", allowed)
         elif names.count(option) > 1:
-            yield Mistake(f"{place} says {option} twice", allowed)
+            yield Mistake(f"{place} sets {option} twice", allowed)
         elif not options[option]:
             yield Mistake(f"{place} has no value after {option}=", allowed)
     if "users" not in _OPTIONS[found.system]:
@@ -123,7 +123,7 @@ def _lost_keys(key: str, found: _Written, known: Collection[str]) -> Iterator[Mi
         if other not in known:
             yield Mistake(f"{place}, and there is no such key", f"add {other}= to the schema, or fix the name")
         elif option == "userKey" and other == key:
-            yield Mistake(f"{place}, the key of the password itself", "a key of its own holds the role in use")
+            yield Mistake(f"{place}, the key of the password itself", "use a key of its own for the name of the role")
 
 
 def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
@@ -139,7 +139,7 @@ def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
     present = value_of(key)
     name = present.reveal().decode("utf-8", "replace").strip() if present is not None else ""
     if name not in found.roles:
-        hint = f"it holds the role in use: one of {', '.join(found.roles)}"
+        hint = f"it must hold the role in use: one of {', '.join(found.roles)}"
         raise Refused(f"{key} is not one of the roles that {spec.key} takes in turn", hint)
     return {key: Secret(next(role for role in found.roles if role != name).encode())}
 

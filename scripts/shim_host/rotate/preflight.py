@@ -84,7 +84,7 @@ def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
         yield Obstacle(True, name, "is being updated right now", f"wait for it: docker service ps {quoted(name)}")
     elif service.update_state in _STUCK:
         words = f"has an update that stopped ({service.update_state})"
-        yield Obstacle(True, name, words, f"docker service rollback {quoted(name)}, or fix what it stumbled over")
+        yield Obstacle(True, name, words, f"docker service rollback {quoted(name)}, or fix the cause")
     if not service.is_up:
         words = f"is not up ({service.trouble or 'nothing of it runs'}): it gets the version, but is not waited for"
         yield Obstacle(False, name, words, f"docker service ps {quoted(name)} shows more")
@@ -100,7 +100,7 @@ def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
     if service.has_health_check is False:
         words = "has no health check, so a task counts as ready as soon as its process exists"
         yield Obstacle(
-            False, name, words, "add one (HEALTHCHECK, --health-cmd): without, requests fail while it starts"
+            False, name, words, "add one (HEALTHCHECK, --health-cmd): without one, requests fail while it starts"
         )
 
 

@@ -135,7 +135,7 @@ class Rotation:
             change.finish()
         except Refused as refused:
             self.is_whole = False
-            hint = "end it there by hand: whoever has the old value is still let in"
+            hint = "end it there by hand: anyone who has the old value can still log in"
             output.warn(f"every service has the new value, and the old one still works: {refused.message}", hint)
 
     def take_back(self) -> None:

@@ -105,7 +105,7 @@ class SyncWork(SwarmWork):
         """Write the newest values into the files that want them, read by a helper task that runs *image*."""
         wanted = self.wanted_by_files(keys)
         if templates := [version.name for version in wanted if version.template]:
-            hint = "its text is where it was written first; sync --from-files brings a file of it into the Swarm"
+            hint = "get its text from where it was first written; sync --from-files puts a file of it into the Swarm"
             raise Refused(f"a template fills in {', '.join(templates)}, which cannot be read back", hint)
         read = self.engine.read(wanted, image, lambda: None)
         self.files.write({version.key: read[version.name] for version in wanted})

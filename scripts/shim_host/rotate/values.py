@@ -65,7 +65,7 @@ def with_signed(keys: Sequence[str], schema: Schema | None, present: Collection[
     try:
         return swarm_plan.with_derived(keys, schema, present)
     except ValueError as ring:
-        raise Refused(f"these are made from each other: {ring}", "fix @type=jwt(signedBy=...) or @composed") from None
+        raise Refused(f"these depend on each other: {ring}", "fix @type=jwt(signedBy=...) or @composed") from None
 
 
 def _value(

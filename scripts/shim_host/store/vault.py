@@ -90,7 +90,7 @@ class Vault:
         path = self.path / name
         try:
             if path.is_symlink():
-                raise Refused(f"{path} is a link, and links are not followed here", "replace it by the file itself")
+                raise Refused(f"{path} is a link, and links are not followed here", "replace it with the file itself")
             mode, _size, data = read_file(os.fsencode(path), MAX_SECRET_BYTES, False)
         except FileNotFoundError:
             return None
@@ -364,7 +364,7 @@ def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
     path = folder / ".gitignore"
     try:
         if path.is_symlink():  # git itself does not read one that is a link
-            raise Refused(f"{path} is a link, which git does not read", "replace it by a file")
+            raise Refused(f"{path} is a link, which git does not read", "replace it with a file")
         old = path.read_bytes() if path.exists() else b""
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     except OSError as error:

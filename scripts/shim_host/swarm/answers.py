@@ -91,8 +91,8 @@ class Fields(dict[str, Any]):
     """What an engine says of one thing; what it must say and does not is the engine's fault, not ours."""
 
     def __missing__(self, name: str) -> Any:
-        hint = "is it an engine of Docker, and nothing in its place? See `docker version`, and DOCKER_HOST"
-        raise Failed(f"the engine leaves out {name}, which its API has in that answer", hint)
+        hint = "is it a Docker engine? Check `docker version` and DOCKER_HOST"
+        raise Failed(f"the engine's answer lacks {name}, which its API requires", hint)
 
 
 def _fields(found: Mapping[str, Any], level: int, place: str = "") -> dict[str, Any]:

@@ -93,7 +93,7 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
         why = not_answered.why(error)
         hint = "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs"
         if why == os.strerror(errno.EACCES):
-            hint = "the engine is there: join the group that may use its socket, as a rule docker, and log in again"
+            hint = "the engine is running: join the group that may use its socket, usually docker, and log in again"
         elif why.startswith(not_answered.OF_CLIENTS):
             hint = "renew the certificate in DOCKER_CERT_PATH (or in the Docker context); the engine's CA must sign it"
         raise Failed(f"no engine answers at {place or 'the default socket'} ({why})", hint) from None
@@ -147,7 +147,7 @@ def context(environ: Mapping[str, str]) -> dict[str, Any]:
     except FileNotFoundError:
         raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them") from None
     except (OSError, ValueError, KeyError, AttributeError) as error:
-        hint = f"look at it below {folder}, or name an engine in DOCKER_HOST"
+        hint = f"check it in {folder}, or name an engine in DOCKER_HOST"
         raise Failed(f"the Docker context cannot be read ({type(error).__name__})", hint) from None
     files = {kind: folder / "contexts" / "tls" / at / "docker" / f"{kind}.pem" for kind in ("ca", "cert", "key")}
     there = {kind: str(path) for kind, path in files.items() if path.is_file()}
@@ -361,7 +361,7 @@ class Swarm:
         if not isinstance(answer, dict) and call in (self._api.info, self._api.version):
             answer = Fields()
         if left_out:
-            report.warn(f"the engine lists {report.many(left_out, 'thing')} without an id, which cannot be looked at")
+            report.warn(f"the engine lists {report.many(left_out, 'thing')} without an ID, so it cannot be inspected")
         return answer
 
     def _as_it_is(self, what: str, call: Any) -> Any:

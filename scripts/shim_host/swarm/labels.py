@@ -22,7 +22,7 @@ def fingerprint_key(engine: Swarm) -> bytes | None:
         return None  # whoever listens would have it, too
     key = engine.config(KEY_CONFIG)
     if key is not None and len(key) != KEY_BYTES:
-        hint = f"see who made it: docker config inspect {KEY_CONFIG}; when it is removed a new one is made"
+        hint = f"see who created it: docker config inspect {KEY_CONFIG}; if it is removed, a new one is created"
         raise Failed(f"the config {KEY_CONFIG} holds no key", hint)
     return key
 

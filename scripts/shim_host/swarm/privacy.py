@@ -38,7 +38,7 @@ def refuse_open(base_url: str, verify: object, place: str) -> None:
     """
     why = why_open(base_url, verify)
     if why and not _is_allowed[0]:
-        hint = "use ssh://, TLS with DOCKER_TLS_VERIFY=1, or the manager's own socket; --insecure goes on all the same"
+        hint = "use ssh://, TLS with DOCKER_TLS_VERIFY=1, or the manager's own socket; --insecure sends them anyway"
         raise Refused(f"values would travel {why} ({place})", hint)
 
 

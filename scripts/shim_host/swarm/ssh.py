@@ -59,7 +59,7 @@ def command(place: str) -> list[str]:
     Raises:
         Refused: *place* names no host, or holds what ssh does not take.
     """
-    hint = "it is ssh://USER@HOST, with :PORT and the path of a socket behind it where they are not the usual ones"
+    hint = "it is ssh://USER@HOST, followed by :PORT and the path of a socket if they are not the usual ones"
     try:
         url = urlsplit(place)
         port = url.port

@@ -31,9 +31,11 @@ def no_manager(what: str, said: str) -> Unclear:
         hint = "it may be starting: try again, or see `docker node ls` on another manager"
         return Unclear(f"cannot {what}: this manager has no connection to its Swarm", hint)
     if "swarm init" in said:
-        return NoSwarm(f"cannot {what}: this engine is in no Swarm", f"`docker swarm init` makes one; else {elsewhere}")
+        return NoSwarm(
+            f"cannot {what}: this engine is not in a Swarm", f"`docker swarm init` creates one; otherwise {elsewhere}"
+        )
     message = f"cannot {what}: this engine is not a Swarm manager, or its Swarm is locked"
-    return Unclear(message, f"`docker swarm init` makes one; else {elsewhere}")
+    return Unclear(message, f"`docker swarm init` creates one; otherwise {elsewhere}")
 
 
 def api_trouble(what: str, error: Any) -> Ended:

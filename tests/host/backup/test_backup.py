@@ -201,7 +201,7 @@ def test_one_key_comes_back_alone(filled: Manage, keys: Keys, canary: Canary) ->
     assert filled.secrets() == {**changed, one: whole[one]}
     for words, said in (
         (["NO_SUCH"], "the backup has no NO_SUCH"),
-        (["--stack", "shop"], "the backup has nothing of the stack shop"),
+        (["--stack", "shop"], "the backup contains nothing of the stack shop"),
     ):
         end = filled("import", "backup.gpg", *words)
         assert end.code == 1
@@ -463,7 +463,7 @@ def test_a_backup_that_anybody_could_have_made_is_said_to_be_one(filled: Manage,
     end = filled("import", "b.age", "--identity", keys.age_identity, "--force", "--dry-run")
 
     assert end.code == 0
-    assert "nobody vouches for b.age: whoever knows the public key could have made it" in end.stderr
+    assert "nobody vouches for b.age: anyone who knows the public key could have made it" in end.stderr
     assert re.search(r"api_key: [0-9a-f]{4}-[0-9a-f-]{9} becomes [0-9a-f]{4}-[0-9a-f-]{9}$", end.stderr, re.MULTILINE)
 
 
@@ -572,9 +572,9 @@ def test_what_is_there_is_not_overwritten_unasked(filled: Manage, keys: Keys) ->
     filled.write("notes.txt", "mine")
     (filled.folder / "link").symlink_to("notes.txt")
 
-    assert "is there already" in filled(*seal, "notes.txt").stderr
+    assert "already exists" in filled(*seal, "notes.txt").stderr
     assert "is not a regular file" in filled(*seal, "link", "--force").stderr
-    assert "would be among the secrets" in filled(*seal, "secrets/b.age").stderr
+    assert "would be in the folder of secrets" in filled(*seal, "secrets/b.age").stderr
     assert "there is no folder" in filled(*seal, "none/b.age").stderr
     assert filled(*seal, "b.age", "--dry-run").code == 0
     assert (filled.folder / "notes.txt").read_text() == "mine"

@@ -87,7 +87,7 @@ def test_without_being_asked_the_backup_says_what_it_lacks(
     end = manage("export", *seal)
 
     assert end.code == 0
-    assert "without a value, because they are in the Swarm only: other" in end.stderr
+    assert "without a value, because they are only in the Swarm: other" in end.stderr
     assert readers(swarm) == []
     found = opened(manage)
     assert found["other"]["value"] is None

@@ -190,7 +190,7 @@ def test_somebody_comes_and_somebody_leaves(team: Team, canary: Canary) -> str:
     return left.stderr
 
 
-@provokes("is not encrypted to exactly those whom the file of recipients names")
+@provokes("is not encrypted to exactly the keys in the file of recipients")
 def test_a_line_that_somebody_pushed_gives_nobody_a_value_unasked(team: Team, canary: Canary, tmp_path: Path) -> str:
     """Whoever can push could add himself; the next run of somebody else would encrypt everything to him."""
     ann = team.ann
@@ -230,15 +230,15 @@ def test_an_unlocked_value_needs_no_disk(team: Team, canary: Canary, tmp_path: P
 
 @provokes(
     "there are no secrets in …",
-    "the files would be encrypted to nobody",
+    "the files would have no recipient",
     "… is not a recipient",
-    "there is nothing of …",
+    "there is nothing for …",
     "there is no key to open the files with",
     "there are no encrypted files in …",
     "no key has this name: …",
     "without a value here: …",
-    "--name goes with one --recipient",
-    "a change of recipients concerns every secret: name no keys with it",
+    "--name needs exactly one --recipient",
+    "a change of recipients affects every secret: do not name any keys",
 )
 def test_what_cannot_be_is_said(team: Team, canary: Canary) -> str:
     ann, bob = team.ann, team.bob

@@ -47,7 +47,7 @@ def composed_here(manage: Manage, key: str) -> bytes | None:
     return composed_value(schema.keys[key], lambda part: value_of(manage, part.lower()).encode())
 
 
-@provokes("… is composed of …", "is not what the schema composes of …", "…: … has no value to compose it with")
+@provokes("… is composed of …", "is not what the schema composes from …", "…: … has no value to compose it with")
 def test_a_rotation_of_a_part_reaches_what_holds_it(manage: Manage, canary: Canary) -> str:
     """By `rotate`, by `set`, and, where a file was written by hand, by `validate --fix`."""
     old = canary()
@@ -75,7 +75,7 @@ def test_a_rotation_of_a_part_reaches_what_holds_it(manage: Manage, canary: Cana
 
     manage.write("secrets/db_password", canary())
     stale = manage("validate")
-    assert "is not what the schema composes of DB_PASSWORD" in stale.stdout + stale.stderr
+    assert "is not what the schema composes from DB_PASSWORD" in stale.stdout + stale.stderr
     manage("validate", "--fix")
     assert composed_here(manage, "DATABASE_URL") == value_of(manage, "database_url").encode()
 

@@ -311,7 +311,7 @@ def test_a_service_that_comes_up_with_neither_value_is_said_and_resumed(
     end = running.rotate(canary(), env=env)
 
     assert end.code == 111, end.stderr
-    assert "worker has the old value, and yet cannot start worker: " in end.stderr
+    assert "worker has the old value again, but cannot start worker: " in end.stderr
     assert "rotate --resume" in end.stderr
     resumed = manage("rotate", "--resume")
     assert resumed.code == 1, resumed.stderr

@@ -77,7 +77,7 @@ def test_what_cannot_be_reached_is_said(
     swarm.docker("service", "create", "--detach", "--name", "down", "--replicas", "0", "--network", network, busybox)
     swarm.serve("--name", "db", "--network", network, "--endpoint-mode", "dnsrr", busybox, "sleep", "1d")
 
-    with pytest.raises(Refused, match="alone runs on another node, and has no network to reach it by"):
+    with pytest.raises(Refused, match="alone runs on another node, and has no network to reach it through"):
         door.remote("alone")
     for name in ("down", "nowhere"):
         with pytest.raises(Refused, match=f"no container of the service {name} runs"):
@@ -85,7 +85,7 @@ def test_what_cannot_be_reached_is_said(
     remote = door.remote("db")
     monkeypatch.setattr(elsewhere, "_SECONDS", 4)
     for gone in (remote._replace(node="no-such-node"), remote):
-        with pytest.raises(Failed, match="the helper task that speaks to db does not come to an end"):
+        with pytest.raises(Failed, match="the helper task that speaks to db does not finish"):
             door.run_there(gone, ["sleep", "1d"], b"x\n", ())
     assert swarm.docker("secret", "ls", "--quiet") == ""
 

@@ -189,7 +189,7 @@ def test_what_changes_meanwhile(swarm: PrivateSwarm, project: Manage, image: str
     assert end.code == 0, end.stderr
     assert "gone was removed in the meantime" in end.stderr
     assert (
-        "again was changed by somebody else in the meantime, with the version before; it is moved once more"
+        "again was changed by someone else in the meantime, with the version before; it is moved once more"
         in end.stderr
     )
     assert [mounted(swarm, name) for name in ("down", "up", "again")] == [V2] * 3
@@ -213,7 +213,7 @@ def test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back(
         end = project("rotate", "DB_PASSWORD", "--generate", "--parallel", "1")
         other.result()
     assert end.code == 1, end.stderr
-    assert "early was changed by somebody else in the meantime, with the version before" in end.stderr
+    assert "early was changed by someone else in the meantime, with the version before" in end.stderr
     assert (mounted(swarm, "early"), mounted(swarm, "late"), locks(swarm)) == (V1, V1, "")
 
     swarm.docker("secret", "create", "theirs", "-", stdin=b"x")
@@ -227,7 +227,7 @@ def test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back(
         end = project("rotate", "DB_PASSWORD", "--generate")
         other.result()
     assert end.code == 1, end.stderr
-    assert "late is being changed by somebody else, with a different version" in end.stderr
+    assert "late is being changed by someone else, with a different version" in end.stderr
     assert mounted(swarm, "late") == [("theirs", "db_password")]
     assert (mounted(swarm, "early"), locks(swarm)) == (V1, "")
 

@@ -69,7 +69,7 @@ def test_what_others_made_is_taken_over(swarm: PrivateSwarm, manage: Manage, can
     swarm.docker("secret", "create", "--template-driver", "golang", "made_up", "-", stdin=b"x")
     refusals = {
         "nosuch": "there is no secret of another tool called ",
-        "api_token.v1": "it is ours already",
+        "api_token.v1": "it is already managed by this tool",
         "made_up": "a template fills in ",
         "9": " cannot become a key",
     }

@@ -156,14 +156,14 @@ def test_what_is_no_answer_at_all(manage: Manage, engine: dict[str, Any], path: 
 def test_what_has_no_id_is_left_out_and_said(manage: Manage, engine: dict[str, Any]) -> None:
     engine["/secrets"].append({"Spec": {"Name": "b"}})
 
-    assert "the engine lists 1 thing without an id, which cannot be looked at" in manage("list").stderr
+    assert "the engine lists 1 thing without an ID, so it cannot be inspected" in manage("list").stderr
 
 
 def test_what_must_be_there_and_is_not(manage: Manage, engine: dict[str, Any]) -> None:
     del engine["/info"]["Swarm"]["NodeID"]
 
     end = manage(*COMMANDS["rotate"])
-    assert (end.code, "the engine leaves out NodeID, which its API has in that answer" in end.stderr) == (111, True)
+    assert (end.code, "the engine's answer lacks NodeID, which its API requires" in end.stderr) == (111, True)
 
 
 ODD_FIELDS: list[tuple[Callable[[dict[str, Any]], Any], Any]] = [

@@ -124,7 +124,7 @@ def export_command(wish: ExportWish) -> None:
             store=Vault(wish.secrets_dir),
         )
     if not items:
-        raise Refused(f"there is nothing to save: {wish.secrets_dir} holds no secret", "create-from-env makes them")
+        raise Refused(f"there is nothing to save: {wish.secrets_dir} holds no secret", "create-from-env creates them")
     _announce_export(items, wish.output, encryption, keys, dry_run=wish.dry_run)
     if wish.dry_run:
         _give_export(items, wish.output, encryption, keys, is_json=wish.is_json)
@@ -197,7 +197,7 @@ def _of_folder(secrets_dir: Path, known: Iterable[str]) -> list[Item]:
         entries = Vault(secrets_dir / stack).entries()
         unfit = [name for name in entries if not document.is_file_name(name)]
         if unfit:
-            raise Refused(f"no backup takes a file of this name: {', '.join(map(repr, unfit))}", "rename it")
+            raise Refused(f"a file of this name cannot be backed up: {', '.join(map(repr, unfit))}", "rename it")
         items += collect.of_folder(entries, known, stack)
     return items
 
@@ -251,7 +251,7 @@ def _announce_export(items: list[Item], output: str, encryption: str, keys: list
     absent = [item.shown for item in items if item.value is None]
     if absent:
         hint = "--from-swarm reads them"
-        report.warn(f"without a value, because they are in the Swarm only: {', '.join(absent)}", hint)
+        report.warn(f"without a value, because they are only in the Swarm: {', '.join(absent)}", hint)
 
 
 def _give_export(items: list[Item], output: str, encryption: str, keys: list[str], *, is_json: bool) -> None:

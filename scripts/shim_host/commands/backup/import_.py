@@ -119,7 +119,7 @@ def _chosen(found: Backup, keys: Sequence[str], stack: str) -> list[Item]:
     if stack and not items:
         stacks = sorted({item.stack for item in found.items if item.stack})
         known = f"it has values of {', '.join(stacks)}" if stacks else "it has values of no stack: leave --stack out"
-        raise Refused(f"the backup has nothing of the stack {stack}", known)
+        raise Refused(f"the backup contains nothing of the stack {stack}", known)
     missing = [key for key in keys if key not in {item.key for item in items}]
     if missing:
         raise Refused(f"the backup has no {', '.join(missing)}", "--dry-run without a key lists what it has")
@@ -147,8 +147,8 @@ def _opened(file: str, identities: list[Path], passphrase_file: str | None, *, a
     if vouching:
         output.say(vouching)
     else:
-        hint = "compare what would change with --dry-run, or seal with GPG and a key of your own, or with a passphrase"
-        output.warn(f"nobody vouches for {shown}: whoever knows the public key could have made it", hint)
+        hint = "compare what would change with --dry-run, or encrypt it with GPG and your own key, or a passphrase"
+        output.warn(f"nobody vouches for {shown}: anyone who knows the public key could have made it", hint)
     return found
 
 
@@ -188,7 +188,7 @@ def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None
     absent = [step.item.shown for step in steps if step.state == "absent"]
     if absent:
         hint = "export --from-swarm saves the values too"
-        output.warn(f"the backup has no value of {', '.join(absent)}: they were in the Swarm only", hint)
+        output.warn(f"the backup has no value of {', '.join(absent)}: they were only in the Swarm", hint)
 
 
 def _announce_changes(steps: list[Step], have: Mapping[tuple[str, str], Secret], prints: Fingerprints) -> None:

@@ -101,7 +101,7 @@ def lock_command(wish: LockWish) -> None:
     after = _recipients(before, wish)
     is_changed = locked.of_recipients(before) != locked.of_recipients(after)
     if is_changed and wish.keys:
-        raise click.UsageError("a change of recipients concerns every secret: name no keys with it")
+        raise click.UsageError("a change of recipients affects every secret: do not name any keys")
     strangers = _strangers(desk.note, before, after)
     chosen = desk.chosen(wish.keys, desk.values)
     sealed, plain = _to_seal(desk, chosen, after, force=wish.force)
@@ -110,7 +110,7 @@ def lock_command(wish: LockWish) -> None:
     left = sorted(set(desk.sealed) - set(desk.values))
     if left:
         shown = ", ".join(desk.folder.shown(name) for name in left)
-        output.warn(f"without a value here: {shown}", "unlock brings it here; git rm removes it for everybody")
+        output.warn(f"without a value here: {shown}", "unlock brings it here; git rm removes it for everyone")
     if not wish.dry_run:
         if strangers:
             question = f"encrypt to {', '.join(strangers)}, who could not open these files when you last locked them?"
@@ -136,7 +136,7 @@ def _recipients(before: Sequence[Recipient], wish: LockWish) -> list[Recipient]:
     """
     added = [Recipient(text.strip(), wish.name) for text in wish.recipients]
     if wish.name and len(added) != 1:
-        raise click.UsageError("--name goes with one --recipient")
+        raise click.UsageError("--name needs exactly one --recipient")
     added = [one if one.name else locked.read_recipients(one.text)[0] for one in added if one.text]
     for file in wish.recipients_file:
         added += locked.read_recipients(inputs.read_file(file).decode("utf-8", "replace"))
@@ -149,8 +149,8 @@ def _recipients(before: Sequence[Recipient], wish: LockWish) -> list[Recipient]:
         for one in gone:
             after.pop(one.identity, None)
     if not after:
-        hint = 'name somebody: manage-secrets lock --recipient "$(cat ~/.ssh/id_ed25519.pub)"'
-        raise Refused("the files would be encrypted to nobody", hint)
+        hint = 'name a recipient: manage-secrets lock --recipient "$(cat ~/.ssh/id_ed25519.pub)"'
+        raise Refused("the files would have no recipient", hint)
     return list(after.values())
 
 
@@ -343,8 +343,8 @@ class _Desk:
         by_key = {self._keys[name]: name for name in there}
         lacking = [key for key in keys if key not in by_key]
         if lacking:
-            hints = inputs.did_you_mean(lacking[0], by_key) or [f"there are {', '.join(by_key)}"]
-            raise Refused(f"there is nothing of {', '.join(map(output.shown, lacking))}", *hints)
+            hints = inputs.did_you_mean(lacking[0], by_key) or [f"it has {', '.join(by_key)}"]
+            raise Refused(f"there is nothing for {', '.join(map(output.shown, lacking))}", *hints)
         return [by_key[key] for key in dict.fromkeys(keys)] if keys else list(by_key.values())
 
     def opened(self, name: str) -> Secret:

@@ -152,7 +152,7 @@ def rollback(keys: Sequence[str], wish: Wish) -> int:
         if before is not None:
             values[key] = before
         elif key in keys:
-            raise Refused(f"there is no value of {key} before this one", "rotate keeps one, in ./secrets/.previous")
+            raise Refused(f"there is no previous value of {key}", "rotate keeps one, in ./secrets/.previous")
     return _done(values, _settings(wish), wish)
 
 
@@ -238,7 +238,7 @@ def _refuse_unknown(keys: Sequence[str], there: Mapping[str, Secret]) -> None:
     if unknown:
         known = [name for name in unknown if names.key_of(name, there) in there]
         hint = f"the key is {names.key_of(known[0], there)}" if known else "`manage-secrets list` shows what is there"
-        raise Refused(f"there is no secret file of {', '.join(unknown)}", hint)
+        raise Refused(f"there is no secret file for {', '.join(unknown)}", hint)
 
 
 def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish) -> int:

@@ -35,7 +35,7 @@ def names_of_keys(_context: click.Context, _argument: click.Parameter, keys: tup
     """Return *keys*, as a callback of an argument; none may come with a value."""
     if any("=" in key for key in keys):
         # Not named: what stands behind the sign is a value.
-        raise click.UsageError("keys are given without a value; pipe that: --value-file -")
+        raise click.UsageError("name keys without a value; pipe the value: --value-file -")
     return keys
 
 

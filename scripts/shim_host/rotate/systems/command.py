@@ -61,7 +61,7 @@ class Command:
                 "see its own log; --timeout gives it more time",
             ) from None
         except OSError as error:
-            hint = "it is found as a shell would find it"
+            hint = "it must be on the PATH, or be named with its folder"
             raise Refused(f"{self.key}: cannot run {words}: {error.strerror}", hint) from None
         if done.returncode != 0:
             hint = "0 is success; what it prints is not shown, since it may hold a value"

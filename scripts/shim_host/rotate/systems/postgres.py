@@ -38,7 +38,7 @@ class Postgres(System):
     def with_password(self, password: bytes, lines: bytes) -> bytes:
         """Put the admin's password before the statement."""
         if b"\n" in password:
-            raise Refused(f"{self.options['adminKey']} holds a line end, which the client cannot be told")
+            raise Refused(f"{self.options['adminKey']} holds a line end, which cannot be passed to the client")
         return password + b"\n" + lines
 
     def is_not_let_in(self, _out: bytes, err: bytes) -> bool:

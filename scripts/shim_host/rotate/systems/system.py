@@ -131,7 +131,9 @@ class System:
             code, out = door.run_there(remote, self.argv(remote.host), lines, self.signs)
             err = out
             where = f"{self.service}, on another node,"
-            hint = "it is asked over its network there, where its admin needs the password that adminKey names"
+            hint = (
+                "it is reached over the network, where its administrator needs a password: name its key with adminKey"
+            )
         if trouble := self.trouble(code, out, err):
             if self.is_not_let_in(out, err):
                 raise NotLetIn(f"{self.program} in {where} refuses: {trouble}", hint)

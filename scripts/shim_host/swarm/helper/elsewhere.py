@@ -83,7 +83,7 @@ class FarDoor(Door):
         named = [found for found in self._call("list services", self._api.services) if _is_called(found, service)]
         if len(named) > 1:
             names = ", ".join(sorted(found["Spec"]["Name"] for found in named))
-            raise Refused(f"several services are called {service}: {names}", "name the one that is meant in full")
+            raise Refused(f"several services are called {service}: {names}", "give the full name of the one you mean")
         client: Any = self._api
         for found in named:
             task = found["Spec"]["TaskTemplate"]
@@ -98,7 +98,7 @@ class FarDoor(Door):
             networks = [network["Target"] for network in task.get("Networks") or found["Spec"].get("Networks") or ()]
             if not networks:
                 raise Refused(
-                    f"{found['Spec']['Name']} runs on another node, and has no network to reach it by",
+                    f"{found['Spec']['Name']} runs on another node, and has no network to reach it through",
                     "docker service ps shows where it runs; run this there, or point DOCKER_HOST at that node",
                 )
             return Remote(found["Spec"]["Name"], running[0], task["ContainerSpec"]["Image"], networks[0])
@@ -220,6 +220,6 @@ def _task(remote: Remote, argv: Sequence[str], told: str, name: str) -> dict[str
 
 def _not_done(remote: Remote, said: str) -> Failed:
     return Failed(
-        f"the helper task that speaks to {remote.name} does not come to an end: {said}",
+        f"the helper task that speaks to {remote.name} does not finish: {said}",
         f"it runs {remote.image} on the node of {remote.name}; docker node ls shows whether that is ready",
     )

@@ -91,7 +91,7 @@ class ValueReader(Swarm):
             if self._has_cat(image):
                 return str(image)
         raise Refused(
-            "no image is here for the task that reads the values",
+            "there is no image here for the task that reads the values",
             "docker pull busybox, or name an image that has cat and sleep with --image",
         )
 

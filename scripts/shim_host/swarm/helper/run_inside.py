@@ -30,7 +30,7 @@ class Door(Swarm):
         if len(found) > 1:
             raise Refused(
                 f"several services are called {service}: {', '.join(sorted(found))}",
-                "name the one that is meant in full",
+                "give the full name of the one you mean",
             )
         return next(iter(found.values()), None)
 

@@ -139,11 +139,11 @@ class ServiceMover(ServiceWriter):
         name = way.service.name
         if times > _WRITTEN_AGAIN or not self.swap(way.service.id, way.swaps):
             raise NotMoved(
-                f"{name} is being changed by somebody else, with a different version",
+                f"{name} is being changed by someone else, with a different version",
                 f"docker service inspect {quoted(name)}",
             )
         output.warn(
-            f"{name} was changed by somebody else in the meantime, with the version before; it is moved once more",
+            f"{name} was changed by someone else in the meantime, with the version before; it is moved once more",
             "was it a stack deploy without the versions in its environment?",
         )
 
@@ -166,7 +166,7 @@ class ServiceMover(ServiceWriter):
                 continue
             if not way.is_right(mounts_of(spec["TaskTemplate"])):
                 hint = f"docker service inspect {quoted(name)}"
-                raise NotMoved(f"{name} was changed by somebody else in the meantime, with the version before", hint)
+                raise NotMoved(f"{name} was changed by someone else in the meantime, with the version before", hint)
             new = [task for task in own if way.is_right(mounts_of(task.get("Spec")))]
             if self._arrived(way, spec, own) is None and any(t["Status"]["State"] in ENDED_BY_ITSELF for t in new):
                 why = _trouble(way, own) or "its task ended"
