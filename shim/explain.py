@@ -197,7 +197,7 @@ def _table(rows: list[dict[str, object]]) -> str:
         words = [str(row["deliver"])] if row["deliver"] != "env" else []
         if row["overrides_environment"]:
             words.append("wins over the environment")
-        length = f"{row['length']} bytes"
+        length = f"{row['length']} byte{'' if row['length'] == 1 else 's'}"
         path = printable(str(row["path"] or ""))
         its_print = str(row["fingerprint"] or "-")
         lines.append((printable(str(row["key"])), str(row["origin"]), its_print, length, path, *words))

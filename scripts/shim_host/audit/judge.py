@@ -339,7 +339,7 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
     is_made = row.spec is not None and row.spec.is_made
     lacking = [name for name, states in row.cells.items() if states == (GRANTED,)]
     if users and lacking and not is_made:
-        message = f"the schema gives {row.title} to {some(lacking)}, which do not mount it"
+        message = f"the schema gives {row.title} to {some(lacking)}, but it is not mounted there"
         hint = RULES["secret-not-mounted"].help
         yield Finding("secret-not-mounted", NOTE, message, hint, row.key, "", place)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from shim_host import names
+from shim_host import names, output
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.swarm_plan import ROTATE, Change, RotationPlan
 from shim_host.shell import quoted
@@ -109,7 +109,7 @@ def _no_room_for_two(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
     stop_first = f"docker service update --update-order stop-first {quoted(name)}"
     if service.host_ports and (service.mode == "global" or service.replicas >= nodes):
         ports = ", ".join(map(str, service.host_ports))
-        words = f"has host port {ports}, so a second task cannot start beside the first on {nodes} nodes"
+        words = f"has host port {ports}, so a second task cannot start beside the first on {output.many(nodes, 'node')}"
         yield Obstacle(True, name, words, stop_first)
     if service.max_per_node and service.replicas >= nodes * service.max_per_node:
         words = f"has max-replicas-per-node {service.max_per_node}, so a task cannot start beside the others"
