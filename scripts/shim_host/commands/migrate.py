@@ -206,7 +206,7 @@ def command(wish: MigrateWish) -> int:
             output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
         else:
             say_what_is_next(results, project, chosen)
-    document["files"] = [{"path": str(item.path), "state": item.state} for item in written]
+    document["files"] = [{"path": os.path.abspath(item.path), "state": item.state} for item in written]
     give(document, wish.is_json)
     return exit_code(plan)
 
@@ -289,10 +289,11 @@ def difference(results: Iterable[NewFile]) -> str:
 
 def describe(plan: MigrationPlan, results: Iterable[NewFile]) -> dict[str, Any]:
     """Return the plan for `--json`."""
+    folder = os.path.abspath(plan.wishes.secrets_dir)
     return {
-        "files": [{"path": str(file.new), "state": "planned"} for file in results],
+        "files": [{"path": os.path.abspath(file.new), "state": "planned"} for file in results],
         "secrets": [
-            {"key": held.key, "file": plan.place(held.name), "why": held.why, "services": held.services}
+            {"key": held.key, "file": os.path.join(folder, held.name), "why": held.why, "services": held.services}
             for held in plan.held.values()
         ],
         "services": [
@@ -318,10 +319,9 @@ def show(plan: MigrationPlan, document: Mapping[str, Any]) -> None:
     for line in str(document["diff"]).splitlines():
         output.give_line(line)
     if plan.held:
-        output.give_table(
-            ["KEY", "FILE", "WHY", "SERVICES"],
-            [(h.key, plan.place(h.name), h.why, ", ".join(h.services) or "-") for h in plan.held.values()],
-        )
+        folder = plan.wishes.secrets_dir
+        rows = [(h.key, str(folder / h.name), h.why, ", ".join(h.services) or "-") for h in plan.held.values()]
+        output.give_table(["KEY", "FILE", "WHY", "SERVICES"], rows)
     if plan.moved:
         output.give_table(["SERVICE", "HOW", "WHY"], [(n, m.how, m.why) for n, m in plan.moved.items()])
 
@@ -396,4 +396,4 @@ def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Seque
     ]
     output.say(f"next: {' '.join(words)}")
     old = ", ".join(str(file.old) for file in results if file.old.name != inputs.SCHEMA)
-    output.say(f"once it works, {old} may go: they still hold the values")
+    output.say(f"once it works, remove {old}: the values are still there")

@@ -2,10 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import manage_secrets
 import pytest
 from jsonschema import Draft202012Validator
+from pyrage import x25519
 
 from tests.support.documents import check, schemas
 from tests.support.host import Canary, Manage
@@ -60,12 +62,21 @@ def test_what_was_found_before_an_error_is_in_its_document(manage: Manage) -> No
 
 
 def test_a_path_is_absolute(manage: Manage, canary: Canary) -> None:
+    """In what each of these prints; `file` beside it is the name in ./secrets."""
     manage.write(".env", f"KEY={canary()}\n")
+    manage.write("compose.yml", "services: {db: {image: postgres:15, environment: {POSTGRES_PASSWORD: of-the-test}}}")
+    to_key = ("--recipient", str(x25519.Identity.generate().to_public()))
     made = manage.json("create-from-env", "--all")["secrets"][0]
-    listed = manage.json("list", "--no-engine")["keys"][0]
+    listed = manage.json("list", "--no-engine")["keys"]
+    sealed = manage.json("export", "--no-swarm", "--output", "of.age", *to_key)
+    moved = json.loads(manage("migrate", "--json", "--dry-run").stdout)
 
-    assert made["file"] == listed["path"] == str(manage.folder / "secrets/key")
-    assert listed["file"] == "key"
+    (key,) = (row for row in listed if row["key"] == "KEY")
+    assert (made["file"], key["file"]) == (key["path"], "key")
+    assert key["path"] == str(manage.folder / "secrets/key")
+    assert sealed["output"] == str(manage.folder / "of.age")
+    assert str(manage.folder / "secrets/postgres_password") in [secret["file"] for secret in moved["secrets"]]
+    assert all(Path(file["path"]).is_absolute() for file in moved["files"])
 
 
 def test_a_field_that_no_schema_names_is_found() -> None:

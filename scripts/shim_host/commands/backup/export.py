@@ -267,7 +267,8 @@ def _give_export(items: list[Item], output: str, encryption: str, keys: list[str
             }
             for item in items
         ]
-        report.give_json({"output": output, "encryption": encryption, "recipients": keys, "secrets": listed})
+        place = output if output == sealed_file.STDIO else os.path.abspath(output)
+        report.give_json({"output": place, "encryption": encryption, "recipients": keys, "secrets": listed})
         return
     rows = [
         (item.key, item.shown, item.origin if item.value is not None else f"no value: {item.absent}") for item in items

@@ -163,7 +163,7 @@ def resume(wish: Wish) -> int:
         output.say("no rotation is unfinished")
         give_nothing(wish)
         return 0
-    return _conclude(result, {}, is_json=wish.is_json)
+    return _conclude(result, {}, wish)
 
 
 def finish_dead_run(wish: Wish) -> None:
@@ -175,7 +175,7 @@ def finish_dead_run(wish: Wish) -> None:
 
 def give_nothing(wish: Wish) -> None:
     """Print that nothing was to be done."""
-    _give(Result(), "nothing to do", {}, is_json=wish.is_json)
+    _give(Result(), "nothing to do", {}, wish)
 
 
 def _settings(wish: Wish) -> Settings:
@@ -250,10 +250,10 @@ def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish) -> int:
     services = journal.services
     _announce(services, chosen, dry_run=wish.dry_run)
     if wish.dry_run:
-        _give(Result(services), "planned", chosen, is_json=wish.is_json)
+        _give(Result(services), "planned", chosen, wish)
         return 0
     result = compose_run.rotate(journal, settings)
-    return _conclude(result, chosen, is_json=wish.is_json)
+    return _conclude(result, chosen, wish)
 
 
 def _read(project: RunningProject) -> None:
@@ -275,16 +275,16 @@ def _announce(services: Sequence[Moving], files: Mapping[str, str], *, dry_run: 
         output.say(f"{service.name}: {words}, {output.many(service.count, 'container')}")
 
 
-def _conclude(result: Result, files: Mapping[str, str], *, is_json: bool) -> int:
-    _give(result, "taken back" if result.why else "rotated", files, is_json=is_json)
+def _conclude(result: Result, files: Mapping[str, str], wish: Wish) -> int:
+    _give(result, "taken back" if result.why else "rotated", files, wish)
     if result.why:
         raise Refused(f"the old value is back everywhere: {result.why}", "fix that, and rotate again")
     output.say("every service that runs has the new value; the one before is kept for rollback")
     return 0
 
 
-def _give(result: Result, state: str, files: Mapping[str, str], *, is_json: bool) -> None:
-    if not is_json:
+def _give(result: Result, state: str, files: Mapping[str, str], wish: Wish) -> None:
+    if not wish.is_json:
         rows = [
             (s.name, _WORDS.get(s.how, s.how), str(s.count), result.proofs.get(s.name, "")) for s in result.services
         ]
@@ -295,5 +295,6 @@ def _give(result: Result, state: str, files: Mapping[str, str], *, is_json: bool
         {"service": s.name, "how": s.how, "containers": s.count, "proof": result.proofs.get(s.name, "")}
         for s in result.services
     ]
-    keys = [{"key": key, "file": name} for key, name in files.items()]
+    folder = os.path.abspath(wish.secrets_dir)
+    keys = [{"key": key, "file": name, "path": os.path.join(folder, name)} for key, name in files.items()]
     output.give_json({"state": state, "why": result.why or None, "keys": keys, "services": services})
