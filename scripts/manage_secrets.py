@@ -22,7 +22,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
         "run it with a newer one, e.g. python3.11, or install with pipx or uv, which find one",
     )
 
-# Behind everything else, never in front: the checkout's ./secrets would stand before the standard library's module.
+# After everything else, never before: the checkout's ./secrets would hide the standard library's module.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 

@@ -44,7 +44,7 @@ from shim.schema import Schema, parse
 from shim.secret import clean, env_key, is_skipped
 
 CLEAN, FOUND, USAGE, FAILED = 0, 1, 2, 111
-# A shorter value stands in any text by chance: `postgres`, `5432`.
+# A shorter value occurs in any text by chance: `postgres`, `5432`.
 MIN_VALUE_BYTES = 8
 EXCEPTION = b"not-a-secret"
 # What is looked at of one file, and of what is packed in one: a secret is looked for in text, not in films.
@@ -75,7 +75,7 @@ class Staged(NamedTuple):
 
 
 class Value(NamedTuple):
-    """A form of a value that must stand nowhere, and whose value it is."""
+    """A form of a value that must not appear anywhere, and whose value it is."""
 
     form: bytes
     owner: str
@@ -130,7 +130,7 @@ def run() -> None:
 
 
 def findings(files: Sequence[Staged], places: Sequence[str], memory: "Memory | None" = None) -> Iterator[Leak]:
-    """Yield what is wrong with *files*: their names first, then what stands in them."""
+    """Yield what is wrong with *files*: their names first, then what is in them."""
     for file in files:
         if not file.is_past:
             yield from _of_name(file, places)
@@ -217,7 +217,7 @@ def _is_made_for_values(name: str) -> bool:
 
 
 def _values(places: Sequence[str]) -> Iterator[Value]:
-    """Yield what must stand in no file, and whose value it is. What the schema calls public may."""
+    """Yield what must not appear in any file, and whose value it is. What the schema calls public may."""
     schema = _schema()
     seen: set[bytes] = set()
     for place in places:
@@ -300,7 +300,7 @@ def _schema() -> Schema:
 
 
 def _of_content(file: Staged, content: bytes, values: Sequence[Value]) -> Iterator[tuple[str, Leak]]:
-    """Yield what stands in *content*, and whose value it is; "" for a shape."""
+    """Yield what is in *content*, and whose value it is; "" for a shape."""
     said: set[str] = set()
     for view, packing in _views(content, 0, [_MOST_UNPACKED]):
         packed = b""

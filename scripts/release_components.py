@@ -22,7 +22,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 ROOT = Path(__file__).resolve().parent.parent
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 SPEC = SchemaVersion.V1_6
-# What stands in a static binary: its name, licence, the package that holds it, and where its headers say the version.
+# What is in a static binary: its name, licence, the package that holds it, and where its headers say the version.
 PARTS = (
     ("cpython", "Python-2.0", "libpython3.11-dev", "usr/include/python3.11/patchlevel.h", r'PY_VERSION\s+"([^"]+)"'),
     ("expat", "MIT", "libexpat1-dev", "usr/include/expat.h", r"XML_(?:MAJOR|MINOR|MICRO)_VERSION (\d+)"),

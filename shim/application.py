@@ -82,7 +82,7 @@ def read_secret_or_env(name: str, default: str = "") -> str:
 
 
 def _looked_up(name: str) -> tuple[bytes | None, bool, list[str]]:
-    """Return the value, whether a file stands for it, and the folders that were looked at."""
+    """Return the value, whether there is a file for it, and the folders that were looked at."""
     if sys.platform != "linux":
         from shim.by_path import Look
 

@@ -8,7 +8,7 @@ class Missing(Breach):
 
 
 class Directory(Breach):
-    """A directory stands where a file belongs; Compose makes one for a missing bind mount."""
+    """A directory is where a file belongs; Compose makes one for a missing bind mount."""
 
 
 class Unusable(Breach):

@@ -18,13 +18,13 @@ class Look:
     def __init__(self, key: str) -> None:
         self.key = key
         listed = os.environ.get("SHIM_SECRETS_DIR", "")
-        # Windows separates folders with a semicolon, as its PATH does: a colon stands behind a drive.
+        # Windows separates folders with a semicolon, as its PATH does: a colon follows a drive.
         self.roots = [part for part in listed.split(os.pathsep) if part]
         self.follows_roots = bool(self.roots)
         if not self.roots:
             given = os.environ.get("CREDENTIALS_DIRECTORY", "")
             self.roots = [*([given] if os.path.isabs(given) else []), *_ROOTS]
-        self.is_there = False  # a file stands for the key, if only an empty one
+        self.is_there = False  # there is a file for the key, if only an empty one
 
     def value(self) -> bytes | None:
         """Return the value, b"" when only empty ones are there, None when nothing is.
@@ -56,7 +56,7 @@ class Look:
         return environment
 
     def _file_in(self, root: str) -> str:
-        """Return the path of the file in *root* that stands for the key; "" when there is none."""
+        """Return the path of the file in *root* that is for the key; "" when there is none."""
         try:
             names = sorted(os.listdir(root))
         except OSError:

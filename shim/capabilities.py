@@ -38,7 +38,7 @@ def bits(names: "Sequence[str]", wrong: list[Breach]) -> int:
         if plain in known:
             found |= 1 << known.index(plain)
         else:
-            # What stands there may be a value: it is not repeated.
+            # What is there may be a value: it is not repeated.
             wrong.append(
                 Breach("", "--keep-caps names an unknown capability", "write NET_BIND_SERVICE,...; see capabilities(7)")
             )

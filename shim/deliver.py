@@ -1,7 +1,7 @@
 """Values handed over as files: private copies on tmpfs, sealed memory files, rendered configuration.
 
 Loaded only when asked for. Everything is checked before anything is written; a file appears whole or not at all, and is
-made by the user whose it is: giving it away would need a capability that hardened containers do not have.
+made by the user who owns it: giving it away would need a capability that hardened containers do not have.
 """
 
 import posix

@@ -45,7 +45,7 @@ def signal_descendants(number: int, main_pid: int) -> None:
 
 
 def _send_to_strangers(number: int) -> None:
-    """Send the signal to those whom kill(2) left out for want of the capability KILL, and says nothing of."""
+    """Send the signal to those whom kill(2) left out because the capability KILL is missing, without an error."""
     if posix.geteuid() != 0:
         return
     from shim.cannot_become import missing_capabilities

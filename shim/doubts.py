@@ -94,7 +94,7 @@ def _reference(value: bytes) -> tuple[str, str] | None:
 
 
 def _is_variable(text: bytes) -> bool:
-    """Return whether *text* is what stands between the braces of a reference: a name, and perhaps `:-default`."""
+    """Return whether *text* is what is between the braces of a reference: a name, and perhaps `:-default`."""
     end = 0
     while end < len(text) and (text[end : end + 1].isalnum() or text[end : end + 1] in b"_"):
         end += 1

@@ -1,4 +1,4 @@
-"""Values that stand in something else: a member of a file in a secrets root (`@from`), a `file:` URL (`@resolve`).
+"""Values that are in something else: a member of a file in a secrets root (`@from`), a `file:` URL (`@resolve`).
 
 Loaded only where the schema asks for one.
 """
@@ -23,7 +23,7 @@ def member(
     Args:
         key: what is to become of it.
         path: the file.
-        name: what is wanted of it.
+        name: what is needed of it.
         read: gives what the file holds.
         documents: those that were read already, by path; a new one is added.
 

@@ -1,7 +1,7 @@
 """Sleep until something happens: a signal, a descriptor, a deadline. Nothing wakes up by itself.
 
 With signals alone this is one sigtimedwait(2) at a time. Only when there are descriptors to listen to, a signalfd(2)
-stands in for the signals in one poll(2); the signals are still taken one by one with what they carry.
+replaces the signals in one poll(2); the signals are still taken one by one with what they carry.
 """
 
 from shim import kernel

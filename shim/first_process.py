@@ -1,6 +1,6 @@
 """How the shim of the container's first process was started, for those who look beside it.
 
-`docker exec` and health checks see the image's variables, not the options that stand in an ENTRYPOINT. A shim that has
+`docker exec` and health checks see the image's variables, not the options that are in an ENTRYPOINT. A shim that has
 become its service leaves no trace of them; one that stays, or that an init has started, does.
 """
 

@@ -53,7 +53,7 @@ class Folder:
 
         Args:
             name: a file's name, or a path; links on the way are followed while they stay below this folder.
-            limit: how much of it is wanted.
+            limit: how much of it is needed.
             is_guarded: follow no link, and take only a file that nobody else could have written.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Values of the environment that stand where a name belongs are not repeated: a command, a user, a path, a signal.
+"""Values of the environment that are where a name belongs are not repeated: a command, a user, a path, a signal.
 
 `CMD ["$DB_PASSWORD"]`, `SHIM_USER: ${TOKEN}`: what was meant to be a secret arrives as a word, and a message would put
 it into a log. Loaded when something is said.

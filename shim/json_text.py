@@ -84,7 +84,7 @@ def _members(text: str, at: int) -> dict[str, int]:
 
 
 def _string(quoted: str) -> str:
-    """Return the text that a JSON string stands for."""
+    """Return the text that a JSON string encodes."""
     done: list[str] = []
     at, end = 1, len(quoted) - 1
     while (escape := quoted.find("\\", at, end)) >= 0:

@@ -222,7 +222,7 @@ def sigqueue(pid: int, number: int, value: int) -> None:
 
 
 def spawn(_paths: list[bytes], _argv: list[bytes], _env: list[bytes], _ignores_children: bool) -> int:
-    """Return 0, which stands for "not started": here every child takes the longer way."""
+    """Return 0, which means "not started": here every child takes the longer way."""
     return 0
 
 

@@ -48,7 +48,7 @@ def candidates(program: bytes, environment: list[bytes]) -> list[bytes]:
 
 
 def search_path(environment: list[bytes]) -> bytes:
-    """Return the PATH of *environment*, or what stands in for it."""
+    """Return the PATH of *environment*, or what replaces it."""
     for entry in environment:
         if entry.startswith(b"PATH="):
             return entry[5:]

@@ -2,7 +2,7 @@
 
 A value is found as it is, with `\\r\\n` line ends (a terminal's), line by line, as programs of several languages write
 JSON, XML and HTML, percent-encoded, these two also twice, quoted by Python and by shells, in hexadecimal, and in base64
-wherever it stands in what was encoded.
+wherever it is in what was encoded.
 """
 
 from binascii import b2a_base64
@@ -150,7 +150,7 @@ def percent_encoded(value: bytes, plain: bytes) -> "Iterator[bytes]":
 
 
 def base64_forms(value: bytes) -> "Iterator[bytes]":
-    """Yield what stands for *value* in base64, alone, in front of a line end, or anywhere in a longer text."""
+    """Yield the forms of *value* in base64: alone, before a line end, or anywhere in a longer text."""
     if len(value) < _MIN_ENCODED_BYTES:
         return
     for text in (value, value + b"\n"):

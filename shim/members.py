@@ -35,7 +35,7 @@ class Document:
             self._variables = variables(data)
 
     def pick(self, path: str) -> bytes | None:
-        """Return what stands under *path*, names between dots in JSON, else a variable; None: it is not there."""
+        """Return what is under *path*, names between dots in JSON, else a variable; None: it is not there."""
         if not self._text:
             return self._variables.get(path)
         if path not in self._picked:
@@ -87,7 +87,7 @@ def variables(data: bytes) -> dict[str, bytes]:
 
 
 def _after(text: bytes, at: int, blanks: bytes) -> int:
-    """Return where the first byte from *at* on stands that is none of *blanks*."""
+    """Return the place of the first byte, from *at* on, that is not one of *blanks*."""
     end = len(text)
     while at < end and text[at] in blanks:
         at += 1

@@ -35,7 +35,7 @@ _RAW_LOCAL = 0o10 | 0o100 | 0o2 | 0o1 | 0o100000  # ECHO ECHONL ICANON ISIG IEXT
 
 
 class Outputs:
-    """What stands between the service and its standard descriptors, from before its fork to after its end."""
+    """What is between the service and its standard descriptors, from before its fork to after its end."""
 
     __slots__ = (
         "_before",

@@ -127,7 +127,7 @@ def unquoted(value: bytes) -> bytes:
 
 
 def warn_of_quotes(variable: str, sources: "Sources") -> None:
-    """Say what stood around a path, once it is taken."""
+    """Warn of what was around a path, once it is taken."""
     sources.warnings.append(
         (
             f"{variable} has quotes or white space around its path; they are removed",

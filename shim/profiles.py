@@ -49,7 +49,7 @@ class Profile:
         self.__dict__.update(facts)
 
     def key_of(self, variable: str) -> str:
-        """Return the key whose file *variable* names in this image; "" when it is none of those."""
+        """Return the key whose file *variable* names in this image; "" when it is not one of those."""
         if self.spelling == LEADING:
             return variable[6:] if variable.startswith("FILE__") else ""
         if self.spelling == DOUBLE:

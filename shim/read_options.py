@@ -203,12 +203,12 @@ def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breac
             from shim.secret import is_key
 
             if not all(is_key(part) for part in parts if part):
-                # What stands there may be a value: it is not repeated.
+                # What is there may be a value: it is not repeated.
                 wrong.append(Breach("", f"{shown} takes names of variables", "write KEY,KEY: A-Z, 0-9 and _ alone"))
 
 
 def _flag_shown(text: str) -> str:
-    # What stands behind "=", or behind one letter, may be a value that ended up in the wrong place.
+    # What follows "=", or one letter, may be a value that ended up in the wrong place.
     from shim.hide import hidden
 
     return hidden(text.partition("=")[0])[:40] if text.startswith("--") else text[:2]

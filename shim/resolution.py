@@ -17,7 +17,7 @@ ROOT = "root"  # a file in a secrets root
 ENVIRONMENT = "environment"
 DEFAULT = "default"
 COMPOSED = "composed"
-# How references into stores begin, and what stores have encrypted; doubts.py says whose they are.
+# How references into stores begin, and what stores have encrypted; doubts.py names the stores.
 REFERENCES = (
     b"op://",
     b"vault:",
@@ -51,7 +51,7 @@ class Sources:
     """What could give each key a value, and what was left alone and why."""
 
     chosen: "Chosen | None" = None  # the profile in force
-    is_one_off = False  # another command than the server of the image that the profile knows
+    is_one_off = False  # the command is not the server of the image that the profile knows
     bundles: "dict[str, tuple[bytes, bytes]] | None" = None  # name of a file with many values -> its path, its root
     waived: "Collection[str]" = ()  # keys that are not missed, whoever requires them
 

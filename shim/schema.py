@@ -36,7 +36,7 @@ class KeySpec:
     from_file = ""  # the file of a root that holds the value among others, and under which name
     from_member = ""
     from_command = ""  # the program that prints the value, for manage-secrets on the host; nothing here runs it
-    resolves = False  # a file: URL in the environment stands for what is in the file
+    resolves = False  # a file: URL in the environment is replaced by the content of the file
     deliver = "env"
     deliver_owner = ""  # whose the file is; the service's user when empty
     deliver_mode = 0o400
@@ -59,7 +59,7 @@ class KeySpec:
 
     @property
     def is_derived(self) -> bool:
-        """Return whether the value is made of, or stands in, something else, so that it has no file of its own."""
+        """Return whether the value is composed of others, or is part of one, so that it has no file of its own."""
         return self.composed is not None or bool(self.from_file)
 
     @property
@@ -249,7 +249,7 @@ class _Reading:
         return number
 
     def default(self, spec: KeySpec, value: str, lines: list[str], number: int) -> int:
-        """Set the default that stands right of `=`, with the decorators behind it; quoted ones may span lines."""
+        """Set the default that is right of `=`, with the decorators behind it; quoted ones may span lines."""
         quote = value[0]
         if quote in "'\"`":
             start = number

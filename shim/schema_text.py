@@ -29,7 +29,7 @@ MAX_PATTERN = 1_000  # characters of a regular expression; what needs more is a 
 
 
 class Type:
-    """A type as written: its name and what stands between its parentheses."""
+    """A type as written: its name and what is between its parentheses."""
 
     def __init__(self, text: str, name: str, arguments: tuple[str, ...], options: dict[str, str]) -> None:
         self.text = text
@@ -39,7 +39,7 @@ class Type:
 
 
 def read_type(text: str) -> Type | None:
-    """Return the type that *text* names, with what stands between its parentheses; None when there is none."""
+    """Return the type that *text* names, with what is between its parentheses; None when there is none."""
     name, _, inner = text.partition("(")
     if name not in TYPES or (inner and not inner.endswith(")")):
         return None
@@ -162,7 +162,7 @@ def closing_quote(text: str, start: int = 1, quote: str = "") -> int:
 
 
 def unescaped(text: str) -> str:
-    """Return what stands between double quotes, with its backslashes resolved."""
+    """Return what is between double quotes, with its backslashes resolved."""
     if "\\" not in text:
         return text
     done = ""
@@ -186,7 +186,7 @@ def unquoted(text: str) -> str:
 
 
 def dequoted(text: str) -> str:
-    """Return what stands between the quotes that open and close *text*, or *text* where it is no quoted whole."""
+    """Return what is between the quotes that open and close *text*, or *text* where it is not quoted as a whole."""
     if text[:1] not in ("'", '"', "`") or len(text) < 2 or closing_quote(text) != len(text) - 1:
         return text
     return unescaped(text[1:-1]) if text[0] == '"' else text[1:-1]
@@ -214,7 +214,7 @@ def split(text: str) -> list[str]:
 
 
 def nearest(name: str, known: str) -> str:
-    """Return the hint for a decorator *name* that is none of the *known* ones."""
+    """Return the hint for a decorator *name* that is not one of the *known* ones."""
     from difflib import get_close_matches
 
     near = get_close_matches(name[:40], known.split(), 1, 0.6)

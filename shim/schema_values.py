@@ -7,7 +7,7 @@ _OCTAL = frozenset("01234567")
 
 
 class Delivery:
-    """How a file is delivered: whose it is, its mode, and the variable that has its path."""
+    """How a file is delivered: who owns it, its mode, and the variable that has its path."""
 
     owner = ""
     mode = 0o400

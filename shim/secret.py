@@ -108,7 +108,7 @@ def env_key(file_name: str, keys: "Iterable[str]" = (), folded_keys: dict[str, s
 def plain_keys(file_names: list[str]) -> list[str] | None:
     """Return `env_key` of each of *file_names* at once, where no keys are known; None when one is out of the ordinary.
 
-    Most folders hold nothing but letters, digits, `-` and `_`: none of it is skipped, and all of it is a key.
+    Most folders hold only letters, digits, `-` and `_`: none of it is skipped, and all of it is a key.
     """
     text = "\n".join(file_names)
     upper = text.upper().replace("-", "_")
@@ -120,7 +120,7 @@ def plain_keys(file_names: list[str]) -> list[str] | None:
 
 
 def is_skipped(file_name: str) -> bool:
-    """Return whether a file of this name in a secrets root is no secret: hidden, an example, documentation, another's.
+    """Return whether a file of this name is not a secret: hidden, an example, documentation, another program's.
 
     Podman mounts RHEL's subscription there, Kubernetes and EKS their service accounts.
     """
@@ -132,7 +132,7 @@ def is_skipped(file_name: str) -> bool:
 
 
 def clean(data: bytes) -> bytes:
-    """Return the value that a file's bytes stand for.
+    """Return the value that a file's bytes contain.
 
     Line ends at the end are dropped, `\\n` and `\\r\\n` (as `$(< file)` does, and for Windows editors); a UTF-8 byte
     order mark is dropped; UTF-16 with a byte order mark, as Windows PowerShell 5 writes it, becomes UTF-8. Nothing

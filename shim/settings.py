@@ -31,7 +31,7 @@ class SecretsSource(EnvSettingsSource):
 
 
 class _Found(Mapping[str, str | None]):
-    """What can be looked up: the variables there are, and whatever a file stands for."""
+    """What can be looked up: the variables that are set, and whatever a file is for."""
 
     def __init__(self, variables: Mapping[str, str | None], *, is_exact: bool) -> None:
         self.variables = variables

@@ -1,4 +1,4 @@
-"""How a path or a name stands in a message: on one line, and only where it can hold no value."""
+"""How a path or a name appears in a message: on one line, and only where it can hold no value."""
 
 
 def shown_path(path: bytes) -> str:

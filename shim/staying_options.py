@@ -44,7 +44,7 @@ def read_staying(options: "Options", wrong: list[Breach]) -> Staying:
 
 
 def _shown(text: str) -> str:
-    """Return what stands in the wrong place, as far as it may be said: a value's first letters are a part of it."""
+    """Return what is in the wrong place, as far as it may be said: a value's first letters are a part of it."""
     from shim.hide import hidden
 
     return repr(hidden(text)[:24])

@@ -95,7 +95,7 @@ def _escaped(code: int) -> str:
 
 
 def _hidden(text: str) -> str:
-    """Return *text* without the values that the environment holds: one of them may stand where a name belongs."""
+    """Return *text* without the values that the environment holds: one of them may be where a name belongs."""
     from shim.hide import hidden
 
     return hidden(text)

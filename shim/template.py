@@ -1,6 +1,6 @@
 """`${KEY|encoder}` references in composed values and rendered files: text comes in, parts leave, values go in.
 
-`$$` is a dollar; any other dollar stands for itself, so that a config file's own `$host` survives.
+`$$` is a dollar; any other dollar means itself, so that a config file's own `$host` survives.
 """
 
 from shim.secret import utf8_text

@@ -24,7 +24,7 @@ class Target:
 
 
 def find_user(text: str, etc: bytes = b"/etc", asked: str = "") -> Target:
-    """Return the `Target` that *text* (`NAME[:GROUP]` or `UID[:GID]`) stands for.
+    """Return the `Target` that *text* (`NAME[:GROUP]` or `UID[:GID]`) names.
 
     As the engine does for `USER`: a name's supplementary groups count unless a group is given; a number needs no entry,
     its group is then 0 and its home `/`. What differs is taken from who we are now: the groups that the engine added
@@ -98,7 +98,7 @@ def _groups_of(name: str, groups: list[list[bytes]]) -> list[int]:
 
 
 def reachable_user(text: str, asked: str = "", is_said: bool = True) -> Target | None:
-    """Return whom *text* stands for, `find_user`'s; None, with a warning, when the engine started us as somebody else.
+    """Return whom *text* names, as `find_user` does; None, with a warning, when the engine started us as someone else.
 
     OpenShift gives every project a uid of its own, and `docker run --user` overrules an image: neither may change
     user, and what the image wanted with it, a service that is not root, is so already. Root is never left as root.
@@ -124,7 +124,7 @@ def reachable_user(text: str, asked: str = "", is_said: bool = True) -> Target |
 
 
 def _is(uid: int, gid: int, text: str) -> bool:
-    """Return whether *text* stands for that user; one whom nobody knows is not."""
+    """Return whether *text* names that user; one whom nobody knows is not."""
     try:
         target = find_user(text)
     except Refused:

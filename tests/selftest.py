@@ -1,6 +1,6 @@
 """Whether an installation works: run it with the interpreter that docker-secrets-shim is installed for.
 
-Needs nothing but the standard library, and a minute at most. The whole suite is ./scripts/test.
+Needs only the standard library, and a minute at most. The whole suite is ./scripts/test.
 """
 
 import os

@@ -128,7 +128,7 @@ def test_nothing_slow_is_loaded_on_the_way_to_exec(tmp_path: Path) -> None:
 
 
 def test_a_frozen_start_needs_nothing_of_the_archive(frozen: Shim) -> None:
-    """The way to exec, with and without a schema, is in the start code: cut off what stands behind it, and it runs."""
+    """The way to exec, with and without a schema, is in the start code: cut off what follows it, and it runs."""
     whole = Path(frozen.command[0]).read_bytes()
     cookie = whole.rindex(b"MEI\014\013\012\013\016")
     (length,) = struct.unpack_from("!I", whole, cookie + 8)

@@ -1,9 +1,9 @@
-"""The guide is true: its commands run as they stand, its files load, its messages exist, its links lead somewhere.
+"""The guide is true: its commands run as they are, its files load, its messages exist, its links lead somewhere.
 
 What a block is, its language says:
 
 - `sh` is typed by the reader: run, and it must succeed;
-- `console` shows a dialogue: each line after `$ ` is run, and says what stands below it (`…` is anything, a line of `…`
+- `console` shows a dialogue: each line after `$ ` is run, and says what is below it (`…` is anything, a line of `…`
   any lines); without words below it, it must succeed;
 - `bash` cannot run here (kubectl, a registry, other machines): it must be a script;
 - `yaml` is loaded, and given to `docker compose config` when it has services;
@@ -41,7 +41,7 @@ SWARM_PAGES = ("SWARM.md", "ROTATION.md", "RESTORE.md", "STORES.md")
 PROVIDER_PAGES = ("PLUGIN.md",)
 # An old release that is still met, and the newest one that is known here.
 KUBERNETES = ("1.27", kubernetes_validate.latest_version())
-# The official images, and what stands for them where no registry is.
+# The official images, and what replaces them where there is no registry.
 BASES = {"postgres": "postgres", "mariadb": "mariadb", "redis": "redis", "python": "python", "node": "node"}
 
 
@@ -255,7 +255,7 @@ def test_the_guide_names_no_command_that_there_is_not() -> None:
         for page in PAGES
         for command in re.findall(r"manage-secrets ([a-z][a-z-]+)", page.read_text(encoding="utf-8"))
     }
-    # "`manage-secrets` is", "manage-secrets on the host": a command stands in a block or in code.
+    # "`manage-secrets` is", "manage-secrets on the host": a command is in a block or in code.
     wrong = {
         (page, command)
         for page, command in named

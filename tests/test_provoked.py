@@ -33,7 +33,7 @@ def test_no_account_is_of_the_past() -> None:
 
 @cache
 def literals(file: str, name: str) -> list[str]:
-    """Return every literal of the test *name* in *file*, and of what stands in its module and it uses by name."""
+    """Return every literal of the test *name* in *file*, and of what is in its module and it uses by name."""
     body = {key: node for node in ast.parse((TESTS / file).read_text(encoding="utf-8")).body for key in _names(node)}
     assert isinstance(body.get(name), ast.FunctionDef), f"there is no test {file}::{name}"
     wanted, found = [name], set()

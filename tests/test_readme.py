@@ -1,4 +1,4 @@
-"""Every command that a page tells its reader to type is typed here: each ```sh block is run as it stands.
+"""Every command that a page tells its reader to type is typed here: each ```sh block is run as it is.
 
 A block runs in a fresh copy of the repository, against the tests' engine, under a Compose project of its own.
 """

@@ -1,11 +1,14 @@
-"""Plain English: pages, help and messages hold none of the turns of phrase in `style.toml`, nor what proselint finds.
+"""Plain English: no text has the turns of phrase in `style.toml`, and no page, help or message what proselint finds.
 
 Code is blanked before: what is between backticks, in a block, or in a link's address is not prose.
 """
 
 import ast
+import io
 import re
+import tokenize
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -38,8 +41,10 @@ GROUPS = (
 )
 
 
+RULES = tomllib.loads((REPOSITORY / "tests/style.toml").read_text(encoding="utf-8"))["rule"]
+
+
 def _rules() -> tuple[Check, ...]:
-    rules = tomllib.loads((REPOSITORY / "tests/style.toml").read_text(encoding="utf-8"))["rule"]
     return tuple(
         Check(
             check_type=types.ExistenceSimple(pattern=rule["pattern"]),
@@ -48,7 +53,7 @@ def _rules() -> tuple[Check, ...]:
             engine=engine.Fancy(),
             flags=CheckFlags(allow_quotes=True),
         )
-        for number, rule in enumerate(rules)
+        for number, rule in enumerate(RULES)
     )
 
 
@@ -134,6 +139,30 @@ def test_the_help_is_plain_english() -> None:
         assert (
             odd(re.sub(r"(?ms)^  With --json:.*?(?=^  Exit codes|^Options:)", "", help_text), f"{command} --help") == []
         )
+
+
+def _notes(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the comments and docstrings of a module, each with its first line's number."""
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            yield node.body[0].lineno, str(ast.get_docstring(node, clean=False))
+
+
+@pytest.mark.parametrize("folder", ["shim", "scripts", "images", "tests"])
+def test_comments_and_docstrings_are_plain_english(folder: str) -> None:
+    rules = [(re.compile(rule["pattern"]), rule["instead"]) for rule in RULES if rule.get("code", True)]
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{line + note[: match.start()].count(chr(10))}: '{match[0]}': write {instead}"
+        for path in sorted((REPOSITORY / folder).rglob("*.py"))
+        for line, note in ((line, re.sub(r"``.+?``|`[^`]+`", _blank, note)) for line, note in _notes(path.read_text()))
+        for pattern, instead in rules
+        for match in pattern.finditer(note)
+    ]
+
+    assert found == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import pyimod02_importers
 
 # Modules get paths below a file, where nothing can be. Below the executable's folder, where PyInstaller puts them, a
-# binary that is called `shim` would itself stand in the place of the package, and the finder takes no file for one.
+# binary that is called `shim` would itself take the place of the package, and the finder takes no file for one.
 sys._MEIPASS = "/dev/null/modules"
 sys.path[:] = [sys._MEIPASS]
 pyimod02_importers._TOP_LEVEL_DIRECTORY_PATHS[:] = [sys._MEIPASS]

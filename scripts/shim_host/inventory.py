@@ -236,7 +236,7 @@ def ask_swarm(question: "Callable[[Swarm], T]", gaps: list[str] | None = None) -
     """Return the answer of the engine's Swarm, or None (said aloud) when there is none to ask.
 
     One that is there and could not be asked (locked, without a leader, a worker) is added to *gaps*: not to see it is
-    another thing than to see nothing in it.
+    a different thing from seeing nothing in it.
     """
     from shim_host.swarm import connection
     from shim_host.swarm.model import ENGINE_LEFT_OUT, SWARM_LEFT_OUT

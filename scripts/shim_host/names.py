@@ -98,7 +98,7 @@ def keys_of(names: Iterable[str], known: Iterable[str] = ()) -> dict[str, str]:
 
 
 def swarm_base(name: str, stack: str = "") -> str:
-    """Return what stands before `.vN` in the Swarm for the file *name*; *stack* keeps equal keys of stacks apart."""
+    """Return what precedes `.vN` in the Swarm for the file *name*; *stack* keeps equal keys of stacks apart."""
     base = f"{stack}_{name}" if stack else name
     if len(base) <= MAX_VERSIONED_BASE and _PORTABLE_NAME.fullmatch(base):
         return base

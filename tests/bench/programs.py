@@ -137,7 +137,7 @@ class Folder:
         return (("SHIM_SECRETS_DIR", str(self.secrets(size))),)
 
     def plain(self, size: int) -> tuple[tuple[str, str], ...]:
-        """Return the schema's keys that are no secrets: with them, each of the schema's keys has a value."""
+        """Return the schema's keys that are not secrets: with them, each of the schema's keys has a value."""
         return tuple((key, value) for key, _, value in _keys(SCHEMA_KEYS)[size:])
 
 

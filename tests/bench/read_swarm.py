@@ -41,7 +41,9 @@ def main() -> None:
         helper = reader(swarm, options.values)
         ways: dict[str, Callable[[], object]] = {
             "engine: the shim in each": lambda: in_each(swarm),
-            "diff": lambda: run(swarm, folder, "diff", code=1),  # the folder lacks what no service mounts
+            "diff": lambda: run(
+                swarm, folder, "diff", code=1
+            ),  # no service mounts some keys, and the folder does not have those
             "audit": lambda: run(swarm, folder, "audit", "--fail-on", "error"),
             "engine: a cat for each": lambda: cat_each(swarm, helper, options.values),
             "export --from-swarm": lambda: export(swarm, folder),

@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/bench/rotate_swarm.py [--keys 1] [--services 200] [--replicas 1] [--rounds 3]
 
-The bare engine gets the new secrets and one update a service through the SDK, in a process that runs already, as many
+The bare engine gets the new secrets and one update per service through the SDK, in a process that runs already, as many
 at a time as `rotate` has under way, and each is waited for until the engine calls it completed. With `--replicas 0`
 nothing starts and nothing is waited for: what is left is the tool's own cost.
 """

@@ -79,7 +79,7 @@ def test_a_service_finds_its_own_secrets_and_no_other(engine: Engine, stack: Sta
             assert (page["service"], page["status"], page["pid"], page["user"]) == (service, "ok", 1, "app")
             # Names that came from a file, nothing that is made of a value, and what the host made is what they have.
             from_files = {key for key, shown in page["secrets"].items() if shown == {"origin": "root"}}
-            assert {key.lower() for key in from_files} == SECRETS_OF[service] - {"db_user"}  # is no secret
+            assert {key.lower() for key in from_files} == SECRETS_OF[service] - {"db_user"}  # is not a secret
             has = engine.fingerprints(container)
             for key in from_files:
                 assert has[key] == fingerprint_of(stack.secrets[key.lower()], key)
@@ -176,7 +176,7 @@ def test_the_next_login_works_beside_the_one_before(engine: Engine, stack: Stack
 
 
 def test_the_engine_keeps_no_value(engine: Engine, stack: Stack) -> None:
-    """No value stands in a log, in what `docker inspect` shows, or in the layers of an image."""
+    """There is no value in a log, in what `docker inspect` shows, or in the layers of an image."""
     for container in stack.containers().values():
         assert_kept_nothing(engine, container, [*canaries(stack.secrets), UGLY])
     for image in IMAGES:

@@ -197,7 +197,7 @@ def test_a_dockerfile_keeps_to_our_own_rules(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.parent.name)
 def test_a_service_s_image_starts_through_the_shim_and_is_checked(path: Path) -> None:
-    """ENTRYPOINT is the shim, CMD stands again, nobody is left root; a check has its secrets by `shim exec`."""
+    """ENTRYPOINT is the shim, CMD is repeated, nothing still runs as root; a check has its secrets by `shim exec`."""
     last = {line.word: line.rest for line in _instructions(path)}
     assert last["ENTRYPOINT"].startswith('["/opt/shim/shim"')
     assert "CMD" in last

@@ -32,7 +32,7 @@ def _stack(
 
 
 def test_every_service_is_healthy(stack: SwarmStack) -> None:
-    """All replicas run and pass the images' health checks; nobody needed a second try for want of the others."""
+    """All replicas run and pass the images' health checks; none needed a second try because others were missing."""
     stack.wait_until_healthy()
     assert set(stack.containers()) == set(SECRETS_OF)
     assert len(stack.containers()["prediction-service"]) == 2
@@ -132,7 +132,7 @@ def test_a_value_that_does_not_do_changes_nothing(stack: SwarmStack) -> None:
 
 
 def test_the_swarm_keeps_no_value(stack: SwarmStack) -> None:
-    """The last test: no value stands in any log, nor in what can be inspected of services, tasks and secrets."""
+    """The last test: no value is in any log, nor in what can be inspected of services, tasks and secrets."""
     kept = stack.kept()
     for value in canaries(stack.secrets):
         for form in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:

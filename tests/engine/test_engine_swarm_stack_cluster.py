@@ -73,7 +73,7 @@ def test_the_login_rotates_under_load_and_nobody_is_turned_away(stack: SwarmStac
 
 
 def test_no_machine_keeps_a_value(stack: SwarmStack) -> None:
-    """The last test: no value stands in any log, nor in what can be inspected of services, tasks and secrets."""
+    """The last test: no value is in any log, nor in what can be inspected of services, tasks and secrets."""
     kept = stack.kept()
     for value in canaries(stack.secrets):
         for form in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:

@@ -186,7 +186,7 @@ def test_the_listener_behind_a_socket_is_found(tmp_path: Path) -> None:
 
 
 def test_wide_modes_are_found_and_no_file_is_read(manage: Manage, canary: Canary) -> None:
-    """The files may even be unreadable, and what is no secret does not count."""
+    """The files may even be unreadable, and what is not a secret does not count."""
     manage.write("secrets/db_password", canary()).chmod(0o644)
     manage.write("secrets/api_key", canary()).chmod(0o000)
     manage.write("secrets/README.md", "words").chmod(0o644)

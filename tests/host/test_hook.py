@@ -241,7 +241,7 @@ def test_a_shape_that_is_no_secret_can_be_marked(clone: Clone) -> None:
 
 
 def test_what_is_no_file_in_the_folder_is_passed_by(clone: Clone) -> None:
-    """A directory in ./secrets is no secret; a link to nothing is not one either."""
+    """A directory in ./secrets is not a secret; a link to nothing is not one either."""
     clone.write("secrets/folder/x", "y")
     (clone.path / "secrets/gone").symlink_to("nowhere")
     clone.write("a", "b")

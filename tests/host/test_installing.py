@@ -142,7 +142,7 @@ def test_the_shim_comes_from_a_wheel_or_a_file(manage: Manage, monkeypatch: pyte
     ]
     assert [end.code for end in refused] == [1, 1, 1, 2, 2, 2, 111]
     assert not (manage.folder / "x").exists()
-    # An installation that carries one processor's, and is no checkout.
+    # An installation that carries one processor's, and is not a checkout.
     monkeypatch.setattr(binary, "_PACKED", tmp_path)
     monkeypatch.setattr(binary, "_CHECKOUT", tmp_path)
     (tmp_path / "shim-linux-arm64.xz").write_bytes(lzma.compress(FOR_ARM))

@@ -90,7 +90,7 @@ def test_one_file_a_key(manage: Manage, canary: Canary) -> None:
         ("apiKey", "apiKey", "created"),
         ("_EDGE", "edge", "created"),
     ]
-    # An empty file is no variable to the shim, and a bare name is one to nobody.
+    # An empty file is not a variable to the shim, and nothing takes a bare name for one.
     assert [warning["line"] for warning in document["warnings"]] == [2, 3]
 
 

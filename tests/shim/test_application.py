@@ -2,7 +2,7 @@
 
 The table, cases/secrets.json, is a list of: `name`; `key`, what is asked for; `environ`; what lies in the secrets root,
 as text (`root`) or hexadecimal (`hex`); `files` and `folders` and `links` beside it, by their path; and what comes out:
-`value` (null when there is none), or `refused`. `{root}` and `{folder}` stand for the paths of this run.
+`value` (null when there is none), or `refused`. `{root}` and `{folder}` mean the paths of this run.
 """
 
 import hmac

@@ -65,7 +65,7 @@ EXAMPLE=
 
 
 def commands(level: list[str]) -> tuple[list[str], list[str]]:
-    """Return what stands in front of the options, and the service behind them."""
+    """Return what precedes the options, and the service behind them."""
     action, *flags = level
     return ([] if action == "start" else [action]) + flags, ["--", "true"] if action in ("start", "exec") else []
 

@@ -242,7 +242,7 @@ def test_a_template_may_be_large_and_binary(frozen: Shim) -> None:
     assert (frozen.folder / "conf").read_bytes() == text.replace(b"${A}", b"v")
 
 
-# --- whose they are --------------------------------------------------------------------------------------------------
+# --- who owns them --------------------------------------------------------------------------------------------------
 
 HARDENED = ["setpriv", "--bounding-set=-all,+setuid,+setgid"]
 
@@ -250,7 +250,7 @@ HARDENED = ["setpriv", "--bounding-set=-all,+setuid,+setgid"]
 @pytest.mark.usefixtures("schema", "as_root")
 @pytest.mark.parametrize("options", [[], ["--init"]], ids=["exec", "init"])
 def test_two_capabilities_suffice(frozen: Shim, template: Path, options: list[str]) -> None:
-    """With SETUID and SETGID alone every file is made by the user whose it is, and --init removes it again."""
+    """With SETUID and SETGID alone every file is made by the user who owns it, and --init removes it again."""
     render = ["--render", "template:/dev/shm/conf"]
     show = 'cat "$A_FILE"; for f in "$A_FILE" "${A_FILE%/*}" /dev/shm/conf; do stat -L -c "%a %u:%g" "$f"; done'
     look = "find /dev/shm /run ! -type d"

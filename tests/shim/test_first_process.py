@@ -1,4 +1,4 @@
-"""What stands beside a service resolves as its start did, with the options of PID 1's shim."""
+"""What runs beside a service resolves as its start did, with the options of PID 1's shim."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_check_and_explain_have_them_too(frozen: Shim) -> None:
 
 @pytest.mark.usefixtures("as_root")
 def test_a_service_in_the_first_place_says_nothing(frozen: Shim) -> None:
-    """What is no shim has options of its own, whatever they are called."""
+    """What is not a shim has options of its own, whatever they are called."""
     script = 'exec -a shimmer sh -c \'"$@"; true\' sh "$@"'
 
     end = frozen("exec", "--", "echo", "ran", before=[*NAMESPACE, "bash", "-c", script, "--secrets-dir"])

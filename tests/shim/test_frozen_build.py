@@ -124,7 +124,7 @@ def arm64(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="session")
 def traps(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of libraries and modules that say so when they are loaded, or are no use to anybody."""
+    """Return a folder of libraries and modules that say so when they are loaded, or are of no use to anyone."""
     folder = tmp_path_factory.mktemp("traps")
     source = folder / "trap.c"
     source.write_text(

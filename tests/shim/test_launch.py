@@ -182,7 +182,7 @@ def test_a_signal_ends_the_service_not_the_shim(frozen: Shim) -> None:
 
 
 def test_argv_is_verbatim(shim: Shim) -> None:
-    """No shell looks at it, and options behind the command are the command's."""
+    """No shell looks at it, and options after the command are the command's."""
     words = [
         shim.dump,
         str(shim.folder / "d"),
@@ -212,7 +212,7 @@ def test_a_command_needs_no_double_dash(shim: Shim) -> None:
 
 @pytest.mark.parametrize("word", ["check", "explain", "ps", "install", "exec"])
 def test_a_program_may_be_called_like_a_subcommand(shim: Shim, word: str) -> None:
-    """Behind `--` stands the command, whatever its name is."""
+    """Behind `--` is the command, whatever its name is."""
     (shim.folder / word).write_text("#!/bin/sh\nexit 33\n")
     (shim.folder / word).chmod(0o755)
 
@@ -448,7 +448,7 @@ def test_a_stop_signal_ends_the_start_as_pid_1(frozen: Shim) -> None:
 
 
 def test_signals_that_end_nobody_do_not_end_the_start(frozen: Shim) -> None:
-    """CHLD, CONT, WINCH and URG are no reason to stop."""
+    """CHLD, CONT, WINCH and URG are not a reason to stop."""
     with started(
         [*frozen.command, *slow(frozen)],
         env={"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(frozen.root)},

@@ -299,7 +299,7 @@ def test_what_an_image_reads_as_another_user_is_not_left_to_it(name: str) -> Non
 
 
 def entrypoint(folder: Path) -> dict[str, str]:
-    """Return a PATH on which the official entrypoint stands; it does what such a one does without a command."""
+    """Return a PATH with the official entrypoint on it; it does what such a script does without a command."""
     (folder / "bin").mkdir()
     (folder / "bin" / "docker-entrypoint.sh").write_text('#!/bin/sh\nexec "$@"\n')
     (folder / "bin" / "docker-entrypoint.sh").chmod(0o755)

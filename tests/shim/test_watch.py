@@ -92,7 +92,7 @@ def test_times(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "1d", "-1", "1 2", "1.2.3", "s"])
 def test_no_times(text: str) -> None:
-    """What is no time is a mistake, not a guess."""
+    """What is not a time is a mistake, not a guess."""
     options = Options()
     options.grace = text or " "
     wrong: list[Breach] = []

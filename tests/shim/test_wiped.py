@@ -28,7 +28,7 @@ DEFAULT=
 
 
 def copies(pid: int, values: list[str]) -> list[str]:
-    """Return where in the memory of process *pid* eight characters of one of *values* stand."""
+    """Return where in the memory of process *pid* eight characters of one of *values* are."""
     found = []
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
         for line in maps:

@@ -114,7 +114,7 @@ def starts(shim: Path, service: Read, secrets: Read) -> dict[str, str]:
 
 
 def unlike(shim: Path, plan: Read, before: Read, after: Read) -> list[str]:
-    """Return every service that the shim starts with another environment than it had, or not at all."""
+    """Return every service that the shim starts with a different environment from before, or not at all."""
     found = []
     for entry in plan["services"]:
         name = entry["service"]

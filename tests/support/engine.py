@@ -355,7 +355,7 @@ def _start(engine: Engine, secrets_folder: SecretsFolder) -> Iterator[Start]:
 
 
 def assert_kept_nothing(engine: Engine, container: str, canaries: list[str]) -> None:
-    """Fail when a value stands in the container's log, or in what `docker inspect` shows of it (health checks too)."""
+    """Fail when a value is in the container's log, or in what `docker inspect` shows of it (health checks too)."""
     log = engine.docker("logs", container)
     kept = {"log": log.stdout + log.stderr, "docker inspect": engine.docker("inspect", container).stdout}
     for place, text in kept.items():

@@ -57,7 +57,7 @@ class Custody:
         self.said: list[str] = []
 
     def canary(self) -> str:
-        """Return a value that stands nowhere else."""
+        """Return a value that is nowhere else."""
         # No hexadecimal digit: what the engine says is full of those, and six in a row meet by chance.
         self.canaries.append("Qz" + "".join(secrets.choice("GHJKLMNPQRSTUVWXYZ") for _ in range(24)))
         return self.canaries[-1]
@@ -219,7 +219,7 @@ def custody() -> Iterator[Custody]:
 
 @pytest.fixture
 def canary(custody: Custody) -> Callable[[], str]:
-    """Return a maker of values that stand nowhere else."""
+    """Return a maker of values that are nowhere else."""
     return custody.canary
 
 

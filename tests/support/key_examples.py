@@ -1,4 +1,4 @@
-"""A made-up key of each shape; put together here, so that none stands in a file."""
+"""A made-up key of each shape; put together here, so that none is in a file."""
 
 import base64
 import json

@@ -1,6 +1,6 @@
 """Every message that the shim and manage-secrets can say, read out of their sources.
 
-A message is what stands at the place of the message in a call that makes one (`Breach(key, MESSAGE, hint)`,
+A message is the argument for it in a call that makes one (`Breach(key, MESSAGE, hint)`,
 `Refused(MESSAGE, *hints)`, …), and what the rooms that answer in words return. What is not constant becomes `…`.
 """
 
@@ -130,7 +130,7 @@ def _name(node: ast.expr) -> str:
 
 
 def _with_functions(tree: ast.Module) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """Yield each node with the function that it stands in."""
+    """Yield each node with the function that it is in."""
 
     def below(node: ast.AST, function: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
         for child in ast.iter_child_nodes(node):

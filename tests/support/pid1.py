@@ -21,7 +21,7 @@ import pytest
 from tests.support.forms import cannot_run, command_of
 
 DEADLINE_SECONDS = 10.0
-# Over the kernel's largest pid: what has ended already. Never 0 or -1, which stand for many.
+# Over the kernel's largest pid: what has ended already. Never 0 or -1, which mean many.
 NOBODY = (1 << 22) + 1
 
 
@@ -30,7 +30,7 @@ class Lacking(Exception):
 
 
 class Init(NamedTuple):
-    """One init: its name, how it is started, and which of its options stands for what."""
+    """One init: its name, how it is started, and which of its options means what."""
 
     name: str
     command: tuple[str, ...]

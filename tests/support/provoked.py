@@ -1,7 +1,7 @@
 """Which test makes the programs say which message of docs/MESSAGES.md.
 
 A message is provoked by a test that says so with `@provokes`, and that fails when the message was not said; or by one
-that stands in `provoked_elsewhere.py`.
+that is in `provoked_elsewhere.py`.
 """
 
 import ast

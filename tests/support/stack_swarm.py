@@ -205,7 +205,7 @@ class SwarmStack:
         """Return every log, and all that can be inspected of services, tasks and secrets."""
         services = self.docker("stack", "services", "--quiet", self.NAME).split()
         logs = []
-        # Of the containers: `service logs` can wait for ever for a task that has just ended.
+        # Of the containers: `service logs` can wait forever for a task that has just ended.
         for host in self.hosts:
             for container in self.docker("ps", "--all", "--quiet", host=host).split():
                 done = subprocess.run(

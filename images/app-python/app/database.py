@@ -22,7 +22,7 @@ CREATE TABLE IF NOT EXISTS movement (
     odds bigint PRIMARY KEY, fixture text NOT NULL, bookmaker text NOT NULL,
     home_change numeric(8, 3) NOT NULL, away_change numeric(8, 3) NOT NULL, seen timestamptz NOT NULL);
 """
-_LOCK = 720_613  # any number, the same in every service: CREATE ... IF NOT EXISTS is no protection from a race
+_LOCK = 720_613  # any number, the same in every service: CREATE ... IF NOT EXISTS does not protect from a race
 _CONNECT_SECONDS = 5
 _PAUSES_SECONDS = (0.1, 0.4, 1.0)
 

@@ -1,4 +1,4 @@
-"""feed: stands in for the data providers, so that the stack needs no internet; it answers whoever has the key.
+"""feed: takes the place of the data providers, so that the stack needs no internet; it answers anyone who has the key.
 
 GET /v4/sports/basketball_nba/odds?apiKey=KEY   prices of two bookmakers, which drift (THE_ODDS_API_KEY)
 GET /games                                      the next games, with the header x-apisports-key (API_BASKETBALL_KEY)

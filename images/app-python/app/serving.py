@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
-        """Keep the log for what matters; a path may hold a key, and a health check is no news."""
+        """Keep the log for what matters; a path may hold a key, and a health check is not news."""
 
 
 def health_page(service: str, secrets: dict[str, dict[str, str]]) -> dict[str, object]:

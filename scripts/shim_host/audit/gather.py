@@ -302,7 +302,7 @@ def _literals(
     }
     for found in written_out(project, schema, (), known):
         if found.section in ("environment", "volumes"):
-            continue  # each variable is looked at by itself; a volume is no service's
+            continue  # each variable is looked at by itself; a volume belongs to no service
         where = _PLACES.get(found.section, ARGUMENTS)
         name = found.place.split(".")[1] if where == CONFIG else found.name or found.place
         key = found.name if found.is_certain else ""

@@ -106,7 +106,7 @@ def _rows(facts: Facts) -> list[Row]:
     in_plain = {trace.key for service in facts.services for trace in service.traces}
     in_plain |= {trace.key for image in facts.images for trace in image.traces}
     mounted = {mount.key for service in facts.services for mount in service.mounts}
-    # What only the schema knows, and nobody has, is no secret yet.
+    # What only the schema knows, and nobody has, is not a secret yet.
     for key in (*files, *sorted((in_plain | mounted) - facts.public_keys - {""})):
         if key not in seen:
             seen.add(key)
@@ -134,7 +134,7 @@ def _mark(row: Row, service: str, state: str) -> None:
 
 
 def _is_behind(service: AuditedService, row: Row, newest: Version) -> bool:
-    """Return whether *service* has only older versions; the previous half of a pair is no reason."""
+    """Return whether *service* has only older versions; the previous half of a pair is not a reason."""
     numbers = {version.id: version.version for version in row.versions}
     mounted = {mount.target: numbers[mount.secret_id] for mount in service.mounts if mount.secret_id in numbers}
     return is_behind(mounted, row.key, newest.version) if row.key else max(mounted.values()) < newest.version
@@ -358,7 +358,7 @@ def _of_place(row: Row) -> Iterator[Finding]:
 
 
 def _of_gaps(facts: Facts) -> Iterator[Finding]:
-    """What could not be seen is no clean bill."""
+    """What could not be seen is not a clean bill."""
     for gap in facts.gaps:
         if gap.startswith((ENGINE_LEFT_OUT, SWARM_LEFT_OUT)) and gap != ENGINE_NOT_WANTED:
             yield Finding(NOT_LOOKED_AT, ERROR, f"not looked at: {gap}", RULES[NOT_LOOKED_AT].help)
@@ -375,7 +375,7 @@ def _of_mounts(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_containers(facts: Facts, rows: list[Row]) -> Iterator[Finding]:
-    """Containers that cannot say what they run with; those of services that mount nothing are none of these."""
+    """Containers that cannot say what they run with; those of services that mount nothing are not among these."""
     if NOT_ASKED in facts.gaps:
         return
     holders = {name for row in rows for name, states in row.cells.items() if MOUNTED in states}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
 
-# Where a value can stand in plain text; each is the end of a finding's id, `secret-in-environment`.
+# Where a value can be in plain text; each is the end of a finding's id, `secret-in-environment`.
 ENVIRONMENT, ARGUMENTS, LABEL, HEALTH_CHECK = "environment", "arguments", "label", "health-check"
 BUILD, CONFIG, LOGGING = "build", "config", "logging"
 IMAGE_ENVIRONMENT, IMAGE_HISTORY = "image-environment", "image-history"
@@ -25,7 +25,7 @@ NOT_ASKED = "the fingerprints in containers: they were not asked"  # one of the 
 
 
 class Trace(NamedTuple):
-    """A place where a value stands in plain text, or seems to."""
+    """A place where a value is in plain text, or seems to."""
 
     where: str  # ENVIRONMENT, ARGUMENTS, ...
     name: str  # of the variable, the option or the label

@@ -1,6 +1,6 @@
 """Values in plain text: whether a variable, an argument, a label or a line of an image's history shows a secret.
 
-Values come in, and where they stand leaves; never a value, nor a part of one.
+Values come in, and the places they are in leave; never a value, nor a part of one.
 """
 
 import re
@@ -13,11 +13,11 @@ from shim_host.names import behind_shim
 from shim_host.recognition.sensitive import is_placeholder, is_telling, why_by_name, why_by_value, why_secret
 from shim_host.recognition.value_forms import forms
 
-# A value that is short or a single word stands in many places by chance: it counts where it is the whole of what a
+# A value that is short or a single word occurs in many places by chance: it counts where it is the whole of what a
 # secret's name gets, and nowhere else.
 _SHORTEST_WITHIN, _SHORTEST_WHOLE = 8, 4
 _TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
-# A place, a reference, or what stands in for a value.
+# A place, a reference, or what replaces a value.
 _NO_VALUE = re.compile(r"/[\w./@-]*|\$\{?\w+\}?|<[^>]*>|\*+|\[?redacted\]?", re.IGNORECASE)
 # Images of languages carry the prints of the keys that their release is signed with.
 _SIGNING_KEYS = re.compile(r"(?:0x)?[0-9A-Fa-f]{16,40}(?:\s+(?:0x)?[0-9A-Fa-f]{16,40})*")

@@ -26,14 +26,14 @@ _ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _MOST_BYTES = 2 * MAX_SECRET_BYTES  # base64, and a header with some recipients
 _ATTRIBUTES = b"*.age -text\n"  # no line end of theirs is ever changed by git
 
-# How the two sides of a secret stand to each other.
+# How the two sides of a secret compare.
 SAME, HERE, THERE, BOTH = "same", "changed here", "changed there", "changed on both sides"
 ONLY_HERE, ONLY_THERE, GONE_HERE, GONE_THERE = "only here", "only there", "removed here", "removed there"
 UNKNOWN = "unknown"
 
 
 class Recipient(NamedTuple):
-    """A public key, and whose it is."""
+    """A public key, and who owns it."""
 
     text: str
     name: str = ""
@@ -50,7 +50,7 @@ class Recipient(NamedTuple):
 
 
 def read_recipients(text: str) -> list[Recipient]:
-    """Return the recipients in *text*: one on a line; the comment above one, or behind an SSH key, says whose it is."""
+    """Return the recipients in *text*: one on a line; the comment above one, or behind an SSH key, says who owns it."""
     found: list[Recipient] = []
     name = ""
     for line in map(str.strip, text.splitlines()):
@@ -163,7 +163,7 @@ class Note:
         self.met[name] = Met(self._of_value(value), _digest(sealed), whom)
 
     def standing(self, name: str, value: Secret | None, sealed: bytes | None) -> str:
-        """Return how the two sides of *name* stand to each other."""
+        """Return how the two sides of *name* compare."""
         met = self.met.get(name)
         if sealed is None:
             return ONLY_HERE if met is None else GONE_THERE

@@ -111,7 +111,7 @@ def _of_services(swarm: Swarm) -> Iterator[Fault]:
 
 
 def _of_versions_file(path: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Fault]:
-    """Keys of which the next deployment would name another version than the newest."""
+    """Keys for which the next deployment would not name the newest version."""
     deployed = {at for service in swarm.services if service.stack for at in service.mounts}
     for key, newest in swarm.newest.items():
         of_key = swarm_plan.of_key(swarm.secrets, key, swarm.stack)

@@ -150,7 +150,7 @@ def described(found: Inventory, key: str, now: datetime) -> dict[str, Any]:
 
 
 def cells(row: dict[str, Any], unknown: str) -> list[str]:
-    """Return one line of the table; *unknown* stands where the Swarm would be."""
+    """Return one line of the table; *unknown* takes the place of what the Swarm would tell."""
     version = row["swarm"]
     due = version["rotate_in_days"] if version else None
     return [
@@ -260,7 +260,7 @@ def diff(
         project = inventory.compose_project(given)
         name = project.name if project is not None and not stack else ""
         ours = partial(inventory.concerned, project=name, services=users, folder=store.path)
-        # A service sees what came of a template, which is no version's value.
+        # A service sees what a template became, which is not a version's value.
         places.update(containers_by_name({*known, *files} - templates, prints, ours, gaps))
     rows = compared(places)
     differing = [row for row in rows if row["state"] != "same"]

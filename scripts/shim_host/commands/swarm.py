@@ -287,7 +287,7 @@ def prune(keep: int, stack: str, is_json: bool, dry_run: bool, yes: bool) -> int
     trouble: Ended | None = None
     if idle and not dry_run:
         output.confirm(f"remove {', '.join(secret.name for secret in idle)}?", yes=yes)
-        # A service may have taken one up while the question stood.
+        # A service may have taken one up while the question was open.
         named = engine.named_ids()
         for secret in idle:
             if secret.id in named:

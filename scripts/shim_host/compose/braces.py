@@ -1,4 +1,4 @@
-"""Changes to what stands in braces or brackets, where the commas depend on all that goes and comes. Edits leave."""
+"""Changes to what is in braces or brackets, where the commas depend on all that goes and comes. Edits leave."""
 
 import re
 from collections.abc import Iterator, Sequence

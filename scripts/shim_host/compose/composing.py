@@ -20,11 +20,11 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 
 class Spot(NamedTuple):
-    """Where one element of a collection stands in the text: an element of a list, or a key with its value."""
+    """Where one element of a collection is in the text: an element of a list, or a key with its value."""
 
     start: int  # of the key, or of the element: its anchor, its tag, or the alias in its place
     key_end: int  # in a list the same as *value*
-    value: int  # where the value starts; of an empty one, right behind the colon or the dash
+    value: int  # where the value starts; of an empty one, right after the colon or the dash
     end: int
     is_alias: bool  # the value is written elsewhere
     dash: int  # of an element of a block list; -1 of anything else
@@ -101,7 +101,7 @@ class _Open:
 
 
 class Composing:
-    """Puts nodes together from events, as the library's own composer does, and keeps where each stands."""
+    """Puts nodes together from events, as the library's own composer does, and keeps where each is."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -166,7 +166,7 @@ class Composing:
         return end
 
     def _place(self, node: Node, start: int, end: int, is_alias: bool) -> None:
-        """Add *node*, which stands from *start* to *end*, to the collection around it."""
+        """Add *node*, which is between *start* and *end*, to the collection around it."""
         if not self.open:
             self.root = node
             return

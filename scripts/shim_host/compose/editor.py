@@ -1,6 +1,6 @@
 """Changes to the text of one Compose file. What is not changed stays byte for byte: comments, order, anchors, spacing.
 
-Edits are collected against the text as it was read, and made in one go; they never overlap. Where each node stands, its
+Edits are collected against the text as it was read, and made in one go; they never overlap. Where each node is, its
 layout says: an alias, an empty value and a block list have places like all others.
 """
 
@@ -33,7 +33,7 @@ class Editor:
         self.layout = {key: spots for document in documents for key, spots in document.layout.items()}
         values = (entry for document in documents for entry in values_below(document.root, self.layout, set()))
         self.aliased = {id(node) for node, spot in values if spot.is_alias}
-        # Start, end, rank, new text; where several stand at one place the deeper one comes first, then the older one.
+        # Start, end, rank, new text; where several are at one place the deeper one comes first, then the older one.
         self._edits: list[Edit] = []
         self._removed: set[int] = set()  # the starts of elements that go
         self._grown: set[int] = set()  # collections that get more at their end
@@ -56,15 +56,15 @@ class Editor:
         return text
 
     def replace(self, start: int, end: int, new: str) -> None:
-        """Put *new* in the place of what stands from *start* to *end*."""
+        """Put *new* in the place of what is between *start* and *end*."""
         self._edits.append((start, end, 0, new))
 
     def spots(self, node: Node) -> list[Spot]:
-        """Return where each element of a collection stands; of a mapping, each key with its value."""
+        """Return where each element of a collection is; of a mapping, each key with its value."""
         return self.layout.get(id(node), [])
 
     def is_alias(self, mapping: Node, value: Node) -> bool:
-        """Return whether an alias stands for *value* in *mapping*."""
+        """Return whether *mapping* has an alias in the place of *value*."""
         pairs = zip(mapping.value, self.spots(mapping), strict=True)
         return any(spot.is_alias for (_, own), spot in pairs if own is value)
 
@@ -140,29 +140,29 @@ class Editor:
         return found + comments(self.text[at : whole.end])
 
     def colon_of(self, spot: Spot) -> int:
-        """Return where the colon behind a key stands."""
+        """Return where the colon after a key is."""
         return self.text.index(":", spot.key_end)
 
     def _drop_inner(self, start: int, end: int) -> None:
-        # What is put in at the very end belongs to what stands around it.
+        # What is put in at the very end belongs to what is around it.
         self._edits = [edit for edit in self._edits if not start <= edit[0] <= edit[1] <= end or edit[0] == end]
         self._flows = {
             key: found for key, found in self._flows.items() if not start <= found.node.start_mark.index < end
         }
 
     def add_item(self, sequence: Node, new: Value) -> None:
-        """Add *new* behind the last element of *sequence*, which stands here."""
+        """Add *new* after the last element of *sequence*, which is here."""
         self._grown.add(id(sequence))
         if is_flow(sequence):
             self._flow_of(sequence).added.append(self.style.flow(new))
             return
         last = self.spots(sequence)[-1]
         indent = last.dash - self.line_start(last.dash)
-        # A list may stand as far left as the fields beside it, and yet its elements come before those.
+        # A list may be as far left as the fields beside it, and yet its elements come before those.
         self._insert_lines(last.end, self.style.block_item(new, indent), indent + 1)
 
     def add_field(self, mapping: Node, key: str, new: Value, after: str = "", *, gap: bool = False) -> None:
-        """Add `key: new` to *mapping*, behind the field *after* if that stands in it, else at its end.
+        """Add `key: new` to *mapping*, after the field *after* if it has that, else at its end.
 
         With *gap* an empty line comes before it.
         """
@@ -181,7 +181,7 @@ class Editor:
         return at - self.line_start(at)
 
     def _has_gaps(self, mapping: Node) -> bool:
-        """Return whether empty lines stand between the fields of *mapping*."""
+        """Return whether there are empty lines between the fields of *mapping*."""
         return len(mapping.value) > 1 and any(self._follows_empty_line(spot.start) for spot in self.spots(mapping)[1:])
 
     def _follows_empty_line(self, at: int) -> bool:
@@ -289,7 +289,7 @@ class Editor:
             self.replace(len(self.text), len(self.text), self._joined(["", *lines]))
 
     def raw(self, node: Node) -> Raw:
-        """Return *node* as it can stand in braces, each scalar as it is written."""
+        """Return *node* as it is written in braces, each scalar as it was."""
         if isinstance(node, ScalarNode):
             own = self.text[node.start_mark.index : node.end_mark.index].rstrip()
             is_fit = node.style in ("'", '"') or _FIT_FOR_BRACES.fullmatch(own) is not None
@@ -336,7 +336,7 @@ class Editor:
             self.replace(spot.start, spot.start, "".join(f"{as_json(word)}, " for word in words))
             return
         gap = self.line_end + self.text[self.line_start(spot.dash) : spot.dash]
-        if gap.strip():  # a list in a list: its first dash stands behind another one
+        if gap.strip():  # a list in a list: its first dash follows another
             gap = self.line_end + " " * self._column(spot.dash)
         self.replace(spot.dash, spot.dash, "".join(f"- {as_json(word)}{gap}" for word in words))
 

@@ -96,7 +96,7 @@ def written_out(
     Args:
         project: the project as it is.
         schema: what it says of names, if there is one.
-        public: names that are no secrets.
+        public: names that are not secrets.
         known: key -> value of the secrets of this project.
         referred: keys whose references are found elsewhere already.
         removed: nodes (by `id`) that are about to go.

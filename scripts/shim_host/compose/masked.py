@@ -77,7 +77,7 @@ def _mask(node: Node, value: str, front: str, spans: list[tuple[int, int, str]],
 
 
 def without(text: str, values: Iterable[str]) -> str:
-    """Return *text* with each of *values* masked, wherever it stands."""
+    """Return *text* with each of *values* masked, wherever it is."""
     for value in values:
         if is_telling(value):
             text = text.replace(value, _MASK)

@@ -43,7 +43,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """One YAML document: the path of its file as the user typed it, the file's text, the nodes and where they stand."""
+    """One YAML document: the path of its file as the user typed it, the file's text, the nodes and where they are."""
 
     path: Path
     text: str

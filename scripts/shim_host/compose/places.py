@@ -1,4 +1,4 @@
-"""Where things stand in the files of a Compose project: places of a variable, and where a field is to be written."""
+"""Where things are in the files of a Compose project: places of a variable, and where a field is to be written."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple

@@ -46,7 +46,7 @@ class Variable(NamedTuple):
     key: str
     raw: str | None  # before ${...} is replaced; None for a name without a value
     definition: "Definition"
-    holder: MappingNode | SequenceNode  # the collection it stands in
+    holder: MappingNode | SequenceNode  # the collection it is in
     node: Node  # its value in a mapping, the whole element in a sequence
 
 

@@ -375,7 +375,7 @@ class _Reading:
 
 
 def _one_or_more(node: Node | None) -> list[Node]:
-    """Return the elements of a sequence, or the one thing that stands in its place."""
+    """Return the elements of a sequence, or the one thing that is in its place."""
     if node is None or isinstance(node, SequenceNode):
         return elements(node)
     return [] if is_null(node) else [node]

@@ -245,7 +245,7 @@ class References:
         self._depth = 0
 
     def value_of(self, name: str) -> str | None:
-        """Return what *name* stands for, or None."""
+        """Return what *name* means, or None."""
         value = self.lookup(name)
         return self.earlier.get(name) if value is None else value
 
@@ -289,14 +289,14 @@ class References:
         return "".join(done)
 
     def plain(self, name: str) -> str:
-        """Return what a reference without an operator stands for."""
+        """Return what a reference without an operator means."""
         value = self.value_of(name)
         self.found = True
         self.missed |= value is None
         return value or ""
 
     def operated(self, name: str, operator: str, reference: str) -> str:
-        """Return what `${name<operator>word}` stands for; the word is expanded even where it is not used."""
+        """Return what `${name<operator>word}` means; the word is expanded even where it is not used."""
         self.found = True
         self._depth += 1
         word = self.expanded(reference[len(name) + len(operator) :])

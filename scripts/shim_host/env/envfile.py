@@ -141,7 +141,7 @@ def _finished(assignments: Iterable[Assignment]) -> EnvFile:
     """Return the outcome of *assignments*: the last of a name counts.
 
     Raises:
-        Malformed: a value that no container gets as it stands, because it is not UTF-8 or holds a NUL byte.
+        Malformed: a value that no container gets as it is, because it is not UTF-8 or holds a NUL byte.
     """
     env_file = EnvFile()
     for line, key, value, notes in assignments:

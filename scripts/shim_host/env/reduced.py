@@ -1,4 +1,4 @@
-"""A `.env` without its secrets: the text as it was, comments and order kept, a note where a secret stood."""
+"""A `.env` without its secrets: the text as it was, comments and order kept, a note where a secret was."""
 
 import re
 from collections.abc import Iterator, Mapping

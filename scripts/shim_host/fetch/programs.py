@@ -158,7 +158,7 @@ class _Run:
 
 
 class _Drain:
-    """Reads a pipe to its end in a thread of its own, and keeps as much as is wanted of it."""
+    """Reads a pipe to its end in a thread of its own, and keeps as much as is needed of it."""
 
     def __init__(self, pipe: IO[bytes] | None, most_bytes: int, when_over: Callable[[], None] | None) -> None:
         self.is_over = False

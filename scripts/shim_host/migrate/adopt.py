@@ -18,7 +18,7 @@ from shim_host.migrate.model import NewFile
 from shim_host.migrate.write import Written
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Vault
 
-FOLDER = ".before-migrate"  # in ./secrets, where a name with a dot is no secret
+FOLDER = ".before-migrate"  # in ./secrets, where a name with a dot is not a secret
 _INDEX = "index.json"
 
 

@@ -347,7 +347,7 @@ def _resolved(text: str, environ: Mapping[str, str]) -> str:
 
 
 def _again(editor: Editor, document: Document, word: Node) -> str:
-    """Return *word* of *document* to be written by *editor*, as it stands if it is from the same file."""
+    """Return *word* of *document* to be written by *editor*, unchanged if it is from the same file."""
     if document in editor.documents:
         return editor.raw(word)
     return Raw(editor.quote(scalar(word) or "")) if isinstance(word, ScalarNode) else ""

@@ -165,7 +165,7 @@ def _whose(plan: MigrationPlan, item: Held, password: str, host: str, others: Ma
 
 
 def with_composed(text: str, plan: MigrationPlan) -> str:
-    """Return the schema *text* with what *plan* has composed, and all that stands there as it was; made if it is ""."""
+    """Return the schema *text* with what *plan* has composed, and all that is there as it was; made if it is ""."""
     lines = (text or _HEAD).splitlines(keepends=True)
     line_end = "\r\n" if text.endswith("\r\n") else "\n"
     if lines and not lines[-1].endswith("\n"):

@@ -262,7 +262,7 @@ def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
                 continue
             service = path[1] if path[0] == "services" and len(path) > 1 else ""
             text = str(node.value)
-            # A scalar with an anchor may stand elsewhere, too.
+            # A scalar with an anchor may be elsewhere, too.
             is_there = node.anchor is None or "environment" in path or path[0].startswith("x-")
             is_removed = id(node) in removed and is_there
             found = names_in(text) & set(plan.reasons) if "$" in text and not is_removed else set()
@@ -278,7 +278,7 @@ def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
 
 
 def _stays(plan: MigrationPlan, path: tuple[str, ...], key: str) -> None:
-    """Keep *key* in the env file, because what stands at *path* takes it from there."""
+    """Keep *key* in the env file, because what is at *path* takes it from there."""
     where = ".".join(path[:4])
     plan.staying.setdefault(key, where)
     service = path[1] if path[0] == "services" and len(path) > 1 else ""

@@ -15,7 +15,7 @@ _At = tuple[int, str]  # what tells a place from others
 
 
 class Variables:
-    """Edits `environment:` wherever it stands."""
+    """Edits `environment:` wherever it is."""
 
     def __init__(self, plan: MigrationPlan, editor_of: Callable[[Document], Editor]) -> None:
         self.plan = plan
@@ -26,7 +26,7 @@ class Variables:
             for variable in service.variables.values():
                 self.users.setdefault((id(variable.holder), variable.key), set()).add(name)
         self.moved_keys = {name: {use.key for use in moved.uses} for name, moved in plan.moved.items()}
-        self.written: set[_At] = set()  # where something else stands now
+        self.written: set[_At] = set()  # where something else is now
         self.leaving: list[tuple[Place, str]] = []  # with what is written before a comment that stays
 
     def take_out(self) -> None:

@@ -34,7 +34,7 @@ _FLAGS = (
     "VALIDATE VERIFY WITH WITHOUT "
 )
 _PUBLIC = frozenset(("PUBLIC", "PUBLISHABLE", "PUB"))
-# The word before KEY in what is no key to anything: a column, a queue's address, what reCAPTCHA shows to everybody.
+# The word before KEY in what is not a key to anything: a column, a queue's address, what reCAPTCHA shows to everybody.
 _OPENS_NOTHING = frozenset(("FOREIGN", "PARTITION", "ROUTING", "SHARD", "SITE", "SORT"))
 _PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PWD", "PW", "SECRET", "CREDENTIALS")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
@@ -195,7 +195,7 @@ _SIMPLE = re.compile(r"[\"']?(?P<bare>[^\s\"'#,}\]]+)[\"']?\s*(?P<rest>[,}\]].*|
 def _assignments_masked(line: str) -> str:
     at = 0
     while match := _ASSIGNED.search(line, at):
-        # What stands behind another name may hold one more: `labels: {API_TOKEN: x}`.
+        # What follows another name may hold one more: `labels: {API_TOKEN: x}`.
         at = match.end()
         name = match["name"]
         if not why_by_name(name) or name.endswith("_FILE") or _HARMLESS.fullmatch(line, at):

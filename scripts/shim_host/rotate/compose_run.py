@@ -136,7 +136,7 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
 
 
 def stale(containers: Iterable[Container], old: Mapping[str, Secret], settings: Settings) -> list[str]:
-    """Return which containers have another value than the file before it changes: later nothing could be proven."""
+    """Return which containers do not have the file's value before it changes: later nothing could be proven."""
     expected = {key: settings.prints.of(key, value) for key, value in old.items()}
     return [
         f"{container.name} has another {key} than the file already: restart it, or give its SHIM_SALT as --salt"
@@ -295,7 +295,7 @@ def _recreate(service: Moving, project: RunningProject) -> None:
 
 
 def _start_beside(service: Moving, project: RunningProject) -> None:
-    """Start as many beside the containers of *service*, which stay; on a failure they are all that is left."""
+    """Start as many beside the containers of *service*, which stay; on a failure only they are left."""
     there = project.containers(service.name)
     if not any(container.id in service.before for container in there):
         service.before = [container.id for container in there]  # somebody recreated them meanwhile

@@ -63,7 +63,7 @@ def mistakes(schema: Schema, known_keys: Collection[str]) -> Iterator[tuple[KeyS
 
 
 class _Written(NamedTuple):
-    """A decorator as it stands there."""
+    """A decorator as written."""
 
     text: str
     system: str  # "" when it has no parentheses around the rest

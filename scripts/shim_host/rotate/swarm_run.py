@@ -1,6 +1,6 @@
 """A rotation, carried out: make new versions, move the services, verify, and go back when anything does not come up.
 
-Everything that a later run needs stands in the Swarm before the first change: the lock with the plan. Each step may be
+What a later run needs is in the Swarm before the first change: the lock, and the plan in it. Each step may be
 done twice, so that a run that was killed anywhere is finished, or taken back, by the next.
 """
 
@@ -130,7 +130,7 @@ class Rotation:
             self.engine.unlock(self.lock)
 
     def _finish(self, change: InsideChange) -> None:
-        """End the old value in a system; one that refuses keeps it, which is no reason to keep the rotation open."""
+        """End the old value in a system; one that refuses keeps it, which is not a reason to keep the rotation open."""
         try:
             change.finish()
         except Refused as refused:

@@ -1,4 +1,4 @@
-"""Services that run another version than they should, brought to it: the newest, or one that was named.
+"""Services that run another version, brought to the one they should run: the newest, or one that was named.
 
 A redeployed stack, a rollback by the Swarm, a service that was left: the versions are there, and what moves is a mount,
 as in a rotation. Files are the other side: their values into the Swarm, or the Swarm's into them, as asked.

@@ -343,7 +343,7 @@ class Swarm:
         try:
             code, out, _ = inside.run(self._api, container.id, explained.command(question), question, seconds, most)
         except (DockerException, requests.RequestException, OSError) as error:
-            # It ended meanwhile, has no such program, or does not behave: that is no reason to end here.
+            # It ended meanwhile, has no such program, or does not behave: that is not a reason to end here.
             report.detail(f"{container.name} does not answer: {type(error).__name__}")
             return None
         return explained.read(out.decode("utf-8", "replace")) if code == 0 else None

@@ -1,7 +1,7 @@
-"""What stands in a Swarm, as everybody else here sees it: versions of secrets, and the services that mount them.
+"""What is in a Swarm, as everything else here sees it: versions of secrets, and the services that mount them.
 
 A Swarm secret can be neither changed nor read back, so a key lives as versions, `db_password.v3`, and all that must be
-known of a version stands in its labels. A secret without them is somebody else's, whatever its name.
+known of a version is in its labels. A secret without them belongs to someone else, whatever its name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ class RotatedService:
     running: int = 1  # tasks that are up, and have been for longer than the last one before them lasted
     is_finished: bool = False  # it has run to its end, and is not started again
     trouble: str = ""  # what the Swarm says of a task that is not up
-    own_seconds: float = 0  # how long its own settings let an update stand still: delay, monitor, health check
+    own_seconds: float = 0  # how long its own settings let an update stall: delay, monitor, health check
 
     @property
     def is_job(self) -> bool:

@@ -113,7 +113,7 @@ def test_an_older_version_is_drift_and_the_command_moves_the_service() -> None:
 
 
 def test_a_service_that_keeps_the_version_before_as_well_is_judged_by_target() -> None:
-    """The trailing half of a pair is no drift, and each file must hold the version that is mounted there."""
+    """The trailing half of a pair is not drift, and each file must hold the version that is mounted there."""
     old, new = version("K", 1), version("K", 2)
     pair = service("s", old, new)
     trailing, current = pair.mounts
@@ -305,7 +305,7 @@ def test_of_many_values_the_one_that_was_known_first_is_named(canary: Canary) ->
 
 
 def test_a_word_that_equals_a_value_by_chance_is_no_trace() -> None:
-    """Where POSTGRES_DB is `dify`, and so is a forgotten API key, the database's name is no secret."""
+    """Where POSTGRES_DB is `dify`, and so is a forgotten API key, the database's name is not a secret."""
     known = Recogniser({"BAIDU_API_KEY": [Secret(b"dify")]}, None)
 
     assert known.variable("environment", "POSTGRES_DB", "dify") is None

@@ -186,7 +186,7 @@ def test_what_an_image_shows_is_found(swarm: PrivateSwarm, manage: Manage, canar
         ("error", "secret-in-image-environment", "A"),
         ("error", "secret-in-image-history", "B"),
     } | {item[:3] for item in of_image if item[0] == "warning"}
-    # What the image brings is no second finding of each container that runs it.
+    # What the image brings is not a second finding of each container that runs it.
     assert not {item for item in found(document) if item[1] == "secret-in-environment"}
     cells = {row["title"]: row["services"] for row in document["secrets"]}
     assert cells["A"]["s"] == ["plain"]
@@ -245,7 +245,7 @@ def test_a_compose_service_is_one_column_with_its_container(
 
 
 def test_an_engine_in_no_swarm_is_audited_all_the_same(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
-    """A worker, and an engine that stands alone, answer for their containers."""
+    """A worker, and an engine that is in no Swarm, answer for their containers."""
     a = canary()
     manage.write("secrets/a", a)
     swarm.docker("swarm", "leave", "--force")

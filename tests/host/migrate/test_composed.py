@@ -89,7 +89,7 @@ def test_a_rotation_of_a_part_reaches_what_holds_it(manage: Manage, canary: Cana
 
 
 ONE = "services:\n  db: {image: postgres:16, environment: {POSTGRES_PASSWORD: 'PASSWORD'}}\n"
-# What stands in compose.yaml, and what is composed then.
+# What is in compose.yaml, and what is composed then.
 FORMS: dict[str, tuple[str, dict[str, list[str]]]] = {
     "by value, percent-encoded": (
         ONE + "  a: {image: i, environment: {DB_URL: 'postgres://app:ENCODED@db/x'}}\n",

@@ -7,7 +7,7 @@ import pytest
 from tests.support.host import Canary, Manage
 from tests.support.provoked import provokes
 
-# Where it stands; VALUE becomes one.
+# Where it is; VALUE becomes one.
 PLACES = {
     "a default in a command": "command: --requirepass ${UNSET_AUTH:-VALUE}",
     "a script in a list": 'command: ["bash", "-c", "bench new-site --admin-password=VALUE --install-app x"]',

@@ -41,7 +41,7 @@ def without_engine(manage: Manage) -> None:
 
 
 def migrated(manage: Manage, *arguments: str, code: int = 0) -> Any:
-    """Migrate; return the JSON document, or how it ended where that holds nothing but an error."""
+    """Migrate; return the JSON document, or how it ended where that holds only an error."""
     end = manage("migrate", "--json", "--image-config", "images.json", *arguments)
     assert end.code == code, end.stderr
     document = json.loads(end.stdout)
@@ -181,7 +181,7 @@ def test_the_command_is_never_lost(manage: Manage, canary: Canary) -> None:
 
 
 def test_a_health_check_gets_the_secrets_as_well(manage: Manage, canary: Canary) -> None:
-    """It does not see what PID 1 sees, so the shim stands in front of the file's test, and of the image's."""
+    """It does not see what PID 1 sees, so the shim starts the file's test, and the image's."""
     environment = "environment: {TOKEN: '${TOKEN}'}"
     manage.write(
         "docker-compose.yml",

@@ -1,6 +1,6 @@
 """Every form that Compose takes is migrated: the real Compose reads the project before and after, the real shim starts.
 
-`VALUE` in a file is a value that stands nowhere else.
+`VALUE` in a file is a value that is nowhere else.
 """
 
 import json
@@ -56,7 +56,7 @@ def assert_same(manage: Manage, plan: Any, old: list[str], new: list[str], shim:
     return after
 
 
-# What stands in compose.yaml, and perhaps beside it.
+# What is in compose.yaml, and perhaps beside it.
 FORMS: dict[str, dict[str, str]] = {
     "an empty value comes last": {"compose.yaml": ONE + "volumes:\n  data:\n\nnetworks:\n  default: {}\n"},
     "an empty value in the middle": {"compose.yaml": ONE + "volumes:\n  data:  # kept\n  more:\n\nx-end: 1\n"},
@@ -310,7 +310,7 @@ def test_the_name_of_a_project_is_the_one_that_compose_derives(compose: Manage, 
 def test_every_env_file_and_file_that_compose_takes_counts(
     compose: Manage, canary: Canary, environ: dict[str, str], arguments: list[str], env_files: list[str]
 ) -> None:
-    """Whether they are named or stand in the shell."""
+    """Whether they are named or set in the shell."""
     text = "services:\n  a:\n    image: i\n    environment: {DB_PASSWORD: '${DB_PASSWORD}', LOG: '${LOG:-x}'}\n"
     files = {"compose.yaml": text, "a.yaml": text, "b.yaml": "services:\n  a:\n    environment: {B: '1'}\n"}
     value = lay_out(compose, canary, {**files, "base.env": "DB_PASSWORD=VALUE\nLOG=warn\n", "prod.env": "LOG=info\n"})

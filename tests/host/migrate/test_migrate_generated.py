@@ -47,7 +47,7 @@ class Writer:
         front = " " * indent + "environment:" + anchor
         style = "mapping" if merged else self.chance.choice(("mapping", "braces", "mapping" if anchor else "list"))
         if style == "braces":
-            # What stands last may be empty: `{A: 'x', B: }`.
+            # What is last may be empty: `{A: 'x', B: }`.
             last = ", LAST: " if self.often(0.2) else ""
             yield f"{front} {{{', '.join(f'{key}: {self.raw(key)!r}' for key in keys)}{last}}}{self.comment()}"
             return

@@ -78,7 +78,7 @@ def look_outside_secrets(folder: Path, custody: Custody, *known: str) -> None:
 
 
 def assert_holds_none(text: str, custody: Custody) -> None:
-    """Fail when a value stands in *text*, which may hold many identifiers."""
+    """Fail when a value is in *text*, which may hold many identifiers."""
     assert not [number for number, value in enumerate(custody.canaries) if value in text]
 
 
@@ -219,7 +219,7 @@ def test_no_rotation_in_a_swarm_says_a_value(
         assert end.stderr
     walk(1, "rollback DB_PASSWORD")  # which asks, and nobody answers
     walk(0, "rollback DB_PASSWORD --yes", once=True)
-    # Where values do stand in plain text, the audit says where, and not what.
+    # Where values are in plain text, the audit says where, and not what.
     plain = canary()
     manage.write("secrets/other", plain).chmod(0o600)
     labels = ("--label", f"note={plain}", "--container-label", f"url=redis://:{plain}@r", "--hostname", plain[:12])

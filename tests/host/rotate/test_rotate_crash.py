@@ -209,7 +209,7 @@ def test_killed_at_its_very_end_it_still_knows_what_was_before(
 
 
 def test_going_back_without_a_leader_it_asks_again(swarm: PrivateSwarm, project: Manage, canary: Canary) -> None:
-    """That the lock could not be written at once is no sign of another run that has taken it."""
+    """That the lock could not be written at once is not a sign of another run that has taken it."""
     project.write("secrets/a", canary())
     assert project("create-swarm").code == 0
     # The default monitor, 5 s: in a shorter one a busy engine can have missed that the task failed.

@@ -169,7 +169,7 @@ def test_a_value_is_bytes_and_a_template_stays_one(swarm: PrivateSwarm, project:
 
 
 def test_what_changes_meanwhile(swarm: PrivateSwarm, project: Manage, image: str) -> None:
-    """Scaled down, scaled up, removed, or written back by a deployment: it goes on with what is wanted now."""
+    """Scaled down, scaled up, removed, or written back by a deployment: it goes on with what is needed now."""
     slow = ("--update-delay", "2s", "--update-order", "stop-first")
     for name, replicas in (("down", 3), ("up", 1), ("gone", 3), ("again", 3)):
         serve(swarm, name, image, *SECRET, *slow, replicas=replicas)
@@ -249,7 +249,7 @@ def test_slow_is_not_dead(swarm: PrivateSwarm, project: Manage, image: str) -> N
 def test_a_global_service_that_ends_with_the_new_value_goes_back(
     swarm: PrivateSwarm, project: Manage, image: str
 ) -> None:
-    """That nothing runs is no success; and a service that does not come back either holds no lock."""
+    """That nothing runs is not a success; and a service that does not come back either holds no lock."""
     first = project.secrets()["db_password"].decode()
     check = f'[ "$DB_PASSWORD" = {first} ]'
     command = f"{check} || exit 3; exec /busybox sleep 1000"
@@ -297,7 +297,7 @@ def test_what_cannot_be_written_is_known_before_the_lock(swarm: PrivateSwarm, pr
 def test_a_run_that_was_killed_is_nobodys_business_any_more(
     swarm: PrivateSwarm, project: Manage, image: str, canary: Canary
 ) -> None:
-    """For cron: `--due` first finishes or takes back what it left; what made nothing stands in nobody's way."""
+    """For cron: `--due` first finishes or takes back what it left; what made nothing is in nobody's way."""
     project.write(".env.schema", "# @sensitive @generate @rotate=1d\nDB_PASSWORD=\n")
     serve(swarm, "api", image, *SECRET)
     for fatal, said in ((1, ""), (2, "finishing the rotation of DB_PASSWORD")):

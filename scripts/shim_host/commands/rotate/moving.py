@@ -34,7 +34,7 @@ def seconds(_context: click.Context, _option: click.Parameter, text: str) -> flo
 def names_of_keys(_context: click.Context, _argument: click.Parameter, keys: tuple[str, ...]) -> tuple[str, ...]:
     """Return *keys*, as a callback of an argument; none may come with a value."""
     if any("=" in key for key in keys):
-        # Not named: what stands behind the sign is a value.
+        # Not named: what follows the sign is a value.
         raise click.UsageError("name keys without a value; pipe the value: --value-file -")
     return keys
 

@@ -20,7 +20,7 @@ class System:
     """A system; a kind of it says what to tell it, and what its answers mean."""
 
     program = ""
-    # What its client may answer, for where nothing but a number comes back; the last that is there counts.
+    # What its client may answer, for where only a number comes back; the last that is there counts.
     signs: tuple[Sign, ...] = ()
 
     def __init__(self, key: str, how: How, values: Values, environ: Mapping[str, str]) -> None:

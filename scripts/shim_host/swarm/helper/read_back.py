@@ -165,7 +165,7 @@ class ValueReader(Swarm):
         """Return the values with these *numbers*, read by one process; None where they cannot be told apart.
 
         A process costs a tenth of a second. `cat` writes its own environment between each two of them: that holds a
-        random word, and is the same each time, so that what stands before and behind the word shows in the first two.
+        random word, and is the same each time, so that what precedes and follows the word shows in the first two.
         """
         mark = uuid.uuid4().hex.encode()
         itself = "/proc/self/environ"
@@ -178,7 +178,7 @@ class ValueReader(Swarm):
 
         out, err, code = self._call("read the values", ask)
         before, found, rest = out.partition(mark)
-        between = rest.partition(mark)[0]  # what stands behind the word, and again what stands before it
+        between = rest.partition(mark)[0]  # what follows the word, and again what precedes it
         if code or err or not found or not between.endswith(before):
             return None
         separator = before + mark + between[: len(between) - len(before)]

@@ -17,7 +17,7 @@ from shim_host.swarm.model import UNDER_WAY, Place, RotatedService, SecretMount
 from shim_host.swarm.move.baseline import ENDED, ENDED_BY_ITSELF, baseline, is_meant_to_run, moment
 from shim_host.swarm.move.services import ServiceWriter
 
-# How long an update may stand still before a node that is down is taken for the reason.
+# How long an update may stall before a node that is down is taken to be the reason.
 _STALL_SECONDS = 10
 _POLL_SECONDS = 0.1  # the engine has events of services and of this node's containers, none of another node's tasks
 _LOOK_SECONDS = 1.0
@@ -54,7 +54,7 @@ class Way(NamedTuple):
     service: RotatedService
     swaps: Mapping[str, tuple[str, SecretMount]]  # as `ServiceWriter.swap` takes them
     before: int  # how many tasks were up before anything moved
-    seconds: float  # how long it may stand still, besides what its own settings take
+    seconds: float  # how long it may stall, besides what its own settings take
     is_back: bool = False
 
     @property
@@ -236,7 +236,7 @@ class ServiceMover(ServiceWriter):
         return baseline({"TaskTemplate": {}}, new, now).running < sum(map(is_meant_to_run, new))
 
     def _needed(self, way: Way, spec: Mapping[str, Any], tasks: Iterable[Any]) -> int:
-        """Return how many tasks must run: as many as are wanted now, or as were up before if those were fewer."""
+        """Return how many tasks must run: as many as are needed now, or as were up before if those were fewer."""
         if way.service.mode == "global":
             return max(0, way.before - len(self._closed_nodes(tasks)))
         wanted = int(((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas", 1))

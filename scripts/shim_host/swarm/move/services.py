@@ -229,7 +229,7 @@ def _health(config: Mapping[str, Any]) -> Health:
 
 
 def _own_seconds(spec: Mapping[str, Any]) -> float:
-    """Return how long the service's own settings let an update stand still, on its way and on the Swarm's way back."""
+    """Return how long the service's own settings let an update stall, on its way and on the Swarm's way back."""
     settings = [spec.get("UpdateConfig") or {}, spec.get("RollbackConfig") or {}]
     ending = 0
     if any((config.get("Order") or STOP_FIRST) == STOP_FIRST for config in settings):  # the old task ends first
