@@ -107,7 +107,10 @@ def test_what_is_needed_is_not_removed(manage: Manage, canary: Canary) -> None:
     assert refused.code == 1
     assert "USED is used by a" in refused.stderr
     assert set(manage.secrets()) == {"used", "free"}
-    assert manage("remove", "FREE", "--yes").code == 0
+    planned = manage.json("remove", "FREE", "--dry-run")["secrets"]
+    removed = manage.json("remove", "FREE", "--yes")["secrets"]
+    assert planned == [{"key": "FREE", "path": str(manage.folder / "secrets/free"), "state": "planned"}]
+    assert removed == [{**planned[0], "state": "removed"}]
     assert manage("remove", "USED", "--force", "--yes").code == 0
     assert manage.secrets() == {}
 

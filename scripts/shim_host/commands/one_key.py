@@ -285,10 +285,17 @@ def _is_in_memory(folder: str) -> bool:
 @click.option("--force", is_flag=True, help="Remove keys even if a service or the schema still needs them.")
 @options.secrets_dir
 @options.schema
+@options.as_json
 @options.dry_run
 @options.yes
 def remove_command(
-    keys: tuple[str, ...], force: bool, secrets_dir: Path, schema_path: Path | None, dry_run: bool, yes: bool
+    keys: tuple[str, ...],
+    force: bool,
+    secrets_dir: Path,
+    schema_path: Path | None,
+    is_json: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Remove secrets from ./secrets, unless a service of the Compose project or the schema still needs them.
 
@@ -305,7 +312,14 @@ def remove_command(
         raise Refused(needed[0], *needed[1:], "take it out there first, or add --force")
     shown = ", ".join(desk.store.shown(entry.name) for entry in entries.values())
     output.say(f"{'would remove' if dry_run else 'to be removed'}: {shown}")
+    folder = os.path.abspath(secrets_dir)
+    gone = [
+        {"key": key, "path": os.path.join(folder, entry.name), "state": "planned" if dry_run else "removed"}
+        for key, entry in entries.items()
+    ]
     if dry_run:
+        if is_json:
+            output.give_json({"secrets": gone})
         return
     output.confirm(f"remove {len(entries)} value{'' if len(entries) == 1 else 's'} for good?", yes=yes)
     with desk.store.writing() as writer:
@@ -315,6 +329,8 @@ def remove_command(
     left = [sealed.shown(entry.name) for entry in entries.values() if entry.name in sealed.names()]
     if left:
         output.warn(f"still encrypted in git: {', '.join(left)}", f"git rm {' '.join(map(quoted, left))}")
+    if is_json:
+        output.give_json({"secrets": gone})
 
 
 def _needed(desk: _Desk, keys: Iterable[str]) -> Iterable[str]:
