@@ -15,6 +15,7 @@ _EPERM, _ENOENT, _EAGAIN, _EXDEV, _EINVAL, _ENOSYS, _ELOOP = 1, 2, 11, 18, 22, 3
 _HERE = -100  # AT_FDCWD, openat(2)
 _MOST_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _MOST_TRIES = 8
+_NOBODY = 65534  # how a user namespace shows everybody whom it does not know (user_namespaces(7)); we may be called so
 
 
 class Folder:
@@ -264,6 +265,11 @@ def _check_owner(mode: int, owner: int) -> None:
     if owner != 0:
         from posix import geteuid
 
+        if owner == _NOBODY:
+            from shim.place import is_mapped
+
+            if is_mapped() is not False:
+                raise _not_ours(f"belongs to uid {owner}, which is everybody whom this user namespace does not know")
         if owner != geteuid():
             raise _not_ours(f"belongs to uid {owner}")
     if mode & _WRITABLE_BY_OTHERS:

@@ -5,6 +5,7 @@ Everything is looked up without a doubt being an error: a hint that cannot be ha
 
 _DOCKER, _PODMAN, _KUBERNETES, _BUILD = "docker", "podman", "kubernetes", "build"
 _DAC_OVERRIDE, _DAC_READ_SEARCH = 1, 2  # capabilities(7)
+_NOBODY = 65534  # how a user namespace shows everybody whom it does not know
 _ALL_IDS = 4_294_967_295  # user_namespaces(7): the size of the map where there is no namespace
 
 
@@ -39,13 +40,15 @@ def why_denied(path: bytes) -> str:
         owner, facts = -1, ""
     else:
         owner, mode = status.st_uid, status.st_mode
-        facts = f"it belongs to uid {owner}, with mode {mode & 0o7777:04o}, and we are uid {uid}"
+        is_unknown = owner == _NOBODY and is_mapped()
+        who = "somebody whom this user namespace does not know" if is_unknown else f"uid {owner}"
+        facts = f"it belongs to {who}, with mode {mode & 0o7777:04o}, and we are uid {uid}"
         is_member = status.st_gid in getgroups()
-        if uid != 0 and mode & (0o400 if owner == uid else 0o040 if is_member else 0o004):
+        if uid != 0 and not is_unknown and mode & (0o400 if owner == uid else 0o040 if is_member else 0o004):
             return f"{facts}: its mode would let us; {_labelled()}"
     if uid != 0:
         return (f"{facts}; " if facts else "") + _for_a_user(uid)
-    if _is_mapped():
+    if is_mapped():
         return (
             "we are root of a user namespace only (a rootless engine), and to the host somebody else: give the file to "
             "the user who runs the engine, or map its owner (podman unshare chown, --userns=keep-id, userns-remap)"
@@ -109,10 +112,12 @@ def why_a_folder() -> str:
     )
 
 
-def _is_mapped() -> bool:
-    """Return whether we are in a user namespace whose ids are not the host's."""
-    rows = [line.split() for line in _read(b"/proc/self/uid_map").split(b"\n") if line]
-    return bool(rows) and rows != [[b"0", b"0", b"%d" % _ALL_IDS]]
+def is_mapped() -> bool | None:
+    """Return whether we are in a user namespace whose ids are not the host's; None where nothing tells."""
+    words = _read(b"/proc/self/uid_map").split()
+    if words or _read(b"/proc/self/status"):  # one without a map is a namespace, too
+        return words != [b"0", b"0", b"%d" % _ALL_IDS]
+    return None
 
 
 def _has_capability(*numbers: int) -> bool:

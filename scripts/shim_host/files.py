@@ -8,6 +8,7 @@ from pathlib import Path
 from shim_host.errors import failed_file
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_NOBODY = 65534  # user_namespaces(7)
 
 
 def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
@@ -30,6 +31,24 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
         with suppress(OSError):  # a disk that takes nothing does not give either
             unfinished.unlink(missing_ok=True)
         raise failed_file("write", shown or str(path), error) from None
+
+
+def is_own(uid: int) -> bool:
+    """Return whether files of the user *uid* are our own; on Windows, whose files have no such owner, they all are.
+
+    A user namespace shows everybody whom it does not know as nobody, so that in one nobody's files are not our own.
+    """
+    return sys.platform == "win32" or (uid == os.geteuid() and not is_unknown(uid))
+
+
+def is_unknown(uid: int) -> bool:
+    """Return whether *uid* may be anybody: that of nobody, in a user namespace that does not know everybody."""
+    if uid != _NOBODY:
+        return False
+    try:
+        return Path("/proc/self/uid_map").read_text("ascii").split() != ["0", "0", "4294967295"]
+    except FileNotFoundError:  # a system that has no such namespaces
+        return False
 
 
 def _settle(folder: Path) -> None:

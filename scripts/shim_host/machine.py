@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from shim.secret import is_skipped
+from shim_host.files import is_own
 
 # Module: what pip calls it.
 LIBRARIES = {
@@ -140,7 +141,7 @@ def folder(path: Path) -> Folder:
         is_folder=stat.S_ISDIR(status.st_mode),
         is_link=path.is_symlink(),
         mode=stat.S_IMODE(status.st_mode),
-        is_ours=_is_ours(status.st_uid),
+        is_ours=is_own(status.st_uid),
         can_write=os.access(path, os.W_OK | os.X_OK),
     )
     if not about.is_folder:
@@ -154,17 +155,13 @@ def folder(path: Path) -> Folder:
                     continue
                 if file.st_mode & 0o077:
                     wide.append(entry.name)
-                if not _is_ours(file.st_uid):
+                if not is_own(file.st_uid):
                     others.append(entry.name)
     except OSError as error:
         return Folder(shown, exists=True, trouble=error.strerror or type(error).__name__)
     if sys.platform == "win32":  # its modes say nothing; the access list of the folder does
         return about
     return replace(about, wide_files=tuple(sorted(wide)), other_owners=tuple(sorted(others)))
-
-
-def _is_ours(uid: int) -> bool:
-    return sys.platform == "win32" or uid == os.geteuid()
 
 
 def socket_path(place: str) -> str:

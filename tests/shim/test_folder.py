@@ -95,6 +95,25 @@ def test_a_schema_of_our_own_counts_and_so_does_one_that_was_named(shim: Shim, w
     assert ("A=mine\n" in end.stdout, end.stderr) == (True, "")
 
 
+def test_in_a_user_namespace_nobody_is_not_ourselves(work: Path, make_shim: Callable[[str], Shim]) -> None:
+    """There everybody whom it does not know has this number, and it may be our own."""
+    shim = make_shim("frozen")
+    (work / ".env.schema").write_text("A=planted\n")
+    (work / "secrets").mkdir()
+    (work / "secrets" / "b").write_text("planted")
+    for path in (work, work / ".env.schema", work / "secrets", work / "secrets" / "b"):
+        os.chown(path, STRANGER, STRANGER)
+    unmapped = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "unshare", "--user"]
+
+    end = shim("--require", "B", "--", "env", cwd=work, before=unmapped, env={"B": "given"})
+    assert (end.code, "planted" in end.stdout, "B=given" in end.stdout) == (0, False, True), end
+    assert "belongs to uid 65534, which is everybody whom this user namespace does not know" in end.stderr
+    (shim.root / "c").write_text("v")
+    (shim.root / "c").chmod(0o600)
+    end = shim("--require", "C", "--", "env", cwd=work, before=unmapped)
+    assert (end.code, "belongs to somebody whom this user namespace does not know" in end.stderr) == (111, True), end
+
+
 @pytest.mark.parametrize("how", PLANTED)
 def test_secrets_of_the_working_directory_that_another_could_have_planted(
     shim: Shim, work: Path, how: str, canary: Canary

@@ -234,6 +234,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
         "belongs to uid ",
     ),
+    "belongs to uid …, which is everybody whom this user namespace does not know": (
+        "shim/test_folder.py::test_in_a_user_namespace_nobody_is_not_ourselves",
+        "which is everybody whom this user namespace does not know",
+    ),
+    "… belongs to somebody whom this user namespace does not know": (
+        "host/store/test_vault.py::test_what_belongs_to_nobody_that_a_namespace_knows_is_nobodys",
+        "belongs to somebody whom this user namespace does not know",
+    ),
     "belongs to uid …, and others can write it (mode …)": (
         "shim/test_folder.py::test_a_schema_that_another_could_have_planted_is_left_alone",
         ", and others can write it (mode ",
@@ -459,6 +467,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
             "the Swarm is locked": "is locked",
         }.items()
     },
+    "cannot …: the engine at … answers with something that its API does not have there": (
+        "host/swarm/test_strange_engine.py::test_one_strange_container_or_image_does_not_end_an_audit",
+        "answers with something that its API does not have there",
+    ),
     "cannot …: the engine at … does not answer (…)": (
         "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
         "does not answer",

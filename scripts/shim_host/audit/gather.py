@@ -34,6 +34,7 @@ from shim_host.audit.model import (
 )
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
+from shim_host.files import is_unknown
 from shim_host.fingerprints import Fingerprints
 from shim_host.store.vault import Entry, Vault
 
@@ -147,7 +148,7 @@ def _file(path: Path, key: str, entry: Entry, its_fingerprint: str) -> File:
         import pwd
 
         with suppress(KeyError):  # a number without a name is shown as it is
-            owner = pwd.getpwuid(status.st_uid).pw_name
+            owner = "unknown" if is_unknown(status.st_uid) else pwd.getpwuid(status.st_uid).pw_name
         with suppress(KeyError):
             group = grp.getgrgid(status.st_gid).gr_name
     changed = datetime.fromtimestamp(status.st_mtime, UTC)

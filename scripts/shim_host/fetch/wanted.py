@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from shim.schema import Schema
 from shim_host.errors import Refused, failed_file
+from shim_host.files import is_unknown
 
 
 class Ask(NamedTuple):
@@ -73,7 +74,7 @@ def refuse_untrusted(schema: Path) -> None:
         for path, what in ((schema.absolute().parent, "folder"), (schema, "file")):
             status = os.stat(path)
             is_shared = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
-            if status.st_uid not in trusted:
+            if status.st_uid not in trusted or is_unknown(status.st_uid):
                 hint = "read it, and make it yours with chown, or copy it"
                 raise Refused(f"the {what} {path} belongs to another user, and names programs to run", hint)
             if is_shared:

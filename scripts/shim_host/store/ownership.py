@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 
 from shim_host import output
+from shim_host.errors import Refused
+from shim_host.files import is_unknown
 
 _agreed: set[int] = set()  # whose folders root was told to write into
 
@@ -23,9 +25,12 @@ def ask(path: Path, owner: int) -> None:
     Where root has no capability to write there it is nobody special, and the attempt itself says so.
 
     Raises:
-        Refused: nobody agrees.
+        Refused: nobody agrees, or nobody can be given anything.
     """
     if is_anothers(owner) and owner not in _agreed and os.access(path, os.W_OK):
+        if is_unknown(owner):
+            hint = "write as the user who owns it, or map that user into this namespace"
+            raise Refused(f"{path} belongs to somebody whom this user namespace does not know", hint)
         output.confirm(f"{path} belongs to {_name_of(owner)}: write there as root, and give them what is written?")
         _agreed.add(owner)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
 from shim_host import output
 from shim_host.errors import Failed, Refused, failed_file
-from shim_host.files import write_whole
+from shim_host.files import is_unknown, write_whole
 from shim_host.inputs import read_bounded
 from shim_host.store import ownership
 
@@ -277,7 +277,8 @@ class Writer:
             found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
         except FileNotFoundError:
             found = os.fstat(self._descriptor)
-        return None if (found.st_uid, found.st_gid) == (0, 0) else (found.st_uid, found.st_gid)
+        is_roots = (found.st_uid, found.st_gid) == (0, 0)
+        return None if is_roots or is_unknown(found.st_uid) else (found.st_uid, found.st_gid)
 
     def give_to(self, name: str, owner: tuple[int, int]) -> None:
         """Make *name* belong to this user and group, -1 for as it is; where files have no owners, nothing is done."""

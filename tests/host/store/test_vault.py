@@ -231,6 +231,21 @@ def test_root_asks_before_it_writes_into_the_folder_of_somebody_else(
     assert command == "validate" or found.keys() & {"b", "c"}, end
 
 
+def test_what_belongs_to_nobody_that_a_namespace_knows_is_nobodys(manage: Manage, as_root: None) -> None:
+    """Root of a user namespace can give nothing to its owner, and takes it for nobody's."""
+    folder = manage.write("secrets/b", "c4n4ry").parent
+    (folder / "b").chmod(0o600)
+    folder.chmod(0o777)
+    os.chown(folder, 12345, 54321)
+
+    end = manage(
+        "set", "A", "--yes", "--value-file", "-", stdin=b"c4n4ry", through=("unshare", "--user", "--map-root-user")
+    )
+    assert end.code == 1
+    assert "secrets belongs to somebody whom this user namespace does not know" in end.stderr
+    assert sorted(path.name for path in folder.iterdir()) == ["b"]
+
+
 def test_a_file_stays_with_its_owner(manage: Manage, as_root: None) -> None:
     """In the folder of root, too: a service that was given it must read the next value."""
     manage("set", "A", "--value-file", "-", stdin=b"c4n4ry")

@@ -16,6 +16,7 @@ from shim_host import ages, inventory, output
 from shim_host.commands.rotate import compose as rotate_compose
 from shim_host.commands.rotate.compose import Wish
 from shim_host.errors import CLEAN, REFUSED, Ended, Refused
+from shim_host.files import is_own
 from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate.swarm import SwarmWork
 from shim_host.rotate.swarm_plan import RotationPlan
@@ -156,7 +157,7 @@ def _in_folder(project: ComposeFolder, wish: Wish) -> int:
     except OSError as error:
         output.warn(f"cannot look into {project.folder}: {error.strerror}")
         return REFUSED
-    if hasattr(os, "geteuid") and owner not in (os.geteuid(), 0):
+    if owner != 0 and not is_own(owner):
         hint = "programs named in its schema would run as you; use its owner's cron"
         output.warn(f"{project.folder} belongs to another user, and is left alone", hint)
         return REFUSED
