@@ -144,7 +144,7 @@ def test_no_dictionary_of_the_sdk_leaves_the_swarm() -> None:
     known = modules(HOST, "shim_host")
     users = {module for module, path in known.items() if "docker" in map(room, imports(path, known))}
 
-    assert users == {"shim_host.swarm.connection", "shim_host.swarm.ssh"}
+    assert users == {"shim_host.swarm.connection", "shim_host.swarm.reach.client", "shim_host.swarm.reach.ssh"}
 
 
 def test_no_test_imports_another() -> None:

@@ -44,11 +44,11 @@ SECTIONS = {
         "scripts/manage_secrets.py", "*/shim_host/binary.py", "*/commands/engine/image.py", "*/swarm/load.py",
     ),
     "The engine does not answer, or is not a manager": (
-        "*/docker_cli.py", "*/swarm/connection.py", "*/swarm/answers.py", "*/swarm/ssh.py", "*/swarm/trouble.py",
+        "*/docker_cli.py", "*/swarm/connection.py", "*/swarm/answers.py", "*/swarm/reach/*.py", "*/swarm/trouble.py",
     ),
     "doctor warns about the engine or the Swarm": ("*/doctor/*.py",),
     "A value from .env is cut off or changed": ("*/env/*.py", "*/commands/env.py"),
-    "The folder ./secrets cannot be used": ("*/store/vault.py", "*/shim_host/errors.py"),
+    "The folder ./secrets cannot be used": ("*/store/vault.py", "*/store/ownership.py", "*/shim_host/errors.py"),
     "validate finds a value or a name": ("*/shim_host/validation.py",),
     "validate finds services that disagree": ("*/commands/drift.py", "*/commands/validate.py"),
     "The Swarm holds a different value": (

@@ -5,7 +5,7 @@ Variables, arguments, labels and histories are looked through here, and only wha
 
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,7 @@ from shim_host.errors import Ended
 from shim_host.explained import Explained
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.swarm import labels as swarm_labels
+from shim_host.swarm.answers import Fields
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
 from shim_host.swarm.helper.elsewhere import HELPER
 from shim_host.swarm.helper.read_back import READER
@@ -90,21 +91,21 @@ class Auditor(Swarm):
         """
         gaps: list[str] = []
         client: Any = self._api
-        info = self._call("ask the engine", self._api.info)
+        info = self._found("ask the engine", self._api.info)
         swarm = info.get("Swarm") or {}
         with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-            listing = pool.submit(self._call, "list containers", self._api.containers)
+            listing = pool.submit(self._listed, "list containers", self._api.containers)
             secrets: list[SwarmSecret] = []
             its_key: bytes | None = None
             found_services: list[Any] = []
             nodes: list[Any] = []
             configs: list[Any] = []
             if swarm.get("ControlAvailable"):
-                asked = [
+                asked: list[Future[Any]] = [
                     pool.submit(self.secrets),
-                    pool.submit(self._call, "list services", self._api.services),
-                    pool.submit(self._call, "list nodes", client.nodes),
-                    pool.submit(self._call, "list configs", client.configs),
+                    pool.submit(self._listed, "list services", self._api.services),
+                    pool.submit(self._listed, "list nodes", client.nodes),
+                    pool.submit(self._listed, "list configs", client.configs),
                 ]
                 try:
                     secrets, found_services, nodes, configs = (job.result() for job in asked)
@@ -124,7 +125,9 @@ class Auditor(Swarm):
                 *(_spec_of(found).get("Image", "") for found in own),
                 *(item["Image"] for item in listed if item.get("Image")),
             }
-            image_jobs = {name: pool.submit(self._image, name, recogniser) for name in sorted(image_names) if name}
+            image_jobs = {
+                name: pool.submit(self._image, name, recogniser, gaps) for name in sorted(image_names) if name
+            }
             holders = [found for found in inspected if found is not None and _holds_secrets(found)]
             paused = [found["Name"].lstrip("/") for found in holders if (found.get("State") or {}).get("Paused")]
             gaps += [f"{ENGINE_LEFT_OUT}{name} is paused" for name in paused if asks_containers]
@@ -162,18 +165,25 @@ class Auditor(Swarm):
     def _inspected(self, listed: Mapping[str, Any], gaps: list[str]) -> Any:
         """Return all that the engine says of a container; None when it is gone by now, or cannot be looked at."""
         try:
-            return self._unless_gone("look at what runs", lambda: self._api.inspect_container(listed["Id"]))
+            found = self._unless_gone(
+                self._found, "look at what runs", lambda: self._api.inspect_container(listed["Id"])
+            )
+            return found and Fields(found, Config=found.get("Config") or Fields(), Name=found.get("Name") or "")
         except Ended as ended:
             gaps.append(f"{ENGINE_LEFT_OUT}the container {listed['Id'][:12]}: {ended.message}")
             return None
 
-    def _image(self, name: str, recogniser: Recogniser) -> tuple[tuple[Trace, ...], dict[str, Any]]:
+    def _image(self, name: str, recogniser: Recogniser, gaps: list[str]) -> tuple[tuple[Trace, ...], dict[str, Any]]:
         """Return what the image *name* shows, and its configuration; nothing of one that is not on this machine."""
         client: Any = self._api
-        found = self._unless_gone("look at what runs", lambda: client.inspect_image(name))
-        if found is None:
+        try:
+            found = self._unless_gone(self._found, "look at what runs", lambda: client.inspect_image(name))
+            if found is None:
+                return (), {}
+            history = self._unless_gone(self._listed, "look at what runs", lambda: client.history(found["Id"])) or []
+        except Ended as ended:
+            gaps.append(f"{ENGINE_LEFT_OUT}the image {_short(name)}: {ended.message}")
             return (), {}
-        history = self._unless_gone("look at what runs", lambda: client.history(found["Id"])) or []
         config = found.get("Config") or {}
         traces = [*_of_config(config, recogniser, IMAGE_ENVIRONMENT)]
         seen = {trace.name for trace in traces} | {trace.key for trace in traces if trace.key}

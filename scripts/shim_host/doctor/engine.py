@@ -55,9 +55,9 @@ class Examiner(Swarm):
         Raises:
             Failed: the engine does not answer.
         """
-        version = self._call("ask for the version", self._api.version)
+        version = self._found("ask for the version", self._api.version)
         before = datetime.now(UTC)
-        info = self._call("ask the engine", self._api.info)
+        info = self._found("ask the engine", self._api.info)
         swarm = info.get("Swarm") or {}
         nodes: list[Any] = []
         readers: tuple[str, ...] = ()
@@ -65,9 +65,9 @@ class Examiner(Swarm):
         if swarm.get("ControlAvailable"):
             client: Any = self._api
             try:
-                nodes = self._call("list nodes", client.nodes)
+                nodes = self._listed("list nodes", client.nodes)
                 for label in (READER, HELPER):
-                    found = self._call("list services", lambda label=label: client.services(filters={"label": label}))
+                    found = self._listed("list services", lambda label=label: client.services(filters={"label": label}))
                     readers += tuple(service["Spec"]["Name"] for service in found)
             except Failed as failed:
                 trouble = failed.message

@@ -2,23 +2,19 @@
 
 import base64
 import errno
-import hashlib
-import json
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
-from functools import cache
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shim.secret import Secret
 from shim_host import explained
 from shim_host import output as report
 from shim_host.docker_cli import request_seconds
-from shim_host.errors import Failed
+from shim_host.errors import Ended, Failed
 from shim_host.explained import Explained
-from shim_host.swarm import inside, not_answered, privacy
+from shim_host.swarm import inside, privacy
 from shim_host.swarm.answers import Fields, in_shape, mounts_of, secret_of, service_of
 from shim_host.swarm.model import (
     FINGERPRINT,
@@ -32,6 +28,7 @@ from shim_host.swarm.model import (
     SwarmSecret,
     SwarmService,
 )
+from shim_host.swarm.reach import not_answered
 from shim_host.swarm.trouble import Missing as Missing
 from shim_host.swarm.trouble import NoSwarm as NoSwarm
 from shim_host.swarm.trouble import Unclear as Unclear
@@ -68,20 +65,22 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
     from docker.errors import DockerException
     from docker.utils import kwargs_from_env
 
+    from shim_host.swarm.reach import client
+
     place = environ.get("DOCKER_HOST", "")
     seconds = request_seconds(environ)
     try:
         if place:
             arguments: dict[str, Any] = dict(kwargs_from_env(environment=dict(environ)))
         else:
-            arguments = context(environ)
+            arguments = client.context(environ)
             place = arguments.get("base_url") or "the default socket"
         if place.startswith("ssh://") and sys.platform != "win32":
-            from shim_host.swarm import ssh
+            from shim_host.swarm.reach import ssh
 
             api = ssh.client(place, seconds, PARALLEL_CALLS)
         else:
-            api = _sdk_client()(
+            api = client.sdk_client()(
                 version="auto",
                 timeout=seconds,
                 use_ssh_client=True,
@@ -103,61 +102,6 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
     return kind(api, place)
 
 
-@cache
-def _sdk_client() -> "type[docker.APIClient]":
-    """Return the SDK's client, but for what it would take from the environment besides a proxy.
-
-    Where REQUESTS_CA_BUNDLE is set for other programs it would take the place of the engine's own CA.
-    """
-    import docker
-    from requests.utils import get_environ_proxies
-
-    class Client(docker.APIClient):
-        trust_env = property(lambda _self: False, lambda _self, _value: None)
-
-        def merge_environment_settings(self, url: Any, proxies: Any, *others: Any) -> Any:
-            if not proxies and url.startswith(("http://", "https://")):
-                proxies = get_environ_proxies(url)
-            return super().merge_environment_settings(url, proxies, *others)
-
-    return Client
-
-
-def context(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what connects to the engine of the Docker context in use; nothing for the default one.
-
-    Read here: the SDK finds no context where there is no config.json, and looks at its own process's environment.
-
-    Raises:
-        Failed: there is no such context, or it cannot be read.
-    """
-    from docker.tls import TLSConfig
-
-    folder = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    name = environ.get("DOCKER_CONTEXT") or ""
-    try:
-        if not name:
-            with suppress(FileNotFoundError):
-                name = str(json.loads((folder / "config.json").read_bytes()).get("currentContext") or "")
-        if name in ("", "default"):
-            return {}
-        at = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-        endpoint = json.loads((folder / "contexts" / "meta" / at / "meta.json").read_bytes())["Endpoints"]["docker"]
-        arguments: dict[str, Any] = {"base_url": endpoint["Host"]} if endpoint.get("Host") else {}
-    except FileNotFoundError:
-        raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them") from None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        hint = f"check it in {folder}, or name an engine in DOCKER_HOST"
-        raise Failed(f"the Docker context cannot be read ({type(error).__name__})", hint) from None
-    files = {kind: folder / "contexts" / "tls" / at / "docker" / f"{kind}.pem" for kind in ("ca", "cert", "key")}
-    there = {kind: str(path) for kind, path in files.items() if path.is_file()}
-    if there:
-        client = (there["cert"], there["key"]) if {"cert", "key"} <= there.keys() else None
-        is_verified = not endpoint.get("SkipTLSVerify")
-        arguments["tls"] = TLSConfig(client_cert=client, ca_cert=there.get("ca"), verify=is_verified)
-    return arguments
-
-
 class Swarm:
     """One connection to an engine."""
 
@@ -171,11 +115,11 @@ class Swarm:
         Raises:
             Failed: the engine is not a manager of a Swarm, or does not answer.
         """
-        return [secret_of(found) for found in self._call("list secrets", self._api.secrets)]
+        return [secret_of(found) for found in self._listed("list secrets", self._api.secrets)]
 
     def services(self) -> list[SwarmService]:
         """Return every service with the secrets that its present specification mounts."""
-        return [service_of(found) for found in self._call("list services", self._api.services)]
+        return [service_of(found) for found in self._listed("list services", self._api.services)]
 
     def named_ids(self) -> set[str]:
         """Return the ids of all secrets that a service, its previous specification or a live task names.
@@ -183,10 +127,10 @@ class Swarm:
         Removing one that only a previous specification names breaks every later update (swarmkit issue 2509).
         """
         named: set[str] = set()
-        for service in self._call("list services", self._api.services):
+        for service in self._listed("list services", self._api.services):
             for spec in ("Spec", "PreviousSpec"):
                 named.update(m.secret_id for m in mounts_of((service.get(spec) or {}).get("TaskTemplate")))
-        for task in self._call("list tasks", self._api.tasks):
+        for task in self._listed("list tasks", self._api.tasks):
             if (task.get("Status") or {}).get("State") not in _ENDED_STATES:
                 named.update(m.secret_id for m in mounts_of(task.get("Spec")))
         return named
@@ -247,7 +191,7 @@ class Swarm:
         response.raise_for_status()
 
     def _is_made(self, name: str, labels: Mapping[str, str]) -> bool:
-        found = self._call("list secrets", lambda: self._api.secrets(filters={"names": [name]}))
+        found = self._listed("list secrets", lambda: self._api.secrets(filters={"names": [name]}))
         return any(
             secret["Spec"]["Name"] == name
             and all((secret["Spec"].get("Labels") or {}).get(label) == labels.get(label) for label in _IDENTITY)
@@ -280,14 +224,15 @@ class Swarm:
                 spec = {**there["Spec"], "Labels": {**kept, **labels}}
                 self._post(f"secrets/{secret_id}/update", spec, {"version": there["Version"]["Index"]})
 
-        self._unless_gone("label a secret", call)
+        self._unless_gone(self._call, "label a secret", call)
 
     def config(self, name: str) -> bytes | None:
         """Return what the config *name* holds; None when there is none."""
         client: Any = self._api
-        found = self._call(f"look for {name}", lambda: client.configs(filters={"name": name}))
+        found = self._listed(f"look for {name}", lambda: client.configs(filters={"name": name}))
         spec = next((config["Spec"] for config in found if config["Spec"]["Name"] == name), None)
-        return None if spec is None else base64.b64decode(spec.get("Data") or "")
+        with strange_answers(f"look for {name}", self.place):
+            return None if spec is None else base64.b64decode(spec.get("Data") or "")
 
     def make_config(self, name: str, data: bytes, labels: Mapping[str, str]) -> None:
         """Make the config *name*."""
@@ -298,7 +243,7 @@ class Swarm:
     def running_containers(self) -> list[RunningContainer]:
         """Return the containers of this node that run and have something mounted below /run/secrets."""
         found = []
-        for container in self._call("list containers", self._api.containers):
+        for container in self._listed("list containers", self._api.containers):
             mounts = {
                 mount.get("Destination") or "": mount.get("Source") or "" for mount in container.get("Mounts") or ()
             }
@@ -317,7 +262,7 @@ class Swarm:
     def compose_folders(self) -> list[ComposeFolder]:
         """Return the Compose projects that have containers on this engine, by name."""
         label = "com.docker.compose.project"
-        found = self._call("list containers", lambda: self._api.containers(all=True, filters={"label": label}))
+        found = self._listed("list containers", lambda: self._api.containers(all=True, filters={"label": label}))
         projects = {}
         for container in found:
             labels = container.get("Labels") or {}
@@ -333,59 +278,91 @@ class Swarm:
             container: the one that is asked.
             question: what its shim reads on stdin: the key of the fingerprints, which no command line may hold.
         """
-        import requests
-        from docker.errors import DockerException
-
         if question and self.is_open:
             report.detail(f"{container.name} is not asked: the key would travel for all to read")
             return None
         seconds, most = explained.SECONDS, explained.MOST_BYTES
+
+        def ask() -> tuple[int, bytes, bytes]:
+            return inside.run(self._api, container.id, explained.command(question), question, seconds, most)
+
         try:
-            code, out, _ = inside.run(self._api, container.id, explained.command(question), question, seconds, most)
-        except (DockerException, requests.RequestException, OSError) as error:
+            code, out, _ = self._call(f"ask {container.name}", ask)
+        except Ended as ended:
             # It ended meanwhile, has no such program, or does not behave: that is not a reason to end here.
-            report.detail(f"{container.name} does not answer: {type(error).__name__}")
+            report.detail(ended.message)
             return None
         return explained.read(out.decode("utf-8", "replace")) if code == 0 else None
 
-    def _unless_gone(self, what: str, call: Any) -> Any:
-        """Return what *call* does; None where the engine has no such thing, or no more."""
-        try:
-            return self._call(what, call)
-        except Missing:
-            return None
-
-    def _call(self, what: str, call: Any) -> Any:
-        """Return what *call* answers, as far as it is what the API has there; the engine may be anybody's."""
-        answer, left_out = in_shape(self._as_it_is(what, call))
-        if not isinstance(answer, dict) and call in (self._api.info, self._api.version):
-            answer = Fields()
+    def _listed(self, what: str, call: Any) -> list[Fields]:
+        """Return the list that *call* answers; without what has no id, which nobody could name."""
+        answer, left_out = in_shape(self._call(what, call))
+        if answer is None:  # how some engines write an empty list
+            return []
+        if not isinstance(answer, list):
+            raise _strange(what, self.place)
         if left_out:
             report.warn(f"the engine lists {report.many(left_out, 'thing')} without an ID, so it cannot be inspected")
         return answer
 
-    def _as_it_is(self, what: str, call: Any) -> Any:
+    def _found(self, what: str, call: Any) -> Fields:
+        """Return what *call* answers of one thing."""
+        answer = in_shape(self._call(what, call))[0]
+        if not isinstance(answer, Fields):
+            raise _strange(what, self.place)
+        return answer
+
+    def _unless_gone(self, call: Any, what: str, asked: Any) -> Any:
+        """Return what *call* does, one of the three here; None where the engine has no such thing, or no more."""
+        try:
+            return call(what, asked)
+        except Missing:
+            return None
+
+    def _call(self, what: str, call: Any) -> Any:
         """Return what *call* answers, every field of it: what is changed and sent back comes back whole."""
         import requests
         from docker.errors import APIError, DockerException
 
-        try:
-            return call()
-        except APIError as error:
-            raise api_trouble(what, error) from None
-        except requests.HTTPError as error:  # of a call that goes around the SDK's own methods
-            raise api_trouble(what, _as_api_error(error)) from None
-        except (DockerException, requests.RequestException, OSError) as error:
-            message = f"cannot {what}: the engine at {self.place} does not answer ({type(error).__name__})"
-            raise Unclear(message, "run the same command again once it does: it goes on from there") from None
+        with strange_answers(what, self.place):
+            try:
+                return call()
+            except APIError as error:
+                raise api_trouble(what, error) from None
+            except requests.HTTPError as error:  # of a call that goes around the SDK's own methods
+                raise api_trouble(what, _as_api_error(error)) from None
+            except requests.exceptions.InvalidJSONError:
+                raise _strange(what, self.place) from None
+            except (DockerException, requests.RequestException, OSError) as error:
+                said = not_answered.why(error)
+                message = f"cannot {what}: the engine at {self.place} does not answer ({said})"
+                raise Unclear(message, "run the same command again once it does: it goes on from there") from None
+
+
+@contextmanager
+def strange_answers(what: str, place: str) -> Iterator[None]:
+    """Take what an answer of the engine breaks in here for its fault: it may be anybody's, and is no bug of ours."""
+    try:
+        yield
+    except Ended:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, MemoryError):
+        raise _strange(what, place) from None
+
+
+def _strange(what: str, place: str) -> Unclear:
+    message = f"cannot {what}: the engine at {place} answers with something that its API does not have there"
+    return Unclear(
+        message, "is it an engine of Docker, and nothing in its place? See `docker version`, and DOCKER_HOST"
+    )
 
 
 def _as_api_error(error: "HTTPError") -> "APIError":
     from docker.errors import APIError
 
     words = error.response.text
-    with suppress(ValueError, KeyError, TypeError):  # where no engine answers, the text says what it says
-        words = error.response.json()["message"]
+    with suppress(ValueError, KeyError, TypeError, RecursionError):  # where no engine answers, it is whatever it is
+        words = str(error.response.json()["message"])
     return APIError(words, response=error.response, explanation=words)
 
 

@@ -2,13 +2,19 @@
 
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
 
 def run(
-    client: Any, container: str, argv: Sequence[str], data: bytes, seconds: float, most_bytes: int
+    client: Any,
+    container: str,
+    argv: Sequence[str],
+    data: bytes,
+    seconds: float,
+    most_bytes: int,
+    environment: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes, bytes]:
     """Run *argv* in *container* with *data* on its stdin, which must tell it to end; return code, stdout, stderr.
 
@@ -17,7 +23,7 @@ def run(
             more than *most_bytes*.
     """
     deadline = time.monotonic() + seconds
-    job = client.exec_create(container, list(argv), stdin=bool(data))["Id"]
+    job = client.exec_create(container, list(argv), stdin=bool(data), environment=dict(environment or {}))["Id"]
     connection = client.exec_start(job, socket=True)
     raw = getattr(connection, "_sock", connection)
     outputs = {1: b"", 2: b""}

@@ -1,9 +1,11 @@
 """An engine that is given an image: which processor it runs on, and what it has."""
 
-from typing import Any
+import json
 
 from shim_host.errors import Failed
 from shim_host.swarm.connection import Swarm
+
+_SECONDS = 300  # an engine on a slow disk unpacks it
 
 
 class Loader(Swarm):
@@ -11,11 +13,11 @@ class Loader(Swarm):
 
     def processor(self) -> str:
         """Return what the engine's containers run on, as it calls that."""
-        return str(self._call("ask for its version", self._api.version).get("Arch", ""))
+        return str(self._found("ask for its version", self._api.version).get("Arch", ""))
 
     def digest(self, tag: str) -> str:
         """Return the digest of the image *tag*; "" when there is none."""
-        found: list[dict[str, Any]] = self._call("list images", lambda: self._api.images(name=tag))
+        found = self._listed("list images", lambda: self._api.images(name=tag))
         return str(found[0]["Id"]) if found else ""
 
     def load(self, archive: bytes, tag: str) -> str:
@@ -26,8 +28,11 @@ class Loader(Swarm):
         """
 
         def call() -> str:
-            load: Any = self._api.load_image  # the SDK's types leave it out
-            said = [step for step in load(archive) if isinstance(step, dict)]
+            # Not the SDK's method, which reads for as long as something comes.
+            url = f"{self._api.base_url}/v{self._api.api_version}/images/load"
+            answer = self._api.post(url, data=archive, params={"quiet": "1"}, timeout=_SECONDS)
+            answer.raise_for_status()
+            said = [json.loads(line) for line in answer.text.splitlines() if line.strip()]
             return next((str(step["error"]) for step in said if "error" in step), "")
 
         trouble = self._call(f"load {tag}", call)

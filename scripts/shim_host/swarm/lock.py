@@ -100,7 +100,7 @@ class LockKeeper(ValueReader):
                 time.sleep(AGAIN_SECONDS)
 
     def _configs(self, by: str, what: str) -> list[Any]:
-        return list(self._call("look for a rotation", lambda: self._client.configs(filters={by: what})))
+        return list(self._listed("look for a rotation", lambda: self._client.configs(filters={by: what})))
 
     def patiently(self, work: Callable[[], T]) -> T:
         """Return what *work* gives, tried for as long as a Swarm needs for a new leader; it must bear being repeated.

@@ -41,7 +41,7 @@ def no_manager(what: str, said: str) -> Unclear:
 def api_trouble(what: str, error: Any) -> Ended:
     """Return why the engine did not do *what*, which the SDK's APIError *error* says."""
     status = error.response.status_code if error.response is not None else 0
-    words = (error.explanation or "").strip().splitlines()
+    words = str(error.explanation or "").strip().splitlines()
     said = words[0] if words else f"status {status}"
     if status == 503:  # of an engine that is just being started again, too
         return no_manager(what, said)

@@ -9,11 +9,21 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from shim_host.doctor.engine import Examiner
+from shim_host.errors import Ended
 from shim_host.swarm.answers import in_shape
+from shim_host.swarm.connection import Swarm, connect_as
+from shim_host.swarm.helper.elsewhere import FarDoor
+from shim_host.swarm.helper.read_back import ValueReader
+from shim_host.swarm.load import Loader
+from shim_host.swarm.model import RunningContainer, SecretMount, SwarmSecret
+from shim_host.swarm.move.arrival import ServiceMover
 
+from shim.secret import Secret
 from tests.support.host import Canary, Manage
 
 EVIL = "\x1b]0;PWN\x07\x9b31m\u202e\u2066[bold red]x[/][link=http://example.org]k[/link]\r\nshim: ok"
@@ -91,12 +101,14 @@ def engine(manage: Manage) -> Iterator[dict[str, Any]]:
 
         def do_GET(self) -> None:
             path = re.sub(r"^/v[0-9.]+", "", self.path).partition("?")[0]
-            body = json.dumps(said.get(path, {"message": f"there is none: {EVIL}"})).encode()
-            self.send_response(200 if path in said else 404)
+            found = said.get("*") or said.get(path, {"message": f"there is none: {EVIL}"})
+            body = found if isinstance(found, bytes) else json.dumps(found).encode()
+            self.send_response(200 if "*" in said or path in said else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # of who has read enough
+                self.wfile.write(body)
 
         def do_POST(self) -> None:
             self.do_GET()
@@ -151,6 +163,90 @@ def test_what_is_no_answer_at_all(manage: Manage, engine: dict[str, Any], path: 
 
     for name in ("audit", "doctor", "rotate"):
         manage(*COMMANDS[name])
+
+
+WHOLE = {
+    "a number": b"7",
+    "nothing": b"null",
+    "a word": b'"x"',
+    "numbers": b"[7]",
+    "a thing with an id": b'[{"ID": "a", "Id": "a"}]',
+    "no fields": b"{}",
+    "depth": b"[" * 100_000,
+    "a number of 6,000 digits": b"1" * 6_000,
+    "a page": b"<html>",
+}
+MOUNT = SecretMount("s2", "a.v2", "a")
+SECRET = SwarmSecret("s1", "a.v1", "A", 1, "", "", "", "")
+ASKED: list[tuple[type[Any], Callable[[Any], Any]]] = [
+    (Swarm, lambda engine: engine.secrets()),
+    (Swarm, lambda engine: engine.services()),
+    (Swarm, lambda engine: engine.named_ids()),
+    (Swarm, lambda engine: engine.running_containers()),
+    (Swarm, lambda engine: engine.compose_folders()),
+    (Swarm, lambda engine: engine.config("a")),
+    (Swarm, lambda engine: engine.create("a.v2", Secret(b"b"), {})),
+    (Swarm, lambda engine: engine.label_secret("s1", {"a": "b"})),
+    (Swarm, lambda engine: engine.explained(RunningContainer("c1", "web.1", "web"), b"")),
+    (ServiceMover, lambda engine: engine.movable()),
+    (ServiceMover, lambda engine: engine.nodes()),
+    (ServiceMover, lambda engine: (engine.movable(), engine.swap("w1", {"a": ("s1", MOUNT)}))),
+    (ServiceMover, lambda engine: (engine.movable(), engine.bump("w1"))),
+    (ServiceMover, lambda engine: engine.lock("", b"", "me")),
+    (ServiceMover, lambda engine: engine.locked_stacks()),
+    (FarDoor, lambda engine: engine.remote("web")),
+    (FarDoor, lambda engine: engine.remove_lost()),
+    (FarDoor, lambda engine: engine.container_of("web")),
+    (FarDoor, lambda engine: engine.run_in("c1", ["true"], b"")),
+    (ValueReader, lambda engine: engine.read([SECRET], "", print)),
+    (Loader, lambda engine: engine.processor()),
+    (Loader, lambda engine: engine.load(b"", "a")),
+    (Examiner, lambda engine: engine.facts()),
+]
+
+
+@pytest.mark.parametrize("what", WHOLE)
+def test_no_answer_at_all_breaks_a_call(
+    manage: Manage, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Each call of the host tool gives something that can be worked with, or ends by saying that it does not."""
+    monkeypatch.setattr("shim_host.swarm.move.services.LEADER_SECONDS", 0)
+    monkeypatch.setattr("shim_host.swarm.lock.LEADER_SECONDS", 0)
+    ended = set()
+    for number, (kind, ask) in enumerate(ASKED):
+        connection = connect_as(kind, manage.env)
+        engine["*"] = WHOLE[what]
+        try:
+            ask(connection)
+        except Ended:
+            ended.add(number)
+        finally:
+            del engine["*"]
+
+    assert ended, "some call needs more than that"
+
+
+def test_an_answer_has_an_end(
+    manage: Manage, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shim_host.swarm.reach.client.MOST_BYTES", 1 << 20)
+    connection = connect_as(Swarm, manage.env)
+    engine["/secrets"] = b" " * (1 << 21)
+    with pytest.raises(Ended, match="its answer has more than 1 MiB"):
+        connection.secrets()
+    monkeypatch.setattr("shim_host.swarm.reach.client._MOST_TIMES", 0)
+    engine["/secrets"] = b"[" + b" " * 70_000 + b"]"
+    with pytest.raises(Ended, match="its answer has no end"):
+        connection.secrets()
+
+
+def test_one_strange_container_or_image_does_not_end_an_audit(manage: Manage, engine: dict[str, Any]) -> None:
+    for path in (f"/containers/{CONTAINER}/json", "/images/img/json"):
+        kept, engine[path] = engine.get(path), b"7"
+        end = manage("audit")
+        assert "answers with something that its API does not have there" in end.stdout + end.stderr, end
+        if kept is not None:
+            engine[path] = kept
 
 
 def test_what_has_no_id_is_left_out_and_said(manage: Manage, engine: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from shim_host.errors import Refused
-from shim_host.swarm.ssh import command
+from shim_host.swarm.reach.ssh import command
 
 from tests.support.forms import cannot_run
 from tests.support.host import Canary, Manage, Meddler, PrivateSwarm

@@ -77,10 +77,10 @@ class FarDoor(Door):
         Raises:
             Refused: it runs nowhere, there are several, or it has no network to reach it by.
         """
-        if not (self._call("ask the engine", self._api.info).get("Swarm") or {}).get("ControlAvailable"):
+        if not (self._found("ask the engine", self._api.info).get("Swarm") or {}).get("ControlAvailable"):
             hint = "docker ps shows what runs; in a Swarm point DOCKER_HOST at a manager, which reaches the other nodes"
             raise Refused(f"no container of the service {service} runs on this node", hint)
-        named = [found for found in self._call("list services", self._api.services) if _is_called(found, service)]
+        named = [found for found in self._listed("list services", self._api.services) if _is_called(found, service)]
         if len(named) > 1:
             names = ", ".join(sorted(found["Spec"]["Name"] for found in named))
             raise Refused(f"several services are called {service}: {names}", "give the full name of the one you mean")
@@ -90,7 +90,7 @@ class FarDoor(Door):
             filters = {"service": found["ID"], "desired-state": "running"}
             running = [
                 at["NodeID"]
-                for at in self._call("list tasks", lambda filters=filters: client.tasks(filters=filters))
+                for at in self._listed("list tasks", lambda filters=filters: client.tasks(filters=filters))
                 if at["Status"]["State"] == "running"
             ]
             if not running:
@@ -142,7 +142,7 @@ class FarDoor(Door):
         """Remove what runs left that were killed before they could: at once where that is known."""
         client: Any = self._api
         for kind, listing in (("services", client.services), ("secrets", client.secrets)):
-            for found in self._call(f"list {kind}", lambda listing=listing: listing(filters={"label": HELPER})):
+            for found in self._listed(f"list {kind}", lambda listing=listing: listing(filters={"label": HELPER})):
                 created = datetime.fromisoformat(found["CreatedAt"][:19]).replace(tzinfo=UTC)
                 is_ownerless = owner.has_ended((found["Spec"].get("Labels") or {}).get(OWNER, ""))
                 if is_ownerless or datetime.now(UTC) - created > _LOST_AFTER:
@@ -154,7 +154,7 @@ class FarDoor(Door):
         deadline = time.monotonic() + _SECONDS
         said = "no word from the Swarm"
         while time.monotonic() < deadline:
-            for task in self._call("look at the helper task", lambda: client.tasks(filters={"service": name})):
+            for task in self._listed("look at the helper task", lambda: client.tasks(filters={"service": name})):
                 status = task["Status"]
                 said = status.get("Err") or status.get("Message") or said
                 if status["State"] in _ENDED_STATES:
@@ -167,16 +167,16 @@ class FarDoor(Door):
     def _ids(self, kind: str, name: str) -> list[str]:
         client: Any = self._api
         listing: Callable[..., Iterable[Any]] = getattr(client, kind)
-        found = self._call(f"list {kind}", lambda: listing(filters={"name": name}))
+        found = self._listed(f"list {kind}", lambda: listing(filters={"name": name}))
         return [item["ID"] for item in found if item["Spec"]["Name"] == name]
 
     def _remove_named(self, name: str) -> None:
         """Remove the helper task and what it was told; a creation that failed may have been carried out."""
         client: Any = self._api
         for found in self._ids("services", name):
-            self._unless_gone("remove the helper task", lambda found=found: client.remove_service(found))
+            self._unless_gone(self._call, "remove the helper task", lambda found=found: client.remove_service(found))
         for found in self._ids("secrets", name):
-            self._unless_gone("remove what it was told", lambda found=found: client.remove_secret(found))
+            self._unless_gone(self._call, "remove what it was told", lambda found=found: client.remove_secret(found))
 
 
 def _is_called(service: Any, name: str) -> bool:

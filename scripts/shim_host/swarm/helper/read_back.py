@@ -18,9 +18,9 @@ from typing import Any
 from shim.secret import Secret
 from shim_host.docker_cli import REQUEST_SECONDS
 from shim_host.errors import Failed, Refused
-from shim_host.swarm import owner
+from shim_host.swarm import inside, owner
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
-from shim_host.swarm.model import LABEL, SwarmSecret
+from shim_host.swarm.model import LABEL, MAX_VALUE_BYTES, SwarmSecret
 
 READER = LABEL + "reader"
 START_SECONDS = 90
@@ -33,6 +33,7 @@ _CAT = ("/bin/cat", "/usr/bin/cat")
 _ROOT_MODE = 0o400
 _BATCH = 50  # values that one process reads: at most 25 MB at a time
 _MARK = "SHIM_READER_MARK"
+_MOST_ENVIRONMENT_BYTES = 64 << 10  # of `cat` in the helper task
 
 
 class ValueReader(Swarm):
@@ -79,7 +80,7 @@ class ValueReader(Swarm):
 
     def _image_with_cat(self, secret_ids: set[str]) -> str:
         """Return an image that is here and has `cat`: a small one, or that of a service with these values."""
-        here = {tag for image in self._call("list images", self._api.images) for tag in image.get("RepoTags") or ()}
+        here = {tag for image in self._listed("list images", self._api.images) for tag in image.get("RepoTags") or ()}
         small = [tag for name in _SMALL_IMAGES for tag in sorted(here) if tag.partition(":")[0] == name]
         of_services = []
         for service in self._services({}):
@@ -96,7 +97,9 @@ class ValueReader(Swarm):
         )
 
     def _has_cat(self, image: str) -> bool:
-        made = self._call(f"look into {image}", lambda: self._api.create_container(image, "cat", network_disabled=True))
+        made = self._found(
+            f"look into {image}", lambda: self._api.create_container(image, "cat", network_disabled=True)
+        )
         try:
             return any(self._has_file(made["Id"], path) for path in _CAT)
         finally:
@@ -112,11 +115,11 @@ class ValueReader(Swarm):
     @contextmanager
     def _reader(self, image: str, secrets: Sequence[SwarmSecret]) -> Iterator[str]:
         """Give the container of a helper task that has *secrets* mounted; it is gone afterwards, whatever happens."""
-        node = self._call("ask the engine", self._api.info)["Swarm"]["NodeID"]
+        node = self._found("ask the engine", self._api.info)["Swarm"]["NodeID"]
         name = f"shim-reader-{uuid.uuid4().hex[:12]}"
         with _stop_signals_interrupt():
             try:
-                service = self._call(
+                service = self._found(
                     "start a helper task",
                     lambda: self._client.create_service(
                         _task(image, node, secrets),
@@ -136,7 +139,9 @@ class ValueReader(Swarm):
         deadline = time.monotonic() + START_SECONDS
         said = ""
         while time.monotonic() < deadline:
-            for task in self._call("look at the helper task", lambda: self._client.tasks(filters={"service": service})):
+            for task in self._listed(
+                "look at the helper task", lambda: self._client.tasks(filters={"service": service})
+            ):
                 status = task["Status"]
                 said = status.get("Err") or status.get("Message") or ""
                 if status["State"] == "running":
@@ -158,7 +163,7 @@ class ValueReader(Swarm):
             raise Failed(f"the helper task stays on the network {', '.join(left)}", "nothing was read")
 
     def _networks(self, container: str) -> list[str]:
-        state = self._call("look at the helper task", lambda: self._api.inspect_container(container))
+        state = self._found("look at the helper task", lambda: self._api.inspect_container(container))
         return list(state["NetworkSettings"]["Networks"])
 
     def _cat_several(self, container: str, numbers: Sequence[int]) -> list[Secret] | None:
@@ -171,12 +176,11 @@ class ValueReader(Swarm):
         itself = "/proc/self/environ"
         words = [itself, *(word for number in numbers for word in (itself, _path(number))), itself]
 
-        def ask() -> tuple[bytes, bytes, int]:
-            job = self._api.exec_create(container, ["cat", *words], environment={_MARK: mark.decode()})["Id"]
-            out, err = self._api.exec_start(job, demux=True)
-            return out or b"", err or b"", self._api.exec_inspect(job)["ExitCode"]
+        def ask() -> tuple[int, bytes, bytes]:
+            most = len(numbers) * (MAX_VALUE_BYTES + _MOST_ENVIRONMENT_BYTES) + 2 * _MOST_ENVIRONMENT_BYTES
+            return inside.run(self._api, container, ["cat", *words], b"", REQUEST_SECONDS, most, {_MARK: mark.decode()})
 
-        out, err, code = self._call("read the values", ask)
+        code, out, err = self._call("read the values", ask)
         before, found, rest = out.partition(mark)
         between = rest.partition(mark)[0]  # what follows the word, and again what precedes it
         if code or err or not found or not between.endswith(before):
@@ -188,12 +192,10 @@ class ValueReader(Swarm):
         return [Secret(piece) for piece in pieces[2:-1]]
 
     def _cat(self, container: str, number: int, name: str) -> Secret:
-        def ask() -> tuple[bytes, bytes, int]:
-            job = self._api.exec_create(container, ["cat", _path(number)])["Id"]
-            out, err = self._api.exec_start(job, demux=True)
-            return out or b"", err or b"", self._api.exec_inspect(job)["ExitCode"]
+        def ask() -> tuple[int, bytes, bytes]:
+            return inside.run(self._api, container, ["cat", _path(number)], b"", REQUEST_SECONDS, MAX_VALUE_BYTES + 1)
 
-        out, err, code = self._call(f"read {name}", ask)
+        code, out, err = self._call(f"read {name}", ask)
         if code or err:
             raise Failed(f"cannot read {name}: cat ended with {code} in the helper task", "try another --image")
         return Secret(out)
@@ -204,7 +206,7 @@ class ValueReader(Swarm):
             self._call("remove the helper task", lambda found=service["ID"]: self._client.remove_service(found))
 
     def _services(self, filters: dict[str, str]) -> list[Any]:
-        return list(self._call("list services", lambda: self._client.services(filters=filters)))
+        return list(self._listed("list services", lambda: self._client.services(filters=filters)))
 
     @property
     def _client(self) -> Any:

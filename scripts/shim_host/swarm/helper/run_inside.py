@@ -22,7 +22,7 @@ class Door(Swarm):
             Refused: several of different projects are called so.
         """
         found: dict[str, str] = {}
-        for container in self._call("list containers", self._api.containers):
+        for container in self._listed("list containers", self._api.containers):
             labels = container.get("Labels") or {}
             whole, short = _names(labels)
             if service in (whole, short):

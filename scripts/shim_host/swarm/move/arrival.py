@@ -157,9 +157,9 @@ class ServiceMover(ServiceWriter):
             Failed: the engine does not answer.
         """
         tasks: dict[str, list[Any]] = {}
-        for task in self._call("list tasks", lambda: self._client.tasks()):
+        for task in self._listed("list tasks", lambda: self._client.tasks()):
             tasks.setdefault(task["ServiceID"], []).append(task)
-        specs = {found["ID"]: found["Spec"] for found in self._call("list services", lambda: self._client.services())}
+        specs = {found["ID"]: found["Spec"] for found in self._listed("list services", lambda: self._client.services())}
         for way in ways:
             name, spec, own = way.service.name, specs.get(way.service.id), tasks.get(way.service.id, [])
             if spec is None:
@@ -202,7 +202,10 @@ class ServiceMover(ServiceWriter):
 
     def _tasks(self, service_id: str) -> list[Any]:
         """Return the tasks of a service; none of one that is gone."""
-        return list(self._unless_gone("list tasks", lambda: self._client.tasks(filters={"service": service_id})) or ())
+        return list(
+            self._unless_gone(self._listed, "list tasks", lambda: self._client.tasks(filters={"service": service_id}))
+            or ()
+        )
 
     def _pause(self, seconds: float = _POLL_SECONDS) -> None:
         if self.interrupted.wait(seconds):
@@ -232,7 +235,7 @@ class ServiceMover(ServiceWriter):
         new = [task for task in tasks if way.is_right(mounts_of(task.get("Spec")))]
         if not any(task["Status"]["State"] in ENDED_BY_ITSELF for task in new):
             return False
-        now = moment(self._call("ask the engine", self._api.info)["SystemTime"])
+        now = moment(self._found("ask the engine", self._api.info)["SystemTime"])
         return baseline({"TaskTemplate": {}}, new, now).running < sum(map(is_meant_to_run, new))
 
     def _needed(self, way: Way, spec: Mapping[str, Any], tasks: Iterable[Any]) -> int:
@@ -258,7 +261,7 @@ class ServiceMover(ServiceWriter):
         names = names - {""}
         if not names:
             return set()
-        nodes = self._call("list nodes", lambda: self._client.nodes(filters={"id": sorted(names)}))
+        nodes = self._listed("list nodes", lambda: self._client.nodes(filters={"id": sorted(names)}))
         return names - {node["ID"] for node in nodes if not is_one(node)}
 
 

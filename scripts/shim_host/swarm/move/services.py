@@ -8,13 +8,12 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from shim_host.errors import Failed
 from shim_host.swarm.answers import in_shape, mounts_of, target_of
-from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear
+from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear, strange_answers
 from shim_host.swarm.lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
 from shim_host.swarm.model import LABEL, STOP_FIRST, RotatedService, SecretMount
 from shim_host.swarm.move.baseline import baseline, moment
@@ -43,22 +42,23 @@ class ServiceWriter(LockKeeper):
         Raises:
             Failed: the engine is not a manager, or does not answer.
         """
-        listed = self._as_it_is("list services", lambda: self._client.services())
-        self._specs: dict[str, Any] = {
-            service["ID"]: service for service in listed if isinstance(service, dict) and service.get("ID")
-        }
+        listed = self._call("list services", lambda: self._client.services())
+        with strange_answers("list services", self.place):
+            self._specs: dict[str, Any] = {
+                service["ID"]: service for service in listed if isinstance(service, dict) and service.get("ID")
+            }
         found = in_shape(list(self._specs.values()))[0]
         tasks: dict[str, list[Any]] = {}
-        for task in self._call("list tasks", lambda: self._client.tasks()):
+        for task in self._listed("list tasks", lambda: self._client.tasks()):
             tasks.setdefault(task["ServiceID"], []).append(task)
-        info = self._call("ask the engine", self._api.info)
+        info = self._found("ask the engine", self._api.info)
         self._node_id = str(info["Swarm"]["NodeID"])
         now = moment(info["SystemTime"])
         return [self._service(service, tasks.get(service["ID"], []), now) for service in found]
 
     def nodes(self) -> tuple[int, tuple[int, int]]:
         """Return how many nodes take tasks, and how many managers there are and can be reached."""
-        nodes = self._call("list nodes", lambda: self._client.nodes())
+        nodes = self._listed("list nodes", lambda: self._client.nodes())
         ready = [node for node in nodes if node["Status"]["State"] == "ready"]
         managers = [node["ManagerStatus"] for node in nodes if node.get("ManagerStatus")]
         reachable = sum(manager.get("Reachability") == "reachable" for manager in managers)
@@ -108,7 +108,7 @@ class ServiceWriter(LockKeeper):
 
         def one(image: str) -> Health:
             try:
-                config = self._call("look at an image", lambda: self._client.inspect_image(image))["Config"] or {}
+                config = self._found("look at an image", lambda: self._client.inspect_image(image))["Config"] or {}
             except Failed:
                 return Health(None)
             health = _health(config)
@@ -170,25 +170,38 @@ class ServiceWriter(LockKeeper):
         self._update(service_id, change)
 
     def _read(self, service_id: str) -> Any:
-        """Return the service as it is, or None when it is gone."""
+        """Return the service as it is, or None when it is gone; with every field of it in `_specs`, to be changed."""
         found = None
-        with suppress(Missing):
-            found = self._as_it_is("read a service", lambda: self._client.inspect_service(service_id))
+
+        def read() -> Any:
+            nonlocal found
+            found = self._client.inspect_service(service_id)
+            return found
+
+        shaped = self._unless_gone(self._found, "read a service", read)
         self._specs[service_id] = found
-        return found
+        return shaped
 
     def _update(self, service_id: str, change: Callable[[Any], bool]) -> bool:
         """Apply *change* to the specification until the engine has taken it; return whether anything had to change."""
         deadline = time.monotonic() + LEADER_SECONDS
-        found = self._specs.get(service_id) or self._settled(lambda: self._read(service_id), deadline)
+        if not self._specs.get(service_id):
+            self._settled(lambda: self._read(service_id), deadline)
         has_changed = False
-        while found is not None:
-            spec = copy.deepcopy(found["Spec"])
-            if not change(spec):
-                return has_changed
+        while (found := self._specs.get(service_id)) is not None:
+            with strange_answers("change a service", self.place):
+                spec = copy.deepcopy(found["Spec"])
+                if not change(spec):
+                    return has_changed
+                name, index = str(spec["Name"]), int(found["Version"]["Index"])
             self._specs.pop(service_id, None)  # whatever comes of it, what was read is no more
             try:
-                self._post_spec(service_id, spec, found["Version"]["Index"])
+                self._call(
+                    f"update {name}",
+                    lambda spec=spec, index=index: self._post(
+                        f"services/{service_id}/update", spec, {"version": index}
+                    ),
+                )
             except Missing:
                 if self._settled(lambda: self._read(service_id), deadline) is not None:
                     raise
@@ -200,16 +213,12 @@ class ServiceWriter(LockKeeper):
             else:
                 return True
             has_changed = True
-            found = self._settled(lambda: self._read(service_id), deadline)
+            self._settled(lambda: self._read(service_id), deadline)
         return has_changed
-
-    def _post_spec(self, service_id: str, spec: Any, index: int) -> None:
-        path = f"services/{service_id}/update"
-        self._call(f"update {spec['Name']}", lambda: self._post(path, spec, {"version": index}))
 
     def _own_node(self) -> str:
         if not hasattr(self, "_node_id"):
-            self._node_id = str(self._call("ask the engine", self._api.info)["Swarm"]["NodeID"])
+            self._node_id = str(self._found("ask the engine", self._api.info)["Swarm"]["NodeID"])
         return self._node_id
 
 
