@@ -73,6 +73,7 @@ COMMANDS = {
     "types": ("types:types", "Write typed code that loads an application's secrets, from the schema."),
     "plugin": ("engine.plugin:plugin", "Add `docker secretshim` to Docker's command line."),
     "compose": ("engine.provider:compose", "Act as a provider for Docker Compose."),
+    "completion": ("completion:completion_command", "Write the code that completes commands and keys in your shell."),
     "doctor": ("doctor:doctor_command", "Show what will not work on this machine, and what to do about it."),
 }
 
@@ -94,9 +95,6 @@ Examples:
 Exit codes: 0 success, 1 findings or refused, 2 usage, 111 the engine or the file
 system failed (a retry may help), 130 interrupted.
 
-\b
-Completion: eval "$(_MANAGE_SECRETS_COMPLETE=bash_source manage-secrets)"
-(zsh_source and fish_source for those shells)
 """
 
 

@@ -64,14 +64,14 @@ def test_every_command_shows_examples_and_says_what_its_json_is(manage: Manage) 
 
 
 BASH = """
-eval "$(_MANAGE_SECRETS_COMPLETE=bash_source manage-secrets)"
+eval "$(manage-secrets completion bash)"
 complete -p manage-secrets >/dev/null
 COMP_WORDS=(manage-secrets $1); COMP_CWORD=1
 _manage_secrets_completion manage-secrets "$1" manage-secrets
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 FISH = """
-env _MANAGE_SECRETS_COMPLETE=fish_source manage-secrets | source
+manage-secrets completion fish | source
 complete -C "manage-secrets $argv[1]"
 """
 
@@ -99,9 +99,7 @@ def test_zsh_completes_commands(manage: Manage) -> None:
         timeout=60,
     )
     shell.expect("ready> ")
-    shell.sendline(
-        'autoload -Uz compinit; compinit -u -D; eval "$(_MANAGE_SECRETS_COMPLETE=zsh_source manage-secrets)"'
-    )
+    shell.sendline('autoload -Uz compinit; compinit -u -D; eval "$(manage-secrets completion zsh)"')
     shell.expect("ready> ")
     shell.send("manage-secrets create-f\t")
     shell.expect("create-from-env")

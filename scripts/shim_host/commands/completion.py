@@ -1,4 +1,7 @@
-"""What a shell offers at the tab key: keys, stacks and services. It prints no message, and waits briefly."""
+"""What a shell offers at the tab key: keys, stacks and services, and the code that asks for it.
+
+Where it is asked, it prints no message, and waits briefly.
+"""
 
 import os
 from collections.abc import Iterable
@@ -6,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, get_completion_class
 
-from shim_host import inputs, names
+from shim_host import inputs, names, output
 from shim_host.errors import Ended
 from shim_host.store.vault import Vault
 
@@ -57,3 +60,21 @@ def _swarm() -> "Swarm":
 def _items(found: Iterable[str], incomplete: str, typed: Iterable[str] = ()) -> list[CompletionItem]:
     left = dict.fromkeys(name for name in found if name and name not in tuple(typed))
     return [CompletionItem(name) for name in left if name.startswith(incomplete)]
+
+
+@click.command("completion")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> None:
+    """Write the code that completes commands, options, keys, stacks and services in SHELL.
+
+    \b
+    Examples:
+      eval "$(manage-secrets completion bash)"    in ~/.bashrc; zsh: in ~/.zshrc, after compinit
+      manage-secrets completion fish | source     in ~/.config/fish/config.fish
+    """
+    make = get_completion_class(shell)
+    if make is None:
+        raise TypeError(f"click does not complete in {shell}")
+    variable = f"_{output.PROGRAM.replace('-', '_').upper()}_COMPLETE"
+    output.give_text(make(ctx.find_root().command, {}, output.PROGRAM, variable).source() + "\n")

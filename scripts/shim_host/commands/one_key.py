@@ -301,6 +301,8 @@ def remove_command(
 
     Versions in the Swarm stay: prune removes those that nothing uses.
 
+    With --json: {"secrets": [{"key", "path", "state": "removed|planned"}]}.
+
     \b
     Examples:
       manage-secrets remove OLD_API_KEY
