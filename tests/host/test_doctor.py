@@ -45,7 +45,7 @@ def test_the_quorum_is_counted(reachable: list[bool], level: str, says: str) -> 
 @pytest.mark.parametrize(
     ("change", "level", "says"),
     [
-        ({"swarm_state": "inactive"}, NOTE, "in no Swarm"),
+        ({"swarm_state": "inactive"}, NOTE, "not in a Swarm"),
         ({"swarm_state": "locked"}, FAILURE, "locked"),
         ({"swarm_state": "error", "swarm_error": "certificate expired"}, FAILURE, "certificate expired"),
         ({"is_manager": False}, FAILURE, "is a worker"),

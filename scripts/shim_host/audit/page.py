@@ -10,7 +10,7 @@ import base64
 import hashlib
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from shim import __version__
@@ -31,7 +31,7 @@ from shim_host.audit.model import (
     Finding,
     Row,
 )
-from shim_host.output import shown
+from shim_host.output import many, shown
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _FIRST = 5  # steps of "what to do first"
@@ -84,16 +84,12 @@ def _sections(audit: Audit) -> Iterator[str]:
     yield _people(audit)
 
 
-def _many(count: int, word: str) -> str:
-    return f"{count} {word}" + ("" if count == 1 else "s")
-
-
 def _verdict(audit: Audit) -> str:
     errors, warnings = audit.count(ERROR), audit.count(WARNING)
     if errors:
-        return f"{_many(errors, 'error')} to fix" + (f", {_many(warnings, 'warning')}" if warnings else "")
+        return f"{many(errors, 'error')} to fix" + (f", {many(warnings, 'warning')}" if warnings else "")
     if warnings:
-        return f"{_many(warnings, 'warning')}, no error"
+        return f"{many(warnings, 'warning')}, no error"
     return "nothing to do"
 
 
@@ -105,11 +101,11 @@ def _top(audit: Audit) -> str:
         (row for row in audit.rows if row.age_days is not None), key=lambda row: row.age_days or 0, default=None
     )
     shared = max((len([s for s in row.cells.values() if MOUNTED in s]) for row in audit.rows), default=0)
-    words = f"{_many(len(audit.rows), 'secret')} in {_many(len(facts.services), 'service')} examined."
+    words = f"{many(len(audit.rows), 'secret')} in {many(len(facts.services), 'service')} examined."
     if not audit.findings:
         words += " No value is in plain text, nothing is overdue, and nobody has what is not meant for them."
     elif level == "calm":
-        words += f" {_many(audit.count(NOTE), 'note')} below are good to know."
+        words += f" {many(audit.count(NOTE), 'note')} below are good to know."
     figures = [
         ("Errors", str(audit.count(ERROR)), ERROR if audit.count(ERROR) else ""),
         ("Warnings", str(audit.count(WARNING)), WARNING if audit.count(WARNING) else ""),
@@ -151,8 +147,15 @@ def _groups(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
     return sorted(groups.items(), key=lambda item: (LEVELS.index(item[1][0].level), order.index(item[0])))
 
 
-def _level(level: str) -> str:
-    return f"<span class='level {level}'>{level}</span>"
+def _levels(found: Iterable[Finding]) -> str:
+    levels = {item.level for item in found}
+    return " ".join(f"<span class='level {level}'>{level}</span>" for level in LEVELS if level in levels)
+
+
+def _counted(found: Sequence[Finding]) -> str:
+    """Return how many are errors, warnings and notes, so that the steps add up to the figures at the top."""
+    counts = ((level, sum(item.level == level for item in found)) for level in LEVELS)
+    return ", ".join(many(count, level) for level, count in counts if count)
 
 
 def _first(groups: list[tuple[str, list[Finding]]]) -> str:
@@ -174,8 +177,8 @@ def _first(groups: list[tuple[str, list[Finding]]]) -> str:
             else ""
         )
         lines.append(
-            f"<li><div>{_level(found[0].level)}<h3><a href='#{rule_id}'>{escape(rule.title)}</a>"
-            f" <span class='soft'>({len(found)})</span></h3><p>{words}</p>"
+            f"<li><div>{_levels(found)}<h3><a href='#{rule_id}'>{escape(rule.title)}</a>"
+            f" <span class='soft'>({_counted(found)})</span></h3><p>{words}</p>"
             f"<p class='soft'>{escape(rule.help)}</p>{run}</div></li>"
         )
     return (
@@ -189,7 +192,9 @@ def _named(before: str, names: Iterable[str]) -> str:
     every = [escape(name) for name in dict.fromkeys(names) if name]
     if not every:
         return ""
-    words = ", ".join(f"<span class='key'>{name}</span>" for name in every[:_SHOWN_NAMES])
+    # A name and its comma are one piece, so that a line ends between names and not inside one.
+    pieces = [f"<span class='key'>{name}</span>" for name in every[:_SHOWN_NAMES]]
+    words = "<span class='piece'>" + ",</span> <span class='piece'>".join(pieces) + "</span>"
     return before + words + (f" and {len(every) - _SHOWN_NAMES} more" if len(every) > _SHOWN_NAMES else "")
 
 
@@ -278,7 +283,7 @@ def _bar(row: Row) -> str:
     """
     if row.age_days is None:
         return "<span class='soft'>–</span>"
-    words = _many(round(row.age_days), "day")
+    words = many(round(row.age_days), "day")
     period = row.spec.rotate_days if row.spec is not None else None
     if not period:
         return f"{words} <span class='soft small'>no @rotate</span>"
@@ -338,7 +343,7 @@ def _findings(audit: Audit, groups: list[tuple[str, list[Finding]]]) -> str:
             items = items[:_OPEN]
         levels = " ".join(sorted({item.level for item in found}))
         blocks.append(
-            f"<article class='group' id='{rule_id}' data-levels='{levels}'><div>{_level(found[0].level)}"
+            f"<article class='group' id='{rule_id}' data-levels='{levels}'><div>{_levels(found)}"
             f"<h3>{escape(rule.title)}</h3><span class='id key'>{rule_id}</span><p>{escape(rule.help)}</p></div>"
             f"<div><ul class='list'>{''.join(items)}</ul>{more}</div></article>"
         )

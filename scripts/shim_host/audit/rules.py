@@ -13,16 +13,16 @@ class Rule(NamedTuple):
 NOT_LOOKED_AT = "not-looked-at"
 RULES = {
     NOT_LOOKED_AT: Rule(
-        "Something could not be looked at",
-        "What is not seen is not clean: unlock the Swarm, or run this on a manager (manage-secrets doctor shows why).",
+        "Something could not be examined",
+        "It may have findings: unlock the Swarm, or run this on a manager (manage-secrets doctor shows why).",
     ),
     "secret-in-image-history": Rule(
         "A secret is in an image's history",
-        "Rotate it: whoever can pull the image has it, in every copy. Then build with RUN --mount=type=secret.",
+        "Rotate it: anyone who can pull the image has it, in every copy. Then build with RUN --mount=type=secret.",
     ),
     "secret-in-image-environment": Rule(
         "A secret is in an image's environment",
-        "Rotate it: whoever can pull the image has it. Then take ENV out of the Dockerfile, and mount a secret.",
+        "Rotate it: anyone who can pull the image has it. Then take ENV out of the Dockerfile, and mount a secret.",
     ),
     "secret-in-environment": Rule(
         "A secret is in plain text in the environment",
@@ -30,23 +30,23 @@ RULES = {
     ),
     "secret-in-arguments": Rule(
         "A secret is in a command line",
-        "Every process of the machine can read a command line. Hand it over by a file or by the environment.",
+        "Every process of the machine can read a command line. Pass it in a file or in the environment.",
     ),
     "secret-in-label": Rule(
         "A secret is in a label",
-        "Labels are shown by docker ps, inspect and every dashboard. Take it out.",
+        "docker ps, docker inspect and every dashboard show labels. Remove it from the label.",
     ),
     "secret-in-health-check": Rule(
         "A secret is in a health check",
         "docker inspect shows it. Run the check through shim exec, which gives it the service's secrets.",
     ),
     "secret-in-build": Rule(
-        "A secret is an argument of a build",
-        "It stays in the image's history. Use secrets: of build:, and RUN --mount=type=secret.",
+        "A secret is a build argument",
+        "It stays in the image's history. Use secrets: under build:, and RUN --mount=type=secret.",
     ),
     "secret-in-config": Rule(
         "A secret is in a config",
-        "Every reader of the project, or of the Swarm's API, has it. Let the shim make the file with --render, or a "
+        "Anyone who can read the project or the Swarm's API has it. Let the shim write the file with --render, or a "
         'template in the Swarm take it from the secret: {{ secret "name" }}.',
     ),
     "secret-in-logging": Rule(
@@ -54,11 +54,11 @@ RULES = {
         "docker inspect shows it. Let a collector that has the secret fetch the log.",
     ),
     "file-readable-by-others": Rule(
-        "A secret's file is open to other users", "A file of ./secrets is for its owner alone: mode 0600."
+        "A secret's file is open to other users", "Only its owner should be able to read it: mode 0600."
     ),
     "secret-not-granted": Rule(
         "A service gets a secret that the schema does not give it",
-        "Take the secret from the service, or name the service in the key's @services.",
+        "Take the secret away from the service, or name the service in the key's @services.",
     ),
     "container-stale": Rule(
         "A container runs with a different value", "It was not restarted after the value changed. Recreate it."
@@ -67,28 +67,30 @@ RULES = {
         "A service mounts an older version", "A later version exists: move the service to it, or remove that version."
     ),
     "secret-too-old": Rule(
-        "A secret is older than its @rotate", "Rotate it: the longer a value lives, the more hold it."
+        "A secret is older than its @rotate",
+        "Rotate it: the longer a value is used, the more people and backups have it.",
     ),
     "service-reaches-everything": Rule(
         "A service could read every secret of its machine",
-        "The engine's socket, privileges and whole folders of the machine are as good as root. Take away what it can "
-        "do without.",
+        "The engine's socket, privileges and whole folders of the machine are equivalent to root. Take away what it "
+        "does not need.",
     ),
     "secret-shared-widely": Rule(
-        "A secret is shared by many services", "Give each service a value of its own: one break-in then costs one."
+        "A secret is shared by many services",
+        "Give each service a value of its own, so that one break-in reveals only one.",
     ),
-    "secret-unused": Rule("A secret that no service uses", "Remove it: what is not there cannot leak."),
-    "secret-due-soon": Rule("A secret is to be rotated soon", "Plan its rotation."),
+    "secret-unused": Rule("A secret that no service uses", "Remove it: a secret that does not exist cannot leak."),
+    "secret-due-soon": Rule("A secret must be rotated soon", "Plan its rotation."),
     "secret-not-mounted": Rule(
         "A service does not get a secret that the schema gives it",
-        "Mount it, or take the service from the key's @services.",
+        "Mount it, or remove the service from the key's @services.",
     ),
     "secret-weak": Rule(
         "A secret's value is short, or a single word",
-        "It is among the first that are tried, and where else it is used cannot be told. Give it a long random value.",
+        "It is easy to guess, and the audit cannot tell where else it is used. Give it a long random value.",
     ),
     "secret-unmanaged": Rule(
-        "A Swarm secret that this tool did not make",
+        "A Swarm secret that this tool did not create",
         "Its version and fingerprint are unknown, so nothing can be compared with it. create-swarm creates a version.",
     ),
     "mount-readable-by-all": Rule(
@@ -101,6 +103,6 @@ RULES = {
     ),
     "container-without-shim": Rule(
         "A container has secrets, and no shim to ask",
-        "Whether it runs with the present values is not known. Start it through the shim.",
+        "It is not known whether it runs with the current values. Start it through the shim.",
     ),
 }
