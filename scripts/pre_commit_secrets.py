@@ -5,9 +5,10 @@ usage: pre-commit-secrets [--all] [--secrets-dir DIR]... [FILE...]
 It refuses files below ./secrets, or any other folder of that name, other than examples, documentation and program
 code; files meant for values (.env, *.env, .envrc, .netrc); content that contains the value of a file in ./secrets (8
 bytes or more), or a value from before its last rotation; and content that looks like a well-known kind of key. Values
-are recognised as they are, percent-encoded, escaped for JSON, HTML or a shell, in hexadecimal or base64, in UTF-16, and
-inside gzip, zip, bzip2 and xz. A line that contains "not-a-secret" may look like a key; for your own values there is no
-exception.
+are recognised as they are, percent-encoded, escaped for JSON, HTML or a shell, in hexadecimal or base64, in UTF-16, in
+names of files, and inside gzip, zlib, zip, tar, bzip2 and xz, also where that is in base64. What is encrypted, packed
+in another way, or encoded more than that is not recognised. A line that contains "not-a-secret" may look like a key;
+for your own values there is no exception.
 
 --all checks everything in git instead of what is staged: the index, every commit that a branch, a tag or a stash
 reaches, and the commit messages. What it once found is found again even after the value was rotated.
@@ -15,6 +16,7 @@ FILEs are ignored: pre-commit passes them.
 Exit codes: 0 nothing found, 1 findings, 2 usage, 111 git or the file system failed.
 """
 
+import binascii
 import bz2
 import gzip
 import html
@@ -63,6 +65,8 @@ _CODE = (
     *(".sh", ".sql", ".svelte", ".svg", ".swift", ".tf", ".tmpl", ".tpl", ".ts", ".tsx", ".vue", ".zig"),
 )
 _ESCAPE = re.compile(rb"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[^ux])", re.DOTALL)
+# A run that is long enough for a value, over any number of lines.
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,})*={0,2}")
 _SPACE = b" \t\r\n\v\f"
 
 
@@ -131,13 +135,16 @@ def run() -> None:
 
 def findings(files: Sequence[Staged], places: Sequence[str], memory: "Memory | None" = None) -> Iterator[Leak]:
     """Yield what is wrong with *files*: their names first, then what is in them."""
-    for file in files:
-        if not file.is_past:
-            yield from _of_name(file, places)
     values = list(_values(places))
+    named = [_without_values(file, values) for file in files]
+    files = [file for file, _ in named]
+    for file, owner in named:
+        if not file.is_past:
+            yield from _of_name(file, places, owner)
+    owners = dict(named)
     for file, content in _contents(files):
         if file.is_past:  # only now it is known that it is a file
-            yield from _of_name(file, places)
+            yield from _of_name(file, places, owners.get(file, ""))
         found = list(_of_content(file, content, values))
         if memory is not None:
             found += memory.again(file, {owner for owner, _ in found})
@@ -186,7 +193,19 @@ class Memory:
                 self._path.write_text("".join(lines), "utf-8", "surrogateescape")
 
 
-def _of_name(file: Staged, places: Sequence[str]) -> Iterator[Leak]:
+def _without_values(file: Staged, values: Sequence[Value]) -> tuple[Staged, str]:
+    """Return *file* under a name that can be shown, and whose value its own name contains; "" where there is none."""
+    path, owner = os.fsencode(file.path), ""
+    for value in values:
+        if value.form in path:
+            path, owner = path.replace(value.form, b"***"), owner or value.owner
+    return (file._replace(path=os.fsdecode(path)), owner) if owner else (file, "")
+
+
+def _of_name(file: Staged, places: Sequence[str], owner: str) -> Iterator[Leak]:
+    if owner:
+        hint = f"name it otherwise; {owner} needs a new value if this was pushed"
+        yield Leak(f"the name {_where(file)} contains the value of {owner}", _hint_of_past(file, hint))
     folder, _, name = file.path.rpartition("/")
     lower = name.lower()
     if file.blob and _is_in_folder_of_secrets(folder, name, places):
@@ -338,7 +357,7 @@ def _of_value(file: Staged, line: int, owner: str, how: str) -> Leak:
     return Leak(f"{_where(file, line)} holds the value of {owner}{how}", _hint_of_past(file, hint))
 
 
-def _decoded(content: bytes) -> Iterator[bytes]:
+def _decoded(content: bytes, levels: int = 2) -> Iterator[bytes]:
     """Yield *content* with what is encoded in it decoded: some encoders leave alone what others do not."""
     if b"%" in content:
         yield unquote_to_bytes(content)
@@ -346,6 +365,26 @@ def _decoded(content: bytes) -> Iterator[bytes]:
         yield html.unescape(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogatepass")
     if b"\\" in content:
         yield _ESCAPE.sub(_unescaped, content)
+    if levels:
+        yield from _from_base64(content, levels - 1)
+
+
+def _from_base64(content: bytes, levels: int) -> Iterator[bytes]:
+    """Yield what is in base64 in *content*, decoded: text of any kind, and what is packed in it."""
+    left, plain = [_MOST_UNPACKED], [b""]
+    for run in _BASE64.finditer(content):
+        text = run[0].translate(bytes.maketrans(b"-_", b"+/"), _SPACE)
+        inner = binascii.a2b_base64(text[: len(text) // 4 * 4])
+        left[0] -= len(inner)
+        if left[0] < 0:
+            break
+        plain.append(inner)
+        for view, _ in list(_views(inner, 1, left))[1:]:
+            yield view
+            yield from _decoded(view, levels)
+    all_of_it = b"\n".join(plain)
+    yield all_of_it
+    yield from _decoded(all_of_it, levels)
 
 
 def _unescaped(match: "re.Match[bytes]") -> bytes:
@@ -384,6 +423,12 @@ def _from_utf16(content: bytes) -> bytes:
 
 def _unpacked(content: bytes, left: list[int]) -> Iterator[bytes]:
     """Yield what is packed in *content*, as far as it can be read."""
+    if content[:1] == b"x" and int.from_bytes(content[:2], "big") % 31 == 0:  # zlib (RFC 1950)
+        with suppress(zlib.error):
+            stream = zlib.decompressobj().decompress(content, max(left[0], 1))
+            left[0] -= len(stream)
+            yield stream
+        return
     kinds: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
     broken = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError)
     unpack = next((kind for magic, kind in kinds.items() if content.startswith(magic)), None)

@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,10 @@ def test_a_value_is_found_in_what_it_was_turned_into(clone: Clone, canary: Calla
         "one-line": key.replace("\n", "\\n").encode(),
         "dockerconfigjson": base64.b64encode(b'{"auth": "' + base64.b64encode(f"user:{value}".encode()) + b'"}'),
         "log.json": json.dumps(json.dumps({"p": value})).encode(),
+        "encoded-command": b"powershell -EncodedCommand " + base64.b64encode(f'Connect "{value}"'.encode("utf-16-le")),
+        "user-data": b"user_data: " + base64.b64encode(gzip.compress(value.encode())),
+        "helm-release": base64.b64encode(base64.b64encode(gzip.compress(json.dumps({"p": value}).encode()))),
+        "object": zlib.compress(b"blob 99\0" + value.encode()),
         "redirect": quote(quote(value, safe=""), safe="").encode(),
     }
     for name, content in forms.items():
@@ -185,15 +190,32 @@ def test_a_value_is_found_in_what_it_was_turned_into(clone: Clone, canary: Calla
         assert re.search(rf"error: {name}(:[0-9]+)? holds the value of secrets/", said), f"{name}: {said}"
 
 
+def test_a_value_in_a_name_is_found_and_not_repeated(clone: Clone, canary: Callable[[], str]) -> None:
+    value = canary()
+    clone.write("secrets/db_password", value)
+    name = f"backup/{quote(value)}/dump.sql"
+    clone.write(name, "nothing")
+
+    went_through, said = clone.commit(name)
+    assert not went_through
+    assert "error: the name backup/***/dump.sql contains the value of secrets/db_password" in said
+    clone.git("commit", "--quiet", "--no-verify", "--message", "all")
+    clone.git("rm", "--quiet", name)
+    clone.git("commit", "--quiet", "--message", "none")
+    done = subprocess.run([HOOK, "--all"], cwd=clone.path, capture_output=True, text=True, check=False)
+    assert "the name backup/***/dump.sql, in the history, contains the value" in done.stderr
+
+
 def test_a_bomb_in_a_commit_ends(clone: Clone, canary: Callable[[], str]) -> None:
     """A few kilobytes that unpack to gigabytes cost neither the memory nor the time."""
     clone.write("secrets/db_password", canary())
     zeros = gzip.compress(gzip.compress(bytes(100 << 20), 9) * 10, 9)
     clone.write("bomb.gz", zeros)
     clone.write("broken.zip", b"PK\3\4" + zeros)
+    clone.write("base64", base64.b64encode(zeros) + b"\n" + base64.b64encode(zlib.compress(bytes(100 << 20))) * 9)
     began = time.monotonic()
 
-    assert clone.commit("bomb.gz", "broken.zip")[0]
+    assert clone.commit("bomb.gz", "broken.zip", "base64")[0]
     assert time.monotonic() - began < 20
 
 
