@@ -1,13 +1,15 @@
 """Everything that is printed: data on stdout, talk on stderr. Values never come here, only keys, names and words."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO, TypeVar
 
 from shim_host.errors import Ended, Refused
 
 PROGRAM = "manage-secrets"
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Warned(NamedTuple):
@@ -52,7 +54,8 @@ def _print(line: str, stream: TextIO, hanging: int = _HANGING) -> None:
     console = Console(file=stream, highlight=False, soft_wrap=True)
     lead = len(line) - len(line.lstrip())
     indent = " " * min(lead + hanging, console.width // 2)
-    # rich breaks a word that is longer than a line, and a name that is broken cannot be copied.
+    # Not left to rich: it has no hanging indent, and breaks or crops a word that is longer than a line, where a name
+    # that is broken cannot be copied.
     parts = wrap(line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     text = Text("\n".join(parts))
     for word, style in _STYLES.items():
@@ -222,6 +225,16 @@ def progress(what: str, count: int, least: int = 20) -> "Iterator[Any]":
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=count)
         yield lambda: bar.advance(task)
+
+
+def each(what: str, items: Sequence[T], work: Callable[[T], R]) -> list[R]:
+    """Return what *work* makes of each of *items*, and show as `progress` does how many are done."""
+    made = []
+    with progress(what, len(items)) as advance:
+        for item in items:
+            made.append(work(item))
+            advance()
+    return made
 
 
 def answer_yes(*, is_given: bool) -> None:

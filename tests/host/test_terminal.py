@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 
 import pexpect
 import pytest
 
+from tests.support.forms import cannot_run
 from tests.support.host import SCRIPT, Canary, Manage
 
 WIDTHS = (50, 80, 160)
@@ -106,6 +109,27 @@ def test_continuation_lines_hang_and_levels_have_colours(on_terminal: Callable[.
     audit = on_terminal("audit --no-engine", 50)
     assert "\x1b[1;31merror" in audit
     assert "\x1b[33mwarning" in audit
+
+
+def test_lock_and_unlock_show_how_far_they_are(
+    project: Manage, on_terminal: Callable[..., str], canary: Canary
+) -> None:
+    """At a terminal, many files have a bar with the count; a pipe has none."""
+    for number in range(28):
+        project.write(f"secrets/key_{number}", canary())
+    if shutil.which("age-keygen") is None:
+        cannot_run("age is not installed")
+    made = subprocess.run(
+        ["age-keygen", "-o", "age.key"], cwd=project.folder, capture_output=True, text=True, check=True
+    )
+    recipient = made.stderr.split()[-1]
+
+    assert "encrypting" not in project("lock", "--dry-run", "--recipient", recipient).stderr
+    locked = plain(on_terminal(f"lock --yes --recipient {recipient}", 80))
+    assert re.search(r"encrypting .*30/30", locked), locked
+    shutil.rmtree(project.folder / "secrets")
+    unlocked = plain(on_terminal("unlock --identity age.key", 80))
+    assert re.search(r"decrypting .*30/30", unlocked), unlocked
 
 
 def test_a_piped_audit_has_a_finding_per_line(project: Manage) -> None:

@@ -115,7 +115,8 @@ def lock_command(wish: LockWish) -> None:
         if strangers:
             question = f"encrypt to {', '.join(strangers)}, who could not open these files when you last locked them?"
             output.confirm(question, yes=wish.yes)
-        made = {name: desk.seal(plain[name], after) for name in sealed}
+        encrypted = output.each("encrypting", sealed, lambda name: desk.seal(plain[name], after))
+        made = dict(zip(sealed, encrypted, strict=True))
         desk.folder.write(made, after if is_changed or not before else None)
         for name, data in made.items():
             desk.sealed[name] = data
@@ -281,16 +282,19 @@ def unlock_command(wish: UnlockWish) -> None:
     if not desk.sealed:
         raise Refused(f"there are no encrypted files in {desk.folder.path}", "manage-secrets lock makes them")
     plan, wrong = [], []
-    for name in desk.chosen(wish.keys, desk.sealed):
-        try:
-            value = desk.opened(name)
-        except Ended as ended:
-            wrong.append(ended)
-            continue
-        there = desk.values.get(name)
-        standing = desk.note.standing(name, there, desk.sealed[name])
-        state = filing.state_of(desk.store.read(name), value, wish.force or standing in (SAME, THERE))
-        plan.append(Planned(desk.key(name), name, value, state))
+    chosen = desk.chosen(wish.keys, desk.sealed)
+    with output.progress("decrypting", len(chosen)) as advance:
+        for name in chosen:
+            advance()
+            try:
+                value = desk.opened(name)
+            except Ended as ended:
+                wrong.append(ended)
+                continue
+            there = desk.values.get(name)
+            standing = desk.note.standing(name, there, desk.sealed[name])
+            state = filing.state_of(desk.store.read(name), value, wish.force or standing in (SAME, THERE))
+            plan.append(Planned(desk.key(name), name, value, state))
     if wrong:
         lines = [line for ended in wrong for line in (ended.message, *ended.hints)]
         raise Refused(lines[0], *dict.fromkeys([*lines[1:], "nothing was changed"]))
@@ -343,7 +347,7 @@ class _Desk:
         by_key = {self._keys[name]: name for name in there}
         lacking = [key for key in keys if key not in by_key]
         if lacking:
-            hints = inputs.did_you_mean(lacking[0], by_key) or [f"it has {', '.join(by_key)}"]
+            hints = inputs.did_you_mean(lacking[0], by_key) or [f"the keys are {', '.join(by_key)}"]
             raise Refused(f"there is nothing for {', '.join(map(output.shown, lacking))}", *hints)
         return [by_key[key] for key in dict.fromkeys(keys)] if keys else list(by_key.values())
 
@@ -391,9 +395,5 @@ def _own_keys() -> list[Path]:
     """Return the keys in ~/.ssh that can be used without asking."""
     from shim_host.backup import age
 
-    found = []
-    for name in _OWN_KEYS:
-        path = Path.home() / ".ssh" / name
-        if path.is_file() and age.is_usable(path):
-            found.append(path)
-    return found
+    paths = [Path.home() / ".ssh" / name for name in _OWN_KEYS]
+    return [path for path in paths if path.is_file() and age.is_usable(path)]
