@@ -40,14 +40,10 @@ _folder = click.option(
 
 
 @dataclass(frozen=True)
-class LockWish:
-    """What the command line asks of `lock`."""
+class UnlockWish:
+    """What the command line asks of `unlock`."""
 
     keys: tuple[str, ...]
-    recipients: tuple[str, ...]
-    recipients_file: tuple[Path, ...]
-    name: str
-    drop: tuple[str, ...]
     force: bool
     identities: tuple[Path, ...]
     locked_dir: Path | None
@@ -56,6 +52,16 @@ class LockWish:
     is_json: bool
     dry_run: bool
     yes: bool
+
+
+@dataclass(frozen=True)
+class LockWish(UnlockWish):
+    """What it asks of `lock`: the same, and for whom the files are."""
+
+    recipients: tuple[str, ...]
+    recipients_file: tuple[Path, ...]
+    name: str
+    drop: tuple[str, ...]
 
 
 @click.command("lock")
@@ -235,21 +241,6 @@ def _give(
         output.give_json({"secrets": found, "recipients": [one.shown for one in recipients]})
     else:
         output.give_table(["KEY", "FILE", "STATE"], rows)
-
-
-@dataclass(frozen=True)
-class UnlockWish:
-    """What the command line asks of `unlock`."""
-
-    keys: tuple[str, ...]
-    force: bool
-    identities: tuple[Path, ...]
-    locked_dir: Path | None
-    secrets_dir: Path
-    schema_path: Path | None
-    is_json: bool
-    dry_run: bool
-    yes: bool
 
 
 @click.command("unlock")
