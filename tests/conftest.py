@@ -1,5 +1,7 @@
 """The fixtures that every test can ask for by name."""
 
+from functools import partial
+
 import pytest
 
 pytest_plugins = [
@@ -10,14 +12,25 @@ pytest_plugins = [
     "tests.support.cluster",
 ]
 
-# First what needs no image, so that those are made meanwhile; then what takes longest, so that nobody waits at the end.
-FIRST = (
-    *("tests/shim/", "tests/host/rotate/", "tests/host/swarm/", "tests/engine/", "tests/test_docs.py"),
-    *("tests/host/audit/", "tests/host/backup/", "tests/host/migrate/"),
-    *("tests/test_readme.py", "tests/test_release.py"),
+# What waits for an engine or a service most of its time: first what needs no image, so that those are made meanwhile.
+WAITING = (
+    *("tests/host/rotate/", "tests/engine/", "tests/test_docs.py", "tests/test_readme.py"),
+    *("tests/host/audit/test_audit_swarm.py", "tests/host/backup/test_backup_swarm.py", "tests/host/swarm/"),
 )
+# What computes, as the rest does; it takes longer than the rest, and nobody is to wait for it at the end.
+LONG = ("tests/shim/", "tests/test_release.py", "tests/host/backup/", "tests/host/migrate/", "tests/host/env/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the tests, file by file as they are."""
-    items.sort(key=lambda item: [item.nodeid.startswith(place) for place in FIRST], reverse=True)
+    """Sort the tests file by file, so that what waits runs beside what computes, from the first file to the last."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    waiting = sorted((file for file in files if file.startswith(WAITING)), key=partial(_rank, WAITING))
+    computing = sorted((file for file in files if not file.startswith(WAITING)), key=partial(_rank, LONG))
+    place = {file: at / len(group) for group in (waiting, computing) for at, file in enumerate(group)}
+    items[:] = [item for file in sorted(files, key=place.__getitem__) for item in files[file]]
+
+
+def _rank(places: tuple[str, ...], file: str) -> int:
+    return next((at for at, place in enumerate(places) if file.startswith(place)), len(places))
