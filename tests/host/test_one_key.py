@@ -1,6 +1,7 @@
 """`set`, `get`, `edit` and `remove`: one secret at a time."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,29 @@ def test_an_editor_changes_a_value_in_memory(typed: bytes, kept: bytes, manage: 
     where = Path((manage.folder / "where").read_text().strip())
     assert str(where).startswith(("/dev/shm/", "/run/"))
     assert not where.exists()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGHUP, signal.SIGTERM])
+def test_a_run_that_is_ended_leaves_nothing_of_an_edited_value(
+    stop: signal.Signals, manage: Manage, canary: Canary
+) -> None:
+    """A terminal that is closed sends SIGHUP, and the value was in a file."""
+    manage("set", "A", "--value-file", "-", stdin=canary().encode())
+    manage.write("ed", '#!/bin/sh\necho "$1"\nexec sleep 60\n').chmod(0o755)
+    with subprocess.Popen(
+        [sys.executable, str(SCRIPT), "edit", "A"],
+        cwd=manage.folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "VISUAL": str(manage.folder / "ed")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as run:
+        assert run.stdout is not None
+        copy = Path(run.stdout.readline().strip())
+        assert copy.is_file()
+        run.send_signal(stop)
+        assert run.wait(20) == 130
+    assert not copy.parent.exists()
 
 
 def test_what_is_needed_is_not_removed(manage: Manage, canary: Canary) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,11 +12,11 @@ from pathlib import Path
 import click
 
 from shim.schema import KeySpec, Schema
-from shim.secret import Secret, is_key
+from shim.secret import MAX_SECRET_BYTES, Secret, is_key
 from shim_host import inputs, inventory, machine, names, output
 from shim_host.backup import locked
 from shim_host.commands import completion, options
-from shim_host.errors import Failed, Refused
+from shim_host.errors import Failed, Refused, failed_file, stop_signals_interrupt
 from shim_host.files import write_whole
 from shim_host.rotate import values
 from shim_host.shell import quoted
@@ -259,20 +258,24 @@ def _edited(key: str, value: bytes) -> bytes:
             "there is no folder in memory (tmpfs) to edit in",
             "edit a file of your own, and give it with set --value-file",
         )
-    place = tempfile.mkdtemp(prefix="manage-secrets-", dir=folder)
-    try:
+    with (
+        stop_signals_interrupt(),
+        tempfile.TemporaryDirectory(prefix="manage-secrets-", dir=folder, ignore_cleanup_errors=True) as place,
+    ):
         path = Path(place) / key
         path.touch(mode=0o600)
         path.write_bytes(value)
         try:
             done = subprocess.run([*editor, str(path)], check=False)
-        except FileNotFoundError:
-            raise Failed(f"there is no editor {editor[0]}", "set VISUAL or EDITOR to the one that you use") from None
+        except OSError as error:
+            hint = "set VISUAL or EDITOR to the one that you use"
+            if isinstance(error, FileNotFoundError):
+                raise Failed(f"there is no editor {editor[0]}", hint) from None
+            raise failed_file("start", editor[0], error) from None
         if done.returncode:
             raise Refused(f"{editor[0]} ended with {done.returncode}", "nothing was changed")
-        return path.read_bytes()
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        with open(path, "rb") as file:
+            return file.read(MAX_SECRET_BYTES + 1)
 
 
 def _is_in_memory(folder: str) -> bool:

@@ -4,9 +4,6 @@ The task has no log, no network, no capability and a read-only root; it lives as
 What it says goes through the engine's own connection, straight into memory.
 """
 
-import signal
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +14,7 @@ from typing import Any
 
 from shim.secret import Secret
 from shim_host.docker_cli import REQUEST_SECONDS
-from shim_host.errors import Failed, Refused
+from shim_host.errors import Failed, Refused, stop_signals_interrupt
 from shim_host.swarm import inside, owner
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
 from shim_host.swarm.model import LABEL, MAX_VALUE_BYTES, SwarmSecret
@@ -117,7 +114,7 @@ class ValueReader(Swarm):
         """Give the container of a helper task that has *secrets* mounted; it is gone afterwards, whatever happens."""
         node = self._found("ask the engine", self._api.info)["Swarm"]["NodeID"]
         name = f"shim-reader-{uuid.uuid4().hex[:12]}"
-        with _stop_signals_interrupt():
+        with stop_signals_interrupt():
             try:
                 service = self._found(
                     "start a helper task",
@@ -249,19 +246,3 @@ def _not_started(image: str, said: str) -> Failed:
         f"the helper task that reads the values does not start: {said or 'no word from the Swarm'}",
         f"it runs {image} on this manager, which must be active (docker node ls); another image: --image",
     )
-
-
-@contextmanager
-def _stop_signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, so that the helper task is removed."""
-    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
