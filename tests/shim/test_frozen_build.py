@@ -102,9 +102,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a binary that was built here."""
-    return build(tmp_path_factory.mktemp("built"), folder=sources)
+def built(request: pytest.FixtureRequest, sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a binary that was built here: the one that is tested, unless it is somebody else's."""
+    if os.environ.get("SHIM_TEST_BINARY"):
+        return build(tmp_path_factory.mktemp("built"), folder=sources)
+    tested: Path = request.getfixturevalue("shim_binary")
+    return tested
 
 
 @pytest.fixture(scope="session")
