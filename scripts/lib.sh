@@ -35,7 +35,7 @@ is_trusted() { # PATH
 trust() { # PATH...
   local path
   for path in "$@"; do
-    is_trusted "$path" || die "$path belongs to somebody else, or others can write to it" \
+    is_trusted "$path" || die "$path belongs to someone else, or others can write to it" \
       "look at it, and remove it: it is made again"
   done
 }
@@ -150,7 +150,7 @@ content_hash() { # FILE|DIR..., below the checkout
     sed "s|  $ROOT/|  |" | sha256sum | cut -c1-16
 }
 
-# Wait until a line with one of the patterns stands in a log that something is still writing. Reading it is enough to
+# Wait until a line with one of the patterns is in a log that something is still writing. Reading it is enough to
 # know: nothing is asked again and again.
 wait_for_line() { # FILE SECONDS PATTERN...
   local file=$1 deadline=$((SECONDS + $2)) line log left pattern found=1

@@ -70,4 +70,4 @@ def test_what_somebody_else_could_have_put_there_is_not_used(planted: Path, what
 
     assert end.returncode == 111
     assert end.stdout == ""
-    assert "belongs to somebody else, or others can write to it" in end.stderr
+    assert "belongs to someone else, or others can write to it" in end.stderr

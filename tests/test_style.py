@@ -151,13 +151,21 @@ def _notes(text: str) -> Iterator[tuple[int, str]]:
             yield node.body[0].lineno, str(ast.get_docstring(node, clean=False))
 
 
+def _noted(path: Path) -> list[tuple[int, str]]:
+    """Return what *path* has in words: all of it, unless it is Python."""
+    text = path.read_text(encoding="utf-8")
+    notes = _notes(text) if path.suffix == ".py" else [(1, text)]
+    return [(line, re.sub(r"``.+?``|`[^`]+`", _blank, note)) for line, note in notes]
+
+
 @pytest.mark.parametrize("folder", ["shim", "scripts", "images", "tests"])
 def test_comments_and_docstrings_are_plain_english(folder: str) -> None:
     rules = [(re.compile(rule["pattern"]), rule["instead"]) for rule in RULES if rule.get("code", True)]
     found = [
         f"{path.relative_to(REPOSITORY)}:{line + note[: match.start()].count(chr(10))}: '{match[0]}': write {instead}"
-        for path in sorted((REPOSITORY / folder).rglob("*.py"))
-        for line, note in ((line, re.sub(r"``.+?``|`[^`]+`", _blank, note)) for line, note in _notes(path.read_text()))
+        for path in sorted((REPOSITORY / folder).rglob("*"))
+        if path.is_file() and (not path.suffix or path.suffix in (".py", ".sh", ".c", ".ts"))
+        for line, note in _noted(path)
         for pattern, instead in rules
         for match in pattern.finditer(note)
     ]

@@ -3,7 +3,7 @@
  *
  * GET /health       names of the secrets that reached it; nothing that is made of a value
  * GET /config       where Supabase is
- * GET /predictions  what prediction-service says, for a bearer of ANON_KEY or SERVICE_ROLE_KEY
+ * GET /predictions  what prediction-service answers, for a bearer of ANON_KEY or SERVICE_ROLE_KEY
  * POST /seal        the body, sealed with ENCRYPTION_KEY, for a bearer of SERVICE_ROLE_KEY; POST /unseal opens it again
  */
 import { IncomingMessage, ServerResponse, createServer, get } from "node:http";

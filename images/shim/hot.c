@@ -16,7 +16,7 @@
 
 static const struct hot_module *hot_modules;
 static size_t hot_count;
-static PyObject *plain_import; /* builtins.__import__ while ours stands in its place */
+static PyObject *plain_import; /* builtins.__import__ while ours replaces it */
 static PyObject *kernel, *quick_posix;
 static int is_finished;
 

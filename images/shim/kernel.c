@@ -1,7 +1,7 @@
 /* The module `_kernel`: what the way to exec needs of Linux and CPython's own modules cannot do exactly.
  *
  * argv and environment are lists of bytes as the kernel laid them down, so that duplicates, entries without "=" and
- * bytes that are no text pass through. Signals are handled by raw system calls: libc keeps two of the 64 for itself.
+ * bytes that are not text pass through. Signals are handled by raw system calls: libc keeps two of the 64 for itself.
  * typing/_kernel.pyi says what each function promises.
  */
 #define PY_SSIZE_T_CLEAN
@@ -267,7 +267,7 @@ static PyObject *replace_process(PyObject *self, PyObject *arguments)
 static PyObject *contents(int descriptor, off_t size, Py_ssize_t wanted)
 {
     char small[4096];
-    /* The size is the file system's word: it may be any number. More than is wanted is not to be expected. */
+    /* The size is the file system's word: it may be any number. More than we ask for is not to be expected. */
     Py_ssize_t expected = size < 0 ? 0 : size > wanted ? wanted : (Py_ssize_t)size;
     Py_ssize_t room = expected < (Py_ssize_t)sizeof small ? (Py_ssize_t)sizeof small : expected + 1;
     Py_ssize_t length = 0;
@@ -335,7 +335,7 @@ static PyObject *contents_of(int descriptor, Py_ssize_t limit, struct stat *stat
     return contents(descriptor, status->st_size, limit + 1);
 }
 
-/* O_NONBLOCK: a FIFO or a device would let us wait for ever. */
+/* O_NONBLOCK: a FIFO or a device would let us wait forever. */
 #define TO_READ (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
 static int open_to_read(int folder, const char *path, int flags)

@@ -38,7 +38,7 @@ static PyObject *call_real(const char *name, PyObject *argument)
     return result;
 }
 
-/* Text, descriptors and what is no path at all are for the real module. */
+/* Text, descriptors and what is not a path at all are for the real module. */
 static int is_plain_path(PyObject *path)
 {
     return PyBytes_Check(path) && strlen(PyBytes_AS_STRING(path)) == (size_t)PyBytes_GET_SIZE(path);

@@ -334,7 +334,7 @@ static char **strings(PyObject *list)
     return all;
 }
 
-/* In the child of vfork(2): our memory is the parent's, so nothing but system calls happens here, and in a frame of its
+/* In the child of vfork(2): our memory is the parent's, so only system calls happen here, and in a frame of its
  * own, since the parent goes on with all that the child has changed. */
 __attribute__((noinline, noreturn)) static void become(char **paths, char **arguments, char **environment, int ignores_children, volatile int *has_failed)
 {

@@ -39,32 +39,33 @@ container's command, as s6-overlay runs it; it is a supervisor and means to do l
 """
 
 TAIL = """\
-## How ours behaves, where one could do it otherwise
+## How the shim behaves where others differ
 
 - **Arming**: the first instruction of the program blocks every signal, before the interpreter is up. A stop signal that
   comes while secrets are looked up ends the start with 128+N; one that comes later waits for the service.
 - **Staying is asked for** by `--init` or by any option that only an init can follow, as a flag or as a variable.
-  `--pre` alone does not ask for it: its commands run, then the service takes our place. `shim exec` ignores both.
-- **What the service leaves behind** in its process group gets TERM when it ends and we are not PID 1, whose end is
-  everybody's. The init holds no working directory, unless a relative path is to be watched or removed.
+  `--pre` alone does not ask for it: its commands run, then the service takes the shim's place. `shim exec`
+  ignores both.
+- **What the service leaves behind** in its process group gets TERM when it ends, unless the shim is PID 1: then
+  everything ends with it. The init holds no working directory, unless a relative path is to be watched or removed.
 - **Another user** can be signalled without the capability KILL: the init becomes that user for the moment, which it may
   with the SETUID that `--user` needs.
-- **Stop signals** are TERM, INT and QUIT, before and after `--signal`. Only with `--grace` does the first start a clock
-  and the second end it at once; without it every signal is passed on and nothing is ever killed by us.
+- **Stop signals** are TERM, INT and QUIT, before and after `--signal`. Only with `--grace`, the first one starts the
+  clock and a second one ends the service at once; without it, every signal is passed on and the shim kills nothing.
 - **`--wait-all`** sends TERM to what the service left behind, waits for `--grace` (10 s when not given), then kills.
-  As PID 1 that means every process that can be seen, a `docker exec` too; it would end with us anyway.
+  As PID 1 that means every process that can be seen, a `docker exec` too; it would end with PID 1 anyway.
 - **`--on-change`** looks at the values that the service was started with. A new file beside them does not count as a
   change; if one of them is gone, the set is invalid. The service is stopped with TERM (rewritten by `--signal`), has
   `--grace` (10 s) to end, and starts with the new values. After three failures within 10 s each, its exit code becomes
-  ours. With `signal=`, private copies (`@deliver=file`) and rendered files are renewed before the signal is sent. With
-  `restart` the init keeps inherited descriptors, which the next start needs.
+  the shim's. With `signal=`, private copies (`@deliver=file`) and rendered files are renewed before the signal is sent.
+  With `restart` the init keeps inherited descriptors, which the next start needs.
 - **`--mask`** hides a value however short it is, and its base64, percent-encoded, JSON and line-by-line forms. The
   start of a value waits for its rest; on a terminal for a second at most (30 ms below four letters), and if the rest
   follows later that is still hidden. Where the output is a terminal the service gets one of its own.
-- **`--ready-fd N`**: what the service writes to N goes to whoever waits at N, and the first line also as `READY=1` to
-  `NOTIFY_SOCKET`. A service that speaks sd_notify itself is left alone.
+- **`--ready-fd N`**: what the service writes to N is passed on to the reader of N, and the first line also as `READY=1`
+  to `NOTIFY_SOCKET`. A service that speaks sd_notify itself is left alone.
 - **Unusual inheritance**: closed standard descriptors stay closed, ignored signals ignored, `LISTEN_PID` and
-  `WATCHDOG_PID` that named us name the service.
+  `WATCHDOG_PID` that named the shim name the service.
 - **What it cannot do**: keep its promises when it is killed with SIGKILL itself, or, as `python -m shim`, arm before
   the interpreter is up; images use the frozen file.
 

@@ -49,7 +49,7 @@ read_settings() {
 verify_settings() {
   local other=$MARIADB_ROOT_PASSWORD$MARIADB_ALLOW_EMPTY_ROOT_PASSWORD$MARIADB_RANDOM_ROOT_PASSWORD
   [ -n "$other$MARIADB_ROOT_PASSWORD_HASH" ] ||
-    die "the database is not initialised, and nothing says what root's password is; set one of MARIADB_ROOT_PASSWORD," \
+    die "the database is not initialised, and root's password is not set; set one of MARIADB_ROOT_PASSWORD," \
       "MARIADB_ROOT_PASSWORD_HASH, MARIADB_ALLOW_EMPTY_ROOT_PASSWORD and MARIADB_RANDOM_ROOT_PASSWORD"
   [ -z "$other" ] || [ -z "$MARIADB_ROOT_PASSWORD_HASH" ] || die "MARIADB_ROOT_PASSWORD_HASH excludes the other ways"
   [ -z "$MARIADB_PASSWORD" ] || [ -z "$MARIADB_PASSWORD_HASH" ] || die "MARIADB_PASSWORD_HASH excludes MARIADB_PASSWORD"

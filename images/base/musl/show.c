@@ -1,4 +1,4 @@
-/* The service of the musl image: says who it is and what it was given, and nothing else.
+/* The service of the musl image: prints who it is and what it was given.
  *
  *   show            its pid, then its environment, one entry a line
  *   show NAME...    the named variables' values

@@ -77,7 +77,7 @@ def close_range(first: int, last: int, /) -> None:
     """Close the descriptors from *first* to *last*, those that are open."""
 
 def wait_signal(timeout_seconds: float, /) -> tuple[int, int, int, int, int, int] | None:
-    """Return (number, code, pid, uid, status, value) of the next signal, all being blocked; negative: wait for ever."""
+    """Return (number, code, pid, uid, status, value) of the next signal, all being blocked; negative: wait forever."""
 
 def disposition(signo: int, /) -> int:
     """Return 0 for the default action, 1 for ignored, 2 for a handler."""

@@ -341,7 +341,7 @@ class Swarm:
 
 @contextmanager
 def strange_answers(what: str, place: str) -> Iterator[None]:
-    """Take what an answer of the engine breaks in here for its fault: it may be anybody's, and is no bug of ours."""
+    """Blame the engine for what its answer breaks in here: anyone may have written it, and it is not a bug of ours."""
     try:
         yield
     except Ended:
