@@ -1,4 +1,4 @@
-"""What is known of official images. The shim's `--profile` and the host's `migrate` decide by this one table.
+"""What is known about official images. The shim's `--profile` and the host's `migrate` decide by this one table.
 
 Each line is about an image's own entrypoint: which variables name a file, however it spells that, which of them it
 reads itself, which keep it from starting, and which are paths to something else. Loaded only when it is asked for.

@@ -16,7 +16,7 @@ HOST = REPOSITORY / "scripts" / "shim_host"
 TOPICS = {"apps", "audit", "rotate", "migrate", "backup", "doctor"}
 PLACES = {"compose", "swarm", "store", "env"}
 ACROSS = {"inventory", "validation", "deployment_key"}
-# What each place knows of the others, besides the ground.
+# What each place knows about the others, besides the ground.
 NEIGHBOURS: dict[str, set[str]] = {"swarm": set(), "store": set(), "env": {"store"}, "compose": {"store", "env"}}
 # What decides takes facts and gives a decision; it asks nobody.
 DECIDE = [

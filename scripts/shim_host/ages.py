@@ -20,7 +20,7 @@ def age_days(created: str, now: datetime) -> float:
 
 
 def due(left_days: float) -> str:
-    """Return what a table says of a rotation that is due in *left_days*; negative when it is late."""
+    """Return what a table says about a rotation that is due in *left_days*; negative when it is late."""
     size = abs(left_days)
     text = f"{size:.0f} d" if size >= 1 else f"{size * 24:.0f} h"
     return text if left_days >= 0 else f"late by {text}"

@@ -21,7 +21,7 @@ def new_value(spec: KeySpec, others: Mapping[str, Secret]) -> Secret:
     """Return a new value that satisfies *spec*.
 
     Args:
-        spec: what the schema says of the key.
+        spec: what the schema says about the key.
         others: the values of other keys; a token is signed with one of them.
 
     Raises:

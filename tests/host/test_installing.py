@@ -80,7 +80,7 @@ def test_a_dialect_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_program_age_does_what_the_library_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, custody: Custody
 ) -> str:
-    """What the one seals the other opens, armored or not; what it says of a failure holds no value."""
+    """What the one seals the other opens, armored or not; what it says about a failure holds no value."""
     if shutil.which("age") is None:
         cannot_run("the program age is not installed")
     from pyrage import x25519

@@ -136,7 +136,7 @@ def test_what_git_has_is_found(manage: Manage, canary: Canary) -> None:
 
 
 def test_what_rotate_would_refuse_of_the_schema_is_found_before(manage: Manage, canary: Canary) -> None:
-    """Each mistake of each key with its line, all at once; what `rotate` says of the same key is the same."""
+    """Each mistake of each key with its line, all at once; what `rotate` says about the same key is the same."""
     manage.write(
         ".env.schema",
         "# @sensitive @rotate-with=postgres(users=a|b, userKey=DB_USER, service=db)\nGOOD=\nDB_USER=\n\n"

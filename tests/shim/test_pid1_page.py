@@ -52,7 +52,7 @@ def cells() -> list[tuple[Init, Behaviour]]:
     ("init", "behaviour"), cells(), ids=lambda it: it.name if isinstance(it, Init) else it.test.__name__
 )
 def test_a_cell(init: Init, behaviour: Behaviour, children: Path, as_root: None) -> None:
-    """What the page says of the others is not only true of the day it was made."""
+    """What the page says about the others is not only true of the day it was made."""
     if not is_installed(init):
         cannot_run(f"there is no {init.name} here; it is a Debian package")
     said = table()[behaviour.title][init.name]

@@ -1,4 +1,4 @@
-"""What is known of official images: how one is recognised, and what `--profile` changes in front of it."""
+"""What is known about official images: how one is recognised, and what `--profile` changes in front of it."""
 
 import json
 import os

@@ -170,7 +170,7 @@ class Engine:
         return End(done.returncode, done.stdout, done.stderr)
 
     def fingerprints(self, container: str) -> dict[str, str]:
-        """Return what the shim in *container* says of its values, under `FINGERPRINT_KEY`."""
+        """Return what the shim in *container* says about its values, under `FINGERPRINT_KEY`."""
         command = ("exec", "--interactive", container, SHIM, "explain", "--json", "--fingerprint-key-stdin")
         document = json.loads(self.docker(*command, input=FINGERPRINT_KEY.hex()).stdout)
         return {row["key"]: row["fingerprint"] for row in document["keys"] if row["fingerprint"]}

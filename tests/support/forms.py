@@ -198,7 +198,7 @@ def launch(children: Path) -> str:
 def shim_binary(children: Path) -> Path:
     """Return the frozen shim of these sources, where every user can reach it; SHIM_TEST_BINARY names another.
 
-    What it was built into may lie below root's home, which nobody else may enter.
+    What it was built into may be below root's home, which nobody else may enter.
     """
     built = os.environ.get("SHIM_TEST_BINARY")
     if not built:

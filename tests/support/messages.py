@@ -96,7 +96,7 @@ def _messages_in(path: Path) -> Iterator[Message]:
             if place is None or len(node.args) <= place:
                 continue
             if any(_name(argument) == "OK" for argument in node.args):
-                continue  # what `doctor` says of a thing that is right
+                continue  # what `doctor` says about a thing that is right
             parts = node.args[place:]
             if _is_kept_warning(node) and isinstance(node.args[0], ast.Tuple):
                 parts = node.args[0].elts

@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def health_page(service: str, secrets: dict[str, dict[str, str]]) -> dict[str, object]:
-    """Return what every service says of itself: who it is, and which secrets it got, never their values."""
+    """Return what every service says about itself: who it is, and which secrets it got, never their values."""
     return {
         "service": service,
         "pid": os.getpid(),

@@ -1,4 +1,4 @@
-"""What the engine knows of secrets and of who has them, for `audit`: asked in one pass, a few calls at a time.
+"""What the engine knows about secrets and about who has them, for `audit`: asked in one pass, a few calls at a time.
 
 Variables, arguments, labels and histories are looked through here, and only what was recognised in them leaves.
 """
@@ -82,7 +82,7 @@ class Auditor(Swarm):
 
         Args:
             recogniser: finds values in plain text.
-            known: the keys of the schema, for secrets that somebody else made.
+            known: the keys of the schema, for secrets that others made.
             prints_under: what makes the fingerprints, given the key that the Swarm has.
             asks_containers: whether the shim in running containers is asked for its fingerprints.
 
@@ -163,7 +163,7 @@ class Auditor(Swarm):
         )
 
     def _inspected(self, listed: Mapping[str, Any], gaps: list[str]) -> Any:
-        """Return all that the engine says of a container; None when it is gone by now, or cannot be looked at."""
+        """Return all that the engine says about a container; None when it is gone by now, or cannot be looked at."""
         try:
             found = self._unless_gone(
                 self._found, "look at what runs", lambda: self._api.inspect_container(listed["Id"])
@@ -331,7 +331,7 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
     config, host = found["Config"], found.get("HostConfig") or {}
     name, kind = _service_name(found)
     of_image = images.get(config.get("Image") or "") or {}
-    # What the image brings is said of the image.
+    # What the image brings is said about the image.
     own = {**config, "Env": [entry for entry in config.get("Env") or () if entry not in (of_image.get("Env") or ())]}
     for field in ("Entrypoint", "Cmd", "Healthcheck"):
         if own.get(field) == of_image.get(field):

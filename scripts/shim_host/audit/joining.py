@@ -1,4 +1,4 @@
-"""What a Compose file says of its services, and what the engine shows of them, as one list."""
+"""What a Compose file says about its services, and what the engine shows of them, as one list."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from shim_host.store.vault import Vault
 def joined(
     of_file: list[AuditedService], seen: Iterable[AuditedService], project: str, store: Vault
 ) -> list[AuditedService]:
-    """Return all services once: a running container of a Compose service adds to what the file says of it."""
+    """Return all services once: a running container of a Compose service adds to what the file says about it."""
     all_of_them = {(service.kind, service.stack, service.name): service for service in of_file}
     for service in seen:
         at = (service.kind, service.stack, service.name)

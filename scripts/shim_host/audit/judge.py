@@ -345,7 +345,7 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
 
 
 def _of_place(row: Row) -> Iterator[Finding]:
-    """Files that are open, and secrets that somebody else made."""
+    """Files that are open, and secrets that others made."""
     if row.file is not None and row.file.mode & 0o077:
         message = f"{row.file.path} can be read by others (mode {row.file.mode:04o})"
         command = f"chmod 600 {quoted(row.file.path)}"

@@ -1,4 +1,4 @@
-"""The words of an audit: what was seen (`Facts`), and what is said of it (`Audit`). No value is in either."""
+"""The words of an audit: what was seen (`Facts`), and what is said about it (`Audit`). No value is in either."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class File(NamedTuple):
 
 
 class Key(NamedTuple):
-    """What the schema says of a key that is secret."""
+    """What the schema says about a key that is secret."""
 
     key: str
     services: tuple[str, ...]  # empty: all
@@ -191,7 +191,7 @@ class Row:
 
 @dataclass
 class Audit:
-    """What is said of the facts."""
+    """What is said about the facts."""
 
     facts: Facts
     rows: list[Row]

@@ -252,7 +252,7 @@ def _secrets(audit: Audit) -> str:
     lines = []
     for row in audit.rows:
         newest = row.newest
-        version = "file" if newest is None else f"v{newest.version}" if newest.version else "foreign"
+        version = "file" if newest is None else f"v{newest.version}" if newest.version else "unmanaged"
         if newest is None and row.file is None:
             version = "–"
         age = "" if row.age_days is None else f"{row.age_days:.4f}"

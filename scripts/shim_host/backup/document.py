@@ -25,7 +25,7 @@ _FILE_NAME = re.compile(r"[^\x00-\x1f/\\\x7f]{1,255}")
 
 
 class Item(NamedTuple):
-    """One secret: where its value came from, and what else is known of it. `file` is unique in its stack."""
+    """One secret: where its value came from, and what else is known about it. `file` is unique in its stack."""
 
     key: str
     file: str

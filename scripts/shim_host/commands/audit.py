@@ -178,7 +178,7 @@ def _give(judged: Audit) -> None:
     rows = [
         (
             row.title,
-            "-" if row.newest is None else f"v{row.newest.version}" if row.newest.version else "foreign",
+            "-" if row.newest is None else f"v{row.newest.version}" if row.newest.version else "unmanaged",
             "-" if row.age_days is None else f"{row.age_days:.0f} d",
             _due(row),
             ", ".join(_user(name, states) for name, states in row.cells.items()) or "-",

@@ -65,7 +65,7 @@ def _examined(secrets_dir: Path) -> list[Diagnosis]:
 
 
 def _engine() -> tuple[EngineFacts | None, list[Diagnosis]]:
-    """Return what the engine says, and what is to be said of it; also of its socket when it does not answer."""
+    """Return what the engine says, and what is to be said about it; also of its socket when it does not answer."""
     from shim_host.doctor.engine import Examiner
     from shim_host.swarm.connection import connect_as
 

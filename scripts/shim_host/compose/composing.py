@@ -1,4 +1,4 @@
-"""YAML text becomes nodes, each with its place in the text: the parser's events, put together by our own hands."""
+"""YAML text becomes nodes, each with its place in the text: the parser's events, put together here."""
 
 import re
 from collections.abc import Iterator

@@ -158,7 +158,7 @@ class RunningProject:
         self._ask(self._compose("kill", "--signal", name, service), f"signal {service}")
 
     def explained(self, container: Container, question: bytes) -> Explained | None:
-        """Return what the shim in *container* says of its values; None without a shim that could be asked.
+        """Return what the shim in *container* says about its values; None without a shim that could be asked.
 
         Args:
             container: the one that is asked.

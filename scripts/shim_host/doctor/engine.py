@@ -1,4 +1,4 @@
-"""What an engine says of itself and its Swarm, for `doctor`."""
+"""What an engine says about itself and its Swarm, for `doctor`."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Node:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the engine says of itself."""
+    """What the engine says about itself."""
 
     place: str
     version: str

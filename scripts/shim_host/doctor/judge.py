@@ -146,7 +146,7 @@ def socket(found: Socket) -> Diagnosis:
 
 
 def connection(place: str) -> Diagnosis | None:
-    """Judge how the engine is reached; nothing to say of a socket file or of ssh."""
+    """Judge how the engine is reached; nothing to say about a socket file or ssh."""
     if not place.startswith(("tcp://", "http://")):
         return None
     host = place.partition("://")[2]

@@ -1,4 +1,4 @@
-"""What a migration is made from, besides the Compose files: env files, wishes, and what is known of images."""
+"""What a migration is made from, besides the Compose files: env files, wishes, and what is known about images."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -53,7 +53,7 @@ def wishes_of(
 
 
 def known_images(project: Project, image_configs: Sequence[Path]) -> tuple[dict[str, ImageConfig], Failed | None]:
-    """Return what *image_configs* and the engine say of the project's images, and what was wrong with the engine."""
+    """Return what *image_configs* and the engine say about the project's images, and what was wrong with the engine."""
     known: dict[str, ImageConfig] = {}
     wanted = {image_of(service, project) for service in project.services.values()}
     for path in image_configs:

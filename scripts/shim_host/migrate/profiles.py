@@ -1,4 +1,4 @@
-"""What is known of official images, for `migrate`: by the shim's own table, so that both sides say the same.
+"""What is known about official images, for `migrate`: by the shim's own table, so that both sides say the same.
 
 Images whose entrypoint reads KEY_FILE itself, as root, need no shim. Those that read such files later, as another user
 (MongoDB, WordPress, Grafana), or not at all (Redis, Keycloak, Ghost), or that refuse to start with such a variable

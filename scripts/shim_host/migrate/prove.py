@@ -41,7 +41,7 @@ def proven(make: Callable[[Mapping[str, str]], Proven], shim: ShimSource, asked:
     Args:
         make: what makes a plan with its files; it is given services that are to stay as they are, and why.
         shim: where the shim comes from.
-        asked: what is known of the project as it is.
+        asked: what is known about the project as it is.
 
     Raises:
         Refused: what would change cannot be left out.

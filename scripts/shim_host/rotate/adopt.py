@@ -1,4 +1,4 @@
-"""Secrets that somebody else made, taken over: read back, made again under our labels, and the services moved to them.
+"""Secrets that others made, taken over: read back, created again with our labels, and the services moved to them.
 
 By hand, by Ansible (`_v1`, `_v2` …), by Portainer, by a stack's `file:`. What they made stays until nothing needs it.
 """

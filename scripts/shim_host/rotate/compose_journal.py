@@ -1,4 +1,4 @@
-"""What a rotation in ./secrets has in hand, kept in ./secrets/.rotation until it is done, so that a kill loses nothing.
+"""What a rotation in ./secrets has begun, kept in ./secrets/.rotation until it is done, so that a kill loses nothing.
 
 The values come first and `plan` last: without it nothing has begun. While it is there the rotation is under way, and
 `--resume` finds both values, which services were moved, and which way it goes. ./secrets/.previous keeps the value

@@ -1,4 +1,4 @@
-"""What is known of versions that are gone: who made them, when, and what became of them. Labels keep it.
+"""What is known about versions that are gone: who made them, when, and what became of them. Labels keep it.
 
 The label holds a list of `[number, created, by]`, and `[number, created, by, end, when, by whom]` for a version that
 was left again: `end` is `ROLLED_BACK` or `TAKEN_BACK`. No number in it is ever given to another version.

@@ -21,7 +21,7 @@ ROTATED, MOVED = "rotated", "moved"
 
 
 class SwarmValues:
-    """The engine as it was found, and the values that are known of it."""
+    """The engine as it was found, and the values that are known about it."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Root in the folder of somebody else: asked about once, and what is written there is theirs.
+"""Root in someone else's folder: asked about once, and what is written there is theirs.
 
 Whoever owns a folder may lead root anywhere with a link, and may lose the use of files that are suddenly root's. The
 first is prevented (vault.py opens the folder once); that the second is meant, only the person knows.

@@ -272,7 +272,7 @@ class Swarm:
         return [projects[name] for name in sorted(projects)]
 
     def explained(self, container: RunningContainer, question: bytes) -> Explained | None:
-        """Return what the shim inside *container* says of its values; None without a shim that could be asked.
+        """Return what the shim inside *container* says about its values; None without a shim that could be asked.
 
         Args:
             container: the one that is asked.

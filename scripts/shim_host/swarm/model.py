@@ -1,7 +1,7 @@
 """What is in a Swarm, as everything else here sees it: versions of secrets, and the services that mount them.
 
 A Swarm secret can be neither changed nor read back, so a key lives as versions, `db_password.v3`, and all that must be
-known of a version is in its labels. A secret without them belongs to someone else, whatever its name.
+known about a version is in its labels. A secret without them belongs to someone else, whatever its name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,7 +54,7 @@ class RotatedService:
     goes_first: bool = False  # what it does with the new value is what others wait for
     running: int = 1  # tasks that are up, and have been for longer than the last one before them lasted
     is_finished: bool = False  # it has run to its end, and is not started again
-    trouble: str = ""  # what the Swarm says of a task that is not up
+    trouble: str = ""  # what the Swarm says about a task that is not up
     own_seconds: float = 0  # how long its own settings let an update stall: delay, monitor, health check
 
     @property

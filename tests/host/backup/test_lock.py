@@ -44,7 +44,7 @@ class Clone(Manage):
         assert self("set", key, "--value-file", "typed", "--yes").code == 0
 
     def findings(self) -> str:
-        """Return what `validate` says of the encrypted files."""
+        """Return what `validate` says about the encrypted files."""
         return "\n".join(line for line in self("validate").stdout.splitlines() if "locked:" in line)
 
 

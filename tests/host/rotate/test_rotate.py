@@ -15,7 +15,7 @@ from tests.support.rotation import SCHEMA, mounted, serve, spec, versions
 pytestmark = pytest.mark.engine
 
 
-# Whatever this client can say of a service.
+# Whatever this client can say about a service.
 EVERYTHING = """
 --config source=settings,target=/settings,mode=0440 --constraint node.role==manager --placement-pref
 spread=node.labels.a --container-label a=b --label c=d --dns 10.0.0.1 --dns-option ndots:2

@@ -1,4 +1,4 @@
-"""`adopt`: secrets that somebody else made become versions of keys."""
+"""`adopt`: secrets that others made become versions of keys."""
 
 from dataclasses import dataclass
 

@@ -96,7 +96,7 @@ def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
     except Failed as failed:
         if isinstance(failed, Unclear) and not isinstance(failed, NoSwarm):
             raise  # a Swarm that cannot be asked may have the keys
-        # No Swarm, or no engine at all: what there is to say of that is said where it is needed.
+        # No Swarm, or no engine at all: what there is to say about that is said where it is needed.
         output.detail(failed.message)
         in_swarm = set()
     return not in_swarm & set(keys) and set(keys) <= set(_values(store, wish.schema))

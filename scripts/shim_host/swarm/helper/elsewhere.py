@@ -1,4 +1,4 @@
-"""Speaking to a system whose tasks all run on other nodes, where no engine of ours lets anybody in.
+"""Speaking to a system whose tasks all run on other nodes, which our engine cannot reach.
 
 A helper task of the system's own image runs its client there, on a network of the service. What it is told travels as a
 secret that lives as long as the task. What it is answered stays there: the task has no log, and ends with a number that

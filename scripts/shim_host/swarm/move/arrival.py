@@ -288,7 +288,7 @@ class _Progress:
 
 
 def _trouble(way: Way, tasks: Iterable[Any]) -> str:
-    """Return what the newest task with the right secrets says of its end."""
+    """Return what the newest task with the right secrets says about its end."""
     said = [
         (task["Status"].get("Timestamp") or "", task["Status"].get("Err") or "")
         for task in tasks
