@@ -1,39 +1,27 @@
 """The walls between the two sides, and what is loaded on the way to exec."""
 
-import ast
 import os
 import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.forms import REPOSITORY, Shim
+from tests.support.imports import imports
 
 CONTAINER = sorted((REPOSITORY / "shim").glob("*.py"))
+OURS = {f"shim.{path.stem}" for path in CONTAINER}
 HOST = sorted((REPOSITORY / "scripts").rglob("*.py"))
 # Beside what a secret is, what a service needs and the errors these raise: what is known of official images. The host
 # must not tell a user to drop the shim in front of an image for which the shim itself knows better.
 SHARED = {"shim.schema", "shim.secret", "shim.errors", "shim.profiles"}
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield every module that the file imports, anywhere; `from a import b` as `a.b` where that is a module of ours."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                is_ours = (REPOSITORY / (inner.replace(".", "/") + ".py")).exists()
-                yield inner if is_ours else node.module
-
-
 def roots(path: Path) -> set[str]:
-    return {name.partition(".")[0] for name in imports(path)}
+    return {name.partition(".")[0] for name in imports(path, OURS)}
 
 
 @pytest.mark.parametrize("path", CONTAINER, ids=lambda path: path.name)
@@ -47,7 +35,7 @@ def test_the_container_side_needs_the_standard_library_alone(path: Path) -> None
 @pytest.mark.parametrize("path", HOST, ids=lambda path: path.name)
 def test_the_host_shares_four_modules(path: Path) -> None:
     """What a secret is, what a service needs, and the errors these raise; the version is everybody's."""
-    assert {name for name in imports(path) if name.split(".")[0] == "shim"} <= SHARED | {"shim"}
+    assert {name for name in imports(path, OURS) if name.split(".")[0] == "shim"} <= SHARED | {"shim"}
 
 
 def circles(needs: dict[str, set[str]]) -> list[list[str]]:
@@ -69,7 +57,7 @@ def circles(needs: dict[str, set[str]]) -> list[list[str]]:
 def needs_of(folder: Path) -> dict[str, set[str]]:
     """Return for each module of a package those of the same package that it imports anywhere in its file."""
     paths = [path for path in folder.glob("*.py") if path.stem != "__init__"]
-    modules = {f"{folder.name}.{path.stem}": set(imports(path)) for path in paths}
+    modules = {f"{folder.name}.{path.stem}": set(imports(path, OURS)) for path in paths}
     return {name: wanted & modules.keys() for name, wanted in modules.items()}
 
 
@@ -88,8 +76,8 @@ def test_no_module_of_the_container_side_is_in_a_circle(tmp_path: Path) -> None:
 
 
 def test_one_room_knows_docker_and_one_knows_dotenv() -> None:
-    """And the docker one has a closet: how the SDK gets through ssh."""
-    assert {path.name for path in HOST if "docker" in roots(path)} == {"connection.py", "ssh.py"}
+    """And the docker one has two closets: how the SDK is loaded, and how it gets through ssh."""
+    assert {path.name for path in HOST if "docker" in roots(path)} == {"client.py", "connection.py", "ssh.py"}
     assert {path.name for path in HOST if "dotenv" in roots(path)} == {"envfile.py"}
 
 

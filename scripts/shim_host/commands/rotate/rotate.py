@@ -78,7 +78,7 @@ class RotateWish(RollbackWish):
 @click.option("--generate", is_flag=True, help="Generate the new value, following the schema or at random.")
 @click.option("--due", is_flag=True, help="Rotate every key that is older than its @rotate allows; meant for cron.")
 @click.option("--everywhere", is_flag=True, help="With --due: in every stack and every running Compose project.")
-@click.option("--resume", is_flag=True, help="Finish or undo a rotation that was interrupted.")
+@click.option("--resume", is_flag=True, help="Finish, or take back, a rotation that was interrupted.")
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
