@@ -12,9 +12,11 @@ pytest_plugins = [
     "tests.support.cluster",
 ]
 
-# What waits for an engine or a service most of its time: first what needs no image, so that those are made meanwhile.
+# What waits for an engine or a service most of its time: first what needs no image, so that
+# those are made meanwhile, then what takes minutes.
 WAITING = (
-    *("tests/host/rotate/", "tests/engine/", "tests/test_docs.py", "tests/test_readme.py"),
+    *("tests/host/rotate/", "tests/engine/test_engine_swarm_stack", "tests/test_docs.py", "tests/test_readme.py"),
+    "tests/engine/",
     *("tests/host/audit/test_audit_swarm.py", "tests/host/backup/test_backup_swarm.py", "tests/host/swarm/"),
 )
 # What computes, as the rest does; it takes longer than the rest, and nobody is to wait for it at the end.
