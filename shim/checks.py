@@ -4,6 +4,7 @@ Shared by the container and the host. Hand-written, because a regular expression
 `matches=` loads one.
 """
 
+from shim import files
 from shim.secret import utf8_text
 
 TYPE_CHECKING = False
@@ -17,16 +18,24 @@ _MAX_MATCH_SECONDS = 1.0
 _NEXT_START_SECONDS = 10.0  # whoever resolves again, later, gets the full time again
 _match_started, _match_seconds = -_NEXT_START_SECONDS, 0.0
 _MAX_NUMBER = 400  # digits of the largest float, and some
-_DIGITS = frozenset(b"0123456789")
-_HEX = frozenset(b"0123456789abcdefABCDEF")
+# What a value may hold: nothing is left when it is stripped of that. A set would be built at every start.
+_HEX = b"0123456789abcdefABCDEF"
 _SIX_BITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # RFC 4648, 4
-_BASE64 = frozenset(_SIX_BITS + b"-_")
-_LABEL = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
-_BOOLEANS = (b"true", b"false", b"1", b"0", b"yes", b"no", b"on", b"off")
-_PLACEHOLDERS = frozenset(
-    b"changeme change-me change_me change-this change_this changethis replaceme replace-me replace_me placeholder "
-    b"todo tbd fixme example redacted secret-here password-here".split()
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+_LABEL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
+_SCHEME = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-."
+_UNSEEN = (
+    b"\0\1\2\3\4\5\6\7\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"
+    b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f \x7f"
 )
+# How the header of a token begins, in base64url: {"alg", and {"typ":"JWT","alg".
+_TOKENS = (b"eyJhbGci", b"eyJ0eXAiOiJKV1QiLCJhbGci")
+_BOOLEANS = (b"true", b"false", b"1", b"0", b"yes", b"no", b"on", b"off")
+_PLACEHOLDERS = (
+    b" changeme change-me change_me change-this change_this changethis replaceme replace-me replace_me placeholder "
+    b"todo tbd fixme example redacted secret-here password-here "
+)
+_LONGEST_PLACEHOLDER = 13
 
 
 def check_value(value: bytes, kind: "Type | None", is_required: bool, is_sensitive: bool) -> str:
@@ -46,10 +55,12 @@ def is_placeholder(value: bytes) -> bool:
     if len(value) > 200:
         return False
     text = value.strip().lower()
-    if text in _PLACEHOLDERS or (len(text) > 2 and not text.strip(b"x")):
-        return True
-    if text.startswith(b"<") and text.endswith(b">"):
-        return True
+    if len(text) <= _LONGEST_PLACEHOLDER and b" " + text + b" " in _PLACEHOLDERS and b" " not in text:
+        return bool(text)
+    if text[:1] == b"x":
+        return len(text) > 2 and not text.strip(b"x")
+    if text[:1] == b"<":
+        return text.endswith(b">")
     return text.startswith((b"your-", b"your_", b"your ", b"insert-", b"insert_")) and text.endswith(b"here")
 
 
@@ -103,7 +114,7 @@ def _number(value: bytes, kind: "Type") -> str:
         number = float(value)
     except ValueError:
         return "is not a number"
-    if number != number or number in (float("inf"), float("-inf")):
+    if number - number != 0:  # no number, or infinite
         return "is not a number"
     return _within(number, kind)
 
@@ -121,7 +132,7 @@ def _boolean(value: bytes, _kind: "Type") -> str:
 
 
 def _port(value: bytes, kind: "Type") -> str:
-    if not _DIGITS.issuperset(value) or len(value) > 5 or not 0 < int(value) < 65536:
+    if not value.isdigit() or len(value) > 5 or not 0 < int(value) < 65536:
         return "is not a port (1 to 65535)"
     return _within(int(value), kind)
 
@@ -131,10 +142,10 @@ def _url(value: bytes, _kind: "Type") -> str:
     good = (
         colon
         and scheme[:1].isalpha()
-        and scheme.replace(b"+", b"a").replace(b"-", b"a").replace(b".", b"a").isalnum()
+        and not scheme.strip(_SCHEME)
         and rest
         and not rest.startswith((b"?", b"#"))
-        and not any(byte <= 32 or byte == 127 for byte in value)
+        and value.translate(None, _UNSEEN) == value
     )
     # A file or socket URL has no host, postgresql:///app neither; everything else that starts with / has lost its own.
     if good and rest.startswith(b"/") and scheme.lower() in (b"http", b"https", b"ws", b"wss", b"redis", b"amqp"):
@@ -149,11 +160,11 @@ def _email(value: bytes, _kind: "Type") -> str:
         and local
         and b"@" not in local
         and b"." in domain
-        and _LABEL.issuperset(domain)
+        and not domain.strip(_LABEL)
         and b".." not in domain
         and domain[:1] not in (b".", b"-")
         and domain[-1:] not in (b".", b"-")
-        and not any(byte <= 32 or byte == 127 for byte in local)
+        and local.translate(None, _UNSEEN) == local
     )
     return "" if good else "is not an email address"
 
@@ -168,12 +179,12 @@ def _bytes(value: bytes, kind: "Type") -> str:
     wanted = int(kind.arguments[0])
     encoding = kind.arguments[1] if len(kind.arguments) > 1 else "raw"
     if encoding == "hex":
-        if not _HEX.issuperset(value) or len(value) % 2:
+        if value.strip(_HEX) or len(value) % 2:
             return "is not hexadecimal"
         found = len(value) // 2
     elif encoding == "base64":
         bare = value.rstrip(b"=")
-        if not _BASE64.issuperset(bare) or len(bare) % 4 == 1 or len(value) - len(bare) > 2:
+        if bare.strip(_BASE64) or len(bare) % 4 == 1 or len(value) - len(bare) > 2:
             return "is not base64"
         found = len(bare) * 3 // 4
     else:
@@ -182,6 +193,8 @@ def _bytes(value: bytes, kind: "Type") -> str:
 
 
 def _json(value: bytes, _kind: "Type") -> str:
+    if files.is_ordinary_json(value):
+        return ""
     from shim.json_text import is_json
 
     return "" if is_json(value) else "is not JSON"
@@ -189,10 +202,12 @@ def _json(value: bytes, _kind: "Type") -> str:
 
 def _jwt(value: bytes, _kind: "Type") -> str:
     parts = value.split(b".")
-    if len(parts) != 3 or not all(parts[:2]) or not all(_BASE64.issuperset(part) for part in parts):
+    if len(parts) != 3 or not parts[0] or not parts[1] or b"".join(parts).strip(_BASE64):
         return "is not a JSON web token (three base64url parts)"
     if len(parts[0]) % 4 == 1 or len(parts[0]) > _MAX_MATCHED_BYTES:
         return "is not a JSON web token (three base64url parts)"
+    if value.startswith(_TOKENS):
+        return ""
     header = _from_base64(parts[0])
     return "" if header.startswith(b"{") and b'"alg"' in header else "is not a JSON web token (its header names no alg)"
 

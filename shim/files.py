@@ -1,12 +1,14 @@
-"""The door to what folder.py and the way to exec need of files: the start code's functions, or their twins."""
+"""The door to what folder.py, schema.py and the way to exec need of files: the start code's functions, or twins."""
 
 try:
     from _kernel import (
+        is_ordinary_json,
         list_folder,
         open_at,
         open_beneath,
         open_folder,
         open_path,
+        ordinary_blocks,
         read_at,
         read_link_at,
         read_open,
@@ -16,11 +18,13 @@ try:
     )
 except ImportError:
     from shim.files_unfrozen import (
+        is_ordinary_json,
         list_folder,
         open_at,
         open_beneath,
         open_folder,
         open_path,
+        ordinary_blocks,
         read_at,
         read_link_at,
         read_open,
@@ -30,11 +34,13 @@ except ImportError:
     )
 
 __all__ = [
+    "is_ordinary_json",
     "list_folder",
     "open_at",
     "open_beneath",
     "open_folder",
     "open_path",
+    "ordinary_blocks",
     "read_at",
     "read_link_at",
     "read_open",

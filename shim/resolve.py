@@ -57,11 +57,8 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     for key, spec in specs.items():
         if key not in resolution.secrets and key not in wrong and (spec.composed is not None or spec.default):
             _from_schema(resolution, spec, wrong, [])
-    for key in sources.asked:
-        if key not in wrong:
-            mistake = _check(key, resolution, options)
-            if mistake is not None:
-                wrong[key] = [mistake]
+    if sources.asked:
+        _check(resolution, options, wrong)
     all_bytes = 0
     for key, resolved in list(resolution.secrets.items()):
         value = resolved.secret.reveal()
@@ -293,37 +290,35 @@ def _from_schema(
         resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
 
 
-def _check(key: str, resolution: Resolution, options: "Options") -> Breach | None:
-    """Return what is wrong with the value of an asked key: none at all, empty, of the wrong type, a placeholder."""
+def _check(resolution: Resolution, options: "Options", wrong: dict[str, list[Breach]]) -> None:
+    """Look for what is wrong with the values of asked keys: none at all, empty, of the wrong type, a placeholder."""
     sources = resolution.sources
-    spec = resolution.schema.keys.get(key) if resolution.schema is not None else None
-    is_required = ((spec is not None and spec.is_required) or key in options.require) and key not in sources.waived
-    resolved = resolution.secrets.get(key)
-    if resolved is None:
-        if not is_required:
-            return None
-        from shim import lacking
+    secrets = resolution.secrets
+    specs = resolution.schema.keys if resolution.schema is not None else {}
+    if specs:
+        from shim.schema import check_value
+    for key in sources.asked:
+        if key in wrong:
+            continue
+        spec = specs.get(key)
+        resolved = secrets.get(key)
+        value = b"" if resolved is None else resolved.secret.reveal()
+        if value:
+            if spec is None:
+                continue
+            mistake = check_value(spec, value)
+            if not mistake and sources.examples and spec.is_sensitive and resolved is not None:
+                mistake = _example(resolved, sources)
+            if mistake and resolved is not None:
+                from shim import lacking
 
-        return lacking.missing(key, spec, resolution, options)
-    value = resolved.secret.reveal()
-    if not value:
-        if not is_required:
-            return None
-        from shim import lacking
+                wrong[key] = [lacking.unfit(key, mistake, resolved, spec)]
+        elif ((spec is not None and spec.is_required) or key in options.require) and key not in sources.waived:
+            from shim import lacking
 
-        return lacking.empty(key, resolved)
-    if spec is None:
-        return None
-    from shim.schema import check_value
-
-    mistake = check_value(spec, value)
-    if not mistake and sources.examples and spec.is_sensitive:
-        mistake = _example(resolved, sources)
-    if mistake:
-        from shim import lacking
-
-        return lacking.unfit(key, mistake, resolved, spec)
-    return None
+            wrong[key] = [
+                lacking.missing(key, spec, resolution, options) if resolved is None else lacking.empty(key, resolved)
+            ]
 
 
 def _example(resolved: Resolved, sources: Sources) -> str:

@@ -4,21 +4,31 @@ The file is in the published @env-spec comment style, so editors colour it and e
 mistakes are reported at once, each with its line. Shared by the container and the host.
 """
 
-from shim import schema_text
+from shim import checks, files, schema_text
 from shim.errors import Breach, Refused
 from shim.schema_text import TYPES as TYPES
 from shim.schema_text import Type
-from shim.secret import is_key, is_protected
+from shim.secret import is_protected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    Decorator = tuple[int, str, str]  # line, name, value; one named "@" is a comment that is yet to be taken apart
+    Block = tuple[Any, ...]  # what _take takes
 
 DELIVERIES = ("env", "file", "memfd", "none")
 
 # A schema is a page that somebody wrote. What is far beyond that would cost time and memory, and helps nobody.
 MAX_SCHEMA_BYTES = 262_144
-_MAX_LINE, _MOST_KEYS, _MOST_MISTAKES = 16_384, 4_096, 100
+_MOST_KEYS, _MOST_MISTAKES = 4_096, 100
+
+# The decorators of a key, the usual ones first.
+_PLAIN = (
+    *("required", "type", "sensitive", "services", "composed", "rotate", "generate", "deliver", "optional", "public"),
+    *("literal", "from", "resolve", "rotate-with", "rotateWith"),
+)
 
 
 class KeySpec:
@@ -104,9 +114,9 @@ def parse(text: bytes, source: str = ".env.schema") -> Schema:
         message = f"the schema {source} is not a file of at most {MAX_SCHEMA_BYTES} bytes"
         raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
     reading = _Reading(source)
-    reading.read(text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape"))
-    if reading.breaches:
-        raise Refused(reading.breaches)
+    reading.read(text.removeprefix(b"\xef\xbb\xbf"))
+    if reading.mistakes:
+        raise reading.refused()
     return reading.schema
 
 
@@ -114,131 +124,70 @@ def check_value(spec: KeySpec, value: bytes) -> str:
     """Return what is wrong with *value* by what *spec* asks for, as words that follow the key; "" when it is right."""
     if spec.type is None and value and not spec.is_sensitive:
         return ""
-    from shim import checks
-
     return checks.check_value(value, spec.type, spec.is_required, spec.is_sensitive)
 
 
 class _Reading:
-    """One pass over the lines: decorators gather until a key takes them or an empty line drops them."""
+    """What the lines mean, key by key."""
 
     def __init__(self, source: str) -> None:
         self.schema = Schema(source)
-        self.breaches: list[Breach] = []
+        self.mistakes: list[tuple[int, Breach]] = []  # each with its line
         self.types: dict[str, Type] = {}
         self.default_required = False
         self.default_sensitive: bool | None = None
 
     def wrong(self, line: int, message: str, hint: str = "") -> None:
-        self.breaches.append(Breach("", f"{self.schema.source}:{line}: {message}", hint))
-        if len(self.breaches) == _MOST_MISTAKES:
-            raise Refused(self.breaches)  # it is not a schema at all
+        """Take note of a mistake.
 
-    def read(self, text: str) -> None:
-        lines = text.split("\n")
-        decorators: list[tuple[int, str, str]] = []
-        description: list[str] = []
-        number = 0
-        while number < len(lines):
-            line = lines[number].strip()
-            number += 1
-            if len(line) > _MAX_LINE:
-                self.wrong(number, f"the line is longer than {_MAX_LINE} characters", "put the value into a file")
-            elif not line:
-                decorators = []
-                description = []
-            elif line[0] == "#":
-                comment = line[1:].lstrip().removeprefix("shim:").lstrip()  # which hides ours from other tools
-                if comment[:1] == "@":
-                    decorators += self.scan(comment, number)
-                elif comment and not comment.strip("-="):
-                    decorators = []  # a divider ends the header
-                    description = []
-                else:
-                    description.append(comment)
-            else:
-                number = self.item(lines, number, decorators, description)
-                decorators = []
-                description = []
-        self.inherit()
+        Raises:
+            Refused: there are so many that it is not a schema at all.
+        """
+        self.mistakes.append((line, Breach("", f"{self.schema.source}:{line}: {message}", hint)))
+        if len(self.mistakes) == _MOST_MISTAKES:
+            raise self.refused()
 
-    def inherit(self) -> None:
-        """A value composed from a secret is a secret, and so are the values it does not say anything about."""
-        for spec in self.schema.keys.values():
-            if spec.sensitive is None and spec.composed is not None:
-                parts = (self.schema.keys.get(key) for key in references(spec.composed))
-                if any(part is not None and part.is_sensitive for part in parts):
-                    spec.sensitive = True
+    def refused(self) -> Refused:
+        """Return what says all mistakes, in the order of the lines."""
+        return Refused([breach for _, breach in sorted(self.mistakes, key=lambda mistake: mistake[0])])
 
-    def scan(self, comment: str, line: int) -> list[tuple[int, str, str]]:
-        """Return the decorators of one comment line; those of the whole file take effect at once."""
-        found: list[tuple[int, str, str]] = []
-        while comment[:1] == "@":
-            name = comment[1:].partition(" ")[0].partition("=")[0].partition("(")[0]
-            end = 1 + len(name)
-            if not name.isalnum():
-                end = 1
-                while end < len(comment) and (comment[end].isalnum() or comment[end] in "-_"):
-                    end += 1
-                name = comment[1:end]
-            value = ""
-            if comment[end : end + 1] == "=":
-                value, end = schema_text.value_end(comment, end + 1)
-            elif comment[end : end + 1] == "(":
-                value, end = schema_text.value_end(comment, end)
-            if end < 0:
-                self.wrong(line, f"@{name}: a quote or a parenthesis is not closed", "close it on the same line")
-                break
-            comment = comment[end:].lstrip(" \t,")
-            if f" {name} " not in schema_text.FOREIGN and not self.root_decorator(name, value, line):
-                found.append((line, name, value))
-        return found
+    def read(self, text: bytes) -> None:
+        """Take every key of *text*."""
+        blocks: Iterable[Block] | None = files.ordinary_blocks(text)
+        if blocks is None:
+            from shim import schema_lines
 
-    def root_decorator(self, name: str, value: str, line: int) -> bool:
-        if name == "only":
-            self.schema.is_exclusive = self.truth(name, value, line)
-        elif name == "defaultRequired":
-            self.default_required = value == "true" or value == ""
-        elif name == "defaultSensitive":
-            self.default_sensitive = self.truth(name, value, line)
-        elif name == "import":
-            self.wrong(line, "@import is not supported: a schema is one file here", "copy the keys into this one")
-        else:
-            return False
-        return True
+            blocks = schema_lines.blocks(text, self.wrong)
+        for block in blocks:
+            self._take(*block)
+        self._inherit()
 
-    def item(self, lines: list[str], number: int, decorators: list[tuple[int, str, str]], words: list[str]) -> int:
-        """Take the assignment that ends at line *number*; return the number of the last line that belongs to it."""
-        line = number
-        text = lines[number - 1].strip()
-        if text.startswith("export "):
-            text = text[7:].lstrip()
-        name, equals, rest = text.partition("=")
-        key = name.strip()
-        if not equals or not is_key(key):
-            self.wrong(line, "this is neither a comment nor KEY=", "write KEY= or KEY=default, with KEY of A-Z, 0-9, _")
-            return number
-        if key.startswith("SHIM_"):
-            self.wrong(line, f"{key}: names that begin with SHIM_ are the shim's own", "give it another name")
-            return number
-        if len(self.schema.keys) == _MOST_KEYS:
-            self.wrong(line, f"there are more than {_MOST_KEYS} keys", "give each service a schema of its own")
-            raise Refused(self.breaches)
-        if key in self.schema.keys:
-            self.wrong(line, f"{key} is listed twice", f"it is first listed on line {self.schema.keys[key].line}")
-            return number
-        spec = KeySpec(key, line)
-        spec.is_required = self.default_required
-        spec.sensitive = self.default_sensitive
+    def _take(
+        self,
+        line: int,
+        key: str,
+        default: bytes | None,
+        words: "Sequence[str]",
+        decorators: "Sequence[Decorator]",
+        behind: "Sequence[Decorator]" = (),
+        written: str = "",
+    ) -> None:
+        """Take one key, or "" for none, with the decorators above and behind it; its default, also as it is written."""
+        if decorators:
+            decorators = self._kept(decorators)
+        spec = self._begun(key, line) if key else None
+        if spec is None:
+            return
         if words:
             spec.description = tuple(words)
-        value = rest.strip()
-        if value:
-            number = self.default(spec, value, lines, number)
-        for at, decorator, argument in decorators:
-            self.apply(spec, decorator, argument, at)
-        if spec.default is not None and value[0] != "'" and (b"$" in spec.default or spec.default[-1:] == b")"):
-            self.refuse_evaluated(spec, value)
+        if default is not None:
+            spec.default = default
+        if behind:
+            decorators = [*self._kept(behind), *decorators]
+        for at, name, value in decorators:
+            self._apply(spec, name, value, at)
+        if written and spec.default and written[0] != "'" and (b"$" in spec.default or spec.default[-1:] == b")"):
+            self._refuse_evaluated(spec, written)
         if (spec.default is not None or spec.composed is not None) and is_protected(key):
             self.wrong(
                 line,
@@ -246,44 +195,64 @@ class _Reading:
                 f"write {key}= alone, and set it in the image (ENV) or in the service's environment",
             )
         self.schema.keys[key] = spec
-        return number
 
-    def default(self, spec: KeySpec, value: str, lines: list[str], number: int) -> int:
-        """Set the default that is right of `=`, with the decorators behind it; quoted ones may span lines."""
-        quote = value[0]
-        if quote in "'\"`":
-            start = number
-            parts = [value]
-            end = schema_text.closing_quote(value)
-            while end < 0 and number < len(lines):
-                end = schema_text.closing_quote(lines[number], 0, quote)
-                parts.append(lines[number])
-                number += 1
-            if end < 0:
-                self.wrong(start, f"{spec.key}: the quote is not closed", "close it, or drop it")
-                return start
-            parts[0] = parts[0][1:]
-            if len(parts) == 1:
-                end -= 1
-            rest = parts[-1][end + 1 :].strip()
-            parts[-1] = parts[-1][:end]
-            text = "\n".join(parts)
-            if quote == '"':
-                text = schema_text.unescaped(text)
-        elif quote == "#":
-            text, rest = "", value
+    def _kept(self, decorators: "Sequence[Decorator]") -> "Sequence[Decorator]":
+        """Return the *decorators* that concern a key; those of the whole file take effect at once."""
+        for _, name, _ in decorators:
+            if name not in _PLAIN:
+                break
         else:
-            text, _, rest = value.partition(" #")
-            text, rest = text.rstrip(), "#" + rest
-        comment = rest[1:].lstrip() if rest.startswith("#") else ""
-        if comment.startswith("@"):
-            for at, decorator, argument in self.scan(comment, number):
-                self.apply(spec, decorator, argument, at)
-        if text:
-            spec.default = text.encode("utf-8", "surrogateescape")
-        return number
+            return decorators
+        kept: list[Decorator] = []
+        for line, name, value in decorators:
+            if name == "@":
+                from shim import schema_lines
 
-    def refuse_evaluated(self, spec: KeySpec, value: str) -> None:
+                kept += self._kept(schema_lines.scan(value, line, self.wrong))
+            elif f" {name} " not in schema_text.FOREIGN and not self._is_of_the_file(name, value, line):
+                kept.append((line, name, value))
+        return kept
+
+    def _inherit(self) -> None:
+        """A value composed from a secret is a secret, and so are the values it does not say anything about."""
+        for spec in self.schema.keys.values():
+            if spec.sensitive is None and spec.composed is not None:
+                parts = (self.schema.keys.get(key) for key in references(spec.composed))
+                if any(part is not None and part.is_sensitive for part in parts):
+                    spec.sensitive = True
+
+    def _is_of_the_file(self, name: str, value: str, line: int) -> bool:
+        """Let a decorator of the whole file take effect; return whether it is one."""
+        if name == "only":
+            self.schema.is_exclusive = self._truth(name, value, line)
+        elif name == "defaultRequired":
+            self.default_required = value == "true" or value == ""
+        elif name == "defaultSensitive":
+            self.default_sensitive = self._truth(name, value, line)
+        elif name == "import":
+            self.wrong(line, "@import is not supported: a schema is one file here", "copy the keys into this one")
+        else:
+            return False
+        return True
+
+    def _begun(self, key: str, line: int) -> KeySpec | None:
+        """Return a new spec of *key*; None when there can be none."""
+        if key.startswith("SHIM_"):
+            self.wrong(line, f"{key}: names that begin with SHIM_ are the shim's own", "give it another name")
+            return None
+        keys = self.schema.keys
+        if len(keys) == _MOST_KEYS:
+            self.wrong(line, f"there are more than {_MOST_KEYS} keys", "give each service a schema of its own")
+            raise self.refused()
+        if key in keys:
+            self.wrong(line, f"{key} is listed twice", f"it is first listed on line {keys[key].line}")
+            return None
+        spec = KeySpec(key, line)
+        spec.is_required = self.default_required
+        spec.sensitive = self.default_sensitive
+        return spec
+
+    def _refuse_evaluated(self, spec: KeySpec, value: str) -> None:
         """Refuse a default that other tools of @env-spec would evaluate, unless a decorator says where ours is from."""
         from shim.schema_values import evaluated
 
@@ -295,32 +264,33 @@ class _Reading:
             hint = f"write @composed or @from above {spec.key}=, or put the value in single quotes if it is plain text"
             self.wrong(spec.line, f"{spec.key}: the shim does not evaluate {form}", hint)
 
-    def truth(self, name: str, value: str, line: int) -> bool:
+    def _truth(self, name: str, value: str, line: int) -> bool:
         if value in ("", "true"):
             return True
         if value != "false":
             self.wrong(line, f"@{name} must be true or false", f"write @{name} or @{name}=false")
         return False
 
-    def apply(self, spec: KeySpec, name: str, value: str, line: int) -> None:
+    def _apply(self, spec: KeySpec, name: str, value: str, line: int) -> None:
+        """Let a decorator of a key take effect."""
         if name == "required":
-            spec.is_required = self.truth(name, value, line)
-        elif name == "sensitive":
-            spec.sensitive = self.truth(name, value, line)
+            spec.is_required = not value or self._truth(name, value, line)
         elif name == "type":
-            spec.type = self.types.get(value) or self.type(value, line)
+            spec.type = self.types.get(value) or self._type(value, line)
+        elif name == "sensitive":
+            spec.sensitive = not value or self._truth(name, value, line)
         elif name == "services":
             spec.services = tuple(part.strip() for part in value.strip("()[]").split(",") if part.strip())
         elif name == "optional":
-            spec.is_required = not self.truth(name, value, line)
+            spec.is_required = not self._truth(name, value, line)
         elif name == "public":
-            spec.sensitive = not self.truth(name, value, line)
+            spec.sensitive = not self._truth(name, value, line)
         elif name == "composed":
-            self.compose(spec, value, line)
+            self._compose(spec, value, line)
         elif name == "from":
-            self.take_from(spec, value, line)
+            self._take_from(spec, value, line)
         elif name == "resolve":
-            spec.resolves = self.truth(name, value, line)
+            spec.resolves = self._truth(name, value, line)
         elif name == "rotate":
             if not (schema_text.is_count(value[:-1]) and value[-1] in "hdwmy"):
                 self.wrong(line, "@rotate takes a number and a unit", "h, d, w, m or y, as in @rotate=90d")
@@ -330,13 +300,13 @@ class _Reading:
         elif name == "generate":
             spec.generate = value.strip("()")
         elif name == "literal":
-            spec.literal = self.truth(name, value, line)
+            spec.literal = self._truth(name, value, line)
         elif name == "deliver":
-            self.deliver(spec, value, line)
+            self._deliver(spec, value, line)
         else:
             self.wrong(line, f"there is no decorator @{name}", schema_text.nearest(name, schema_text.OURS))
 
-    def deliver(self, spec: KeySpec, value: str, line: int) -> None:
+    def _deliver(self, spec: KeySpec, value: str, line: int) -> None:
         kind, parenthesis, inner = value.partition("(")
         if kind not in DELIVERIES:
             self.wrong(line, "@deliver takes env, file, memfd or none", "write @deliver=file for large values")
@@ -352,7 +322,7 @@ class _Reading:
             if mistake:
                 self.wrong(line, mistake, "write file(owner=USER, mode=0400, as=VARIABLE) or memfd(as=VARIABLE)")
 
-    def take_from(self, spec: KeySpec, value: str, line: int) -> None:
+    def _take_from(self, spec: KeySpec, value: str, line: int) -> None:
         file, parenthesis, member = value.partition("(")
         if not parenthesis or not file or "/" in file or not member[:-1].strip():
             message = "@from takes the name of a file in a secrets root, and one of its members"
@@ -364,7 +334,7 @@ class _Reading:
         spec.from_file, spec.from_member = file, schema_text.unquoted(member[:-1])
         self.schema.bundles.add(file)
 
-    def compose(self, spec: KeySpec, value: str, line: int) -> None:
+    def _compose(self, spec: KeySpec, value: str, line: int) -> None:
         from shim import template
 
         spec.composed = value
@@ -373,7 +343,7 @@ class _Reading:
         except template.Malformed as error:
             self.wrong(line, f"{spec.key}: @composed: {error}", "write ${KEY} or ${KEY|url}, and $$ for a dollar")
 
-    def type(self, text: str, line: int) -> Type | None:
+    def _type(self, text: str, line: int) -> Type | None:
         name = text.partition("(")[0]
         made = schema_text.read_type(text)
         if made is None:

@@ -17,6 +17,9 @@ uint64_t shim_set_mask(uint64_t mask);
 struct _object;
 struct _object *shim_kernel_module(void);
 
+/* Add what reads a schema to the module `_kernel` (schema.c). Return -1 when memory runs out. */
+int shim_add_schema(struct _object *kernel);
+
 /* What the bootloader does in an ordinary PyInstaller program, when something asks for it (bootloader.c). 0 when done. */
 int shim_open_archive(void);
 

@@ -41,7 +41,7 @@ PyMODINIT_FUNC PyInit__kernel(void)
     PyObject *import = PyObject_GetAttrString(PyImport_AddModule("builtins"), "__import__");
     PyObject *kernel = shim_kernel_module(), *posix = shim_posix_module(import);
 
-    if (kernel == NULL || posix == NULL || shim_add_staying(kernel, posix) < 0 ||
+    if (kernel == NULL || posix == NULL || shim_add_staying(kernel, posix) < 0 || shim_add_schema(kernel) < 0 ||
         PyModule_AddObject(kernel, "posix", posix) < 0)
         return NULL;
     return kernel;

@@ -588,7 +588,7 @@ def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
         cannot_run("the start code is compiled against Debian's python3.11-dev")
     source, data = REPOSITORY / "images" / "shim", tmp_path / "data"
     data.mkdir()
-    parts = [source / f"{part}.c" for part in ("kernel", "posix", "staying", "wipe")]
+    parts = [source / f"{part}.c" for part in ("kernel", "posix", "schema", "staying", "wipe")]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
     subprocess.run(
         [
@@ -601,17 +601,18 @@ def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
         subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
         for name in ("libasan.so", "libubsan.so")
     ]
-    done = subprocess.run(
-        [python, "-I", "-S", TESTS / "sanitized" / "fuzz_kernel.py", tmp_path, data, "5000"],
-        env={
-            "PATH": "/usr/bin:/bin",
-            "LD_PRELOAD": " ".join(libraries),
-            "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "went through" in done.stdout
+    for script, folder in (("fuzz_kernel.py", data), ("fuzz_schema.py", REPOSITORY)):
+        done = subprocess.run(
+            [python, "-I", "-S", "-B", TESTS / "sanitized" / script, tmp_path, folder, "5000"],
+            env={
+                "PATH": "/usr/bin:/bin",
+                "LD_PRELOAD": " ".join(libraries),
+                "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "went through" in done.stdout

@@ -1,5 +1,7 @@
 """The frozen shim's start code (kernel.c): what the kernel gives and takes, exactly as it does."""
 
+from collections.abc import Sequence
+
 argv: list[bytes]
 environ: list[bytes]  # raw: in order, with duplicates and entries without "="
 birth_mask: int  # bit N-1: signal N was blocked when this process was exec'ed
@@ -54,6 +56,17 @@ def read_link_at(folder: int, name: bytes, /) -> bytes:
 
 def open_beneath(folder: int, path: bytes, /) -> int:
     """Return a descriptor of *path* below an open folder, links included that do not leave it (openat2(2))."""
+
+def ordinary_blocks(
+    text: bytes, /
+) -> list[tuple[int, str, bytes | None, tuple[str, ...], Sequence[tuple[int, str, str]]]] | None:
+    """Return line, key, default, description and decorators of each block of a schema; None where a line is unusual.
+
+    Without a key only decorators of the whole file count. One named "@" is yet to be taken apart.
+    """
+
+def is_ordinary_json(value: bytes, /) -> bool:
+    """Return whether *value* is JSON in ASCII, not nested deeply; what is not may still be JSON."""
 
 def prctl(option: int, a2: int = 0, a3: int = 0, a4: int = 0, a5: int = 0, /) -> int:
     """Return what prctl(2) returns."""
