@@ -1,4 +1,4 @@
-"""The door to what folder.py, schema.py and the way to exec need of files: the start code's functions, or twins."""
+"""The door to what a start reads: files, the environment, a schema; the start code's functions, or their twins."""
 
 try:
     from _kernel import (
@@ -15,6 +15,7 @@ try:
         read_plain,
         status,
         status_at,
+        variables,
     )
 except ImportError:
     from shim.files_unfrozen import (
@@ -31,6 +32,7 @@ except ImportError:
         read_plain,
         status,
         status_at,
+        variables,
     )
 
 __all__ = [
@@ -47,4 +49,5 @@ __all__ = [
     "read_plain",
     "status",
     "status_at",
+    "variables",
 ]

@@ -59,15 +59,18 @@ def read_at(folder: int, name: bytes, limit: int) -> tuple[int, int, int, bytes]
         os.close(descriptor)
 
 
-def read_plain(folder: int, name: bytes, limit: int) -> bytes | None:
-    """Return the bytes of the file *name* in an open folder; None for a link, a file that changes, and all else."""
+def read_plain(folder: int, name: bytes, limit: int) -> tuple[None, bytes] | None:
+    """Return the bytes of the file *name* in an open folder; None for a link, a file that changes, and all else.
+
+    What value they are, the start code says beside them for most files; here `secret.clean` does.
+    """
     if b"/" in name:
         return None
     try:
         mode, _, size, data = read_at(folder, name, limit)
     except OSError:
         return None
-    return data if mode & 0o170000 == _REGULAR and len(data) == size <= limit else None
+    return (None, data) if mode & 0o170000 == _REGULAR and len(data) == size <= limit else None
 
 
 def open_at(folder: int, name: bytes, is_folder: bool) -> int:
@@ -83,6 +86,16 @@ def read_link_at(folder: int, name: bytes) -> bytes:
 def open_beneath(_folder: int, _path: bytes) -> int:
     """Say ENOSYS, as a kernel without openat2(2) does: the standard library cannot call it."""
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+def variables(environ: list[bytes]) -> tuple[dict[str, bytes], list[str]]:
+    """Return the variables, the first of duplicates, and the names that end in `_FILE` or begin with `FILE__`."""
+    found: dict[str, bytes] = {}
+    for entry in environ:
+        name, equals, value = entry.partition(b"=")
+        if name and equals:
+            found.setdefault(name.decode("utf-8", "surrogateescape"), value)
+    return found, [name for name in found if name.endswith("_FILE") or name.startswith("FILE__")]
 
 
 def ordinary_blocks(_text: bytes) -> None:

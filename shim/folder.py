@@ -2,7 +2,7 @@
 
 Whoever may write into the folder can exchange a file for a link at any moment. So nothing is looked at first and opened
 then: what is opened is what counts, and openat2(2) lets no link on the way lead out. A kernel without it gets the same
-by walking name by name. Loaded when a file is not simply there: the way to exec reads it by itself (secret.py).
+by walking name by name. Loaded when a file is not simply there: the way to exec reads it by itself (resolve.py).
 """
 
 from posix import close

@@ -129,13 +129,43 @@ _PROTECTED_STARTS = (
     "PGSSL", "PYINSTALLER_", "PYTHON", "RUBY", "RUSTFLAGS", "SHIM_", "SPRING_CONFIG_", "SSLKEYLOGFILE",
     "TCLLIBPATH", "TF_CLI_", "TF_PLUGIN_", "TF_REATTACH_", "TS_NODE_", "WP_CLI_", "_PYI_",
 )  # fmt: skip
-# What the second letter of all of these can be, for each first one from "A" to "_": most names have others, and need no
-# look at the rest. A tuple, because it is a constant: whatever is built is built at every start.
-_PROTECTED_SECONDS = (
-    "CDILNPSWZ", "AIORU", "ACDEFGHLMOPRUVX_", "BEIOPY", "DGLMNRSX", "CILOPRZ", "BCDEHILMNORSTUV",
-    "ADEFGIOSTW", "CDFMNPR", "ABDEMRUV", "ORU", "ADEILOSUV", "2AEFIOPSUY", "CEGILOPSUV", "CDLMPRT",
-    "AEGHIKLMNRSUWY", "MTU", "ABEIOPSU_", "ABCDHNOPSVWY", "ACEFKMNORSZ", "BNSVW", "ADIKM", "AEGIP", "ADLMZ",
-    "A", "DIO", "", "", "", "", "PR_",
+# What the second and third letter of all of these can be, for each first one from "A" to "_": most names have others,
+# and need no look at the rest. A tuple, because it is a constant: whatever is built is built at every start.
+_PROTECTED_PAIRS = (
+    "CL DA IR LS ND NS NT PA PP PT SA SP WS ZU",
+    "AO AS IN OO OT RO UI UN",
+    "AM AR AS AT C CA DP EL FL GO HR LA LO MA OM ON OR PA PL PP PU RE RY UD UR VS XX",
+    "BU EB EN IR OC OT PK YL",
+    "DI GL LE LI MA MU NV RL SB SC S_ XI",
+    "CE I_ LA ON PA RE ZF",
+    (
+        "BM CC CE CO DA DK EG EM ET HC IO IT I_ LI LO MO NU OA OB OC OD OE OF OI ON OO OP OR OS OT OV RA RE RO "
+        "SE SS ST S_ TK UI UN VI"
+    ),
+    "AD DF EA EL F_ GR IS IV OM OS SA TT WA WL",
+    "CU DE FS MD NP PY RB",
+    "AV BO DK EM MX RE RU UL UP VM",
+    "OT RB UB",
+    "AD DA DF D_ EI ES IB IQ IS LV OA OC OG SA UA V2",
+    "2_ AG AI AK AL AN AR AT AV ES FL IB IX ON PL SA SB SI US YP YS",
+    "CC ET GI IS IX LS OD OM OT PM SS UG UM VI VM VT",
+    "CA CL CT DB LD MP PA PE RA TE",
+    "AC AG AT ER GC GG GH GL GO GP GR GS HP IP KC KG LA LT M2 MI NP RI RO S0 S1 S2 S4 SM SQ UB UL UP WD YE YI YS YT",
+    "ML TW T_ UA",
+    "AB AN BE EB ED EL ES ET IP OC OO PM SY UB US",
+    "AS BC BT CA CR DK DL HE HI HL NM OF PA PR SH SL VN WC WI YM YS",
+    "AR CL EM ER EX F_ K_ MP MU NS OR RI SA SX S_ ZD",
+    "BS NZ SE VI V_ WS",
+    "AU DP IM IR IS K_ MA",
+    "AT ER GE IN P_",
+    "AU DE DG LA ML Z_",
+    "AR",
+    "DO IG IP OO",
+    "",
+    "",
+    "",
+    "",
+    "PY RJ",
 )  # fmt: skip
 _PROTECTED_ENDS = (
     "JVMFLAGS", "_ASKPASS", "_CA_BUNDLE", "_CLASSPATH", "_EDITOR", "_ENGINE_BINARY", "_ERL_ARGS",
@@ -157,7 +187,10 @@ def is_protected(key: str) -> bool:
     if name.endswith(_PROTECTED_ENDS):
         return True
     first = ord(name[0]) - 65 if name else -1
-    if not 0 <= first <= 30 or name[1:2] not in _PROTECTED_SECONDS[first]:
+    if not 0 <= first <= 30:
+        return False
+    pair = name[1:3]
+    if pair not in _PROTECTED_PAIRS[first] and pair[:1] != "_":
         return False
     row = _PROTECTED[first]
     if f" {name} " in row or name.startswith(_PROTECTED_STARTS):

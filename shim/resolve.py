@@ -4,7 +4,7 @@ First the file that KEY_FILE names, then a file in a secrets root, then the envi
 default value. Only the winner's file is read.
 """
 
-from shim import kernel
+from shim import files, kernel
 from shim.errors import Breach
 from shim.resolution import COMPOSED, DEFAULT, ENVIRONMENT, FILE, REFERENCES, ROOT, Resolution, Resolved, Sources
 from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, clean, read_secret
@@ -30,7 +30,7 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     resolution = Resolution(sources, schema)
     specs = schema.keys if schema is not None else {}
     wrong: dict[str, list[Breach]] = {}
-    pointers, roots = sources.pointers, sources.roots
+    pointers, roots, secrets = sources.pointers, sources.roots, resolution.secrets
     read_bytes = 0
     for key in {**sources.asked, **pointers, **roots}:
         spec = specs.get(key)
@@ -49,22 +49,25 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
                 read_bytes -= len(resolved.secret.reveal())
                 strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
                 continue
-            resolution.secrets[key] = resolved
+            secrets[key] = resolved
     if sources.untaken and not options.keep_file_vars:
         from shim import pointed
 
         pointed.settle_pointers(resolution)
     for key, spec in specs.items():
-        if key not in resolution.secrets and key not in wrong and (spec.composed is not None or spec.default):
+        if key not in secrets and key not in wrong and (spec.composed is not None or spec.default):
             _from_schema(resolution, spec, wrong, [])
     if sources.asked:
         _check(resolution, options, wrong)
     all_bytes = 0
-    for key, resolved in list(resolution.secrets.items()):
+    for key, resolved in list(secrets.items()):
         value = resolved.secret.reveal()
         # At most four bytes a character: the exact length is only worth counting when it comes near the limit.
-        is_near = len(value) + 4 * len(key) >= MAX_ENV_BYTES or 0 in value
-        if is_near and resolved.deliver == "env" and key not in wrong:
+        if (
+            (0 in value or len(value) + 4 * len(key) >= MAX_ENV_BYTES)
+            and resolved.deliver == "env"
+            and key not in wrong
+        ):
             from shim import lacking
 
             mistake = lacking.undeliverable(key, resolved)
@@ -163,18 +166,7 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
     if place is not None:
         path, root = place
         try:
-            # Not by _read: this is what every secret goes through.
-            secret = read_secret(
-                path,
-                key,
-                root,
-                MAX_SECRET_BYTES,
-                raw_bytes,
-                kernel.read_file,
-                sources.folders.get(root, -1),
-                sources.follows_roots,
-                root == sources.guarded,
-            )
+            secret = _read(path, key, root, raw_bytes, sources)
         except Breach as breach:
             if not sources.is_left_alone(path, breach):
                 from shim import strays
@@ -194,7 +186,7 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
                 key,
                 path,
                 spec.from_member,
-                lambda: _read(path, key, root, 0, sources, root == sources.guarded),
+                lambda: _read(path, key, root, 0, sources),
                 resolution.documents,
             )
         except Breach as breach:
@@ -213,8 +205,17 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
     return None
 
 
-def _read(path: bytes, key: str, root: bytes, raw_bytes: int, sources: Sources, is_guarded: bool = False) -> Secret:
+def _read(path: bytes, key: str, root: bytes, raw_bytes: int, sources: Sources) -> Secret:
+    """Return what is in a file: one of an open root that simply lies there takes the short way."""
     folder = sources.folders.get(root, -1)
+    is_guarded = bool(root) and root == sources.guarded
+    if folder >= 0 and not is_guarded:
+        plain = files.read_plain(folder, path[len(root) + 1 :], MAX_SECRET_BYTES)
+        if plain is not None:
+            value, data = plain
+            if raw_bytes and len(data) == raw_bytes:
+                value = data
+            return Secret(clean(data) if value is None else value, data)
     follow = sources.follows_roots
     return read_secret(path, key, root, MAX_SECRET_BYTES, raw_bytes, kernel.read_file, folder, follow, is_guarded)
 

@@ -4,7 +4,6 @@ Shared by the container and the host. Values leave custody by one door, `Secret.
 lists every place that could leak.
 """
 
-from shim import files
 from shim.errors import Breach
 from shim.protected import is_protected as is_protected
 
@@ -225,7 +224,8 @@ def read_secret(
         max_bytes: refuse a larger file.
         raw_bytes: the length of a binary value; a file of exactly that size is taken as it is.
         reader: what reads the bytes of a file below no root.
-        folder: the root's descriptor, if it is open; else it is opened for this one file.
+        folder: the root's descriptor, if it is open; else it is opened for this one file. What simply lies there,
+            resolve.py reads by itself.
         follow: the root itself may be a link.
         is_guarded: take it only when nobody else could have written it.
 
@@ -233,10 +233,6 @@ def read_secret(
         Missing, Directory, Unreadable, Unusable: each names the path and what to do.
         NotOurs: it is guarded, and another's.
     """
-    if folder >= 0 and not is_guarded:
-        plain = files.read_plain(folder, path[len(root) + 1 :], max_bytes)
-        if plain is not None:
-            return Secret(plain if raw_bytes and len(plain) == raw_bytes else clean(plain), plain)
     if root:
         mode, size, data = _below(path, key, root, max_bytes, folder, follow, is_guarded)
     else:

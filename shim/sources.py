@@ -103,20 +103,11 @@ def _from_environment(
     allowed: set[str] | None,
     cwd: bytes,
 ) -> None:
-    env = sources.env
-    pointers: list[str] = []
-    for entry in environ:
-        name, _, value = entry.partition(b"=")
-        if not name or len(name) == len(entry):
-            continue
-        variable = name.decode("utf-8", "surrogateescape")
-        if variable not in env:
-            env[variable] = value
-            if variable.endswith("_FILE") or variable.startswith("FILE__"):
-                if value:
-                    pointers.append(variable)
-                elif not is_path_variable(variable):
-                    sources.hollow.append(variable)
+    env, named = files.variables(environ)
+    sources.env = env
+    pointers = [variable for variable in named if env[variable]]
+    if len(pointers) < len(named):
+        sources.hollow = [variable for variable in named if not env[variable] and not is_path_variable(variable)]
     if not options.secrets_dir and env.get("CREDENTIALS_DIRECTORY", b"")[:1] == b"/":
         # What systemd's LoadCredential= gives to this service alone; /run/secrets may be the whole machine's.
         sources.looked_at.insert(0, _normal(env["CREDENTIALS_DIRECTORY"]))
@@ -129,7 +120,9 @@ def _from_environment(
             pointers = profile_effects.pointers(profile, env, pointers)
     for variable in pointers:
         value = env[variable]
-        is_quoted = value[:1] in (b'"', b"'", b" ") or value[-1:] in (b" ", b"\t", b"\r", b"\n")
+        is_quoted = value.strip(b"\"' \t\r\n") != value and (
+            value[:1] in (b'"', b"'", b" ") or value[-1:] in (b" ", b"\t", b"\r", b"\n")
+        )
         if is_quoted:
             from shim import pointed
 
@@ -250,6 +243,7 @@ def _from_root(
     names.sort()
     found: dict[str, bytes] = {}
     left_alone = sources.left_alone
+    pointers = sources.pointers
     decoded = [raw.decode("utf-8", "surrogateescape") for raw in names]
     keys = None if named else plain_keys(decoded)
     for at, name in enumerate(decoded):
@@ -275,6 +269,9 @@ def _from_root(
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} names a file, and what is in a file is not a path")
             )
+        elif key in pointers and pointers[key][0] == path and key not in found and key not in sources.roots:
+            found[key] = path  # the same file, which was looked at as a pointer's
+            sources.roots[key] = path, root
         elif (schema is None or key not in schema.keys) and is_protected(key):
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
@@ -380,10 +377,9 @@ def is_searchable() -> bool:
 
 def _below_root(path: bytes, roots: list[bytes], cwd: bytes) -> tuple[bytes, bytes]:
     """Return *path* and the secrets root that it lies below, spelled alike; or *path* as it is and b""."""
-    if b"/." not in path and b"//" not in path and path[-1:] != b"/":
-        for root in roots:
-            if path.startswith(root) and path[len(root) : len(root) + 1] == b"/":
-                return path, root
+    folder, _, name = path.rpartition(b"/")
+    if folder in roots and name not in (b"", b".", b".."):
+        return path, folder
     normal = _normal(path)
     for root in roots:
         if normal.startswith(root + b"/") and not normal.startswith(root + b"/../"):

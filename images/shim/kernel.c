@@ -259,6 +259,54 @@ static PyObject *replace_process(PyObject *self, PyObject *arguments)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
+/* --- the environment ----------------------------------------------------------------------------------------- */
+
+static int is_pointer(const char *name, Py_ssize_t length)
+{
+    return (length >= 5 && memcmp(name + length - 5, "_FILE", 5) == 0) ||
+           (length >= 6 && memcmp(name, "FILE__", 6) == 0);
+}
+
+static PyObject *variables(PyObject *self, PyObject *environ)
+{
+    PyObject *all = PyDict_New(), *pointers = PyList_New(0);
+    int failed = all == NULL || pointers == NULL || !PyList_Check(environ);
+
+    (void)self;
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(environ); i++) {
+        PyObject *name, *value = NULL, *entry = PyList_GET_ITEM(environ, i);
+        const char *text, *equals;
+        Py_ssize_t length;
+
+        if (!PyBytes_Check(entry)) {
+            failed = 1;
+            break;
+        }
+        text = PyBytes_AS_STRING(entry);
+        length = PyBytes_GET_SIZE(entry);
+        equals = memchr(text, '=', (size_t)length);
+        if (equals == NULL || equals == text)
+            continue;
+        name = PyUnicode_DecodeUTF8(text, equals - text, "surrogateescape");
+        failed = name == NULL;
+        if (!failed && PyDict_GetItemWithError(all, name) == NULL) { /* getenv(3) takes the first of duplicates */
+            value = PyBytes_FromStringAndSize(equals + 1, text + length - equals - 1);
+            failed = PyErr_Occurred() || value == NULL || PyDict_SetItem(all, name, value) < 0 ||
+                     (is_pointer(text, equals - text) && PyList_Append(pointers, name) < 0);
+        }
+        Py_XDECREF(value);
+        Py_XDECREF(name);
+    }
+    if (failed) {
+        Py_XDECREF(all);
+        Py_XDECREF(pointers);
+        if (!PyErr_Occurred())
+            PyErr_SetString(PyExc_TypeError, "an environment is a list of bytes");
+        return NULL;
+    }
+    return Py_BuildValue("NN", all, pointers);
+}
+
 /* --- files --------------------------------------------------------------------------------------------------- */
 
 #define LARGEST_LIMIT (1 << 30) /* nobody wants more of one file, and no sum of two such numbers overflows */
@@ -533,6 +581,27 @@ static PyObject *read_at(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     return result;
 }
 
+/* Return the value that a file's bytes stand for, where no more than one line end is to be dropped, and the bytes. */
+static PyObject *value_and_data(PyObject *data)
+{
+    const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(data);
+    Py_ssize_t length = PyBytes_GET_SIZE(data);
+    PyObject *value, *both;
+
+    if (length > 0 && bytes[0] >= 0xef)
+        value = Py_NewRef(Py_None);
+    else if (length == 0 || bytes[length - 1] != '\n')
+        value = Py_NewRef(data);
+    else if (length > 1 && (bytes[length - 2] == '\n' || bytes[length - 2] == '\r'))
+        value = Py_NewRef(Py_None);
+    else
+        value = PyBytes_FromStringAndSize((const char *)bytes, length - 1);
+    both = value ? PyTuple_Pack(2, value, data) : NULL;
+    Py_XDECREF(value);
+    Py_DECREF(data);
+    return both;
+}
+
 static PyObject *read_plain(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
     PyObject *data = NULL;
@@ -551,7 +620,7 @@ static PyObject *read_plain(PyObject *self, PyObject *const *arguments, Py_ssize
         data = contents(descriptor, status.st_size, limit + 1);
     close(descriptor);
     if (data != NULL && PyBytes_GET_SIZE(data) == status.st_size)
-        return data;
+        return value_and_data(data);
     Py_XDECREF(data);
     PyErr_Clear();
     Py_RETURN_NONE;
@@ -763,6 +832,7 @@ static PyMethodDef functions[] = {
     {"status_at", status_at, METH_VARARGS, NULL},
     {"read_open", read_open, METH_VARARGS, NULL},
     {"read_at", (PyCFunction)(void (*)(void))read_at, METH_FASTCALL, NULL},
+    {"variables", variables, METH_O, NULL},
     {"read_plain", (PyCFunction)(void (*)(void))read_plain, METH_FASTCALL, NULL},
     {"open_at", open_at, METH_VARARGS, NULL},
     {"read_link_at", read_link_at, METH_VARARGS, NULL},

@@ -133,6 +133,10 @@ CALLS: list[Callable[[], Any]] = [
     lambda: call(_kernel.disposition, *some(NUMBERS)),
     lambda: call(_kernel.forget_variable, *some(TEXTS)),
     lambda: call(_kernel.capabilities),
+    lambda: call(
+        _kernel.variables, random.choice([[b"=", b"A=1=2", b"=x", b"A=", b"B", b"\xff_FILE=", *TEXTS], strings()])
+    ),
+    lambda: call(_kernel.read_plain, *some(FOLDERS, PATHS, NUMBERS)),
 ]
 
 

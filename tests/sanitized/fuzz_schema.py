@@ -126,7 +126,7 @@ def meant(text: bytes, is_quick: bool) -> object:
     try:
         read = schema.parse(text)
     except Refused as refusal:
-        return [(breach.message, breach.hint) for breach in refusal.breaches]
+        return sorted((breach.message, breach.hint) for breach in refusal.breaches)  # in any order within a line
     specs = [
         {name: vars(value) if name == "type" and value else value for name, value in vars(spec).items()}
         for spec in read.keys.values()

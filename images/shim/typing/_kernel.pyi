@@ -45,8 +45,11 @@ def read_open(descriptor: int, limit: int, /) -> tuple[int, int, int, bytes]:
 def read_at(folder: int, name: bytes, limit: int, /) -> tuple[int, int, int, bytes]:
     """Return the same of *name* in an open folder; ELOOP: it is a link."""
 
-def read_plain(folder: int, name: bytes, limit: int, /) -> bytes | None:
-    """Return the bytes of the file *name* in an open folder; None for a link, a file that changes, and all else."""
+def read_plain(folder: int, name: bytes, limit: int, /) -> tuple[bytes | None, bytes] | None:
+    """Return the value in the file *name* in an open folder, and its bytes; None for all but plain files.
+
+    No value: there may be a byte order mark, or more than one line end at the end.
+    """
 
 def open_at(folder: int, name: bytes, is_folder: bool, /) -> int:
     """Return a descriptor of *name* in an open folder, which may be no link."""
@@ -56,6 +59,9 @@ def read_link_at(folder: int, name: bytes, /) -> bytes:
 
 def open_beneath(folder: int, path: bytes, /) -> int:
     """Return a descriptor of *path* below an open folder, links included that do not leave it (openat2(2))."""
+
+def variables(environ: list[bytes], /) -> tuple[dict[str, bytes], list[str]]:
+    """Return the variables, the first of duplicates, and the names that end in `_FILE` or begin with `FILE__`."""
 
 def ordinary_blocks(
     text: bytes, /
