@@ -53,8 +53,8 @@ class ChangingInit(Init):
         if self._stopped_by:
             return
         if action == "restart":
-            self._plan = self._birth.plan = plan
-            self._birth.target = plan.target
+            self._plan = plan
+            self.target = plan.target
             self._wants_restart = True
             if not self._pid:  # it failed a moment ago, and was to be started again anyway
                 self._events.cancel("again")

@@ -14,7 +14,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from shim.plan import Plan
+    from shim.options import Options
+    from shim.user import Target
+
+    class Birth(Protocol):
+        """What every child of an init gets, however often one is started. It is the init itself: a class takes long."""
+
+        options: Options
+        target: "Target | None"  # whom it becomes; None where --user asks for nobody, or cannot have them
+        changes_user: bool  # not for what runs before the service, as who we are
+        ignores_children: bool  # SIGCHLD was handed to us as ignored
+        parent_death: int
 
     class Extra(Protocol):
         """What only some children need; the init calls these in this order."""
@@ -57,23 +67,10 @@ _LAST_DESCRIPTOR = 0xFFFFFFFF
 _PID_VARIABLES = (b"LISTEN_PID=", b"WATCHDOG_PID=")
 
 
-class Birth:
-    """What every child of this init gets, however often one is started."""
-
-    __slots__ = ("changes_user", "ignores_children", "parent_death", "plan", "target")
-
-    def __init__(self, plan: "Plan", ignores_children: bool, parent_death: int) -> None:
-        self.plan = plan
-        self.target = plan.target  # whom it becomes; None where --user asks for nobody, or cannot have them
-        self.changes_user = True  # not for what runs before the service, as who we are
-        self.ignores_children = ignores_children  # SIGCHLD was handed to us as ignored
-        self.parent_death = parent_death
-
-
 def spawn(
     argv: list[bytes],
     environment: list[bytes],
-    birth: Birth,
+    birth: "Birth",
     terminal: int,
     extras: "list[Extra]",
 ) -> int:
@@ -111,9 +108,9 @@ def spawn(
     return pid
 
 
-def _spawn_plain(argv: list[bytes], environment: list[bytes], birth: Birth) -> int:
+def _spawn_plain(argv: list[bytes], environment: list[bytes], birth: "Birth") -> int:
     """Start a child that needs nothing arranged, the quick way; return 0 when it does, or cannot be executed."""
-    options = birth.plan.options
+    options = birth.options
     if (options.user and birth.changes_user) or options.no_core or options.no_new_privs or birth.parent_death:
         return 0
     if any(entry.startswith(_PID_VARIABLES) for entry in environment):
@@ -124,7 +121,7 @@ def _spawn_plain(argv: list[bytes], environment: list[bytes], birth: Birth) -> i
 def _become(
     argv: list[bytes],
     environment: list[bytes],
-    birth: Birth,
+    birth: "Birth",
     terminal: int,
     parent: int,
     extras: "list[Extra]",
@@ -140,7 +137,7 @@ def _become(
             give(terminal, posix.getpid())
         for extra in extras:
             extra.arrange()
-        restrict(birth.plan.options, birth.target, parent, birth.changes_user)
+        restrict(birth.options, birth.target, parent, birth.changes_user)
         if birth.parent_death:
             kernel.prctl(_PR_SET_PDEATHSIG, birth.parent_death)  # after the change of user, which would clear it
         if birth.ignores_children:

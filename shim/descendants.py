@@ -55,10 +55,11 @@ def _send_to_strangers(number: int) -> None:
     for pid in descendants(1) or ():
         try:
             posix.kill(pid, 0)
-        except PermissionError:
-            _send(pid, number)
-        except ProcessLookupError:
-            continue
+        except OSError as error:
+            if error.errno == _EPERM:
+                _send(pid, number)
+            elif error.errno != _ESRCH:
+                raise
 
 
 def _send(pid: int, number: int) -> None:

@@ -1,5 +1,7 @@
 """The child's environment: what came in, byte for byte, less what was consumed, plus the secrets. Pure functions."""
 
+from shim import files
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.options import Options
@@ -21,35 +23,30 @@ def child_environment(
         extra: variables that replace what is there, None for those that go: `KEY_FILE` of delivered files, HOME of
             another user.
     """
-    dropped: set[bytes] = set()  # names, each with its "="
+    dropped: set[str] = set()
     added: list[bytes] = []
     for key, resolved in resolution.secrets.items():
-        name = (key + "=").encode("utf-8", "surrogateescape")
         if resolved.deliver != "env":
-            dropped.add(name)
-            dropped.add(_name(key + "_FILE"))
+            dropped.add(key)
+            dropped.add(key + "_FILE")
         elif resolved.origin != "environment":
-            dropped.add(name)
-            added.append(name + resolved.secret.reveal())
+            dropped.add(key)
+            added.append(_name(key) + resolved.secret.reveal())
     sources = resolution.sources
     if not options.keep_file_vars:
         spelled = sources.spelled
         for key in sources.pointers:
-            variable = spelled[key] if key in spelled else key + "_FILE"
-            dropped.add((variable + "=").encode("utf-8", "surrogateescape"))
+            dropped.add(spelled[key] if key in spelled else key + "_FILE")
         if sources.hollow:
             from shim import pointed
 
-            dropped.update([_name(variable) for variable in pointed.superseded(resolution)])
-    dropped.update([_name(variable) for variable in sources.withheld])
+            dropped.update(pointed.superseded(resolution))
+    dropped.update(sources.withheld)
     for key, value in (extra or {}).items():
-        dropped.add(_name(key))
+        dropped.add(key)
         if value is not None:
             added.append(_name(key) + value)
-    # An entry without "=" has an empty name here, which is in no set: it stays, unless only what is listed does.
-    child = [
-        entry for entry in environ if entry[: entry.find(b"=") + 1] not in dropped and not entry.startswith(b"SHIM_")
-    ]
+    child = files.environ_without(environ, dropped)
     if options.clear_env:
         kept = {_name(key) for key in (*_BASICS, *sources.asked, *options.only, *options.file_key)}
         if options.keep_file_vars:

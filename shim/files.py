@@ -2,6 +2,7 @@
 
 try:
     from _kernel import (
+        environ_without,
         is_ordinary_json,
         list_folder,
         open_at,
@@ -19,6 +20,7 @@ try:
     )
 except ImportError:
     from shim.files_unfrozen import (
+        environ_without,
         is_ordinary_json,
         list_folder,
         open_at,
@@ -36,6 +38,7 @@ except ImportError:
     )
 
 __all__ = [
+    "environ_without",
     "is_ordinary_json",
     "list_folder",
     "open_at",

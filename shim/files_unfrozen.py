@@ -98,6 +98,14 @@ def variables(environ: list[bytes]) -> tuple[dict[str, bytes], list[str]]:
     return found, [name for name in found if name.endswith("_FILE") or name.startswith("FILE__")]
 
 
+def environ_without(environ: list[bytes], names: set[str]) -> list[bytes]:
+    """Return *environ* without the variables *names* and `SHIM_*`; an entry without "=" stays."""
+    dropped = {name.encode("utf-8", "surrogateescape") + b"=" for name in names}
+    return [
+        entry for entry in environ if entry[: entry.find(b"=") + 1] not in dropped and not entry.startswith(b"SHIM_")
+    ]
+
+
 def ordinary_blocks(_text: bytes) -> None:
     """Return None: who has this module reads each line of a schema in Python."""
 

@@ -43,7 +43,9 @@ def kill(target: int, number: int) -> None:
     """
     try:
         posix.kill(target, number)
-    except PermissionError:
+    except OSError as error:
+        if error.errno != _EPERM:
+            raise
         from shim import signal_as
 
         signal_as.kill(target, number)

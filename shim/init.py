@@ -7,7 +7,7 @@ merged or handled in the middle of something else. Nothing wakes up while nothin
 import posix
 
 from shim import kernel
-from shim.child import Birth, close_others, spawn
+from shim.child import close_others, spawn
 from shim.errors import SIGNALLED
 from shim.signals import CHLD, CONT, INT, KILL, PIPE, QUIT, TERM, TSTP, TTIN, TTOU, WINCH
 
@@ -23,6 +23,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _STOPPING = (INT, QUIT, TERM)
 _FROM_THE_TERMINAL = (TSTP, TTIN, TTOU)
 _WNOHANG, _WUNTRACED = 1, 2
+_ECHILD = 10
 _USUAL_GRACE_SECONDS = 10.0  # where we stop something ourselves and nobody said how long it may take: the engines' own
 _READER_SECONDS = 1.0
 # A service that is still there by then is likely to stay, and what only its start needed is given back: once, and for
@@ -38,7 +39,7 @@ class Init:
             raise ValueError("nobody asked to stay")
         self._plan = plan
         self._environ = environ
-        self._options = plan.options
+        self.options = plan.options
         self._staying = plan.options.staying
         self._own_pid = posix.getpid()
         self._own_group = posix.getpgrp()
@@ -54,10 +55,13 @@ class Init:
         self._has_terminal = False
         self._started_at = 0.0  # 0: the service was not started yet
         # Ignored, the kernel would reap for us and keep the exit code to itself (wait(2), NOTES).
-        ignores_children = kernel.disposition(CHLD) == 1
-        if ignores_children:
+        self.ignores_children = kernel.disposition(CHLD) == 1
+        if self.ignores_children:
             kernel.set_disposition(CHLD, 0)
-        self._birth = Birth(plan, ignores_children, self._staying.parent_death)
+        # The other half of what every child gets (child.py).
+        self.target = plan.target
+        self.changes_user = True
+        self.parent_death = self._staying.parent_death
 
     @property
     def _events(self) -> "Events":
@@ -107,11 +111,11 @@ class Init:
     def _run_before(self, option: str, commands: list[list[bytes]], environment: list[bytes]) -> int:
         """Run *commands* before the user changes."""
         for argv in commands:
-            self._birth.changes_user = False
+            self.changes_user = False
             try:
                 self._spawn(argv, environment)
             finally:
-                self._birth.changes_user = True
+                self.changes_user = True
             code = self._supervise()
             if code:
                 from shim import stderr
@@ -132,7 +136,7 @@ class Init:
 
     def hand_back(self) -> None:
         """Give SIGCHLD back as it was handed to us, for a service that takes our place."""
-        if self._birth.ignores_children:
+        if self.ignores_children:
             kernel.set_disposition(CHLD, 1)
 
     def _take_charge(self) -> None:
@@ -141,7 +145,7 @@ class Init:
             try:
                 kernel.prctl(_PR_SET_CHILD_SUBREAPER, 1)
             except OSError as error:  # a kernel before 3.4, or a filter that knows better
-                if self._options.subreaper:
+                if self.options.subreaper:
                     from shim import stderr
 
                     stderr.warning(f"--subreaper: {error.strerror}; orphans are left to another process")
@@ -152,7 +156,7 @@ class Init:
 
     def _prepare_extras(self) -> None:
         """Set up what only some ask for; nothing of it costs anything otherwise."""
-        if self._options.mask:
+        if self.options.mask:
             from shim.outputs import Outputs
 
             self._outputs = Outputs(self._plan, self._events, self._stopped_with)
@@ -171,7 +175,7 @@ class Init:
         return environment
 
     def _start_service(self) -> None:
-        self._spawn(self._options.argv, self._child_environment())
+        self._spawn(self.options.argv, self._child_environment())
         self._started_at = kernel.monotonic()
         # From here on only what supervising needs: no values, and no descriptor that belongs to the service.
         if self._staying.on_change != "restart":  # a restarted service gets the descriptors again
@@ -212,7 +216,7 @@ class Init:
         is_ours = is_ours and not any(extra.makes_session for extra in self._extras)
         self._code = -1
         try:
-            self._pid = spawn(argv, environment, self._birth, descriptor if is_ours else -1, self._extras)
+            self._pid = spawn(argv, environment, self, descriptor if is_ours else -1, self._extras)
         finally:
             if self._has_terminal:
                 posix.close(descriptor)
@@ -237,7 +241,7 @@ class Init:
         """Forward and reap until the child has ended, with --wait-all everything else too; return the child's code."""
         is_finishing = False
         while True:
-            if self._code >= 0 and not (self._options.wait_all and self._started_at and self._has_children):
+            if self._code >= 0 and not (self.options.wait_all and self._started_at and self._has_children):
                 if not is_finishing:
                     is_finishing = True
                     self._finish()
@@ -286,7 +290,7 @@ class Init:
     def _send(self, number: int, code: int, value: int) -> None:
         from shim.forward import forward
 
-        forward(self._pid, self._options.group, number, code, value)
+        forward(self._pid, self.options.group, number, code, value)
 
     def _stop(self, number: int) -> None:
         """Take note of a stop signal: the first starts the grace period, the second ends it."""
@@ -314,7 +318,9 @@ class Init:
         while True:
             try:
                 pid, status = posix.waitpid(-1, flags)
-            except ChildProcessError:
+            except OSError as error:
+                if error.errno != _ECHILD:
+                    raise
                 self._has_children = False
                 return
             if pid == 0:
@@ -362,7 +368,7 @@ class Init:
             from shim.forward import send
 
             send(-pid, TERM)  # what it left in its group: as PID 1 our own end is theirs
-        if self._options.wait_all and self._started_at:
+        if self.options.wait_all and self._started_at:
             from shim.descendants import signal_everything
 
             signal_everything(TERM, pid)

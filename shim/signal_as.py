@@ -17,7 +17,7 @@ def kill(pid: int, number: int) -> None:
     uid = _owner(abs(pid))
     before = posix.geteuid()
     if uid in (-1, before):
-        raise PermissionError(1, "Operation not permitted")
+        raise OSError(1, "Operation not permitted")
     posix.seteuid(uid)
     try:
         posix.kill(pid, number)

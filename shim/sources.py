@@ -145,7 +145,7 @@ def _from_environment(
             if key in sources.pointers:
                 continue
             sources.spelled[key] = variable
-        else:
+        elif sources.spelled:
             sources.spelled.pop(key, None)
         sources.pointers[key] = path, root
         if not key.isupper():
@@ -259,7 +259,10 @@ def _from_root(
             if env_key(name, named, folded_keys) not in named:
                 continue
         key = env_key(name, named, folded_keys) if keys is None else keys[at]
-        if not key:
+        if key in pointers and pointers[key][0] == path and key not in found and key not in sources.roots:
+            found[key] = path  # it is there because a variable points to it
+            sources.roots[key] = path, root
+        elif not key:
             left_alone.append((path.decode("utf-8", "surrogateescape"), "its name cannot be a variable's"))
         elif wanted is not None and key not in wanted:
             left_alone.append((path.decode("utf-8", "surrogateescape"), f"nothing asks for {key}"))
@@ -269,9 +272,6 @@ def _from_root(
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} names a file, and what is in a file is not a path")
             )
-        elif key in pointers and pointers[key][0] == path and key not in found and key not in sources.roots:
-            found[key] = path  # the same file, which was looked at as a pointer's
-            sources.roots[key] = path, root
         elif (schema is None or key not in schema.keys) and is_protected(key):
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")

@@ -116,8 +116,15 @@ static PyObject **const exceptions_for_later[] = {
     &PyExc_SyntaxWarning, &PyExc_UnicodeWarning, &PyExc_UserWarning, &PyExc_SyntaxError, &PyExc_IndentationError,
     &PyExc_TabError, &PyExc_BufferError, &PyExc_EOFError, &PyExc_FloatingPointError, &PyExc_ReferenceError,
     &PyExc_StopAsyncIteration, &PyExc_UnicodeTranslateError,
+    &PyExc_BlockingIOError, &PyExc_BrokenPipeError, &PyExc_ChildProcessError, &PyExc_ConnectionAbortedError,
+    &PyExc_ConnectionError, &PyExc_ConnectionRefusedError, &PyExc_ConnectionResetError, &PyExc_FileExistsError,
+    &PyExc_FileNotFoundError, &PyExc_InterruptedError, &PyExc_IsADirectoryError, &PyExc_NotADirectoryError,
+    &PyExc_PermissionError, &PyExc_ProcessLookupError, &PyExc_TimeoutError,
     /* clang-format on */
 };
+
+/* Which of them OSError becomes for an errno. Until they are ready it stays what it is. */
+static PyObject *kinds_of_oserror;
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define PLACES 512
@@ -158,12 +165,23 @@ static int make_all_ready(void)
     for (size_t i = 0; i < COUNT(exceptions_for_later); i++)
         if (PyType_Ready((PyTypeObject *)*exceptions_for_later[i]) < 0)
             return -1;
+    if (kinds_of_oserror != NULL)
+        Py_SETREF(PyThreadState_Get()->interp->exc_state.errnomap, kinds_of_oserror);
+    kinds_of_oserror = NULL;
     return 0;
 }
 
 void shim_core_is_made(void)
 {
+    PyObject **kinds = &PyThreadState_Get()->interp->exc_state.errnomap, *none = PyDict_New();
+
     is_starting = 0;
+    if (none == NULL) {
+        PyErr_Clear(); /* nor is there memory for an exception */
+        return;
+    }
+    kinds_of_oserror = *kinds;
+    *kinds = none;
 }
 
 /* The names of methods are literals, and there are two thousand of them, most of them "__eq__" and the like: one that

@@ -307,6 +307,36 @@ static PyObject *variables(PyObject *self, PyObject *environ)
     return Py_BuildValue("NN", all, pointers);
 }
 
+static PyObject *environ_without(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *left = PyList_New(0);
+    int failed = left == NULL || count != 2 || !PyList_Check(arguments[0]) || !PySet_Check(arguments[1]);
+
+    (void)self;
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(arguments[0]); i++) {
+        PyObject *name, *entry = PyList_GET_ITEM(arguments[0], i);
+        const char *text = PyBytes_Check(entry) ? PyBytes_AS_STRING(entry) : NULL;
+        const char *equals = text ? memchr(text, '=', (size_t)PyBytes_GET_SIZE(entry)) : NULL;
+        int is_dropped = text && strncmp(text, "SHIM_", 5) == 0;
+
+        failed = text == NULL;
+        if (equals != NULL && !is_dropped) {
+            name = PyUnicode_DecodeUTF8(text, equals - text, "surrogateescape");
+            is_dropped = name ? PySet_Contains(arguments[1], name) : -1;
+            failed = is_dropped < 0;
+            Py_XDECREF(name);
+        }
+        if (!failed && !is_dropped)
+            failed = PyList_Append(left, entry) < 0;
+    }
+    if (!failed)
+        return left;
+    Py_XDECREF(left);
+    if (!PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "this takes an environment, a list of bytes, and a set of names");
+    return NULL;
+}
+
 /* --- files --------------------------------------------------------------------------------------------------- */
 
 #define LARGEST_LIMIT (1 << 30) /* nobody wants more of one file, and no sum of two such numbers overflows */
@@ -832,6 +862,7 @@ static PyMethodDef functions[] = {
     {"status_at", status_at, METH_VARARGS, NULL},
     {"read_open", read_open, METH_VARARGS, NULL},
     {"read_at", (PyCFunction)(void (*)(void))read_at, METH_FASTCALL, NULL},
+    {"environ_without", (PyCFunction)(void (*)(void))environ_without, METH_FASTCALL, NULL},
     {"variables", variables, METH_O, NULL},
     {"read_plain", (PyCFunction)(void (*)(void))read_plain, METH_FASTCALL, NULL},
     {"open_at", open_at, METH_VARARGS, NULL},

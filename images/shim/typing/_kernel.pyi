@@ -63,6 +63,9 @@ def open_beneath(folder: int, path: bytes, /) -> int:
 def variables(environ: list[bytes], /) -> tuple[dict[str, bytes], list[str]]:
     """Return the variables, the first of duplicates, and the names that end in `_FILE` or begin with `FILE__`."""
 
+def environ_without(environ: list[bytes], names: set[str], /) -> list[bytes]:
+    """Return *environ* without the variables *names* and `SHIM_*`; an entry without "=" stays."""
+
 def ordinary_blocks(
     text: bytes, /
 ) -> list[tuple[int, str, bytes | None, tuple[str, ...], Sequence[tuple[int, str, str]]]] | None:
