@@ -4,9 +4,11 @@ For CPython 3.11, whose headers define these structures. A string, number or tup
 written once. Nothing is interned and no hash is known yet: CPython adds both where it wants them.
 
 What only a traceback, a debugger or a mistake looks at (line tables, the names of local variables) lies apart, so that
-no page of it is ever copied: on the others CPython writes hashes and counts references.
+no page of it is ever copied: on the others CPython writes hashes and counts references. So do the constants and names
+of functions that no usual start calls (called.txt).
 """
 
+from collections.abc import Collection
 from types import CodeType
 
 # Nothing here is ever freed: the count only has to stay above what references can come and go.
@@ -16,14 +18,18 @@ _WARMUP = -8
 _LOCAL, _CELL, _FREE = 0x20, 0x40, 0x80  # CO_FAST_* of pycore_code.h
 _RESUME = 151
 _DIGIT_BITS = 30
+# What a start may look at: nothing of an object, itself alone, or also what it holds.
+_NOTHING, _ITSELF, _ALL = 0, 1, 2
 
 
 class StaticObjects:
     """The C definitions of objects, each before those that point to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, called: Collection[str]) -> None:
+        """Take the functions that a start calls, as `file.py:qualified.name`."""
+        self._called = called
         self._definitions: dict[str, tuple[str, str]] = {}  # name -> declaration, initial value
-        self._used: set[str] = set()  # the names of what a start may look at
+        self._looked_at: dict[str, int] = {}  # name -> _NOTHING, _ITSELF or _ALL
         self._names: dict[object, str] = {}
         self._codes: list[CodeType] = []  # kept, so that no two have one id
         self._frozensets: list[tuple[str, str]] = []
@@ -36,7 +42,7 @@ class StaticObjects:
     def lines(self) -> list[str]:
         """Return the definitions."""
         return [
-            f"static {declaration} {_place(name in self._used)} = {{{values}}};"
+            f"static {declaration} {_place(self._looked_at[name] > _NOTHING)} = {{{values}}};"
             for name, (declaration, values) in self._definitions.items()
         ]
 
@@ -45,17 +51,16 @@ class StaticObjects:
         found, self._frozensets = self._frozensets, []
         return found
 
-    def _reference(self, value: object, is_used: bool = True) -> str:
+    def _reference(self, value: object, looked_at: int = _ALL) -> str:
         """Return the C expression of a pointer to *value*, which is defined when it is new."""
         for singleton, expression in ((None, "Py_None"), (True, "Py_True"), (False, "Py_False"), (..., "Py_Ellipsis")):
             if value is singleton:
                 return expression
         key = self._key(value)
         name = self._names.setdefault(key, f"object_{len(self._names)}")
-        if name not in self._definitions or (is_used and name not in self._used):
-            if is_used:
-                self._used.add(name)
-            self._define(name, value, is_used)
+        if looked_at > self._looked_at.get(name, -1):
+            self._looked_at[name] = looked_at
+            self._define(name, value, looked_at)
         return f"(PyObject *)&{self._names[key]}" + (".object" if isinstance(value, tuple) else "")
 
     def _key(self, value: object) -> object:
@@ -65,9 +70,9 @@ class StaticObjects:
             return CodeType, id(value)
         return type(value), repr(value)  # 0.0 and -0.0, 1 and 1.0 are equal, and not the same
 
-    def _define(self, name: str, value: object, is_used: bool) -> None:
+    def _define(self, name: str, value: object, looked_at: int) -> None:
         if isinstance(value, CodeType):
-            self._define_code(name, value)
+            self._define_code(name, value, looked_at)
         elif isinstance(value, str):
             self._define_text(name, value)
         elif isinstance(value, bytes):
@@ -88,7 +93,7 @@ class StaticObjects:
             number = value.hex().replace("inf", "HUGE_VAL")
             self._struct(name, "PyObject_HEAD double value;", f"{_head('PyFloat_Type')}, {number}")
         elif isinstance(value, tuple):
-            self._define_tuple(name, value, is_used)
+            self._define_tuple(name, value, _ALL if looked_at == _ALL else _NOTHING)
         else:
             raise TypeError(f"no C for a constant of type {type(value).__name__}: {value!r}")
 
@@ -109,7 +114,7 @@ class StaticObjects:
             f"{{{state}, 0, NULL, 0}}, {{{points}, 0}}",
         )
 
-    def _define_tuple(self, name: str, items: tuple[object, ...], is_used: bool) -> None:
+    def _define_tuple(self, name: str, items: tuple[object, ...], looked_at: int) -> None:
         pointers = []
         for place, item in enumerate(items):
             if isinstance(item, frozenset):
@@ -117,7 +122,7 @@ class StaticObjects:
                 members = self._reference(tuple(sorted(item, key=repr)))
                 self._frozensets.append((f"{name}.object.items[{place}]", members))
             else:
-                pointers.append(self._reference(item, is_used))
+                pointers.append(self._reference(item, looked_at))
         # A garbage collection looks at what precedes a tuple, and finds it untracked.
         self._struct(
             name,
@@ -125,7 +130,8 @@ class StaticObjects:
             f"{{0}}, {{{_head('PyTuple_Type', len(items))}, {{{', '.join(pointers) or 'NULL'}}}}}",
         )
 
-    def _define_code(self, name: str, code: CodeType) -> None:
+    def _define_code(self, name: str, code: CodeType, looked_at: int) -> None:
+        is_called = looked_at > _NOTHING and f"{code.co_filename}:{code.co_qualname}" in self._called
         variables = dict.fromkeys([*code.co_varnames, *code.co_cellvars, *code.co_freevars])
         kinds = bytes(
             (_LOCAL if variable in code.co_varnames else 0)
@@ -148,11 +154,12 @@ class StaticObjects:
             "co_nfreevars": len(code.co_freevars),
             "_co_firsttraceable": code.co_code[::2].index(_RESUME),
         }
+        # To make a function of it, CPython looks at its names and for a docstring.
         used = {
-            "co_consts": code.co_consts,
-            "co_names": code.co_names,
-            "co_name": code.co_name,
-            "co_qualname": code.co_qualname,
+            "co_consts": (code.co_consts, _ALL if is_called else min(looked_at, _ITSELF)),
+            "co_names": (code.co_names, _ALL if is_called else _NOTHING),
+            "co_name": (code.co_name, looked_at),
+            "co_qualname": (code.co_qualname, looked_at),
         }
         unused = {
             "co_exceptiontable": code.co_exceptiontable,
@@ -162,8 +169,8 @@ class StaticObjects:
             "co_linetable": code.co_linetable,
         }
         fields = [f".{field} = {number}" for field, number in numbers.items()]
-        fields += [f".{field} = {self._reference(value)}" for field, value in used.items()]
-        fields += [f".{field} = {self._reference(value, False)}" for field, value in unused.items()]
+        fields += [f".{field} = {self._reference(value, how)}" for field, (value, how) in used.items()]
+        fields += [f".{field} = {self._reference(value, _NOTHING)}" for field, value in unused.items()]
         size = len(code.co_code)
         self._definitions[name] = (
             f"struct _PyCode_DEF({size}) {name}",

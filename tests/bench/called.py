@@ -1,0 +1,72 @@
+"""Print the functions that usual starts call, for images/shim/called.txt.
+
+    tests/bench/called.py >images/shim/called.txt
+
+Starts of secrets in a root, through KEY_FILE, with a schema and under `--init` are traced up to the moment of exec, by
+the Python that runs this. A name that is missing there costs a start a few copied pages, and nothing else.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from tests.bench import machine
+from tests.bench.builds import ROOT
+from tests.bench.programs import PATH, Folder
+
+HEAD = """\
+# Functions that usual starts call; tests/bench/called.py writes this. What no start calls keeps its constants and names
+# apart (static_code.py), so that fewer pages of data are copied.
+"""
+TRACE = """
+import posix, sys
+sys.path.insert(0, sys.argv[1])
+
+called = set()
+def take(frame, event, argument):
+    code = frame.f_code
+    folder, _, name = code.co_filename.rpartition("/")
+    if folder.endswith("/shim"):
+        called.add(f"shim/{name}:{code.co_qualname}")
+
+def end(*_):
+    sys.setprofile(None)
+    print("\\n".join(called))
+    sys.stdout.flush()
+    posix._exit(0)
+
+sys.setprofile(take)
+from shim import kernel
+kernel.execve = end
+kernel.spawn = end
+posix.fork = end
+from shim import main
+main.main([*map(str.encode, sys.argv[2:])], kernel.environ)
+"""
+
+
+def main() -> None:
+    """Trace the starts, and print the list."""
+    called: set[str] = set()
+    with (
+        tempfile.TemporaryDirectory(dir=machine.memory_folder()) as secrets,
+        tempfile.TemporaryDirectory() as place,
+    ):
+        folder = Folder(Path(secrets), Path(place), (20,))
+        plain = {"PATH": PATH, **dict(folder.roots(20))}
+        checked = {**plain, **dict(folder.plain(20)), "SHIM_SCHEMA": str(folder.schema)}
+        pointed = {**plain, **dict(folder.pointers(20))}
+        for environment, options in ((plain, []), (checked, []), (pointed, []), (plain, ["--init"])):
+            command = [sys.executable, "-B", "-I", "-c", TRACE, str(ROOT), *options, "--", "/bin/true"]
+            done = subprocess.run(command, env=environment, cwd=place, check=True, capture_output=True, text=True)
+            called.update(done.stdout.split())
+    known = {f"shim/{path.name}" for path in (ROOT / "shim").glob("*.py") if not path.stem.endswith("_unfrozen")}
+    names = sorted(name for name in called if name.partition(":")[0] in known)
+    sys.stdout.write(HEAD + "".join(f"{name}\n" for name in names))
+
+
+if __name__ == "__main__":
+    main()
