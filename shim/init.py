@@ -72,6 +72,12 @@ class Init:
             self._made_events = Events()
         return self._made_events
 
+    def adopt(self, pid: int, delivered: "Delivered | None") -> None:
+        """Take over a service that is on its way; 0: only what was delivered for it."""
+        self._pid = pid
+        self._has_children = pid != 0
+        self._delivered = delivered
+
     # --- the story -----------------------------------------------------------------------------------------------
 
     def run(self) -> int:
@@ -80,7 +86,8 @@ class Init:
         Raises:
             Refused: something could not be started.
         """
-        self._take_charge()
+        if not self._pid:
+            self._take_charge()
         self._prepare_extras()
         if self._staying.pre or self._staying.pre_root:
             code = self.run_root_before() or self.run_before(self._child_environment())
@@ -175,7 +182,8 @@ class Init:
         return environment
 
     def _start_service(self) -> None:
-        self._spawn(self.options.argv, self._child_environment())
+        if not self._pid:
+            self._spawn(self.options.argv, self._child_environment())
         self._started_at = kernel.monotonic()
         # From here on only what supervising needs: no values, and no descriptor that belongs to the service.
         if self._staying.on_change != "restart":  # a restarted service gets the descriptors again

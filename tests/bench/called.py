@@ -2,8 +2,8 @@
 
     tests/bench/called.py >images/shim/called.txt
 
-Starts of secrets in a root, through KEY_FILE, with a schema and under `--init` are traced up to the moment of exec, by
-the Python that runs this. A name that is missing there costs a start a few copied pages, and nothing else.
+Starts of secrets in a root, through KEY_FILE, with a schema and under `--init` are traced up to the moment of exec, or
+to their end, by the Python that runs this. A name that is missing there costs a start a few copied pages, nothing else.
 """
 
 import subprocess
@@ -41,10 +41,9 @@ def end(*_):
 sys.setprofile(take)
 from shim import kernel
 kernel.execve = end
-kernel.spawn = end
-posix.fork = end
 from shim import main
 main.main([*map(str.encode, sys.argv[2:])], kernel.environ)
+end()
 """
 
 
