@@ -1,14 +1,17 @@
 """`python -m tests.corpus FOLDER [--shim SHIM] [--verbose]`: migrate every Compose project below FOLDER, and judge.
 
-FOLDER is copied first and stays as it is. A project is a folder with a Compose file; where it has no `.env` but an
-example of one, that is taken, as its users do. The real Compose says which projects count and what each service sees;
-the real shim is started as each service would start it. Printed is a table: accepted by Compose, with a secret,
-migrated, services equal, refused and why, time. The end is 1 when a service changed or a project was refused.
+FOLDER is a folder of checkouts. It stays as it is: each project is migrated in a copy of its checkout. A project is a
+Compose file: the one that Compose finds in a folder (with its override), and every other one by itself. Where a project
+has no `.env` but an example of one, that is taken, as its users do. The real Compose says which projects count and what
+each service sees; the real shim is started as each service would start it; `audit` looks at the result. Printed is a
+table: accepted by Compose, with a secret, migrated, services equal, refused and why, values that `audit` finds and
+`migrate` did not name, time. The end is 1 when one of these is not as it should be.
 """
 
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -16,10 +19,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.support import compose_judge as judge
 
@@ -29,6 +32,27 @@ FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.ya
 EXAMPLES = (".env.example", ".env.sample", "env.example", "example.env", ".env.template", ".env.dist", "env.sample")
 # Every image starts alike: what a service starts is not what is judged here.
 IMAGE = {"Config": {"Entrypoint": ["/entrypoint"], "Cmd": ["serve"]}}
+
+
+# Where `audit` sees a value, and the words of `migrate` for such a place.
+WORDS = {
+    "arguments": ("command", "entrypoint", "post_start", "pre_stop"),
+    "label": ("label", "annotations"),
+    "health-check": ("healthcheck",),
+    "build": ("build",),
+    "logging": ("logging",),
+    "config": ("config",),
+}
+
+
+class Case(NamedTuple):
+    """One project: a Compose file of a folder; "" for the one that Compose finds there."""
+
+    folder: Path
+    file: str = ""
+
+    def shown(self, top: Path) -> str:
+        return str((self.folder / self.file).relative_to(top))
 
 
 @dataclass
@@ -41,80 +65,107 @@ class Outcome:
     services: int = 0
     left: list[str] = field(default_factory=list)  # services that stay as they are
     changed: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)  # what audit finds in the result, and migrate did not name
+    secrets: dict[str, str] = field(default_factory=dict)  # the names of what was moved, and why
+    said: list[str] = field(default_factory=list)  # what migrate had to say
     seconds: float = 0.0
 
 
-def projects(folder: Path) -> Iterator[Path]:
-    """Yield the folders that have a Compose file."""
+def cases(folder: Path) -> Iterator[Case]:
+    """Yield the projects below *folder*."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in (".git", "node_modules"))
         if any(name in files for name in FILES):
-            yield Path(place)
+            yield Case(Path(place))
+        for name in sorted(files):
+            is_other = "compose" in name and name.endswith((".yml", ".yaml")) and name not in FILES
+            if is_other and ".override." not in name:
+                yield Case(Path(place), name)
 
 
-def outcome_of(folder: Path, top: Path, shim: Path | None, image: Path) -> Outcome:
-    """Migrate the project in *folder*, and judge."""
-    path = str(folder.relative_to(top))
+def outcome_of(case: Case, top: Path, shim: Path | None, image: Path) -> Outcome:
+    """Migrate the project *case*, which is in a folder of its own below *top*, and judge."""
+    folder, path = case.folder, case.shown(top)
     if not (folder / ".env").exists():
         example = next((folder / name for name in EXAMPLES if (folder / name).is_file()), None)
         if example is not None:
             shutil.copyfile(example, folder / ".env")
+    chosen = [case.file] if case.file else []
     try:
-        before = judge.read(folder)
+        before = judge.read(folder, chosen)
     except judge.Refused as refused:
         return Outcome(path, "not accepted", str(refused))
     started = time.monotonic()
-    done = subprocess.run(
-        [*MANAGE, "migrate", "--yes", "--json", "--image-config", str(image)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    done = _run(folder, "migrate", "--yes", "--json", "--image-config", str(image), *(f"-f{name}" for name in chosen))
     seconds = time.monotonic() - started
     if not done.stdout:
         said = [line for line in done.stderr.splitlines() if ": error: " in line or "internal" in line]
         return Outcome(path, "refused", " ".join(said)[:300] or done.stderr[-300:], seconds=seconds)
     plan: dict[str, Any] = json.loads(done.stdout)
+    secrets = {held["key"]: held["why"] for held in plan["secrets"]}
+    said = [" ".join((f["service"], f["key"], f["message"])) for f in plan["findings"]]
     if not plan["files"]:
-        return Outcome(path, "nothing", seconds=seconds)
+        return Outcome(path, "nothing", secrets=secrets, said=said, seconds=seconds)
     left = [f["service"] for f in plan["findings"] if f["message"].startswith("it stays as it is")]
-    result = Outcome(path, "migrated", services=len(plan["services"]), left=left, seconds=seconds)
+    result = Outcome(path, "migrated", "", len(plan["services"]), left, secrets=secrets, said=said, seconds=seconds)
+    files, env_files = _names(case, plan)
     try:
-        after = judge.read(folder, *_names(folder, plan))
+        after = judge.read(folder, files, env_files)
     except judge.Refused as refused:
         result.changed = [f"Compose refuses the result: {refused}"]
         return result
     result.changed = judge.differences(plan, before, after)
     if shim is not None:
         result.changed += judge.unlike(shim, plan, before, after)
+    result.unnamed = list(_unnamed(folder, plan, files, env_files))
     return result
 
 
-def _names(folder: Path, plan: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MANAGE, *words], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def _names(case: Case, plan: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Return the Compose files and the env files of the result, as the tool says at the end."""
+    folder = case.folder
     new = {os.path.relpath(folder / file["path"], folder) for file in plan["files"]}
-    files = []
-    for name in FILES:
-        if (folder / name).exists():
-            stem, dot, suffix = name.rpartition(".")
-            override = f"{stem}.override{dot}{suffix}"
-            others = [other for other in FILES if (folder / other.replace(".y", ".override.y")).exists()]
-            names = [
-                name,
-                *([override] if (folder / override).exists() else [o.replace(".y", ".override.y") for o in others][:1]),
-            ]
-            files = [_new(each, new) for each in names]
-            break
-    env_files = [".env.new"] if ".env.new" in new else []
-    return files, env_files
+    first = case.file or next(name for name in FILES if (folder / name).exists())
+    overrides = [] if case.file else [name.replace(".y", ".override.y") for name in FILES]
+    files = [first, *[name for name in overrides if (folder / name).exists()][:1]]
+    return [_new(name, new) for name in files], [".env.new"] if ".env.new" in new else []
 
 
 def _new(name: str, new: set[str]) -> str:
     stem, dot, suffix = name.rpartition(".")
     secret = f"{stem}.secrets{dot}{suffix}"
     return secret if secret in new else name
+
+
+def _unnamed(folder: Path, plan: Mapping[str, Any], files: list[str], env_files: list[str]) -> Iterator[str]:
+    """Yield what `audit` finds in plain text in the result, and no finding of the migration names."""
+    words = [*(f"--file={name}" for name in files), *(f"--env-file={name}" for name in env_files)]
+    done = _run(folder, "audit", "--no-engine", "--json", *words)
+    if not done.stdout:
+        yield f"audit: {done.stderr[-300:]}"
+        return
+    exposed = [finding for finding in plan["findings"] if finding["exposed"]]
+    for found in json.loads(done.stdout)["findings"]:
+        kind = found["id"].removeprefix("secret-in-")
+        if kind != found["id"] and not any(_names_it(finding, kind, found) for finding in exposed):
+            yield f"{kind} {found['message']}"
+
+
+def _names_it(finding: Mapping[str, Any], kind: str, found: Mapping[str, Any]) -> bool:
+    """Return whether *finding*, of migrate, is about what audit *found*."""
+    if finding["service"] not in ("", found["service"].rpartition(".")[2].rpartition("/")[2]):
+        return False
+    said = f"{finding['key']} {finding['message']}"
+    if kind in WORDS:
+        return any(word in said for word in WORDS[kind])
+    name = found["message"].partition("the variable ")[2].partition(" ")[0]
+    return bool(name) and name in re.split(r"[ ,:]|\.environment\.", said)
 
 
 def table(outcomes: list[Outcome]) -> Iterator[str]:
@@ -134,6 +185,7 @@ def table(outcomes: list[Outcome]) -> Iterator[str]:
     yield f"refused                  {len(refused)}"
     if seconds:
         yield f"seconds, median and most {statistics.median(seconds):.2f} {max(seconds):.2f}"
+    yield f"audit finds besides      {sum(len(outcome.unnamed) for outcome in migrated)}"
     for reason, count in Counter(outcome.reason for outcome in refused).most_common():
         yield f"  refused {count}: {reason}"
     for outcome in migrated:
@@ -141,6 +193,8 @@ def table(outcomes: list[Outcome]) -> Iterator[str]:
             yield f"  changed {outcome.path}: {line}"
         for service in outcome.left:
             yield f"  left {outcome.path}: {service}"
+        for line in outcome.unnamed:
+            yield f"  besides {outcome.path}: {line}"
 
 
 def main() -> int:
@@ -148,22 +202,35 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shim", type=Path, help="the shim's program; without one nothing is started")
-    parser.add_argument("--verbose", action="store_true", help="a line a project")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every outcome, with the names of secrets")
+    parser.add_argument("--verbose", action="store_true", help="a line for each project")
     given = parser.parse_args()
     outcomes = []
     with tempfile.TemporaryDirectory() as place:
-        top = Path(place).resolve() / "corpus"
-        shutil.copytree(given.folder, top, symlinks=True, ignore=shutil.ignore_patterns(".git"))
         image = Path(place, "image.json")
         image.write_text(json.dumps(IMAGE))
-        for folder in projects(top):
-            outcome = outcome_of(folder, top, given.shim, image)
+        for case in cases(given.folder):
+            outcome = _judged(case, given.folder, Path(place).resolve() / "corpus", given.shim, image)
             outcomes.append(outcome)
             if given.verbose:
                 print(f"{outcome.state:13} {outcome.seconds:5.1f} {outcome.path} {outcome.reason}", flush=True)  # noqa: T201
     for line in table(outcomes):
         print(line)  # noqa: T201
-    return 1 if any(outcome.state == "refused" or outcome.changed for outcome in outcomes) else 0
+    if given.json:
+        given.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
+    wrong = [outcome for outcome in outcomes if outcome.state == "refused" or outcome.changed or outcome.unnamed]
+    return 1 if wrong else 0
+
+
+def _judged(case: Case, top: Path, copied: Path, shim: Path | None, image: Path) -> Outcome:
+    """Judge *case* in a copy of the checkout that it is in: its files may name others there."""
+    names = case.folder.relative_to(top).parts
+    checkout = Path(*names[:1])
+    try:
+        shutil.copytree(top / checkout, copied / checkout, symlinks=True, ignore=shutil.ignore_patterns(".git"))
+        return outcome_of(Case(copied.joinpath(*names), case.file), copied, shim, image)
+    finally:
+        shutil.rmtree(copied)
 
 
 if __name__ == "__main__":

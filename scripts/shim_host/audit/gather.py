@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,10 +21,12 @@ from shim_host.audit.model import (
     BUILD,
     CONFIG,
     ENGINE_NOT_WANTED,
+    ENV_FILE,
     ENVIRONMENT,
     HEALTH_CHECK,
     LABEL,
     LOGGING,
+    VOLUME,
     AuditedMount,
     AuditedService,
     Facts,
@@ -68,7 +70,10 @@ def gather(
     values = _values(schema, env, entries)
     recogniser = Recogniser(values, schema)
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
-    services = list(_compose_services(project, recogniser, store, gaps, values, schema)) if project is not None else []
+    services = []
+    if project is not None:
+        literals = [*_literals(project, schema, values), *_named_alone(project, values, env)]
+        services = list(_compose_services(project, recogniser, store, gaps, literals))
     own_project = project.name if project is not None else ""
     prints_under = partial(deployment_key.looking, salt, store)
     seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers, gaps) if asks_engine else None
@@ -217,14 +222,12 @@ def _compose_services(
     recogniser: Recogniser,
     store: Vault,
     gaps: list[str],
-    values: Mapping[str, Iterable[Secret]],
-    schema: Schema | None,
+    literals: Sequence[tuple[str, Trace]],
 ) -> Iterable[AuditedService]:
     """Yield the services of the Compose file."""
     from shim_host.compose import nodes
     from shim_host.compose import project as compose
 
-    literals = list(_literals(project, schema, values))
     for service in project.services.values():
         try:
             environment = compose.environment_of(service, project)
@@ -247,10 +250,16 @@ def _compose_services(
                 traces.append(trace)
         traces += recogniser.words(ARGUMENTS, [*(service.entrypoint or ()), *(service.command or ())], place)
         traces += recogniser.words(HEALTH_CHECK, service.healthcheck, place)
-        configs = {str((nodes.child(use, "source") or use).value) for use in _fields(service, "configs")}
+        uses = {
+            CONFIG: {str((nodes.child(use, "source") or use).value) for use in _fields(service, "configs")},
+            VOLUME: {
+                str((nodes.child(use, "source") or use).value).partition(":")[0] for use in _fields(service, "volumes")
+            },
+            ENV_FILE: {use.source for use in service.secrets},
+        }
         seen = {trace.where for trace in traces}
         for of, trace in literals:
-            is_ours = of == service.name or (trace.where == CONFIG and trace.name in configs)
+            is_ours = of == service.name or trace.name in uses.get(trace.where, ())
             if is_ours and trace.where not in seen:
                 traces.append(trace)
         mounts = []
@@ -289,7 +298,14 @@ def _fields(service: "compose.Service", name: str) -> list[Any]:
     return [element for definition in service.definitions for element in elements(definition.value(name))]
 
 
-_PLACES = {"labels": LABEL, "healthcheck": HEALTH_CHECK, "build": BUILD, "configs": CONFIG, "logging": LOGGING}
+_PLACES = {
+    "labels": LABEL,
+    "healthcheck": HEALTH_CHECK,
+    "build": BUILD,
+    "configs": CONFIG,
+    "logging": LOGGING,
+    "volumes": VOLUME,
+}
 
 
 def _literals(
@@ -302,13 +318,29 @@ def _literals(
         key: clean(value.reveal()).decode("utf-8", "surrogateescape") for key, few in values.items() for value in few
     }
     for found in written_out(project, schema, (), known):
-        if found.section in ("environment", "volumes"):
-            continue  # each variable is looked at by itself; a volume belongs to no service
+        if found.section == "environment":
+            continue  # each variable is looked at by itself
         where = _PLACES.get(found.section, ARGUMENTS)
-        name = found.place.split(".")[1] if where == CONFIG else found.name or found.place
+        name = found.place.split(".")[1] if where in (CONFIG, VOLUME) else found.name or found.place
         key = found.name if found.is_certain else ""
         reason = f"holds the value of {key}" if key else "by its name or its form"
         yield found.service, Trace(where, name, key, reason, found.is_certain, _place(found.document.path, found.node))
+
+
+def _named_alone(
+    project: "compose.Project", values: Collection[str], env: Collection[str]
+) -> Iterator[tuple[str, Trace]]:
+    """Yield what a build, a config or a secret takes by its name alone, with its service, as `migrate` finds it."""
+    from shim_host.compose.literals import named_alone
+
+    for key, path, document, node in named_alone(project, values):
+        place = _place(document.path, node)
+        if path[0] == "services" and "args" in path:
+            yield path[1], Trace(BUILD, key, key, f"has the value of {key}", True, place)
+        elif path[0] == "configs":
+            yield "", Trace(CONFIG, path[1], key, f"has the value of {key}", True, place)
+        elif path[0] == "secrets" and key in env:
+            yield "", Trace(ENV_FILE, path[1], key, f"takes {key} from .env, which has it in plain text", True, place)
 
 
 def _place(path: Path, node: object) -> str:

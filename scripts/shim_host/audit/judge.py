@@ -9,6 +9,7 @@ from shim_host import ages
 from shim_host.audit import readers
 from shim_host.audit.model import (
     ENGINE_NOT_WANTED,
+    ENV_FILE,
     ERROR,
     GRANTED,
     LEVELS,
@@ -200,6 +201,8 @@ _WORDS = {
     "image-environment": "the variable",
     "image-history": "the history's",
     "config": "the config",
+    "volume": "an option of the volume",
+    "env-file": "the secret",
 }
 
 
@@ -208,7 +211,7 @@ def _of_trace(trace: Trace, owner: str, service: str) -> Finding:
     if not trace.is_certain:
         message = f"{owner}: {_WORDS[trace.where]} {trace.name} seems to hold a secret ({trace.reason})"
     rule_id = f"secret-in-{trace.where}"
-    level = ERROR if trace.is_certain else WARNING
+    level = ERROR if trace.is_certain and trace.where != ENV_FILE else WARNING
     command = "manage-secrets migrate" if trace.place and trace.where == "environment" else ""
     return Finding(rule_id, level, message, RULES[rule_id].help, trace.key, service, trace.place, command)
 

@@ -12,7 +12,8 @@ LEVELS = (ERROR, WARNING, NOTE)
 
 # Where a value can be in plain text; each is the end of a finding's id, `secret-in-environment`.
 ENVIRONMENT, ARGUMENTS, LABEL, HEALTH_CHECK = "environment", "arguments", "label", "health-check"
-BUILD, CONFIG, LOGGING = "build", "config", "logging"
+BUILD, CONFIG, LOGGING, VOLUME = "build", "config", "logging", "volume"
+ENV_FILE = "env-file"
 IMAGE_ENVIRONMENT, IMAGE_HISTORY = "image-environment", "image-history"
 
 # What a cell of the matrix can say, the most urgent first.

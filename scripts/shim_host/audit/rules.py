@@ -53,6 +53,14 @@ RULES = {
         "A secret is in a log driver's options",
         "docker inspect shows it. Let a collector that has the secret fetch the log.",
     ),
+    "secret-in-volume": Rule(
+        "A secret is in a volume's driver options",
+        "docker inspect shows it. Name a file with credentials there, as credentials=FILE.",
+    ),
+    "secret-in-env-file": Rule(
+        "A secret's value is in a .env, because a secret of the project takes it from there",
+        "Name a file of ./secrets in its place: file: instead of environment:.",
+    ),
     "file-readable-by-others": Rule(
         "A secret's file is open to other users", "Only its owner should be able to read it: mode 0600."
     ),

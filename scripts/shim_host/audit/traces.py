@@ -10,7 +10,14 @@ from shim.schema import Schema
 from shim.secret import Secret, clean
 from shim_host.audit.model import Trace
 from shim_host.names import behind_shim
-from shim_host.recognition.sensitive import is_placeholder, is_telling, why_by_name, why_by_value, why_secret
+from shim_host.recognition.command_lines import shown_option
+from shim_host.recognition.sensitive import (
+    is_placeholder,
+    is_telling,
+    why_by_name,
+    why_by_value,
+    why_secret,
+)
 from shim_host.recognition.value_forms import forms
 
 # A value that is short or a single word occurs in many places by chance: it counts where it is the whole of what a
@@ -72,11 +79,11 @@ class Recogniser:
         for number, word in enumerate(behind_shim(words)):
             option = _OPTION.fullmatch(word)
             found = self.known(word, before)
-            name = before or (option["name"] if option else f"word {number + 1}")
+            name = shown_option(before or (option["name"] if option else "")) or f"word {number + 1}"
             if found is not None:
                 yield Trace(where, name, found[0], found[1], True, place)
             elif before and not option and _is_told(before, word):
-                yield Trace(where, before, "", why_by_name(before.lstrip("-")), False, place)
+                yield Trace(where, name, "", why_by_name(before.lstrip("-")), False, place)
             elif option and option["value"] and _is_told(name, option["value"]):
                 yield Trace(where, name, "", why_by_name(name.lstrip("-")), False, place)
             else:

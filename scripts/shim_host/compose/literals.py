@@ -12,11 +12,12 @@ from typing import NamedTuple
 from ruamel.yaml.nodes import Node, ScalarNode
 
 from shim.schema import Schema
-from shim_host.compose.nodes import Document, child, items
-from shim_host.compose.places import scalars
+from shim_host.compose.nodes import Document, child, is_null, items
+from shim_host.compose.places import reached, scalars
 from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.names import behind_shim
+from shim_host.recognition import command_lines
 from shim_host.recognition.sensitive import is_telling, why_by_value, why_secret
 
 HINTS = {
@@ -34,23 +35,6 @@ _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)=(?P<value>.+)", re.DOTALL)
 _SETTING = re.compile(r"[\"'\s-]*(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']?(?P<value>[^\s\"',]+)")
 # A `$$` of the file reaches a shell in the container as `$`: what it names is looked up at run time.
 _AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])")
-# Programs that take a password behind an option that does not say so: whether it is a part of that word, or the next.
-_SHORT_OPTIONS = (
-    (re.compile(r"(?:mysql|mariadb)[\w-]*|sshpass"), "p", True),
-    (re.compile(r"redis-\w+|valkey-\w+"), "a", False),
-    (re.compile(r"mongo\w*|sshpass|rabbitmqadmin|docker|vncpasswd"), "p", False),
-    (re.compile(r"ldap\w+"), "w", False),
-)
-_IN_SCRIPTS = (
-    re.compile(
-        r"(?i)\b(?:authorization|[\w-]*(?:api-?key|token|secret)):\s+"
-        r"(?:(?:bearer|basic|token|apikey)\s+)?(?P<value>[^\s\"'`\\]{4,})"
-    ),
-    re.compile(r"(?i)\b(?:identified\s+by|password)\s+\\?'(?P<value>[^'\\]+)\\?'"),
-    re.compile(
-        r"\b(?:echo|printf)\s+(?:-n\s+)?[\"']?(?P<value>[^\s\"'|]+)[\"']?\s*\|[^|]*(?:--?password-stdin|chpasswd|passwd|--stdin)\b"
-    ),
-)
 _USER_AND_PASSWORD = frozenset(("u", "U", "user", "proxy-user", "userpwd"))
 _SHELL_WORDS = frozenset(("sudo", "exec", "env", "then", "do", "if", "while", "until", "!", "cmd", "cmd-shell"))
 
@@ -81,6 +65,7 @@ class _Pair(NamedTuple):
 
     name: str
     value: str
+    is_shown: bool = True  # whether the name may be said: `-pVALUE` looks like one, too
 
 
 def written_out(
@@ -107,7 +92,7 @@ def written_out(
         for path, group in groupby(_texts(document), key=lambda text: text.path):
             texts = list(group)
             section = texts[0].section
-            for name, raw in _pairs(section, path, texts, removed):
+            for name, raw, is_shown in _pairs(section, path, texts, removed):
                 if name in public or names_in(raw) & set(referred):
                     continue
                 value = _as_compose_reads(raw, project)
@@ -115,12 +100,50 @@ def written_out(
                 named = "" if section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
                 if not value or not (key or _is_secret(section, named, value, schema)):
                     continue
-                place = (texts[0].service, ".".join(path[:3]), key or name)
+                place = (texts[0].service, _place_of(path, raw), key or (name if is_shown else ""))
                 if place not in seen:
                     seen.add(place)
                     yield Literal(texts[0].service, section, place[1], place[2], bool(key), document, texts[0].node)
 
 
+class NamedAlone(NamedTuple):
+    """A variable that something takes by its name alone, as `args: [KEY]` and `secrets: {s: {environment: KEY}}`."""
+
+    key: str
+    path: tuple[str, ...]
+    document: Document
+    node: Node
+
+
+def named_alone(project: Project, keys: Collection[str], removed: Collection[int] = ()) -> Iterator[NamedAlone]:
+    """Yield each place that takes one of *keys* by its name alone, services' `environment:` included.
+
+    Args:
+        project: the project as it is.
+        keys: the variables that are looked for.
+        removed: nodes (by `id`) that are about to go.
+    """
+    counts = reached(project)
+    for document in project.documents:
+        for path, node in scalars(document.root, ()):
+            if id(node) not in counts or id(node) in removed:
+                continue
+            if path[-1:] in _TAKE_NAMES and str(node.value) in keys:
+                yield NamedAlone(str(node.value), path, document, node)
+            elif path[-2:-1] in _TAKE_NAMES and is_null(node) and path[-1] in keys:
+                yield NamedAlone(path[-1], path, document, node)
+
+
+def _place_of(path: tuple[str, ...], raw: str) -> str:
+    """Return where *raw* is, as services.web.command; of variables, with the name."""
+    if path[2:3] != ("environment",):
+        return ".".join(path[:3])
+    name, equals, _ = raw.partition("=")
+    return ".".join((*path, name) if len(path) == len(_A_LIST) and equals else path)
+
+
+_A_LIST = ("services", "web", "environment")  # where the name is in the text
+_TAKE_NAMES = (("environment",), ("args",))
 _OPTIONS = ("logging", "volumes")  # options of a driver, by name
 _SECTIONS = frozenset((*_COMMANDS, *_OPTIONS, "labels", "build", "configs"))
 
@@ -129,6 +152,8 @@ def _texts(document: Document) -> Iterator[_Text]:
     """Yield every scalar of every service, each service's own even where an anchor gives it to several, and configs."""
     for name, _, service, *_ in items(child(document.root, "services")):
         for section, _, value, *_ in items(service):
+            if section == "secrets":
+                continue  # names, and a value that is one tells nothing
             for path, node in scalars(value, ("services", name, section)):
                 short = tuple(part for part in path if part != "<<")
                 yield _Text(name, _section_of(section, short), short, node)
@@ -154,11 +179,11 @@ def _section_of(section: str, path: tuple[str, ...]) -> str:
 def _pairs(section: str, path: tuple[str, ...], texts: Sequence[_Text], removed: Collection[int]) -> Iterator[_Pair]:
     words = [str(text.node.value) for text in texts if id(text.node) not in removed]
     if section in _COMMANDS:
-        yield from _of_command(behind_shim(words) if len(words) > 1 else _WORD.findall(" ".join(words)))
+        yield from _of_command(behind_shim(words if len(words) > 1 else _WORD.findall(" ".join(words))))
         for script in words if len(words) > 1 else ():
             if len(script.split()) > 1:
                 yield from _of_command(_WORD.findall(script))
-        for pattern in _IN_SCRIPTS:
+        for pattern in command_lines.IN_SCRIPTS:
             yield from (_Pair("token", found["value"]) for found in pattern.finditer(" ".join(words)))
     elif section in ("labels", *_OPTIONS) or path[2:4] == ("build", "args"):
         if section == "volumes":
@@ -175,47 +200,30 @@ def _pairs(section: str, path: tuple[str, ...], texts: Sequence[_Text], removed:
 
 def _of_command(words: Sequence[str]) -> Iterator[_Pair]:
     """Yield what *words* give values to: `--name value`, `--name=value`, `NAME=value`; any other word has no name."""
-    option, program = "", ""
+    option, program, is_shown = "", "", True
     for word in words:
         bare = word.strip("\"'`()")
         if not program and bare.lower() not in _SHELL_WORDS and not _ASSIGNMENT.fullmatch(bare):
             program = bare.rsplit("/", 1)[-1]
-        short = _short_option(program, bare)
+        short = command_lines.joined_password(program, bare)
         if short:
             yield _Pair("password", short)
             option = ""
             continue
         found = _OPTION.fullmatch(bare)
+        if found is not None:
+            is_shown = bool(command_lines.shown_option(bare.partition("=")[0]))
         if found is not None and found["value"] is None:
-            option = "password" if _is_short_option(program, bare) else found["name"]
+            option = "password" if command_lines.takes_password(program, bare) else found["name"]
             continue
         assigned = found or _ASSIGNMENT.fullmatch(bare)
         name, value = (assigned["name"], assigned["value"].strip("\"'")) if assigned else (option, bare)
         if name in _USER_AND_PASSWORD and ":" in value.strip(":"):
             name, value = "password", value.partition(":")[2]
-        yield _Pair(name, value)
-        option = ""
-        if _names_a_program(bare):
+        yield _Pair(name, value, is_shown)
+        option, is_shown = "", True
+        if command_lines.names_a_program(bare):
             program = bare.rsplit("/", 1)[-1]
-
-
-def _names_a_program(word: str) -> bool:
-    return any(pattern.fullmatch(word.rsplit("/", 1)[-1]) for pattern, _, _ in _SHORT_OPTIONS)
-
-
-def _short_option(program: str, word: str) -> str:
-    """Return the password that *word*, such as `-phunter2` of mysql, gives to *program*; "" when it gives none."""
-    for pattern, letter, is_joined in _SHORT_OPTIONS:
-        if is_joined and pattern.fullmatch(program) and word.startswith(f"-{letter}") and len(word) > 2:
-            return word[2:]
-    return ""
-
-
-def _is_short_option(program: str, word: str) -> bool:
-    return any(
-        not is_joined and word == f"-{letter}" and pattern.fullmatch(program)
-        for pattern, letter, is_joined in _SHORT_OPTIONS
-    )
 
 
 def _as_compose_reads(text: str, project: Project) -> str:

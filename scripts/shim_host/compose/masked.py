@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose.project import SECRETS_ROOT, names_in
+from shim_host.recognition import command_lines
 from shim_host.recognition.sensitive import is_harmless, is_telling, masked_line, why_by_name, why_by_value
 
 _MASK = "***"
@@ -44,15 +45,18 @@ def _find_masked(
             else:
                 _find_masked(value, keys, values, spans, seen, text)
     elif isinstance(node, SequenceNode):
-        before = ""
+        before, program = "", ""
         for element in node.value:
-            # A list of words: `--password` and, behind it, the word to mask.
-            if isinstance(element, ScalarNode) and before.startswith("-") and why_by_name(before.lstrip("-")):
+            # A list of words: `--password` and, behind it, the word to mask; or `-pVALUE` of a program known for it.
+            word = str(element.value) if isinstance(element, ScalarNode) else ""
+            joined = command_lines.joined_password(program, word)
+            is_value = before.startswith("-") and bool(why_by_name(before.lstrip("-")))
+            if word and (joined or is_value or command_lines.takes_password(program, before)):
                 seen.add(id(element))
-                _mask(element, str(element.value), "", spans, text)
+                _mask(element, joined or word, word[: len(word) - len(joined)] if joined else "", spans, text)
             else:
                 _find_masked(element, keys, values, spans, seen, text)
-            before = str(element.value) if isinstance(element, ScalarNode) else ""
+            before, program = word, word.rsplit("/", 1)[-1] if command_lines.names_a_program(word) else program
     else:
         whole = str(node.value)
         key, equals, rest = whole.partition("=")

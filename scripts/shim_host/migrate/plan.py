@@ -8,13 +8,10 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ruamel.yaml.nodes import Node
-
 from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
-from shim_host.compose.literals import HINTS, written_out
-from shim_host.compose.nodes import is_null
+from shim_host.compose.literals import HINTS, named_alone, written_out
 from shim_host.compose.places import reached, scalars, variable_nodes
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
@@ -251,9 +248,6 @@ def _removed(plan: MigrationPlan) -> set[int]:
 def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
     """Find the secrets that the Compose file puts where no file can be: a command, a label, a build argument."""
     removed = _removed(plan)
-    for name, definition in plan.project.secrets.items():
-        if definition.environment in plan.reasons:
-            _stays(plan, ("secrets", name), str(definition.environment))
     counts = reached(plan.project)
     env_files = {source.path.absolute(): source.path for source in plan.sources}
     for document in plan.project.documents:
@@ -265,16 +259,16 @@ def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
             # A scalar with an anchor may be elsewhere, too.
             is_there = node.anchor is None or "environment" in path or path[0].startswith("x-")
             is_removed = id(node) in removed and is_there
-            found = names_in(text) & set(plan.reasons) if "$" in text and not is_removed else set()
-            for key in sorted(found):
+            names = names_in(text) & set(plan.reasons) if "$" in text and not is_removed else set()
+            for key in sorted(names):
                 _stays(plan, path, key)
             mounted = env_files.get((document.folder / text.partition(":")[0]).absolute())
             if service and path[2:3] == ("volumes",) and mounted is not None:
                 hint = "let it read its environment, or the files in /run/secrets"
                 message = f"it mounts {mounted} and may read the values there"
                 plan.findings.append(Remark(service, "", message, hint, is_exposed=True))
-        for where, key in _bare_names(plan, document.root, counts, removed):
-            _stays(plan, where, key)
+    for found in named_alone(plan.project, plan.reasons, removed):
+        _stays(plan, found.path, found.key)
 
 
 def _stays(plan: MigrationPlan, path: tuple[str, ...], key: str) -> None:
@@ -285,19 +279,6 @@ def _stays(plan: MigrationPlan, path: tuple[str, ...], key: str) -> None:
     message = f"{where} holds it in plain text, so it stays in {plan.env_name} too"
     hint = HINTS.get("".join(path[2:3]), HINTS[""])
     plan.findings.append(Remark(service, key, message, hint, is_exposed=True))
-
-
-def _bare_names(
-    plan: MigrationPlan, root: Node, counts: set[int], removed: set[int]
-) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the secrets that a service which stays as it is, or a build, gets by their name alone."""
-    for path, node in scalars(root, ()):
-        if id(node) not in counts or id(node) in removed:
-            continue
-        if path[-1:] in (("environment",), ("args",)) and str(node.value) in plan.reasons:
-            yield path, str(node.value)
-        elif path[-2:-1] in (("environment",), ("args",)) and is_null(node) and path[-1] in plan.reasons:
-            yield path, path[-1]
 
 
 def _keep_parts(plan: MigrationPlan, parts: _Parts) -> None:

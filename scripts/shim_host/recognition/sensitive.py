@@ -3,7 +3,7 @@
 import re
 
 from shim.schema import KeySpec, Schema, check_value
-from shim_host.recognition import key_shapes
+from shim_host.recognition import command_lines, key_shapes
 
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
 _TELLING = (
@@ -14,19 +14,21 @@ _SECRET_ENDINGS = ("PASSWORD", "PASSWD", "PASSPHRASE", "PASS", "SECRET", "TOKEN"
 _INNOCENT = ("BYPASS", "COMPASS", "TRESPASS", "SURPASS", "OVERPASS", "UNDERPASS")
 # A name that ends in one of these, in the singular or the plural, speaks about the secret, or about something public.
 _ABOUT = (
-    " ADDR ADDRESS AGE ALG ALGORITHM ALIAS ATTEMPT ATTRIBUTE AUDIENCE BACKEND BUCKET BYTE CALLBACK CHARSET CIPHER "
-    "CLAIM CLASS CLIENT COLUMN COMPLEXITY CONFIG COUNT CURVE DATABASE DAY DB DELAY DEPTH DIR DIRECTORY DISABLED "
-    "DOMAIN DURATION EMAIL ENABLED ENDPOINT ENGINE EXP EXPIRATION EXPIRE EXPIRED EXPIRES EXPIRY FIELD FILE FILENAME "
-    "FILEPATH FOLDER FORMAT FROM GROUP HANDLER HASHER HEADER HISTORY HOST HOSTNAME HOUR HTTPONLY ID IN INTERVAL "
-    "ISSUER KIND LABEL LANG LANGUAGE LEEWAY LENGTH LEVEL LIFETIME LIMIT LOCALE LOCATION LOGOUT MANAGER MAX METHOD MIN "
-    "MINUTE MODE MODULE NAME NUMBER ONLY OPTION ORIGIN PATH PATTERN PERIOD PLUGIN POLICY PORT PREFIX PROTOCOL "
-    "PROVIDER RATE REALM REDIRECT REGEX REGION REGISTRATION REQUEST REQUIRED RESET RESPONSE RETRIES RETRY ROLE ROUND "
-    "RULE SAMESITE SCHEME SCOPE SECOND SECURE SEEDER SERVER SERVICE SITE SIZE SLOT SOCK SOCKET SOURCE STATUS STRATEGY "
-    "STRENGTH SUFFIX TABLE TEMPLATE THRESHOLD TIMEOUT TITLE TTL TYPE URI URL USER USERNAME VALIDATION VERIFY VERSION "
-    "WINDOW "
+    " ADDR ADDRESS AGE ALG ALGORITHM ALIAS ATTEMPT ATTRIBUTE AUDIENCE BACKEND BUCKET BYTE CALLBACK CHARSET "
+    "CIPHER CLAIM CLASS CLIENT COLUMN COMPLEXITY CONFIG CONVERTER COUNT CURVE DATABASE DAY DB DELAY DEPTH "
+    "DESERIALIZER DIR DIRECTORY DISABLED DOMAIN DURATION EMAIL ENABLED ENDPOINT ENGINE EXP EXPIRATION EXPIRE "
+    "EXPIRED EXPIRES EXPIRY FIELD FILE FILENAME FILEPATH FOLDER FORMAT FROM GROUP HANDLER HASHER HEADER "
+    "HISTORY HOST HOSTNAME HOUR HTTPONLY ID IN INTERVAL IP ISSUER KIND LABEL LANG LANGUAGE LEEWAY LENGTH LEVEL "
+    "LIFETIME LIMIT LOCALE LOCATION LOGOUT MANAGER MAX METHOD MIN MINUTE MODE MODULE NAME NUMBER ONLY OPTION "
+    "ORIGIN PATH PATTERN PERIOD PLUGIN POLICY PORT PREFIX PROMPT PROTOCOL PROVIDER RATE REALM REDIRECT REGEX "
+    "REGION REGISTRATION REQUEST REQUIRED RESET RESPONSE RETRIES RETRY ROLE ROUND RULE SAMESITE SCHEME SCOPE "
+    "SECOND SECURE SEEDER SERIALIZER SERVER SERVICE SITE SIZE SLOT SOCK SOCKET SOURCE STATUS STRATEGY STRENGTH "
+    "SUFFIX TABLE TEMPLATE THRESHOLD TIMEOUT TITLE TRANSPORT TTL TYPE URI URL USER USERNAME VALIDATION VERIFY "
+    "VERSION WINDOW "
 )
-# AUTH alone says little: it tells as the last word (REDIS_AUTH), and not in AUTH_BACKENDS or auth.config.
-_TELLS_LAST = frozenset(("AUTH",))
+# Alone these say little: they tell as the last word (REDIS_AUTH), not in AUTH_BACKENDS, NEXT_PRIVATE_X, auth.config.
+_TELLS_LAST = frozenset(("AUTH", "PRIVATE"))
+_ENCODED = frozenset(("PEM", "BASE", "BASE64", "B64", "64", "B"))  # behind what the value is: VAPID_PRIVATE_BASE64
 # A name with one of these asks a question, and a yes or no answers it: ALLOW_EMPTY_PASSWORD.
 _FLAGS = (
     " ALLOW ALLOWED AUTO CAN CHANGE CHECK DISABLE DISABLED DISALLOW EMPTY ENABLE ENABLED FORCE FORGOT GENERATE HAS "
@@ -41,7 +43,10 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
 _SHORTEST_TELLING = 8
 _A_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}|[A-Z][a-z]{1,14}|[0-9]{1,9}")
-_ANSWER = re.compile(r"(?:true|false|yes|no|on|off|y|n|t|f|0|1|none|null|disabled|enabled)?", re.IGNORECASE)
+_ANSWER = re.compile(
+    r"(?:true|false|yes|no|on|off|y|n|t|f|0|1|none|null|disabled|enabled|required|requested|optional|want|need)?",
+    re.IGNORECASE,
+)
 # How languages and their configuration files write that there is none.
 _NOTHING = re.compile(r"null|none|nil|undefined|\{\}|\[\]|\"\"|''", re.IGNORECASE)
 # A place in a file system: two names at least, each written as people write names, or below a folder that all know.
@@ -96,8 +101,9 @@ def why_by_name(name: str) -> str:
         return ""
     if words[-1] in ("KEY", "KEYS") and _OPENS_NOTHING.intersection(words[-2:-1]):
         return ""
+    last = next((word for word in reversed(words) if word not in _ENCODED), "")
     for word in words:
-        if word in _TELLS_LAST and word != words[-1]:
+        if word in _TELLS_LAST and word != last:
             continue
         if f" {word} " in _TELLING or (word.endswith(_SECRET_ENDINGS) and word not in _INNOCENT):
             return f"its name contains {word}"
@@ -173,8 +179,8 @@ def masked_line(line: str) -> str:
     """Return *line* of a `.env` or Compose file with what looks like a secret's value as `***`, comments included."""
     if len(line) > _LONGEST_LINE:
         line = line[:_LONGEST_LINE] + "…"  # nobody reads on, and what is cut off shows nothing
-    line = _assignments_masked(line)
-    line = _FLAG.sub(lambda match: match[1] + "***" if why_by_name(match["name"]) else match[0], line)
+    line = _assignments_masked(command_lines.masked(line))
+    line = _FLAG.sub(_flag_masked, line)
     for pattern, _ in _VALUES:
         line = pattern.sub(lambda match: _scheme(match[0]) + "***", line)
     return key_shapes.replaced(line, "***")
@@ -183,7 +189,20 @@ def masked_line(line: str) -> str:
 _ASSIGNED = re.compile(
     r"(?<![A-Za-z0-9_.])(?<![A-Za-z0-9_.]-)(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]{0,200})[\"']?\s*[=:]\s*(?=\S)"
 )
-_FLAG = re.compile(r"((?<![\w-])--?(?P<name>[A-Za-z][A-Za-z0-9-]*)(?:\s+|[\"']?,\s*[\"']?))[^\s\"',\]]+")
+_FLAG = re.compile(
+    r"(?<![\w-])(?P<option>--?(?P<name>[A-Za-z][A-Za-z0-9-]*))(?P<between>\s+|[\"']?,\s*[\"']?)[^\s\"',\]]+"
+)
+_LETTERS = 2  # of an option that is shown whatever it is: its dash and one more
+
+
+def _flag_masked(match: re.Match[str]) -> str:
+    """Return an option and its value with what is secret masked: that is the option itself in `-pVALUE`."""
+    if not why_by_name(match["name"]):
+        return match[0]
+    option, between = match["option"], match["between"]
+    return (option if command_lines.shown_option(option) else option[:_LETTERS] + "***") + between + "***"
+
+
 _HARMLESS = re.compile(
     r"[\"']?(?:\$\{[A-Za-z_][A-Za-z0-9_]*(?::?[-?]\}|\})|\$[A-Za-z_][A-Za-z0-9_]*|/run/secrets/[\w.-]+)[\"']?\s*(?:[,}\]].*|#.*)?"
 )

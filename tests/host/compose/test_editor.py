@@ -162,12 +162,15 @@ def test_a_field_is_replaced(tmp_path: Path, form: str, after: str) -> None:
 
 
 def test_the_corpus_program_judges_a_folder(tmp_path: Path) -> None:
-    """One project is migrated, one has nothing to migrate, and one Compose does not take."""
+    """One project is migrated, so is a file beside another one, one has no secret, and one Compose does not take."""
     environment = "    environment: {DB_PASSWORD: '${DB_PASSWORD}'}\n"
     for name, text in (("one", environment), ("two", ""), ("three", "    nonsense: 1\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "compose.yaml").write_text(f"services:\n  a:\n    image: i\n{text}")
     (tmp_path / "one" / ".env.example").write_text("DB_PASSWORD=swordfish-and-chips\n")
+    (tmp_path / "two" / "compose.prod.yaml").write_text(
+        "services: {b: {image: i, environment: {DB_PASSWORD: s3cr-et}}}\n"
+    )
     root = Path(__file__).resolve().parents[3]
     config = tmp_path / "docker" / "cli-plugins"
     config.mkdir(parents=True)
@@ -187,12 +190,13 @@ def test_the_corpus_program_judges_a_folder(tmp_path: Path) -> None:
     lines = dict(line.rsplit("  ", 1) for line in done.stdout.splitlines() if "seconds" not in line)
     table = {name.strip(): value.strip() for name, value in lines.items()}
     assert table == {
-        "projects": "3",
-        "accepted by Compose": "2",
-        "with a secret": "1",
-        "migrated": "1",
-        "services equal": "1 of 1",
+        "projects": "4",
+        "accepted by Compose": "3",
+        "with a secret": "2",
+        "migrated": "2",
+        "services equal": "2 of 2",
         "services left": "0",
         "refused": "0",
+        "audit finds besides": "0",
     }
     assert json.dumps(sorted(path.name for path in (tmp_path / "one").iterdir())) == '[".env.example", "compose.yaml"]'

@@ -13,6 +13,7 @@ PLACES = {
     "a script in a list": 'command: ["bash", "-c", "bench new-site --admin-password=VALUE --install-app x"]',
     "a script in one text": "command: sh -c 'PGPASSWORD=VALUE psql -h db'",
     "joined to its option": "command: [mysqladmin, ping, -pVALUE]",
+    "joined, in a block list": "healthcheck:\n      test:\n      - CMD\n      - mysqladmin\n      - -pVALUE\n",
     "an option that only its program explains": "command: redis-cli -a VALUE ping",
     "in a health check": "healthcheck: {test: [CMD, curl, -u, 'elastic:VALUE', 'http://localhost']}",
     "in a health check's script": "healthcheck: {test: 'mysqladmin ping -pVALUE || exit 1'}",
@@ -25,6 +26,8 @@ PLACES = {
     "what is piped into a login": "command: sh -c 'echo VALUE | docker login -u x --password-stdin'",
     "an option of a log driver": "logging: {driver: splunk, options: {splunk-token: VALUE}}",
     "an annotation": "annotations: {api.token: VALUE}",
+    "a build argument by its name": "build: {context: ., args: [API_TOKEN]}",
+    "behind an option that may be a value itself": "command: [app, -pSecretVALUE, VALUE]",
     "a lifecycle hook": "post_start: [{command: [register, --token, VALUE]}]",
 }
 
@@ -40,6 +43,14 @@ def project(manage: Manage, service: str, rest: str = "") -> None:
     manage.write("docker-compose.yml", f"services:\n  a:\n    image: app\n    {service}\n{rest}")
 
 
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_that_stays_is_not_shown(place: str, manage: Manage, canary: Canary) -> None:
+    """Not in the diff either, where what is beside it changes: there only its form tells that it is one."""
+    project(manage, f"environment: {{OTHER_TOKEN: {canary()}}}\n    {PLACES[place].replace('VALUE', canary())}")
+
+    assert "+    entrypoint" in manage("migrate", "--image-config", "images.json", "--dry-run").stdout
+
+
 def findings(manage: Manage) -> str:
     end = manage("migrate", "--image-config", "images.json", "--dry-run")
     assert end.code == 1, end.stderr
@@ -48,7 +59,9 @@ def findings(manage: Manage) -> str:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_a_secret_that_stays_is_found(place: str, manage: Manage, canary: Canary) -> None:
-    project(manage, PLACES[place].replace("VALUE", canary()))
+    value = canary()
+    manage.write(".env", f"API_TOKEN={value}\n")
+    project(manage, PLACES[place].replace("VALUE", value))
 
     assert "in plain text" in findings(manage)
     audited = manage("audit", "--no-engine")
@@ -74,6 +87,19 @@ def test_the_options_of_a_volume_are_looked_at(manage: Manage, canary: Canary) -
     project(manage, "volumes: [n:/n]", f"volumes:\n  n: {{driver_opts: {options}}}\n")
 
     assert "volumes.n.driver_opts holds the value of password in plain text" in findings(manage)
+    assert "an option of the volume n seems to hold a secret" in manage("audit", "--no-engine").stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("secrets", "the secret s takes API_TOKEN from .env, which has it"), ("configs", "the config s has the value of")],
+)
+def test_what_takes_a_variable_by_its_name_is_found(kind: str, said: str, manage: Manage, canary: Canary) -> None:
+    project(manage, f"{kind}: [s]", f"{kind}: {{s: {{environment: API_TOKEN}}}}\n")
+    manage.write(".env", f"API_TOKEN={canary()}\n")
+
+    assert f"{kind}.s.environment holds it in plain text" in findings(manage)
+    assert said in manage("audit", "--no-engine").stdout
 
 
 def test_a_value_of_the_projects_own_is_found_under_any_name(manage: Manage, canary: Canary) -> None:
@@ -86,7 +112,7 @@ def test_a_value_of_the_projects_own_is_found_under_any_name(manage: Manage, can
     said = findings(manage)
 
     assert "services.a.command holds the value of AWS_SECRET_KEY in plain text" in said
-    assert "services.a.environment holds the value of AWS_SECRET_KEY in plain text" in said
+    assert "services.a.environment.NOTE holds the value of AWS_SECRET_KEY in plain text" in said
 
 
 def test_the_key_that_gives_a_secret_its_value_is_one(manage: Manage, canary: Canary) -> None:
@@ -126,8 +152,11 @@ def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
         "command: [serve, --password-file, /run/secrets/x]",
         "command: sh -c 'psql -p$$PGPORT --password=$$PASSWORD'",
         "command: [ssh, -p, '2222', host]",
+        "command: [gotenberg, --libreoffice-deny-private-ips, --api-timeout=500s]",
         "labels: ['traefik.http.middlewares.a.forwardauth.authResponseHeaders=Remote-User,Remote-Groups']",
         "entrypoint: [/opt/shim/shim, --file-key, database__connection__password, --, serve]",
+        "entrypoint: /opt/shim/shim --file-key API_KEY -- serve",
+        "environment: {KEY_CONVERTER: org.example.AvroConverter, KAFKA_SSL_CLIENT_AUTH: required}",
         "environment: {MYSQL_ALLOW_EMPTY_PASSWORD: 'yes', TLS_KEY: /certs/a.key}",
     ],
 )
