@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+SECONDS_A_DAY = 86400
 _UNITS = {"h": 1 / 24, "d": 1.0, "w": 7.0, "m": 30.0, "y": 365.0}  # days, as `list` counts them
 
 
@@ -16,7 +17,7 @@ def age_days(created: str, now: datetime) -> float:
         then = datetime.fromisoformat(created)
     except ValueError:
         return 0
-    return max(0.0, (now - then.replace(tzinfo=then.tzinfo or UTC)).total_seconds() / 86400)
+    return max(0.0, (now - then.replace(tzinfo=then.tzinfo or UTC)).total_seconds() / SECONDS_A_DAY)
 
 
 def due(left_days: float) -> str:

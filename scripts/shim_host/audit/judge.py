@@ -41,7 +41,6 @@ from shim_host.swarm.mounts import is_behind
 MAX_SERVICES = 5
 MAX_AGE_DAYS = 365  # where nothing says how long a value may live
 _SOON_DAYS = 14
-_SECONDS_A_DAY = 86400
 _ORDER = (PLAIN, UNGRANTED, STALE, OLD, MOUNTED, GRANTED)
 _NAMES_SHOWN = 6
 _A_MOMENT = timedelta(seconds=1)  # to which engines say when a container started
@@ -118,7 +117,7 @@ def _rows(facts: Facts) -> list[Row]:
         newest = row.newest
         since = newest.created if newest is not None else row.file.changed if row.file is not None else None
         if since is not None:
-            row.age_days = max(0.0, (facts.now - since).total_seconds() / _SECONDS_A_DAY)
+            row.age_days = max(0.0, (facts.now - since).total_seconds() / ages.SECONDS_A_DAY)
             if row.spec is not None and row.spec.rotate_days is not None:
                 row.rotate_in_days = row.spec.rotate_days - row.age_days
     return found

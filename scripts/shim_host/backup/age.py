@@ -23,8 +23,8 @@ _SCRYPT = b"-> scrypt "
 
 
 def is_recipient(text: str) -> bool:
-    """Return whether *text* looks like a recipient of age rather than of GPG."""
-    return text.startswith(("age1", *_SSH_TYPES))
+    """Return whether *text* looks like a recipient of age rather than of GPG; not every kind of SSH key can be one."""
+    return text.startswith("age1") or (text.startswith("ssh-") and " " in text)
 
 
 def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, armor: bool) -> bytes:

@@ -18,6 +18,7 @@ import pyrage
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shim_host.backup import age
 from shim_host.backup import document as backup
 from shim_host.backup.document import Backup, Item
 from shim_host.errors import Refused
@@ -139,6 +140,20 @@ def test_a_backup_goes_through_pipes(filled: Manage, keys: Keys, custody: Custod
 
     assert end.code == 0
     assert {item["state"] for item in json.loads(end.stdout)["secrets"]} == {"unchanged"}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_for_age"),
+    [
+        ("age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq", True),
+        ("ssh-ed25519 AAAAC3Nz ops@laptop", True),
+        ("ssh-dss AAAAB3Nz", True),  # age refuses it, and says which keys it takes; GPG would look for a person
+        ("ssh-admins@example.org", False),
+        (MAIL, False),
+    ],
+)
+def test_a_recipient_tells_what_encrypts(text: str, is_for_age: bool) -> None:
+    assert age.is_recipient(text) is is_for_age
 
 
 def test_gpg_itself_opens_the_backup(filled: Manage, keys: Keys) -> None:

@@ -171,7 +171,9 @@ def _check_export(
 
 def _encryption(asked: str | None, keys: list[str], output: str) -> str:
     """Return what encrypts: what was asked for, or what the recipients or the output's name call for."""
-    from_keys = {"age" if key.startswith(("age1", "ssh-")) else "gpg" for key in keys}
+    from shim_host.backup import age
+
+    from_keys = {"age" if age.is_recipient(key) else "gpg" for key in keys}
     if len(from_keys) > 1:
         raise click.UsageError("the recipients are for GPG and for age; a backup can have only one kind")
     from_key = next(iter(from_keys), None)

@@ -27,7 +27,6 @@ from shim_host.swarm import connection, model, stacks
 from shim_host.swarm.connection import NoSwarm
 from shim_host.swarm.model import ComposeFolder, SwarmSecret
 
-_SECONDS_A_DAY = 86400
 _SCHEMA = ".env.schema"
 
 
@@ -133,7 +132,7 @@ def _of_project(wish: Wish) -> int:
         rotate_compose.finish_dead_run(wish)
     now = datetime.now(UTC).timestamp()
     ages_days = {
-        key: (now - (store.path / entry.name).stat().st_mtime) / _SECONDS_A_DAY
+        key: (now - (store.path / entry.name).stat().st_mtime) / ages.SECONDS_A_DAY
         for key, entry in inventory.files_by_key(store, wish.schema.keys).items()
     }
     keys, left = swarm_plan.due(wish.schema, ages_days)
