@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from shim.secret import Secret
 from shim_host.errors import Refused
@@ -163,8 +162,3 @@ def previous(store: Vault, name: str) -> Secret | None:
     """Return the value that the file *name* held before the present one."""
     found = Vault(store.path / PREVIOUS).read(name)
     return found.value if found is not None else None
-
-
-def previous_path(store: Vault) -> Path:
-    """Return where the values before the present ones are."""
-    return store.path / PREVIOUS

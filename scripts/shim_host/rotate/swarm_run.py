@@ -12,7 +12,7 @@ from functools import partial
 from threading import Semaphore
 from typing import NamedTuple
 
-from shim.secret import Secret, clean
+from shim.secret import Secret
 from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
@@ -386,8 +386,3 @@ def labels(
 def today() -> datetime:
     """Return now."""
     return datetime.now(UTC)
-
-
-def cleaned(value: Secret) -> bytes:
-    """Return the bytes of *value* as a service sees them."""
-    return clean(value.reveal())
