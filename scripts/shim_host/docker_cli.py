@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO, cast
 
-from shim_host.errors import Failed, Refused
+from shim_host.errors import Ended, Failed, Refused
 
 REQUEST_SECONDS = 60
 _END_SECONDS = 10
@@ -83,6 +83,22 @@ def ask(command: Sequence[str], environ: Mapping[str, str], seconds: float, said
             if process.poll() is None:
                 _kill(process)
     return out.decode("utf-8", "replace") if code == 0 and len(out) <= most_bytes else None
+
+
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Take what an answer of the Docker client breaks in here for its fault: an engine may be anybody's.
+
+    Raises:
+        Failed: it breaks.
+    """
+    try:
+        yield
+    except Ended:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        hint = "is that Docker's own client, and an engine of Docker? See `docker version`"
+        raise Failed(f"cannot {what}: docker answers with something that nobody can read", hint) from None
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -2,9 +2,13 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 from shim_host import docker_cli, explained
+from shim_host.compose.images import ask_engine
+from shim_host.compose.running import RunningProject
+from shim_host.errors import Ended
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
@@ -59,3 +63,31 @@ def test_what_a_shim_says_is_read() -> None:
 
     assert found is not None
     assert (found.made_with, found.fingerprints) == ("hmac", {"A": "0123-4567-89ab"})
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("7", "null", '"x"', "[]", "[7]", "{}", "[{}]", "", "<html>", "[" * 100_000, "7" * 6_000),
+        '{"name": "p", "services": {"web": 7}, "secrets": []}',
+        '{"services": {"web": {"secrets": ["a"], "volumes": [7], "ports": 7}}}',
+        '[{"Id": "c", "Created": 1, "State": 7, "Config": 7, "Mounts": 7}]',
+        '[{"Id": "c", "Created": "", "State": {"StartedAt": "yesterday"}, "Config": {"Env": 7, "Cmd": "x"}}]',
+    ],
+)
+def test_a_client_that_answers_with_anything_is_said_to(answer: str, tmp_path: Path) -> None:
+    """Its engine may be anybody's, and what is called docker may be something else."""
+    client = tmp_path / "docker"
+    client.write_text('#!/bin/sh\nif [ "$1" = ps ]; then echo c; else cat "$ANSWER"; fi\n')
+    client.chmod(0o755)
+    (tmp_path / "answer").write_text(answer)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ANSWER": str(tmp_path / "answer")}
+    project = RunningProject([], environ)
+    ended = 0
+
+    for work in (project.read, lambda: project.containers("web"), lambda: ask_engine(["image"], environ)):
+        try:
+            work()
+        except Ended as end:
+            ended += "nobody can read" in end.message
+    assert ended

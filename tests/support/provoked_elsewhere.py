@@ -471,6 +471,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/swarm/test_strange_engine.py::test_one_strange_container_or_image_does_not_end_an_audit",
         "answers with something that its API does not have there",
     ),
+    "cannot …: docker answers with something that nobody can read": (
+        "host/test_docker_cli.py::test_a_client_that_answers_with_anything_is_said_to",
+        "nobody can read",
+    ),
     "cannot …: the engine at … does not answer (…)": (
         "test_trouble.py::test_an_engine_in_trouble_ends_with_111",
         "does not answer",

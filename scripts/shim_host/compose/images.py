@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shim_host.docker_cli import run_docker
+from shim_host.docker_cli import run_docker, understood
 from shim_host.errors import Failed, Refused, failed_file
 from shim_host.inputs import read_bounded
 
@@ -106,7 +106,8 @@ def ask_engine(names: Iterable[str], environ: Mapping[str, str]) -> dict[str, Im
     for name in names:
         answer = run_docker(["image", "inspect", "--", name], environ)
         if answer.returncode == 0:
-            found[name] = from_config(json.loads(answer.stdout)[0]["Config"])
+            with understood(f"look up the image {name}"):
+                found[name] = from_config(json.loads(answer.stdout)[0]["Config"])
         elif "no such" not in answer.stderr.lower():
             # The client's own words, which hold no more than the image's name and the engine's address.
             words = (answer.stderr.strip() or "no answer").splitlines()[-1]

@@ -86,12 +86,13 @@ class RunningProject:
             # Its words may quote the file, and the file may hold a value.
             shown = " ".join(map(str, self.files)) or "the project in this folder"
             raise Refused(f"docker compose config refuses {shown}", "run it yourself to see why")
-        document = json.loads(answer.stdout)
-        self.name = document.get("name", "")
-        definitions = document.get("secrets") or {}
-        self.services = {
-            name: _service(name, service, definitions) for name, service in (document.get("services") or {}).items()
-        }
+        with docker_cli.understood("read the project"):
+            document = json.loads(answer.stdout)
+            self.name = str(document.get("name") or "")
+            definitions = document.get("secrets") or {}
+            self.services = {
+                name: _service(name, service, definitions) for name, service in (document.get("services") or {}).items()
+            }
 
     def containers(self, service: str) -> list[Container]:
         """Return the containers of *service*, those that ended too, the oldest first.
@@ -114,7 +115,8 @@ class RunningProject:
         unchecked = [container for container in containers if not container.health]
         if unchecked:
             # By the engine's clock, which need not be ours.
-            last = max(datetime.fromisoformat(container.started) for container in unchecked)
+            with docker_cli.understood("watch what was started"):
+                last = max(datetime.fromisoformat(container.started) for container in unchecked)
             filters = [word for container in unchecked for word in ("--filter", f"container={container.id}")]
             span = ("--since", last.isoformat(), "--until", (last + timedelta(seconds=WATCH_SECONDS)).isoformat())
             self._ask(["docker", "events", "--filter", "event=die", *filters, *span], "watch what was started")
@@ -126,8 +128,9 @@ class RunningProject:
         found = self._run(["docker", "inspect", "--type", "container", *ids], QUESTION_SECONDS)
         if found.returncode and not found.stdout.strip().startswith("["):
             raise self._trouble(f"look at {what}", found.stderr)
-        listed = sorted(json.loads(found.stdout), key=lambda container: str(container["Created"]))
-        return [_container(container) for container in listed]
+        with docker_cli.understood(f"look at {what}"):
+            listed = sorted(json.loads(found.stdout), key=lambda container: str(container["Created"]))
+            return [_container(container) for container in listed]
 
     def recreate(self, service: str, count: int) -> None:
         """Recreate the containers of *service*, and wait until they run and are healthy.
@@ -221,7 +224,7 @@ def _container(found: Mapping[str, Any]) -> Container:
     words = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
     is_watching = any(entry.startswith("SHIM_ON_CHANGE=") and not entry.endswith("=") for entry in variables)
     return Container(
-        id=found["Id"],
+        id=str(found["Id"]),
         name=str(found.get("Name") or "").lstrip("/"),
         is_running=bool(state.get("Running")) and not state.get("Restarting"),
         health=(state.get("Health") or {}).get("Status") or "",

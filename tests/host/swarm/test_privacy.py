@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
 import pytest
-from shim_host.errors import Refused
+from shim_host.errors import Failed, Refused
 from shim_host.swarm import labels, privacy
 from shim_host.swarm.helper.elsewhere import FarDoor, Remote
 from shim_host.swarm.helper.read_back import ValueReader
@@ -142,3 +143,34 @@ def test_who_says_so_may_send_it_all_the_same(elsewhere: docker.APIClient, monke
     privacy.allow_open_connections()
 
     ValueReader(elsewhere, "far").refuse_open()
+
+
+STRANGE = {
+    "a number": "7",
+    "nothing": "null",
+    "no endpoint": "{}",
+    "endpoints of another kind": '{"Endpoints": 7}',
+    "depth": "[" * 100_000,
+    "a number of 6,000 digits": "1" * 6_000,
+}
+
+
+@pytest.mark.parametrize("what", STRANGE)
+def test_a_strange_context_is_said_to_be_one(what: str, tmp_path: Path) -> None:
+    folder = tmp_path / "contexts" / "meta" / hashlib.sha256(b"a").hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(STRANGE[what])
+
+    with pytest.raises(Failed, match="the Docker context cannot be read"):
+        context({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "a"})
+
+
+def test_a_context_that_would_never_end_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(Failed, match="the Docker context cannot be read"):
+        context({"DOCKER_CONFIG": str(tmp_path)})
+    folder = tmp_path / "contexts" / "meta" / hashlib.sha256(b"a").hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "meta.json").symlink_to("/dev/zero")
+    with pytest.raises(Failed, match="the Docker context cannot be read"):
+        context({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "a"})

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim_host.docker_cli import REQUEST_SECONDS
 from shim_host.errors import Failed
+from shim_host.inputs import read_bounded
 
 if TYPE_CHECKING:
     import docker
@@ -82,15 +83,16 @@ def context(environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         if not name:
             with suppress(FileNotFoundError):
-                name = str(json.loads((folder / "config.json").read_bytes()).get("currentContext") or "")
+                name = str(json.loads(read_bounded(folder / "config.json")).get("currentContext") or "")
         if name in ("", "default"):
             return {}
         at = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-        endpoint = json.loads((folder / "contexts" / "meta" / at / "meta.json").read_bytes())["Endpoints"]["docker"]
-        arguments: dict[str, Any] = {"base_url": endpoint["Host"]} if endpoint.get("Host") else {}
+        about = json.loads(read_bounded(folder / "contexts" / "meta" / at / "meta.json"))
+        endpoint = about["Endpoints"]["docker"]
+        arguments: dict[str, Any] = {"base_url": str(endpoint["Host"])} if endpoint.get("Host") else {}
     except FileNotFoundError:
         raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them") from None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         hint = f"check it in {folder}, or name an engine in DOCKER_HOST"
         raise Failed(f"the Docker context cannot be read ({type(error).__name__})", hint) from None
     files = {kind: folder / "contexts" / "tls" / at / "docker" / f"{kind}.pem" for kind in ("ca", "cert", "key")}
