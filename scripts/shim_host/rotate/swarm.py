@@ -181,9 +181,10 @@ class SwarmWork(SwarmValues):
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
+        services = self._movable()
+        keys = rotation_values.back_with(keys, self.schema, self.stack, self.secrets, services)
         keys = self._with_names_of_roles(keys)
         self._refuse_other_marks(keys, force)
-        services = self._movable()
         plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, services)
         if lacking:
             hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"

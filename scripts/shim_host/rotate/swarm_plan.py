@@ -324,6 +324,25 @@ def with_derived(keys: Sequence[str], schema: Schema | None, present: Collection
     return ordered
 
 
+def going_along(
+    keys: Sequence[str],
+    schema: Schema | None,
+    stack: str,
+    secrets: Sequence[SwarmSecret],
+    services: Sequence[RotatedService],
+) -> list[str]:
+    """Return *keys* and those made from them whose version in use is of the same rotation: these go back together.
+
+    What has changed since then holds more than the one change, and is not taken back with it.
+
+    Raises:
+        ValueError: keys are made from each other in a ring; the message names them.
+    """
+    used = {key: in_use(of_key(secrets, key, stack), services) for key in newest(secrets, stack)}
+    runs = {used[key].run for key in keys if key in used} - {""}
+    return [key for key in with_derived(keys, schema, used) if key in keys or used[key].run in runs]
+
+
 def due(schema: Schema, ages_days: Mapping[str, float]) -> tuple[list[str], list[str]]:
     """Return the keys whose newest version is older than their `@rotate`: those that can be made, and the others."""
     late = [

@@ -10,6 +10,7 @@ from shim_host import inputs
 from shim_host.errors import Refused, UsageError
 from shim_host.generate import new_value, parents_of
 from shim_host.rotate import swarm_plan
+from shim_host.swarm.model import RotatedService, SwarmSecret
 
 
 def new_values(
@@ -65,7 +66,29 @@ def with_signed(keys: Sequence[str], schema: Schema | None, present: Collection[
     try:
         return swarm_plan.with_derived(keys, schema, present)
     except ValueError as ring:
-        raise Refused(f"these depend on each other: {ring}", "fix @type=jwt(signedBy=...) or @composed") from None
+        raise _in_a_ring(ring) from None
+
+
+def back_with(
+    keys: Sequence[str],
+    schema: Schema | None,
+    stack: str,
+    secrets: Sequence[SwarmSecret],
+    services: Sequence[RotatedService],
+) -> list[str]:
+    """Return *keys* and what a rollback of them takes back, too, in the order in which they are made.
+
+    Raises:
+        Refused: keys are made from each other.
+    """
+    try:
+        return swarm_plan.going_along(keys, schema, stack, secrets, services)
+    except ValueError as ring:
+        raise _in_a_ring(ring) from None
+
+
+def _in_a_ring(ring: ValueError) -> Refused:
+    return Refused(f"these depend on each other: {ring}", "fix @type=jwt(signedBy=...) or @composed")
 
 
 def _value(

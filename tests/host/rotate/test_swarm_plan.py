@@ -1,6 +1,7 @@
 """What becomes of each mount, decided without an engine: pairs, older versions, numbers and names."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from shim_host.rotate import history, preflight, swarm_plan
@@ -8,6 +9,7 @@ from shim_host.rotate.swarm_plan import BACK, FORWARD
 from shim_host.swarm import versions
 from shim_host.swarm.model import RotatedService, SecretMount, SwarmSecret
 
+from shim.schema import parse
 from shim.secret import Secret
 
 
@@ -128,6 +130,23 @@ def test_what_a_rotation_made_is_known_by_its_label_and_by_no_name() -> None:
         "ours",
         SecretMount(V1.id, V1.name, "jwt_secret"),
     )
+
+
+def test_what_is_composed_of_a_key_goes_back_with_it() -> None:
+    """But not what has changed since then: the version before holds an older value of another key, too."""
+    schema = parse(b'# @sensitive\nA=\n# @sensitive\nB=\n# @composed="${A}-${B}"\nBOTH=\n')
+
+    def runs(**last: str) -> list[SwarmSecret]:
+        return [version(1, key, name=f"{key}1") for key in last] + [
+            replace(version(2, key, name=f"{key}2"), run=run) for key, run in last.items()
+        ]
+
+    def back(secrets: list[SwarmSecret]) -> list[str]:
+        return swarm_plan.going_along(["A"], schema, "", secrets, [service({"x": secrets[-1]})])
+
+    assert back(runs(A="first", B="second", BOTH="first")) == ["A", "BOTH"]
+    assert back(runs(A="first", B="second", BOTH="second")) == ["A"]
+    assert swarm_plan.going_along(["A"], None, "", runs(A="first", BOTH="first"), []) == ["A"]
 
 
 @pytest.mark.parametrize(
