@@ -13,7 +13,7 @@ from shim_host.backup import locked
 from shim_host.errors import Ended
 from shim_host.inventory import Outside, outside_files
 from shim_host.shell import quoted
-from shim_host.store import vault
+from shim_host.store import gitignore, vault
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
 
 if TYPE_CHECKING:
@@ -266,11 +266,11 @@ def _of_git(subject: Subject) -> Iterator[Fault]:
             continue
         hint = f"git rm --cached {quoted(name)}, and rotate what it holds: the history keeps it"
         yield Fault("in-git", "", name, "is in git", hint)
-    lacking = vault.missing_gitignore_lines(Path(), subject.store.path, subject.env_file)
+    lacking = gitignore.missing_lines(Path(), subject.store.path, subject.env_file)
     if lacking:
 
         def ignore(_writer: Writer) -> None:
-            vault.add_gitignore_lines(Path(), lacking)
+            gitignore.add_lines(Path(), lacking)
 
         message = f"does not keep {subject.store.path} and {subject.env_file} out of git"
         yield Fault("in-git", "", ".gitignore", message, f"add {' '.join(lacking)}", ignore)

@@ -48,7 +48,9 @@ SECTIONS = {
     ),
     "doctor warns about the engine or the Swarm": ("*/doctor/*.py",),
     "A value from .env is cut off or changed": ("*/env/*.py", "*/commands/env.py"),
-    "The folder ./secrets cannot be used": ("*/store/vault.py", "*/store/ownership.py", "*/shim_host/errors.py"),
+    "The folder ./secrets cannot be used": (
+        "*/store/vault.py", "*/store/ownership.py", "*/store/gitignore.py", "*/shim_host/errors.py",
+    ),
     "validate finds a value or a name": ("*/shim_host/validation.py",),
     "validate finds services that disagree": ("*/commands/drift.py", "*/commands/validate.py"),
     "The Swarm holds a different value": (

@@ -148,4 +148,5 @@ def _about(version: SwarmSecret) -> dict[str, Any]:
         "created": version.created,
         "stack": version.stack,
         "fingerprint": version.fingerprint,
+        **({"template": version.template} if version.template else {}),
     }

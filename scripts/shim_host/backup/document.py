@@ -41,6 +41,12 @@ class Item(NamedTuple):
         """Return where the file is below ./secrets."""
         return f"{self.stack}/{self.file}" if self.stack else self.file
 
+    @property
+    def template(self) -> str:
+        """Return the driver that fills the value in when a task starts; "" for a value that is taken as it is."""
+        found = self.swarm[0].get("template") if self.swarm else None
+        return found if isinstance(found, str) else ""
+
     def is_of(self, stack: str) -> bool:
         """Return whether the value is one of *stack*: kept for it alone, or what its version in the Swarm holds too."""
         return self.stack == stack or (not self.stack and any(version.get("stack") == stack for version in self.swarm))

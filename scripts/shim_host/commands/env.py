@@ -16,7 +16,7 @@ from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Refused
 from shim_host.output import Warned
-from shim_host.store import filing, vault
+from shim_host.store import filing, gitignore
 from shim_host.store.vault import Vault
 
 OWNER_HELP = "Make UID the owner of the files: Compose mounts them with the owner and mode they have here."
@@ -99,12 +99,12 @@ def create_from_env(wish: EnvWish) -> None:
     plan = filing.make_plan(chosen, store, schema, wish.force)
     if wish.generate_missing:
         plan += filing.make_missing(plan, store, schema)
-    ignored = vault.missing_gitignore_lines(Path(), wish.secrets_dir, None if str(env_file) == "-" else env_file)
+    ignored = gitignore.missing_lines(Path(), wish.secrets_dir, None if str(env_file) == "-" else env_file)
     filing.announce(env_file, warnings, left, plan, ignored, wish.dry_run)
     if not wish.dry_run:
         filing.confirm_replacing(plan, wish.yes)
         if ignored:  # before anything is there that git could see
-            vault.add_gitignore_lines(Path(), ignored)
+            gitignore.add_lines(Path(), ignored)
         filing.write(store, plan, wish.owner)
     filing.give(plan, warnings, wish.secrets_dir, wish.is_json)
 

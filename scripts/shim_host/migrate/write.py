@@ -9,7 +9,7 @@ from shim_host import output
 from shim_host.errors import Refused, failed_file
 from shim_host.files import write_whole
 from shim_host.migrate.model import MigrationPlan, NewFile
-from shim_host.store import vault
+from shim_host.store import gitignore
 from shim_host.store.vault import Vault
 
 CREATED, UNCHANGED, REPLACED = "created", "unchanged", "replaced"
@@ -90,9 +90,9 @@ def write(
         *(source.path for source in plan.sources[:1]),
         *(item.path for item in written if item.old in env_files),
     ]
-    lacking = vault.missing_gitignore_lines(plan.project.folder, store.path, *kept_out)
+    lacking = gitignore.missing_lines(plan.project.folder, store.path, *kept_out)
     if lacking:
-        vault.add_gitignore_lines(plan.project.folder, lacking)
+        gitignore.add_lines(plan.project.folder, lacking)
         output.say(f".gitignore gets {' '.join(lacking)}")
     with store.writing() as writer:
         for name, value in values.items():

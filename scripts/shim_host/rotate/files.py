@@ -114,9 +114,9 @@ class Files:
         }
 
     def unstage(self, keys: Iterable[str]) -> None:
-        """Remove what waits for *keys*."""
+        """Remove what waits for *keys*, also where a run was killed before it had written all of it."""
         waiting = [_WAITING.format(self._name(key)) for key in keys]
-        if any((self.store.path / name).exists() for name in waiting):
+        if any((self.store.path / name).exists() for name in waiting) or self.store.has_unfinished():
             with self.store.writing() as writer:
                 for name in waiting:
                     writer.remove(name)

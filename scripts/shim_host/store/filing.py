@@ -11,7 +11,7 @@ from shim.secret import Secret
 from shim_host import inputs, names, output
 from shim_host.errors import Refused
 from shim_host.output import Warned
-from shim_host.store import vault
+from shim_host.store import gitignore
 from shim_host.store.vault import Entry, Vault
 
 CREATED, UNCHANGED, KEPT, REPLACED = "created", "unchanged", "kept", "replaced"
@@ -100,11 +100,11 @@ def announce(
 
 def keep_out_of_git(secrets_dir: Path, *, dry_run: bool) -> None:
     """See that git ignores *secrets_dir* and `.env`, before a value is there that it could see."""
-    lacking = vault.missing_gitignore_lines(Path(), secrets_dir, Path(".env"))
+    lacking = gitignore.missing_lines(Path(), secrets_dir, Path(".env"))
     if lacking:
         output.say(f".gitignore {'would get' if dry_run else 'gets'} {' '.join(lacking)}")
         if not dry_run:
-            vault.add_gitignore_lines(Path(), lacking)
+            gitignore.add_lines(Path(), lacking)
 
 
 def confirm_replacing(plan: list[Planned], yes: bool) -> None:

@@ -5,11 +5,10 @@ run left over is removed by the next one.
 """
 
 import errno
-import fnmatch
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -17,17 +16,16 @@ from typing import NamedTuple
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
 from shim_host import output
 from shim_host.errors import Failed, Refused, failed_file
-from shim_host.files import is_unknown, write_whole
-from shim_host.inputs import read_bounded
+from shim_host.files import is_unknown
 from shim_host.store import ownership
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+_TEMPLATES = ".templates"
 _UNFINISHED = (".", ".new")  # how the name of a file that is being written begins and ends
 # Windows has neither the flags nor descriptors of folders: there the paths are used as they are.
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _HAS_FOLDER_DESCRIPTORS = os.open in os.supports_dir_fd
-GITIGNORE_FOR_FOLDER = "{0}/*\n!{0}/.gitignore\n!{0}/README.md\n!{0}/*.example\n"
 
 
 class Entry(NamedTuple):
@@ -111,6 +109,19 @@ class Vault:
                 found[name] = entry
         return found
 
+    def has_unfinished(self) -> bool:
+        """Return whether a run that was killed left something over, which the next `writing` removes."""
+        try:
+            return any(map(_is_unfinished, os.listdir(self.path)))
+        except OSError:
+            return False  # what is wrong with it shows when it is written
+
+    def templates(self) -> dict[str, str]:
+        """Return the driver of each file that is a template in the Swarm, by file name: what an import wrote here."""
+        entry = self.read(_TEMPLATES)
+        lines = entry.value.reveal().decode("utf-8", "replace").splitlines() if entry is not None else ()
+        return {name: driver for name, _, driver in (line.rpartition("=") for line in lines) if name and driver}
+
     def is_anothers(self) -> bool:
         """Return whether we are root and the folder is not."""
         try:
@@ -158,6 +169,10 @@ class Vault:
             writer.remove_unfinished()
             yield writer
             writer.settle()
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(_UNFINISHED[0]) and name.endswith(_UNFINISHED[1])
 
 
 def _has_files(path: Path) -> bool:
@@ -280,6 +295,11 @@ class Writer:
         is_roots = (found.st_uid, found.st_gid) == (0, 0)
         return None if is_roots or is_unknown(found.st_uid) else (found.st_uid, found.st_gid)
 
+    def write_templates(self, drivers: Mapping[str, str]) -> None:
+        """Note which files are templates in the Swarm, as `Vault.templates` reads them."""
+        lines = (f"{name}={driver}\n" for name, driver in sorted(drivers.items()))
+        self.write(_TEMPLATES, "".join(lines).encode())
+
     def give_to(self, name: str, owner: tuple[int, int]) -> None:
         """Make *name* belong to this user and group, -1 for as it is; where files have no owners, nothing is done."""
         if self._descriptor is None:
@@ -313,10 +333,24 @@ class Writer:
             raise failed_file("restrict", str(self.path / name), error) from None
 
     def remove_unfinished(self) -> None:
-        """Remove what a run that was killed left over."""
+        """Remove what a run that was killed left over: files, and the folder of a stack."""
         for name in os.listdir(self.path if self._descriptor is None else self._descriptor):
-            if name.startswith(_UNFINISHED[0]) and name.endswith(_UNFINISHED[1]):
+            if not _is_unfinished(name):
+                continue
+            if stat.S_ISDIR(os.lstat(self.path / name).st_mode):
+                self._remove_folder(name)
+            else:
                 self.remove(name)
+
+    def _remove_folder(self, name: str) -> None:
+        """Remove the folder *name* with the files in it; it was never in its place, so it is nobody else's."""
+        import shutil
+
+        try:
+            shutil.rmtree(self.path / name)
+        except OSError as error:
+            raise failed_file("remove", str(self.path / name), error) from None
+        self._has_changed = True
 
     def settle(self) -> None:
         """See that the new names outlive a power failure."""
@@ -338,57 +372,6 @@ class Writer:
             os.replace(old, new)
         else:
             os.rename(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
-
-
-def missing_gitignore_lines(folder: Path, secrets: Path, *files: Path | None) -> list[str]:
-    """Return the lines that the `.gitignore` in *folder* lacks to keep *secrets* and *files* with values out of git."""
-    have = {line.strip() for line in _lines(folder / ".gitignore")}
-    lacking = []
-    inside = _below(folder, secrets)
-    if inside and not ({"*", "/*"} & {line.strip() for line in _lines(secrets / ".gitignore")}):
-        wanted = GITIGNORE_FOR_FOLDER.format("/" + inside).splitlines()
-        if not have & {form + tail for form in (inside, "/" + inside) for tail in ("", "/", "/*", "/**")}:
-            lacking += wanted
-    for name in dict.fromkeys(_below(folder, file) for file in files if file is not None):
-        last = name.rpartition("/")[2]
-        if name and not any(line in (name, "/" + name) or fnmatch.fnmatchcase(last, line) for line in have):
-            lacking.append(name if "/" not in name else "/" + name)
-    return lacking
-
-
-def add_gitignore_lines(folder: Path, lines: list[str]) -> None:
-    """Add *lines* to the `.gitignore` in *folder*, in one step; the lines it has stay as they are.
-
-    Raises:
-        Failed: it cannot be written.
-    """
-    path = folder / ".gitignore"
-    try:
-        if path.is_symlink():  # git itself does not read one that is a link
-            raise Refused(f"{path} is a link, which git does not read", "replace it with a file")
-        old = path.read_bytes() if path.exists() else b""
-        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-    except OSError as error:
-        raise failed_file("write", str(path), error) from None
-    end = b"\r\n" if b"\r\n" in old else b"\n"
-    start = old if not old or old.endswith(b"\n") else old + end
-    write_whole(path, start + b"".join(os.fsencode(line) + end for line in lines), mode)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return read_bounded(path).decode("utf-8", "surrogateescape").splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise failed_file("read", str(path), error) from None
-
-
-def _below(folder: Path, path: Path) -> str:
-    """Return *path* relative to *folder* with slashes, or "" when it is not below it."""
-    relative = os.path.relpath(os.path.abspath(path), os.path.abspath(folder))
-    outside = relative == os.curdir or relative.split(os.sep)[0] == os.pardir or os.path.isabs(relative)
-    return "" if outside else relative.replace(os.sep, "/")
 
 
 def has_private_modes() -> bool:

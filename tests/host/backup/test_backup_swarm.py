@@ -15,6 +15,7 @@ import pyrage
 import pytest
 from shim_host.swarm.connection import connect_as
 from shim_host.swarm.helper.read_back import ValueReader
+from shim_host.swarm.model import LABEL
 
 from tests.support.forms import Custody
 from tests.support.host import SCRIPT, Canary, Manage, Meddler, PrivateSwarm, image
@@ -154,6 +155,29 @@ def test_a_swarm_is_made_again_by_stack(
         assert item["included"]
     saved = {item["stack"]: base64.b64decode(str(item["value"])).decode() for item in opened(manage).values()}
     assert saved == {**values, "": new}
+
+
+def test_a_template_is_one_again(swarm: PrivateSwarm, manage: Manage, seal: list[str], canary: Canary) -> None:
+    """The backup knows its driver, and create-swarm gives it the same; a rotation keeps it."""
+    labels = [
+        word for name, text in (("key", "APP_CONF"), ("version", "1")) for word in ("--label", f"{LABEL}{name}={text}")
+    ]
+    swarm.docker("secret", "create", "--template-driver", "golang", *labels, "app_conf.v1", "-", stdin=b"{{.Node.ID}}")
+    manage.write("secrets/app_conf", "{{.Node.ID}}")
+    manage.write("secrets/plain", canary())
+    assert manage("create-swarm").code == 1  # what others made has no fingerprint to compare
+    assert manage("export", *seal).code == 0
+    swarm.empty()
+    shutil.rmtree(manage.folder / "secrets")
+
+    assert manage("import", "backup.age", "--identity", "key.txt").code == 0
+    end = manage("create-swarm")
+
+    assert "filled in by a template driver when a task starts: APP_CONF" in end.stderr
+    assert manage("rotate", "APP_CONF", "--generate").code == 0
+    found = json.loads(swarm.docker("secret", "inspect", "app_conf.v1", "app_conf.v2", "plain.v1"))
+    assert [(one["Spec"].get("Templating") or {}).get("Name") for one in found] == ["golang", "golang", None]
+    assert manage("import", "backup.age", "--identity", "key.txt", "--force", "--yes").code == 0
 
 
 def test_a_value_that_differs_from_the_folders_is_said(

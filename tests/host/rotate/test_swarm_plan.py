@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from shim_host.fingerprints import WITHOUT_KEY
 from shim_host.rotate import history, preflight, swarm_plan
+from shim_host.rotate.files import Files
 from shim_host.rotate.swarm_plan import BACK, FORWARD
+from shim_host.store.vault import Vault
 from shim_host.swarm import versions
 from shim_host.swarm.model import RotatedService, SecretMount, SwarmSecret
 
@@ -172,3 +176,13 @@ def test_a_secret_made_by_others_in_place_of_the_key_is_named(
 
     findings = preflight.left_behind(planned, [mine, foreign], [user])
     assert [(one.is_hard, one.service) for one in findings] == ([(True, "app")] if found else [])
+
+
+def test_what_waits_is_removed_also_when_it_was_half_written(tmp_path: Path) -> None:
+    """A run may be killed while it writes a value that is to wait."""
+    store = Vault(tmp_path / "secrets")
+    store.path.mkdir()
+    for left in ("..a.next.new", ".a.next"):
+        (store.path / left).write_bytes(b"half")
+        Files(store, tmp_path / "secrets.lock.env", None, WITHOUT_KEY).unstage(["A"])
+        assert list(store.path.iterdir()) == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from shim_host.errors import Failed, Refused
-from shim_host.store import vault
+from shim_host.store import gitignore, vault
 from shim_host.store.vault import Vault
 
 from shim.secret import MAX_SECRET_BYTES
@@ -64,8 +64,12 @@ def test_two_writers_at_once_one_is_refused(store: Vault) -> None:
 def test_what_a_killed_run_left_is_removed(store: Vault) -> None:
     store.path.mkdir()
     (store.path / ".a.new").write_bytes(b"half")
+    (store.path / ".shop.new").mkdir()  # the folder of a stack, which was to be kept apart
+    (store.path / ".shop.new" / "a").write_bytes(b"whole")
+    assert store.has_unfinished()
     with store.writing():
         pass
+    assert not store.has_unfinished()
     assert list(store.path.iterdir()) == []
 
 
@@ -184,9 +188,9 @@ def test_gitignore_gets_what_it_lacks(
     monkeypatch.chdir(tmp_path)
     Path(".gitignore").write_text(have)
 
-    assert vault.missing_gitignore_lines(Path(), Path("./secrets"), Path(".env")) == lacking
-    vault.add_gitignore_lines(Path(), lacking)
-    assert vault.missing_gitignore_lines(Path(), Path("./secrets"), Path(".env")) == []
+    assert gitignore.missing_lines(Path(), Path("./secrets"), Path(".env")) == lacking
+    gitignore.add_lines(Path(), lacking)
+    assert gitignore.missing_lines(Path(), Path("./secrets"), Path(".env")) == []
 
 
 def test_a_folder_that_ignores_itself_needs_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +198,7 @@ def test_a_folder_that_ignores_itself_needs_no_lines(tmp_path: Path, monkeypatch
     Path("secrets").mkdir()
     Path("secrets/.gitignore").write_text("*\n!.gitignore\n")
 
-    assert vault.missing_gitignore_lines(Path(), Path("secrets"), None) == []
+    assert gitignore.missing_lines(Path(), Path("secrets"), None) == []
 
 
 WRITING = {

@@ -17,7 +17,7 @@ from shim_host.backup.document import Backup, Item, Step
 from shim_host.commands import options
 from shim_host.errors import Refused
 from shim_host.fingerprints import Fingerprints
-from shim_host.store import vault
+from shim_host.store import gitignore
 from shim_host.store.vault import Vault
 
 _KNOWS = "made by somebody who knows the passphrase"
@@ -207,15 +207,20 @@ def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], boo
         Refused: somebody changed the folder in the meantime.
     """
     todo = [step.item for step in steps if step.state in ("created", "replaced")]
-    if not todo:
+    drivers: dict[Path, dict[str, str]] = {}
+    for step in steps:
+        place = folders.of(step.item)
+        if step.item.template and step.state in ("created", "replaced", "unchanged"):
+            drivers.setdefault(place.path, place.templates())[step.item.file] = step.item.template
+    if not (todo or drivers):
         return
     replaced = [step.item.shown for step in steps if step.state == "replaced"]
     if replaced:
         output.confirm(f"replace {output.many(len(replaced), 'value')}: {', '.join(replaced)}?", yes=yes)
-    if ignored := vault.missing_gitignore_lines(Path(), folders.secrets_dir, None):
+    if ignored := gitignore.missing_lines(Path(), folders.secrets_dir, None):
         output.say(f".gitignore gets {' '.join(ignored)}")
-        vault.add_gitignore_lines(Path(), ignored)  # first, so that git shows no value at any moment
-    places = list(dict.fromkeys(folders.of(item).path for item in todo))
+        gitignore.add_lines(Path(), ignored)  # first, so that git shows no value at any moment
+    places = list(dict.fromkeys([*(folders.of(item).path for item in todo), *drivers]))
     with ExitStack() as stack, output.progress("writing", len(todo)) as advance:
         if folders.secrets_dir not in places:
             stack.enter_context(Vault(folders.secrets_dir).writing())  # private itself, before anything is in it
@@ -226,6 +231,8 @@ def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], boo
             if item.value is not None:
                 writers[folders.of(item).path].write(item.file, item.value.reveal())
             advance()
+        for path, found in drivers.items():
+            writers[path].write_templates(found)
 
 
 def _give_import(steps: list[Step], folders: _Folders, *, is_json: bool) -> None:
