@@ -153,8 +153,14 @@ def make(
     # Only what is there must be compared before anything is made.
     found = prints.of_all({key: value for key, value in by_key.items() if key in newest})
     wanted = [Wanted(key, file_name, value, found.get(key, "")) for key, (file_name, value) in values.items()]
-    versions = versions_file.read(lock_file or versions_file.default_of(stack))
-    steps = deployment.plan(wanted, existing, stack, lambda key: versions.get(versions_file.variable(key), 1) or 1)
+    path = lock_file or versions_file.default_of(stack)
+    named = versions_file.read(path)
+    numbers = _numbers(by_key, stack, labels.last_numbers(engine), named, prints)
+    drivers = Vault.of_stack(store.path, stack).templates()
+    steps = [
+        step._replace(template=drivers.get(step.wanted.file_name, ""))
+        for step in deployment.plan(wanted, existing, stack, lambda key: numbers[key])
+    ]
     refuse_what_cannot_be(steps, existing, stack, prints, fetched)
     announce(steps, dry_run)
     made = [step for step in steps if step.state == CREATED]
@@ -162,11 +168,50 @@ def make(
     if not dry_run:
         with output.progress("creating", len(made)) as advance:
             made, trouble = deployment.apply(engine, steps, stack, prints, by, advance)
+        if trouble is None:
+            labels.note_numbers(engine)
+    _settle_numbers(made, named, path, dry_run=dry_run)
     give(steps, made, is_json)
     if trouble is not None:
         output.say(f"{len(made)} made before it ended; run it again to go on from there")
         raise trouble
     return 0
+
+
+def _numbers(
+    values: Mapping[str, Secret],
+    stack: str,
+    last: Mapping[tuple[str, str], labels.Last],
+    named: Mapping[str, int],
+    prints: Fingerprints,
+) -> dict[str, int]:
+    """Return which number each key of *values* gets where it has no version.
+
+    It is what stack files name. No number gets a second value: where all versions of a key were removed, the last of
+    them comes back with its value, and another value gets the next number.
+    """
+    found = {}
+    for key, value in values.items():
+        number = named.get(versions_file.variable(key), 0)
+        if before := last.get((stack, key)):
+            is_same = before.fingerprint == prints.of(key, value)
+            number = max(number, before.number) if is_same or number > before.number else before.number + 1
+        found[key] = number or 1
+    return found
+
+
+def _settle_numbers(made: list[Step], named: Mapping[str, int], path: Path, *, dry_run: bool) -> None:
+    """Write numbers that stack files would not name, since a key had others before, into the file of versions."""
+    other = {
+        step.wanted.key: step for step in made if named.get(versions_file.variable(step.wanted.key), 1) != step.version
+    }
+    if not other:
+        return
+    listed = ", ".join(step.name for step in other.values())
+    output.say(f"{listed}: earlier numbers had other values, and are not used again")
+    if not dry_run:
+        versions_file.write(path, {key: step.version for key, step in other.items()})
+        output.say(f"wrote {path}, for stack files")
 
 
 def values_of_vault(
@@ -230,6 +275,8 @@ def announce(steps: list[Step], dry_run: bool) -> None:
     todo = [step for step in steps if step.state == CREATED]
     unchanged = sum(step.state == UNCHANGED for step in steps)
     output.say(f"{len(todo)} {'would be' if dry_run else 'to be'} created, {unchanged} unchanged")
+    if templates := [step.wanted.key for step in todo if step.template]:
+        output.say(f"filled in by a template driver when a task starts: {', '.join(templates)}")
     empty = [step.wanted.key for step in todo if not len(step.wanted.value)]
     if empty:
         output.warn(

@@ -15,7 +15,7 @@ from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate.swarm import MOVED
 from shim_host.rotate.swarm_plan import SYNC, Change, Move, RotationPlan
 from shim_host.rotate.sync import SyncWork
-from shim_host.swarm import stacks, versions, versions_file
+from shim_host.swarm import labels, stacks, versions, versions_file
 from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import CREATED, Step, Wanted
 
@@ -120,7 +120,8 @@ class AdoptWork(SyncWork):
                 hint = "create its key with create-swarm, and move the services to that"
                 raise Refused(f"the name {group[0].name} cannot become a key", hint)
             base = names.swarm_base(names.file_names([*self._known(), key])[key], self.stack)
-            number = history.last_number(swarm_plan.of_key(self.secrets, key, self.stack))
+            versions_of_key = swarm_plan.of_key(self.secrets, key, self.stack)
+            number = max(history.last_number(versions_of_key), self._last_number(key))
             for secret in group:
                 number = max(number + 1, self._number(secret))
                 while names.versioned(base, number).casefold() in there:
@@ -155,6 +156,7 @@ class AdoptWork(SyncWork):
         if trouble is not None:
             raise type(trouble)(trouble.message, *trouble.hints, "no service has moved; run it again")
         self.secrets = self.engine.secrets()
+        labels.note_numbers(self.engine)
 
     def _moved(self, taken: Sequence[Taken]) -> RotationPlan:
         ids = {secret.name: secret.id for secret in self.secrets}

@@ -76,7 +76,8 @@ class SwarmWork(SwarmValues):
         code = self._say_same(same)
         ordered = [key for key in ordered if key not in same]
         services = self._movable()
-        plan = swarm_plan.plan(randomness.token_hex(8), self.stack, ordered, self.secrets, services)
+        numbers = {key: self._last_number(key) for key in ordered}
+        plan = swarm_plan.plan(randomness.token_hex(8), self.stack, ordered, self.secrets, services, numbers)
         self._refuse_taken(plan)
         inside = self._inside(plan, values, dry_run)
         self._announce(plan, inside, force)

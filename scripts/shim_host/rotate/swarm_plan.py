@@ -97,18 +97,27 @@ def plan(
     keys: Iterable[str],
     secrets: Sequence[SwarmSecret],
     services: Sequence[RotatedService],
+    given: Mapping[str, int] | None = None,
 ) -> RotationPlan:
     """Return the rotation of *keys*, each of which has a version in *stack*.
 
     A mount of the version in use gets the new one; one of the version before, in a service that mounts both, gets the
     one that was in use. A service that mounts only an older version stays where it is: `behind` names it.
+
+    Args:
+        rotation_id: what the new versions are known by.
+        stack: who owns the versions.
+        keys: what rotates.
+        secrets: all that is there.
+        services: those that may move.
+        given: the highest number that each key is known to have had, of versions that are gone, too.
     """
     current = newest(secrets, stack)
     changes = []
     moves: dict[str, list[Move]] = {}
     for key in keys:
         versions = of_key(secrets, key, stack)
-        number = history.last_number(versions) + 1
+        number = max(history.last_number(versions), (given or {}).get(key, 0)) + 1
         name = _free_name(current[key], number, secrets)
         change = Change(key, name, number, tuple(s.id for s in versions), template=current[key].template)
         changes.append(change)

@@ -21,6 +21,7 @@ from shim_host.rotate.inside import InsideChange, service_of
 from shim_host.rotate.swarm_plan import BACK, FORWARD, ROLLBACK, ROTATE, Change, RotationPlan
 from shim_host.swarm import stacks, versions
 from shim_host.swarm.connection import Unclear
+from shim_host.swarm.labels import note_numbers
 from shim_host.swarm.lock import Lock
 from shim_host.swarm.model import HISTORY, RUN, RotatedService, RunningContainer, SwarmSecret
 from shim_host.swarm.move.arrival import Arrival, NotEnded, NotMoved, ServiceMover, Way
@@ -86,6 +87,7 @@ class Rotation:
             present = value if len(value) else versions.EMPTY_IN_SWARM
             self.engine.patiently(partial(self.engine.create, change.name, present, its_labels, change.template))
         self.plan = swarm_plan.with_ids(self.plan, self.engine.patiently(self.engine.secrets))
+        note_numbers(self.engine)
 
     def give_up(self) -> None:
         """Take back what `make` made before it failed; no service has moved.

@@ -41,10 +41,16 @@ class SwarmValues:
         self.settings = settings._replace(prints=deployment_key.of_swarm(settings.salt, store, self.engine))
         self.files = Files(store, lock_file or versions_file.default_of(stack), schema, self.settings.prints)
         self.secrets: list[SwarmSecret] = labels.taken_over(self.engine.secrets(), self.settings.prints)
+        self._last_numbers = labels.last_numbers(self.engine)
         self.services: list[RotatedService] = self.engine.movable()
 
     def _spec(self, key: str) -> KeySpec:
         return self.schema.keys.get(key, KeySpec(key)) if self.schema else KeySpec(key)
+
+    def _last_number(self, key: str) -> int:
+        """Return the highest number that *key* is known to have had, of versions that are gone, too; 0 for none."""
+        last = self._last_numbers.get((self.stack, key))
+        return last.number if last is not None else 0
 
     def _value_of(self, key: str) -> Secret | None:
         """Return the present value of *key*: its file's, or what the Swarm's newest version has."""

@@ -17,12 +17,7 @@ from shim_host.explained import Explained
 from shim_host.swarm import inside, privacy
 from shim_host.swarm.answers import Fields, in_shape, mounts_of, secret_of, service_of
 from shim_host.swarm.model import (
-    FINGERPRINT,
-    KEY,
-    RUN,
-    SALT,
-    STACK,
-    VERSION,
+    IDENTITY,
     ComposeFolder,
     RunningContainer,
     SwarmSecret,
@@ -41,8 +36,6 @@ if TYPE_CHECKING:
     from requests import HTTPError
 
 PARALLEL_CALLS = 8
-# What makes a secret the one that was to be made; `created` and `by` differ between two runs that make the same.
-_IDENTITY = (KEY, VERSION, STACK, FINGERPRINT, SALT, RUN)
 _ENDED_STATES = frozenset(["complete", "failed", "shutdown", "rejected", "orphaned", "remove"])
 
 
@@ -194,7 +187,7 @@ class Swarm:
         found = self._listed("list secrets", lambda: self._api.secrets(filters={"names": [name]}))
         return any(
             secret["Spec"]["Name"] == name
-            and all((secret["Spec"].get("Labels") or {}).get(label) == labels.get(label) for label in _IDENTITY)
+            and all((secret["Spec"].get("Labels") or {}).get(label) == labels.get(label) for label in IDENTITY)
             for secret in found
         )
 
@@ -216,23 +209,36 @@ class Swarm:
 
     def label_secret(self, secret_id: str, labels: Mapping[str, str]) -> None:
         """Change these labels of a secret; the others stay, and so does its value, which cannot be changed."""
+        self._label("secrets", self._api.inspect_secret, secret_id, labels)
 
+    def label_config(self, name: str, labels: Mapping[str, str]) -> None:
+        """Change these labels of the config *name*, if there is one; the others stay."""
+        client: Any = self._api
+        self._label("configs", client.inspect_config, name, labels)
+
+    def _label(self, kind: str, inspect: Any, which: str, labels: Mapping[str, str]) -> None:
         def call() -> None:
-            there = self._api.inspect_secret(secret_id)
-            kept = there["Spec"].get("Labels") or {}
-            if any(kept.get(name) != text for name, text in labels.items()):
-                spec = {**there["Spec"], "Labels": {**kept, **labels}}
-                self._post(f"secrets/{secret_id}/update", spec, {"version": there["Version"]["Index"]})
+            there = inspect(which)
+            spec = {**there["Spec"], "Labels": {**(there["Spec"].get("Labels") or {}), **labels}}
+            if spec != there["Spec"]:
+                self._post(f"{kind}/{there['ID']}/update", spec, {"version": there["Version"]["Index"]})
 
-        self._unless_gone(self._call, "label a secret", call)
+        self._unless_gone(self._call, "change labels", call)
 
     def config(self, name: str) -> bytes | None:
         """Return what the config *name* holds; None when there is none."""
-        client: Any = self._api
-        found = self._listed(f"look for {name}", lambda: client.configs(filters={"name": name}))
-        spec = next((config["Spec"] for config in found if config["Spec"]["Name"] == name), None)
+        spec = self._config(name)
         with strange_answers(f"look for {name}", self.place):
             return None if spec is None else base64.b64decode(spec.get("Data") or "")
+
+    def config_label(self, name: str, label: str) -> str:
+        """Return what the config *name* has as *label*; an empty string when it has none, or is not there."""
+        return str(((self._config(name) or {}).get("Labels") or {}).get(label) or "")
+
+    def _config(self, name: str) -> Any:
+        client: Any = self._api
+        found = self._listed(f"look for {name}", lambda: client.configs(filters={"name": name}))
+        return next((config["Spec"] for config in found if config["Spec"]["Name"] == name), None)
 
     def make_config(self, name: str, data: bytes, labels: Mapping[str, str]) -> None:
         """Make the config *name*."""

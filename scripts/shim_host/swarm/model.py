@@ -15,6 +15,8 @@ ANSIBLE_VERSION = "ansible_version"
 KEY, VERSION, CREATED, BY, FINGERPRINT, SALT, STACK, HISTORY, RUN = (
     LABEL + name for name in ("key", "version", "created", "by", "fingerprint", "salt", "stack", "history", "run")
 )
+# What makes a secret the one that was to be made; `created` and `by` differ between two runs that make the same.
+IDENTITY = (KEY, VERSION, STACK, FINGERPRINT, SALT, RUN)
 # swarmkit's MaxSecretSize is 500 KiB, and less than that is taken.
 MAX_VALUE_BYTES = 511_999
 # What was not looked at, as a listing says it: followed by why.

@@ -37,6 +37,7 @@ class Step(NamedTuple):
     name: str
     version: int
     state: str
+    template: str = ""  # the driver that fills it in when a task starts
 
 
 def refusal_of_other_marks(keys: Iterable[str], hint: str) -> Refused:
@@ -121,7 +122,7 @@ def apply(
     def one(step: Step) -> None:
         key, value = step.wanted.key, step.wanted.value
         kept = labels(step, prints.of(key, value), stack, prints.mark, by)
-        engine.create(step.name, value if len(value) else EMPTY_IN_SWARM, kept)
+        engine.create(step.name, value if len(value) else EMPTY_IN_SWARM, kept, step.template)
 
     with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:
         jobs: dict[Future[None], Step] = {pool.submit(one, step): step for step in todo}

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import docker
 import pytest
 from shim_host.fingerprints import Fingerprints
 
@@ -55,6 +56,37 @@ def test_files_become_versions_and_the_second_run_changes_nothing(
     assert kept["docker-secrets-shim.fingerprint"] == keyed(password.encode(), "DB_PASSWORD", key)
     assert kept["docker-secrets-shim.key"] == "DB_PASSWORD"
     custody.said.append(swarm.docker("secret", "inspect", *names(swarm)))
+
+
+def test_no_number_gets_a_second_value(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
+    """Not when all versions of a key were removed, nor when the newest was: the last one comes back as it was."""
+    manage.write("secrets/a", canary())
+    manage.write("secrets/b", canary())
+    assert manage("create-swarm").code == 0
+    swarm.docker("secret", "rm", "a.v1", "b.v1")
+    manage.write("secrets/b", canary())
+
+    end = manage("create-swarm")
+
+    assert end.code == 0, end.stderr
+    assert "b.v2: earlier numbers had other values, and are not used again" in end.stderr
+    assert names(swarm) == ["a.v1", "b.v2"]
+    assert "B_VERSION=2" in (manage.folder / "secrets.lock.env").read_text()  # for a stack file that names 1 otherwise
+    assert "A_VERSION" not in (manage.folder / "secrets.lock.env").read_text()
+    assert manage("rotate", "A", "--generate").code == 0
+    swarm.docker("secret", "rm", "a.v2")
+    assert manage.json("rotate", "A", "--generate")["keys"][0]["name"] == "a.v3"
+
+    # A key of another stack has numbers of its own, and who damages the note is told.
+    assert manage("create-swarm", "--stack", "shop").code == 0
+    assert {"shop_a.v1", "shop_b.v1"} <= set(names(swarm))
+    config = json.loads(swarm.docker("config", "inspect", KEY_CONFIG))[0]
+    assert json.loads(config["Spec"]["Labels"]["docker-secrets-shim.numbers"])["shop"]["A"][0] == 1
+    damaged = {**config["Spec"], "Labels": {"docker-secrets-shim.numbers": "[1]"}}
+    client = docker.APIClient(base_url=swarm.host)
+    url = f"{client.base_url}/v{client.api_version}/configs/{config['ID']}/update"
+    client.post(url, json=damaged, params={"version": config["Version"]["Index"]}).raise_for_status()
+    assert "the label docker-secrets-shim.numbers of the config" in manage("rotate", "A", "--dry-run").stderr
 
 
 def test_a_changed_value_is_refused_and_nothing_is_made(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
