@@ -2,6 +2,18 @@
 
 # Message: the test that provokes it, and the words of it that the test wants to hear.
 ELSEWHERE: dict[str, tuple[str, str]] = {
+    "the label … of the config … is damaged": (
+        "host/swarm/test_swarm.py::test_no_number_gets_a_second_value",
+        " of the config",
+    ),
+    "due, and their values come from programs that nobody has agreed to: …": (
+        "host/swarm/test_stacks.py::test_what_is_due_and_comes_from_a_store_gets_what_that_has",
+        "due, and their values come from programs that nobody has agreed to: ",
+    ),
+    "due, and the store still has the same value: …": (
+        "host/swarm/test_stacks.py::test_what_is_due_and_comes_from_a_store_gets_what_that_has",
+        "due, and the store still has the same value: ",
+    ),
     "give --python or --typescript": (
         "host/apps/test_types.py::test_the_keys_of_one_service",
         "give --python or --typescript",

@@ -38,6 +38,10 @@ class SwarmWork(SwarmValues):
         makeable, others = swarm_plan.due(self.schema, ages_days)
         return tuple(makeable), others
 
+    def is_there(self, key: str, value: Secret) -> bool:
+        """Return whether the newest version of *key* has *value* already."""
+        return self._is_there(key, value, model.newest(self.secrets, self.stack)[key], self.files.by_key())
+
     def rotate(
         self,
         keys: Sequence[str],

@@ -64,6 +64,51 @@ def test_a_command_is_about_one_stack_and_says_so(
     assert not (manage.folder / "secrets.lock.env").exists()
 
 
+def test_what_is_due_and_comes_from_a_store_gets_what_that_has(
+    swarm: PrivateSwarm, manage: Manage, canary: Canary
+) -> None:
+    """Where somebody agrees to its program; a value that was not changed there stays due, and keeps nothing else."""
+    manage.write(".env.schema", SCHEMA + '# @sensitive @rotate=1d @from=command("cat store")\nAPI_KEY=\n')
+    old, new = canary(), canary()
+    manage.write("store", old)
+    manage.write("secrets/api_key", old)
+    manage.write("secrets/db_password", canary())
+    assert manage("create-swarm").code == 0
+    long_ago = (datetime.now(UTC) - timedelta(days=3)).isoformat(timespec="seconds")
+    for name, value in (("api_key", old), ("db_password", "")):
+        found = json.loads(swarm.docker("secret", "inspect", f"{name}.v1"))[0]["Spec"]["Labels"]
+        swarm.docker("secret", "rm", f"{name}.v1")
+        labels = {**found, "docker-secrets-shim.created": long_ago}
+        given = (word for label, text in labels.items() for word in ("--label", f"{label}={text}"))
+        swarm.docker("secret", "create", *given, f"{name}.v1", "-", stdin=(value or "of the past").encode())
+
+    end = manage("rotate", "--due")
+    assert end.code == 1
+    assert "due, and their values come from programs that nobody has agreed to: API_KEY" in end.stderr
+    assert names(swarm) == ["api_key.v1", "db_password.v1", "db_password.v2"]
+
+    end = manage("rotate", "--due", "--yes")
+    assert end.code == 1
+    assert "due, and the store still has the same value: API_KEY" in end.stderr
+    manage.write("store", new)
+    planned = manage.json("rotate", "--due", "--dry-run")
+    assert [change["name"] for change in planned["keys"]] == ["api_key.v2"]
+    assert manage("rotate", "--due", "--yes").code == 0
+    assert (manage.folder / "secrets/api_key").read_text() == new
+    assert manage("rotate", "--due", "--yes").code == 0
+
+    (manage.folder / "store").unlink()
+    os.utime(manage.folder / "secrets/api_key", (0, 0))
+    in_compose = manage("rotate", "--due", "--yes", "--how", "none")
+    assert in_compose.code == 111  # the store does not answer
+    manage.write("store", new)
+    assert "the store still has the same value" in manage("rotate", "--due", "--yes", "--how", "none").stderr
+    manage.write("store", old)
+    assert manage("rotate", "--due", "--dry-run", "--how", "none").code == 0
+    assert manage("rotate", "--due", "--yes", "--how", "none").code == 0
+    assert (manage.folder / "secrets/api_key").read_text() == old
+
+
 def test_each_stack_has_its_values(swarm: PrivateSwarm, manage: Manage, canary: Canary) -> None:
     """./secrets/prod is the folder of the stack prod, where it is there; ./secrets that of all others."""
     values = {"staging": canary(), "prod": canary()}

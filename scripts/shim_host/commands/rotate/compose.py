@@ -15,6 +15,7 @@ from shim_host.commands import from_command
 from shim_host.compose import reading
 from shim_host.compose.running import RunningProject
 from shim_host.errors import Ended, Failed, Refused
+from shim_host.generate import can_be_made
 from shim_host.rotate import compose_journal, compose_run
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.compose_journal import Moving
@@ -121,7 +122,8 @@ def rotate(
         give_nothing(wish)
         return 0
     # What a dry run would fetch is unknown; any other value than the present one shows what would happen.
-    unknown = [] if value_file or is_made or not wish.dry_run else from_command.among(wish.schema, keys)
+    unknown = [] if value_file or not wish.dry_run else from_command.among(wish.schema, keys)
+    unknown = [key for key in unknown if not (is_made and can_be_made(wish.schema.keys[key]))] if wish.schema else []
     given = {**fetched, **{key: there[key] for key in unknown}}
     values = rotation_values.new_values(keys, wish.schema, there, value_file, is_made=is_made, given=given)
     values |= {key: Secret(there[key].reveal() + b"?") for key in unknown}

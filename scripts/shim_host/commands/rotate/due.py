@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import shim_host
 from shim.schema import Schema
+from shim.secret import Secret
 from shim_host import ages, inventory, output
+from shim_host.commands import from_command
 from shim_host.commands.rotate import compose as rotate_compose
 from shim_host.commands.rotate.compose import Wish
 from shim_host.errors import CLEAN, REFUSED, Ended, Refused
@@ -37,12 +40,13 @@ class Due(NamedTuple):
     settings: Settings
     lock_file: Path | None
     leave: tuple[str, ...] = ()
+    yes: bool = False  # programs that the schema names may run
 
 
 def run(stack: str, due: Due) -> int:
     """Rotate what is due in *stack*, or in the Compose project of this folder where that has the keys."""
     if not stack and _is_of_compose(due.wish):
-        return _of_project(due.wish)
+        return _of_project(due)
     code, secrets = _of_stack(stack, due)
     late = _late_elsewhere(stack, secrets, due.wish.schema)
     if late and not stack:
@@ -69,7 +73,7 @@ def everywhere(due: Due) -> int:
             output.say(f"the stack {stack}:" if stack else "keys of no stack:")
             codes.append(_tried(stack, due))
         for project in engine.compose_folders():
-            codes.append(_in_folder(project, due.wish))
+            codes.append(_in_folder(project, due))
     return max(codes, default=CLEAN)
 
 
@@ -87,13 +91,56 @@ def _of_stack(stack: str, due: Due) -> tuple[int, list[SwarmSecret]]:
     work = SwarmWork(stack, due.settings, due.lock_file, store, wish.schema, wish.is_json, due.leave)
     if not wish.dry_run:
         work.finish_dead_run()
-    keys, left = work.due_keys()
-    _say_left(left, stack)
-    if not keys:
+    late = _sorted_out(*work.due_keys(), due, work.is_there)
+    _say_left(late.left, stack)
+    if not late.keys:
         work.give(RotationPlan("", stack, ()), "nothing to do")
-        return (REFUSED if left else CLEAN), work.secrets
-    code = work.rotate(keys, None, generate=True, force=wish.force, dry_run=wish.dry_run)
-    return code or (REFUSED if left else CLEAN), work.secrets
+        return late.code, work.secrets
+    code = work.rotate(late.keys, None, True, wish.force, wish.dry_run, late.given)
+    return code or late.code, work.secrets
+
+
+class _Late(NamedTuple):
+    """Keys that are due: those to rotate, the values that programs gave, and what nobody has a new value for."""
+
+    keys: list[str]
+    given: dict[str, Secret]
+    left: list[str]
+    code: int
+
+
+def _sorted_out(
+    makeable: Sequence[str], others: Sequence[str], due: Due, is_there: Callable[[str, Secret], bool]
+) -> _Late:
+    """Return what becomes of the keys that are due.
+
+    A key whose value a program prints gets what its store has now. Where that is what the services have already, it was
+    not changed there: it stays due. A store that does not answer keeps no other key from its turn.
+    """
+    schema = due.wish.schema
+    stored = from_command.among(schema, [*makeable, *others])
+    keys = [key for key in makeable if key not in stored]
+    left = [key for key in others if key not in stored]
+    code = REFUSED if left else CLEAN
+    if not stored:
+        return _Late(keys, {}, left, code)
+    if due.wish.dry_run:
+        from_command.fetched(schema, stored, yes=due.yes, dry_run=True)
+        return _Late([*keys, *stored], {}, left, code)
+    if not due.yes and not sys.stdin.isatty():
+        hint = "--yes runs the programs that the schema names; --dry-run shows them"
+        output.warn(f"due, and their values come from programs that nobody has agreed to: {', '.join(stored)}", hint)
+        return _Late(keys, {}, left, REFUSED)
+    try:
+        found = from_command.fetched(schema, stored, yes=due.yes, dry_run=False)
+    except Ended as ended:
+        output.explain(ended)
+        return _Late(keys, {}, left, ended.code)
+    if same := [key for key, value in found.items() if is_there(key, value)]:
+        output.warn(f"due, and the store still has the same value: {', '.join(same)}", "change it in the store first")
+        code = REFUSED
+    given = {key: value for key, value in found.items() if key not in same}
+    return _Late([*keys, *given], given, left, code)
 
 
 def _say_left(left: list[str], stack: str = "") -> None:
@@ -123,28 +170,29 @@ def _is_of_compose(wish: Wish) -> bool:
     return bool(keys) and rotate_compose.is_meant(wish, keys)
 
 
-def _of_project(wish: Wish) -> int:
+def _of_project(due: Due) -> int:
     """Rotate the files that are older than their keys' `@rotate`; a file is as old as its last change."""
+    wish = due.wish
     if wish.schema is None:
         raise Refused("there is no schema that limits the age of values", "write @rotate=90d above a key")
     store = Vault(wish.secrets_dir)
     if not wish.dry_run:
         rotate_compose.finish_dead_run(wish)
     now = datetime.now(UTC).timestamp()
+    there = inventory.files_by_key(store, wish.schema.keys)
     ages_days = {
-        key: (now - (store.path / entry.name).stat().st_mtime) / ages.SECONDS_A_DAY
-        for key, entry in inventory.files_by_key(store, wish.schema.keys).items()
+        key: (now - (store.path / entry.name).stat().st_mtime) / ages.SECONDS_A_DAY for key, entry in there.items()
     }
-    keys, left = swarm_plan.due(wish.schema, ages_days)
-    _say_left(left)
-    if not keys:
+    late = _sorted_out(*swarm_plan.due(wish.schema, ages_days), due, lambda key, value: there[key].value == value)
+    _say_left(late.left)
+    if not late.keys:
         rotate_compose.give_nothing(wish)
-        return REFUSED if left else CLEAN
-    code = rotate_compose.rotate(keys, None, is_made=True, wish=wish)
-    return code or (REFUSED if left else CLEAN)
+        return late.code
+    code = rotate_compose.rotate(late.keys, None, True, wish, late.given)
+    return code or late.code
 
 
-def _in_folder(project: ComposeFolder, wish: Wish) -> int:
+def _in_folder(project: ComposeFolder, due: Due) -> int:
     """Run the same for the Compose project in another folder, as if it had been called there; without a schema nothing.
 
     A folder of somebody else is left alone, since its schema may name programs.
@@ -165,9 +213,9 @@ def _in_folder(project: ComposeFolder, wish: Wish) -> int:
     command = [sys.executable, str(program), "rotate", "--due", "--compose", *project.files[:1]]
     for file in project.files[1:]:
         command += ["--compose", file]
-    command += ["--json"] if wish.is_json else []
-    command += ["--dry-run"] if wish.dry_run else []
-    command += ["--force"] if wish.force else []
+    wish = due.wish
+    flags = {"--json": wish.is_json, "--dry-run": wish.dry_run, "--force": wish.force, "--yes": due.yes}
+    command += [flag for flag, is_given in flags.items() if is_given]
     environ = {name: value for name, value in os.environ.items() if name not in ("COMPOSE_FILE", "SHIM_SCHEMA")}
     environ["COMPOSE_PROJECT_NAME"] = project.name
     done = subprocess.run(command, cwd=project.folder, env=environ, stdout=subprocess.PIPE, check=False)

@@ -131,7 +131,7 @@ def rotate_command(asked: RotateWish) -> int:
             return rotate_compose.resume(wish)
         return rotate_compose.rotate(asked.keys, asked.value_file, asked.generate, wish, asked.fetched())
     if asked.due:
-        late = due_of.Due(wish, asked.settings(asked.keep), asked.lock_file, asked.leave)
+        late = due_of.Due(wish, asked.settings(asked.keep), asked.lock_file, asked.leave, asked.yes)
         return due_of.everywhere(late) if asked.everywhere else due_of.run(asked.stack, late)
     work = asked.work(SwarmWork, asked.keep)
     if asked.resume:
