@@ -285,3 +285,24 @@ def test_a_field_of_another_kind_is_not_there(change: Callable[[dict[str, Any]],
     within.pop(place[-1], None)
 
     assert in_shape([odd, "x", None, {}]) == ([wanted], 3)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"DOCKER_HOST": "engine"}, "that is not an address such as unix:///"),
+        ({"DOCKER_HOST": "ftp://engine"}, "that is not an address such as unix:///"),
+        ({"DOCKER_HOST": "tcp://:2375:1"}, "that is not an address such as unix:///"),
+        (
+            {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/nonexistent"},
+            "there are no ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH",
+        ),
+    ],
+)
+def test_what_cannot_be_connected_to_is_said_in_words(manage: Manage, environ: dict[str, str], words: str) -> None:
+    """The SDK knows these mistakes, and says them as a programmer would."""
+    end = manage("history", env=environ)
+
+    assert end.code == 111
+    assert words in end.stderr
+    assert "Error" not in end.stderr

@@ -27,4 +27,13 @@ def why(error: BaseException) -> str:
         found = getattr(found, "reason", None) or next(iter(inner), None) or getattr(found, "__context__", None)
         if not isinstance(found, BaseException):
             break
+    return _of_the_sdk(error)
+
+
+def _of_the_sdk(error: BaseException) -> str:
+    """Return what is wrong with what the SDK was told, which its errors do not say in words for users."""
+    if type(error).__name__ == "TLSParameterError":
+        return "DOCKER_TLS_VERIFY is set, and there are no ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH"
+    if isinstance(error, ValueError) or str(error).startswith("Invalid bind address"):
+        return "that is not an address such as unix:///run/docker.sock, tcp://HOST:PORT or ssh://HOST"
     return type(error).__name__
