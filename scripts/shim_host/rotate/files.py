@@ -83,13 +83,14 @@ class Files:
         """See that what is to be written at the end can be.
 
         Raises:
-            Failed: a folder cannot be written, or has no room.
+            Failed: a folder cannot be written, or has no room; or the versions file cannot be read.
         """
         sizes = [len(value) for key, value in values.items() if self.store.read(self._name(key)) is not None]
         if sizes:
             self.store.ask_owner()
             refuse_without_room(self.store.path, 2 * sum(sizes))  # waiting, and in its place
         if has_versions:
+            versions_file.read(self.versions_path)  # what cannot be read cannot be written again either
             refuse_without_room(self.versions_path.parent, _ROOM_BYTES)
 
     def stage(self, plan: RotationPlan, values: Mapping[str, Secret]) -> None:

@@ -57,7 +57,9 @@ class SwarmWork(SwarmValues):
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
             elsewhere = sorted({s.stack for s in self.secrets if s.key in missing and s.stack != self.stack})
-            hint = f"give its stack: --stack {elsewhere[0]}" if elsewhere else "manage-secrets create-swarm makes them"
+            hint = f"give its stack: --stack {elsewhere[-1]}" if elsewhere else "manage-secrets create-swarm makes them"
+            if elsewhere == [""]:
+                hint = "it belongs to no stack: leave --stack out"
             raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
         self._refuse_other_marks(keys, force)
         there = self.files.by_key()

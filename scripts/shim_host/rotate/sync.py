@@ -112,8 +112,10 @@ class SyncWork(SwarmWork):
 
     def _goals(self, keys: Sequence[str], number: int | None) -> dict[str, SwarmSecret]:
         newest = model.newest(self.secrets, self.stack)
-        if missing := [key for key in keys if key not in newest]:
+        missing = [key for key in keys if key not in newest]
+        if missing or not newest:
             stacks.say_others(self.secrets, self.stack)
+        if missing:
             raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
         if number is None:
             return {key: newest[key] for key in keys or newest}

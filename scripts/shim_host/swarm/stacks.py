@@ -26,13 +26,21 @@ def other_stacks(secrets: Iterable[SwarmSecret], stack: str) -> dict[str, list[s
 
 
 def say_others(secrets: Iterable[SwarmSecret], stack: str) -> None:
-    """Say that there are keys of stacks when no stack was named, so that nobody takes silence for "there are none"."""
-    if stack:
-        return
+    """Say where there are keys that this is not about, so that nobody takes silence for "there are none".
+
+    That is where no stack was named, and where a stack was that has none: its name may be misspelt.
+    """
+    secrets = list(secrets)
     others = other_stacks(secrets, stack)
-    if others:
-        words = ", ".join(f"{name} ({len(keys)})" for name, keys in others.items())
-        output.say(f"this is about keys of no stack; there are some of {words}: --stack {next(iter(others))}")
+    words = [f"{name} ({len(keys)})" for name, keys in others.items()]
+    if not stack and others:
+        listed = ", ".join(words)
+        output.say(f"this is about keys of no stack; there are some of {listed}: --stack {next(iter(others))}")
+    if stack and not of_stack(secrets, stack):
+        words += [f"no stack ({len({secret.key for secret in mine})})"] if (mine := of_stack(secrets, "")) else []
+        output.say(
+            f"the Swarm has no key of the stack {stack}" + (f"; it has some of {', '.join(words)}" if words else "")
+        )
 
 
 def option(stack: str) -> str:

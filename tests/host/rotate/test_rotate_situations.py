@@ -284,9 +284,17 @@ def test_what_cannot_be_written_is_known_before_the_lock(swarm: PrivateSwarm, pr
             assert (mounted(swarm, "api"), locks(swarm), len(versions(swarm))) == (V1, "", 3)
     finally:
         os.system(f"umount {small}")
-    (project.folder / "versions").mkdir()
-
-    end = project("rotate", "DB_PASSWORD", "--generate", "--lock-file", "versions")
+    (project.folder / "folder").mkdir()
+    end = project("rotate", "DB_PASSWORD", "--generate", "--lock-file", "folder")
+    assert end.code == 111
+    assert "cannot read folder: Is a directory" in end.stderr
+    assert (mounted(swarm, "api"), locks(swarm), len(versions(swarm))) == (V1, "", 3)
+    busy = project.write("versions", "# none\n")
+    assert os.system(f"mount --bind {busy} {busy}") == 0  # it can be read, and not be replaced
+    try:
+        end = project("rotate", "DB_PASSWORD", "--generate", "--lock-file", "versions")
+    finally:
+        os.system(f"umount {busy}")
 
     assert end.code == 0, end.stderr
     assert "the services have moved, but cannot" in end.stderr

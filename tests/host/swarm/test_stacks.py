@@ -58,6 +58,12 @@ def test_a_command_is_about_one_stack_and_says_so(
     assert "db_password.v4" not in names(swarm)
     assert manage("rotate", "--due").code == 0
 
+    # A stack that has nothing there may be misspelt.
+    for command in ("list", "sync", "history", "prune --dry-run", "diff"):
+        said = manage(*command.split(), "--stack", "shpo").stderr
+        assert "the Swarm has no key of the stack shpo; it has some of shop (1), no stack (1)" in said, command
+    lost = manage("rotate", "DB_PASSWORD", "--generate", "--stack", "shpo")
+    assert "give its stack: --stack shop" in lost.stderr
     (manage.folder / "secrets.shop.lock.env").write_text("")
     manage.json("rotate", "DB_PASSWORD", "--generate", "--stack", "shop")
     assert "DB_PASSWORD_VERSION=5" in (manage.folder / "secrets.shop.lock.env").read_text()

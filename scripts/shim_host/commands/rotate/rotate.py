@@ -18,7 +18,7 @@ from shim_host.commands.rotate.moving import MoveWish
 from shim_host.errors import Refused
 from shim_host.rotate import history
 from shim_host.rotate.swarm import SwarmWork
-from shim_host.swarm import connection
+from shim_host.swarm import connection, stacks
 
 
 def _options(function: Any) -> Any:
@@ -180,7 +180,10 @@ def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
     "end": "|rolled back|taken back", "ended", "ended_by"}]}
     """
     engine = connection.connect(os.environ)
-    secrets = [secret for secret in engine.secrets() if secret.key and secret.stack == stack]
+    there = engine.secrets()
+    secrets = stacks.of_stack(there, stack)
+    if not secrets:
+        stacks.say_others(there, stack)
     missing = [key for key in keys if key not in {secret.key for secret in secrets}]
     if missing:
         raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
