@@ -5,13 +5,15 @@ Loaded only when asked for. What is wrong is found before anything is written.
 
 import posix
 
-from shim import kernel
+from shim import files, kernel
 from shim.breaches import Missing, NotOurs, Unreadable, Unusable
 from shim.errors import Breach, Refused
 from shim.folder import open_place
 from shim.private_folder import TMPFS
 from shim.secret import MAX_SECRET_BYTES
 from shim.shown import shown_name
+
+_KIND, _FOLDER, _LINK, _DEVICES = 0o170000, 0o040000, 0o120000, (0o020000, 0o060000)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,13 +138,13 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
         return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")
     try:
         kind = kernel.filesystem_type(descriptor)
-        is_folder = _is_folder(descriptor, path.rpartition(b"/")[2])
+        in_the_way = _in_the_way(descriptor, path.rpartition(b"/")[2])
     except OSError as error:
         return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")
     finally:
         posix.close(descriptor)
-    if is_folder:
-        return Breach("", f"--render: {shown} is a directory", "name the file in it")
+    if in_the_way:
+        return Breach("", f"--render: {shown} is {in_the_way}", "name a file, which is made there or replaced")
     if kind not in TMPFS and not allows_disk:
         return Breach(
             "",
@@ -153,10 +155,21 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
     return None
 
 
-def _is_folder(folder: int, name: bytes) -> bool:
+def _in_the_way(folder: int, name: bytes) -> str:
+    """Return what *name* in an open folder is that no file may take the place of; "" for all else.
+
+    A link is taken for what it leads to if it is root's, as /dev/stdout; anybody else's is replaced, so that none who
+    plants one keeps a service from starting.
+    """
     if not name:
-        return True
+        return "a directory"
     try:
-        return posix.stat(name, dir_fd=folder).st_mode & 0o170000 == 0o040000
+        status = posix.stat(name, dir_fd=folder, follow_symlinks=False)
+        if status.st_mode & _KIND == _LINK and status.st_uid == 0:
+            if files.read_link_at(folder, name).startswith(b"/proc/"):
+                return "a link into /proc"
+            status = posix.stat(name, dir_fd=folder)
     except OSError:
-        return False
+        return ""
+    kind = status.st_mode & _KIND
+    return "a directory" if kind == _FOLDER else "a device" if kind in _DEVICES else ""

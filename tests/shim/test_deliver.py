@@ -1,6 +1,7 @@
 """Values handed over as files: private copies on tmpfs, sealed memory files, rendered configuration."""
 
 import os
+import stat
 from base64 import b64encode
 from pathlib import Path
 
@@ -213,11 +214,13 @@ def test_an_older_file_and_a_link_are_replaced(shim: Shim) -> None:
         ("template:", "takes TEMPLATE:DEST"),
         ("missing:conf", "cannot be read"),
         ("root:conf", "is not a file"),
-        ("unknown:conf", "hint: provide NOT_THERE, or write $${NOT_THERE} where"),
+        ("unknown:conf", "hint: provide NOT_THERE, or write $${NOT_THERE} for"),
         ("malformed:conf", "line 2"),
         ("binary:conf", "B is not UTF-8 text"),
         ("template:missing/conf", "the folder missing"),
         ("template:root", "is a directory"),
+        ("template:null", "is a device"),
+        ("template:stdout", "is a link into /proc"),
     ],
 )
 @pytest.mark.usefixtures("template")
@@ -225,6 +228,11 @@ def test_what_cannot_be_rendered(shim: Shim, render: str, words: str) -> None:
     (shim.folder / "unknown").write_text("${NOT_THERE} ${NOT_THERE}")
     (shim.folder / "malformed").write_text("\n${A|nope}")
     (shim.folder / "binary").write_text("${B|json}")
+    if os.geteuid() == 0:
+        os.mknod(shim.folder / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        (shim.folder / "stdout").symlink_to("/proc/self/fd/1")
+    elif render.endswith(("null", "stdout")):
+        pytest.skip("root alone makes devices")
 
     end = shim("--allow-disk", "--render", render, "--require", "OTHER", "true", a="v", b=b"\xff")
 

@@ -112,6 +112,19 @@ def test_a_link_of_a_stranger_is_not_followed_to_a_rendered_file(shim: Shim, mem
     assert (end.code, [path.name for path in (memory / "roots").iterdir()]) == (0, ["file"]), end
 
 
+def test_a_planted_link_to_a_folder_keeps_no_file_from_being_rendered(shim: Shim, memory: Path, canary: Canary) -> None:
+    """It is replaced, and what it leads to stays as it was."""
+    theirs = memory / "theirs"
+    theirs.mkdir()
+    (theirs / "conf").symlink_to("/etc")
+    os.chown(theirs, 12345, 12345)
+    os.lchown(theirs / "conf", 12345, 12345)
+    (shim.folder / "template").write_text("${KEY}")
+
+    end = shim(f"--render={shim.folder}/template:{theirs}/conf", "--", "true", key=canary())
+    assert (end.code, (theirs / "conf").is_symlink(), (theirs / "conf").is_file()) == (0, False, True), end
+
+
 def test_what_an_earlier_life_left_is_removed_only_where_it_is_ours(shim: Shim, memory: Path) -> None:
     """A link with the name of a folder of ours leads nowhere."""
     (shim.folder / "schema").write_text("# @deliver=file\nKEY=\n")

@@ -356,7 +356,7 @@ def test_options_that_cannot_be_meant(shim: Shim) -> str:
     "the template …: …",
     "the template … refers to …, and nothing provides it",
     "the folder … of a rendered file: …",
-    "--render: … is a directory",
+    "--render: … is …",
     "--render: … is not on tmpfs, and its secrets would be written to a disk",
 )
 def test_templates_that_cannot_be_rendered(shim: Shim) -> str:
