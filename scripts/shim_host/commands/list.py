@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from shim.schema import Schema, composed_value
+from shim.secret import Secret, clean
 from shim_host import ages, deployment_key, inputs, inventory, output
 from shim_host.commands import options
 from shim_host.errors import CLEAN, FAILED, REFUSED, Ended
@@ -227,7 +229,9 @@ def diff(
     store = Vault.of_stack(secrets_dir, stack)
     files = {key: entry.value for key, entry in inventory.files_by_key(store, known).items()}
     if schema is not None:
+        made = composed_of(env, schema)
         env = {key: value for key, value in env.items() if key in files or is_secret(schema, key)}
+        env.update({key: value for key, value in made.items() if key in files})
     asked = None
     if not no_engine:
         asked = inventory.ask_swarm(lambda e: (e.secrets(), e.services(), labels.fingerprint_key(e)), gaps)
@@ -271,6 +275,13 @@ def diff(
     words = f"{len(differing)} of {output.many(len(rows), 'key')} {differ}"
     output.say(words if differing else f"no key differs ({len(rows)} compared)")
     return FAILED if gaps else REFUSED if differing else CLEAN
+
+
+def composed_of(env: Mapping[str, Secret], schema: Schema) -> dict[str, Secret]:
+    """Return what the parts in *env* make of the keys that it does not have itself."""
+    parts = {key: clean(value.reveal()) for key, value in env.items()}
+    made = {key: composed_value(spec, parts.get) for key, spec in schema.keys.items() if key not in env}
+    return {key: Secret(value) for key, value in made.items() if value is not None}
 
 
 def is_secret(schema: Any, key: str) -> bool:
