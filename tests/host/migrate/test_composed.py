@@ -153,7 +153,7 @@ def test_create_from_env_makes_the_files_of_composed_keys(manage: Manage, canary
     assert end.code == 0, end.stderr
     assert value_of(manage, "url") == f"pg://a:{value}@db"
     assert "NONE: the value is empty, and an empty file counts as not set" in end.stderr
-    assert "no key differs (2 compared)" in manage("diff", "--no-engine").stderr
+    assert "no key differs (3 compared)" in manage("diff", "--no-engine").stderr
 
     manage.write(".env", f"DB_PASSWORD={value}\nURL=pg://other\n")
     return manage("create-from-env").stderr
