@@ -20,7 +20,7 @@ _MAX_LINE = 16_384
 
 
 def blocks(text: bytes, wrong: "Wrong") -> "Iterator[Block]":
-    """Yield each key with what stands above it; without a key, the decorators that an empty line or a divider drops."""
+    """Yield each key with what is above it; without a key, the decorators that an empty line or a divider drops."""
     lines = text.decode("utf-8", "surrogateescape").split("\n")
     decorators: list[Decorator] = []
     words: list[str] = []

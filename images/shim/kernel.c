@@ -611,7 +611,7 @@ static PyObject *read_at(PyObject *self, PyObject *const *arguments, Py_ssize_t 
     return result;
 }
 
-/* Return the value that a file's bytes stand for, where no more than one line end is to be dropped, and the bytes. */
+/* Return the value in a file's bytes, where no more than one line end is to be dropped, and the bytes. */
 static PyObject *value_and_data(PyObject *data)
 {
     const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(data);

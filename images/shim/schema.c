@@ -1,9 +1,9 @@
 /* What is ordinary in a schema and in the values that it asks for, in one pass each; the rest is left to Python.
  *
  * Ordinary is what nearly all schemas hold: comments, decorators without escapes, `KEY=` and `KEY=value`. A decorator
- * that is not goes back as its text, and a text whose assignments are not goes back whole: how it is read, and every
- * mistake in it, is known to schema_lines.py alone, as json_text.py alone knows what is no JSON. tests/sanitized compares
- * each with its like.
+ * that is not goes back as its text, and a text whose assignments are not goes back whole: only schema_lines.py knows how
+ * it is read, and every mistake in it; only json_text.py knows whether what is not ordinary is JSON. tests/sanitized
+ * compares each with its twin.
  */
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
