@@ -246,6 +246,25 @@ def test_slow_is_not_dead(swarm: PrivateSwarm, project: Manage, image: str) -> N
     assert {spec(swarm, name)["TaskTemplate"].get("ForceUpdate", 0) for name in ("web", "db")} == {0}
 
 
+def test_a_node_that_is_drained_meanwhile_is_no_failure(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+    """The Swarm takes the end of a task for one, and pauses the update; it is started once more."""
+    serve(swarm, "api", image, *SECRET, "--update-monitor", "5s")
+    node = swarm.docker("node", "ls", "--quiet").strip()
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(project, "rotate", "DB_PASSWORD", "--generate", "--verbose")
+        wait(lambda: [state.split()[0] for state in tasks(swarm, "api")] == ["Running", "Shutdown"])
+        swarm.docker("node", "update", "--availability", "drain", node)
+        try:
+            wait(lambda: tasks(swarm, "api")[0].startswith("Pending"))
+        finally:
+            swarm.docker("node", "update", "--availability", "active", node)
+        end = run.result()
+
+    assert end.code == 0, end.stderr
+    assert "no task has failed, so the update is started once more" in end.stderr
+    assert (mounted(swarm, "api"), locks(swarm)) == (V2, "")
+
+
 def test_a_global_service_that_ends_with_the_new_value_goes_back(
     swarm: PrivateSwarm, project: Manage, image: str
 ) -> None:

@@ -23,7 +23,9 @@ _POLL_SECONDS = 0.1  # the engine has events of services and of this node's cont
 _LOOK_SECONDS = 1.0
 _ENDING_POLL_SECONDS = 0.5
 _WRITTEN_AGAIN = 3  # how often somebody else may write the old version back before we give up
+_STARTED_AGAIN = 2  # how often the Swarm may give an update up that no task has failed in
 _GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
+_UNPLACED = ("new", "pending")
 _WAY_UP = ("new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running")
 
 
@@ -91,7 +93,7 @@ class ServiceMover(ServiceWriter):
         service = way.service
         begin = time.monotonic()
         progress = _Progress(way)
-        written_again = 0
+        written_again = started_again = 0
         bumped_for: set[str] = set()
         said = ""
         looked = 0.0
@@ -109,7 +111,14 @@ class ServiceMover(ServiceWriter):
                 tasks = self._tasks(service.id)
                 said = _trouble(way, tasks) or update.get("Message") or said
                 if not way.is_back and state in _GONE_WRONG:
-                    raise NotMoved(f"{service.name} does not come up with the new version: {said}")
+                    if state != "paused" or started_again == _STARTED_AGAIN or self._has_failed(way, tasks):
+                        raise NotMoved(f"{service.name} does not come up with the new version: {said}")
+                    # A node was drained or stood still, and its tasks were ended for that: none of them failed.
+                    started_again += 1
+                    output.detail(f"{service.name}: {said}; no task has failed, so the update is started once more")
+                    self.bump(service.id)
+                    begin = time.monotonic()
+                    continue
                 if not way.is_right(mounts_of(found["Spec"]["TaskTemplate"])):
                     written_again += 1
                     self._write_again(way, written_again)
@@ -229,6 +238,14 @@ class ServiceMover(ServiceWriter):
             if task.get("NodeID") == here
         ]
         return Arrival(tuple(filter(None, containers)), len(running) - len(containers))
+
+    def _has_failed(self, way: Way, tasks: Iterable[Any]) -> bool:
+        """Return whether a task with the right secrets has ended by itself, or was not started where it was to be."""
+        new = [task["Status"] for task in tasks if way.is_right(mounts_of(task.get("Spec")))]
+        return any(
+            status["State"] in ENDED_BY_ITSELF or (status.get("Err") and status["State"] not in _UNPLACED)
+            for status in new
+        )
 
     def _is_flapping(self, way: Way, tasks: Iterable[Any]) -> bool:
         """Return whether a task with the right secrets has failed, and the one after it not lasted longer yet."""
