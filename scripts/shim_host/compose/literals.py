@@ -144,6 +144,8 @@ def _place_of(path: tuple[str, ...], raw: str) -> str:
 
 _A_LIST = ("services", "web", "environment")  # where the name is in the text
 _TAKE_NAMES = (("environment",), ("args",))
+# What only names things of the project: a value that is also such a name tells nothing there.
+_NAMES = frozenset(("secrets", "networks", "depends_on", "container_name", "hostname", "image", "links", "profiles"))
 _OPTIONS = ("logging", "volumes")  # options of a driver, by name
 _SECTIONS = frozenset((*_COMMANDS, *_OPTIONS, "labels", "build", "configs"))
 
@@ -152,8 +154,8 @@ def _texts(document: Document) -> Iterator[_Text]:
     """Yield every scalar of every service, each service's own even where an anchor gives it to several, and configs."""
     for name, _, service, *_ in items(child(document.root, "services")):
         for section, _, value, *_ in items(service):
-            if section == "secrets":
-                continue  # names, and a value that is one tells nothing
+            if section in _NAMES:
+                continue
             for path, node in scalars(value, ("services", name, section)):
                 short = tuple(part for part in path if part != "<<")
                 yield _Text(name, _section_of(section, short), short, node)

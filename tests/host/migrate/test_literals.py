@@ -152,6 +152,7 @@ def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
         "command: [serve, --password-file, /run/secrets/x]",
         "command: sh -c 'psql -p$$PGPORT --password=$$PASSWORD'",
         "command: [ssh, -p, '2222', host]",
+        "environment: {DB_PASSWORD: app-dev-x}\n    container_name: app-dev-x\n    hostname: app-dev-x",
         "command: [gotenberg, --libreoffice-deny-private-ips, --api-timeout=500s]",
         "labels: ['traefik.http.middlewares.a.forwardauth.authResponseHeaders=Remote-User,Remote-Groups']",
         "entrypoint: [/opt/shim/shim, --file-key, database__connection__password, --, serve]",
