@@ -145,7 +145,9 @@ def _place_of(path: tuple[str, ...], raw: str) -> str:
 _A_LIST = ("services", "web", "environment")  # where the name is in the text
 _TAKE_NAMES = (("environment",), ("args",))
 # What only names things of the project: a value that is also such a name tells nothing there.
-_NAMES = frozenset(("secrets", "networks", "depends_on", "container_name", "hostname", "image", "links", "profiles"))
+_NAMES = frozenset(
+    ("secrets", "networks", "depends_on", "container_name", "hostname", "image", "links", "profiles", "volumes")
+)
 _OPTIONS = ("logging", "volumes")  # options of a driver, by name
 _SECTIONS = frozenset((*_COMMANDS, *_OPTIONS, "labels", "build", "configs"))
 
