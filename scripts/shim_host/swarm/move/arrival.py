@@ -113,7 +113,7 @@ class ServiceMover(ServiceWriter):
                 if not way.is_back and state in _GONE_WRONG:
                     if state != "paused" or started_again == _STARTED_AGAIN or self._has_failed(way, tasks):
                         raise NotMoved(f"{service.name} does not come up with the new version: {said}")
-                    # A node was drained or stood still, and its tasks were ended for that: none of them failed.
+                    # A node was drained or did not answer, and its tasks were ended for that: none of them failed.
                     started_again += 1
                     output.detail(f"{service.name}: {said}; no task has failed, so the update is started once more")
                     self.bump(service.id)
