@@ -25,7 +25,6 @@ SPEC = SchemaVersion.V1_6
 # What is in a static binary: its name, licence, the package that holds it, and where its headers say the version.
 PARTS = (
     ("cpython", "Python-2.0", "libpython3.11-dev", "usr/include/python3.11/patchlevel.h", r'PY_VERSION\s+"([^"]+)"'),
-    ("expat", "MIT", "libexpat1-dev", "usr/include/expat.h", r"XML_(?:MAJOR|MINOR|MICRO)_VERSION (\d+)"),
     ("zlib", "Zlib", "zlib1g-dev", "usr/include/zlib.h", r'ZLIB_VERSION "([^"]+)"'),
     ("glibc", "LGPL-2.1-or-later", "libc6-dev", "usr/include/features.h", r"__GLIBC(?:_MINOR)?__\s+(\d+)"),
 )

@@ -193,7 +193,7 @@ def test_the_components_are_listed(dist: Path) -> None:
         assert binary["hashes"] == [{"alg": "SHA-256", "content": sums[binary["name"]]}]
         linked = next(entry for entry in bom["dependencies"] if entry["ref"] == binary["bom-ref"])["dependsOn"]
         parts = {by_ref[ref]["name"]: by_ref[ref] for ref in linked}
-        assert set(parts) == {"cpython", "expat", "glibc", "pyinstaller-bootloader", "zlib"}
+        assert set(parts) == {"cpython", "glibc", "pyinstaller-bootloader", "zlib"}
         assert parts["cpython"]["version"].startswith("3.11.")
         assert all(re.fullmatch(r"[0-9.]+", part["version"]) for part in parts.values())
     names = {component["name"] for component in bom["components"]}
@@ -267,14 +267,14 @@ def test_what_others_could_move_is_named_by_its_digest() -> None:
 def test_the_libraries_of_both_architectures_are_at_the_same_revision(tmp_path: Path) -> None:
     """Each is named with it."""
     components = load_script("release_components")
-    (tmp_path / "revisions").write_text("libexpat1-dev 2.5.0-1+deb12u2\nzlib1g-dev 1:1.2.13.dfsg-1\n")
+    (tmp_path / "revisions").write_text("libpython3.11-dev 3.11.2-6+deb12u6\nzlib1g-dev 1:1.2.13.dfsg-1\n")
     there = components.revisions(tmp_path)
-    assert there == {"libexpat1-dev": "2.5.0-1+deb12u2", "zlib1g-dev": "1:1.2.13.dfsg-1"}
+    assert there == {"libpython3.11-dev": "3.11.2-6+deb12u6", "zlib1g-dev": "1:1.2.13.dfsg-1"}
 
     same = {"zlib": {"amd64": "1", "arm64": "1"}, "glibc": {"amd64": "2.36-9", "arm64": "2.36-9"}}
     assert components.differing(same) == []
-    assert components.differing({**same, "expat": {"amd64": "2.5.0-1+deb12u1", "arm64": "2.5.0-1+deb12u2"}}) == [
-        "expat"
+    assert components.differing({**same, "cpython": {"amd64": "3.11.2-6+deb12u5", "arm64": "3.11.2-6+deb12u6"}}) == [
+        "cpython"
     ]
 
 

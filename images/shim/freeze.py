@@ -4,7 +4,7 @@ Rules, checked here, so that a slow import or a missing extension module is an e
 
 - A module of `shim` is hot unless `COLD` names it.
 - A hot module imports, at its top, only hot modules and C modules built into the interpreter's core.
-- A hot module names no exception that core.c leaves for later.
+- A hot module names no exception that core.c leaves for later (the header of the release lists them).
 - Whatever else a module of `shim` imports anywhere must be importable with the built-in C modules alone: a static
   interpreter has no ssl, no ctypes, no _json.
 
@@ -22,7 +22,7 @@ from types import CodeType
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
-from static_code import StaticObjects  # type: ignore[import-not-found]
+from static_code import StaticObjects, release  # type: ignore[import-not-found]
 
 # Never needed on the way to exec; imported from the archive, after kernel.finish_interpreter().
 COLD = ("deadline", "explain", "fingerprint", "help", "install", "ps", "stdout")
@@ -31,16 +31,21 @@ COLD = ("deadline", "explain", "fingerprint", "help", "install", "ps", "stdout")
 UNFROZEN = ("__main__", "application", "by_path", "files_unfrozen", "kernel_unfrozen", "settings")
 # Built in, but only of use once the interpreter is complete: importing it in the core alone crashes.
 NOT_IN_THE_CORE = ("_signal",)
+# Built into libpython, and of no use to the shim: they and what they pull in stay out of the executable.
+LEFT_OUT = ("_csv", "_elementtree", "_statistics", "_symtable", "pyexpat", "syslog", "xxsubtype")
+# The functions that make a built-in module are PyInit_NAME, but for these; CPython's core makes its own two itself.
+INIT_FUNCTIONS = {"marshal": "PyMarshal_Init", "_warnings": "_PyWarnings_Init", "builtins": "NULL", "sys": "NULL"}
 # What completing the interpreter imports before the archive can be read.
 ENCODINGS = ("encodings", "encodings.aliases", "encodings.ascii", "encodings.latin_1", "encodings.utf_8")
 
 _IMPORT_ALL = """
 import sys, types
 sys.path[:] = [path for path in sys.path if not path.endswith("lib-dynload")] + [sys.argv[1]]
+sys.modules.update(dict.fromkeys(sys.argv[2].split()))
 kernel = types.ModuleType("_kernel")
 kernel.__getattr__ = lambda name: lambda *arguments: None
 sys.modules["_kernel"] = kernel
-for name in sys.argv[2:]:
+for name in sys.argv[3:]:
     try:
         __import__(name)
     except ImportError as error:
@@ -69,7 +74,7 @@ def main() -> int:
         if path.stem not in UNFROZEN
     }
     hot = [name for name in in_order_of_need(trees) if name.rpartition(".")[2] not in COLD]
-    late = exceptions_for_later((Path(__file__).parent / "core.c").read_text())
+    late = exceptions_for_later((Path(__file__).parent / f"{release.__name__}.h").read_text())
     mistakes = [*slow_imports(trees, hot), *early_names(trees, hot, late), *missing_modules(trees, arguments.package)]
     if mistakes:
         sys.stderr.write("\n".join([*mistakes, ""]))
@@ -102,7 +107,7 @@ def slow_imports(trees: dict[str, ast.Module], hot: list[str]) -> Iterator[str]:
 
 
 def exceptions_for_later(source: str) -> set[str]:
-    """Return the names of the exceptions that *source*, core.c, makes ready only when the rest of CPython comes."""
+    """Return the names of the exceptions that *source*, a header of a release, leaves for the rest of CPython."""
     return set(re.findall(r"&PyExc_(\w+)", source))
 
 
@@ -118,7 +123,16 @@ def missing_modules(trees: dict[str, ast.Module], package: Path) -> Iterator[str
     """Yield a line for each module that somebody imports and that needs what a static interpreter does not have."""
     wanted = {found.name for tree in trees.values() for found in imports(tree, trees) if not found.is_optional}
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", _IMPORT_ALL, str(package.parent), *sorted(wanted | set(trees))],
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            _IMPORT_ALL,
+            str(package.parent),
+            " ".join(LEFT_OUT),
+            *sorted(wanted | set(trees)),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -212,8 +226,8 @@ def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
     objects = StaticObjects([line for line in called.splitlines() if not line.startswith("#")])
     lines, hot_table, frozen_table = [], [], []
 
-    def ready(name: str, tree: ast.Module, file_name: str) -> str:
-        pointer = objects.code(stripped_code(tree, file_name))
+    def ready(name: str, code: CodeType) -> str:
+        pointer = objects.code(code)
         sets = [f"    {{(PyObject **)&{place}, {items}}}," for place, items in objects.frozensets()]
         symbol = name.replace(".", "_")
         lines.extend([f"static const struct set_constant {symbol}_sets[] = {{", *sets, "    {NULL, NULL},", "};"])
@@ -221,18 +235,21 @@ def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
 
     for name in hot:
         file_name = "shim/" + ("__init__" if name == "shim" else name[5:]) + ".py"
-        hot_table.append(f"    {ready(name, trees[name], file_name)},")
+        hot_table.append(f"    {ready(name, stripped_code(trees[name], file_name))},")
     for name in ENCODINGS:
         is_package = name == "encodings"
         file_name = name.replace(".", "/") + ("/__init__.py" if is_package else ".py")
-        symbol = name.replace(".", "_")
-        row = ready(name, ast.parse((library / file_name).read_bytes()), file_name)
-        lines.append(f"static const struct hot_module {symbol} = {row};")
-        lines.append(f"static PyObject *get_{symbol}(void) {{ return shim_code_of(&{symbol}); }}")
-        frozen_table.append(f'    {{"{name}", NULL, 0, {int(is_package)}, get_{symbol}}},')
+        code = stripped_code(ast.parse((library / file_name).read_bytes()), file_name)
+        row, needed = release.frozen_row(name, is_package, code, ready)
+        lines.append(needed)
+        frozen_table.append(f"    {row},")
+    built_in = [(name, INIT_FUNCTIONS.get(name, f"PyInit_{name}")) for name in sys.builtin_module_names]
+    built_in = [(name, function) for name, function in built_in if name not in LEFT_OUT]
     return "\n".join(
         [
             "/* Written by freeze.py. */",
+            *release.INCLUDES,
+            *release.tables(),
             *objects.lines(),
             *lines,
             "static const struct hot_module shim_hot_modules[] = {",
@@ -240,7 +257,12 @@ def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
             "};",
             "static const struct _frozen shim_frozen_modules[] = {",
             *frozen_table,
-            "    {NULL, NULL, 0, 0, NULL},",
+            "    {NULL},",
+            "};",
+            *(f"PyObject *{function}(void);" for _, function in built_in if function != "NULL"),
+            "struct _inittab _PyImport_Inittab[] = {",
+            *(f'    {{"{name}", {function}}},' for name, function in built_in),
+            "    {NULL, NULL},",
             "};",
             "",
         ]

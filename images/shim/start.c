@@ -30,6 +30,22 @@ uint64_t shim_set_mask(uint64_t mask)
     return before;
 }
 
+/* Since GCC 13, libgcc sorts the tables for C++'s exceptions when a static program starts: more work than all of ours.
+ * Nothing here throws one. */
+void __wrap___register_frame_info(const void *begin, void *object);
+void *__wrap___deregister_frame_info(const void *begin);
+
+void __wrap___register_frame_info(const void *begin, void *object)
+{
+    (void)begin, (void)object;
+}
+
+void *__wrap___deregister_frame_info(const void *begin)
+{
+    (void)begin;
+    return NULL;
+}
+
 /* What CPython asks for until it can say that there is no memory; without that it crashes, or aborts. */
 #define START_BYTES (2 << 20)
 

@@ -1,22 +1,24 @@
 """Code objects as C: what unmarshalling would build at every start lies ready in the executable. Used by freeze.py.
 
-For CPython 3.11, whose headers define these structures. A string, number or tuple that several functions share is
-written once. Nothing is interned and no hash is known yet: CPython adds both where it wants them.
+What CPython's headers define differently in each release is in python311.py and python313.py. A string, number or tuple
+that several functions share is written once. Nothing is interned and no hash is known yet: CPython adds both where it
+wants them.
 
 What only a traceback, a debugger or a mistake looks at (line tables, the names of local variables) lies apart, so that
-no page of it is ever copied: on the others CPython writes hashes and counts references. So do the constants and names
-of functions that no usual start calls (called.txt).
+no page of it is ever copied: on the others CPython writes hashes and, until 3.12, counts references. So do the
+constants and names of functions that no usual start calls (called.txt).
 """
 
+import importlib
+import opcode
+import sys
 from collections.abc import Collection
 from types import CodeType
 
-# Nothing here is ever freed: the count only has to stay above what references can come and go.
-_REFERENCES = 999_999_999
-# How often a function runs before the interpreter rewrites it for speed (pycore_code.h).
-_WARMUP = -8
+release = importlib.import_module(f"python{sys.version_info.major}{sys.version_info.minor}")
+
 _LOCAL, _CELL, _FREE = 0x20, 0x40, 0x80  # CO_FAST_* of pycore_code.h
-_RESUME = 151
+_RESUME = opcode.opmap["RESUME"]
 _DIGIT_BITS = 30
 # What a start may look at: nothing of an object, itself alone, or also what it holds.
 _NOTHING, _ITSELF, _ALL = 0, 1, 2
@@ -56,6 +58,9 @@ class StaticObjects:
         for singleton, expression in ((None, "Py_None"), (True, "Py_True"), (False, "Py_False"), (..., "Py_Ellipsis")):
             if value is singleton:
                 return expression
+        constant: str | None = release.constant(value)
+        if constant is not None:
+            return constant
         key = self._key(value)
         name = self._names.setdefault(key, f"object_{len(self._names)}")
         if looked_at > self._looked_at.get(name, -1):
@@ -83,11 +88,11 @@ class StaticObjects:
             )
         elif isinstance(value, int):
             digits = [abs(value) >> shift & (1 << _DIGIT_BITS) - 1 for shift in range(0, abs(value).bit_length(), 30)]
-            size = -len(digits) if value < 0 else len(digits)
+            members, values = release.integer_head(len(digits), (value > 0) - (value < 0))
             self._struct(
                 name,
-                f"PyObject_VAR_HEAD digit digits[{max(1, len(digits))}];",
-                f"{_head('PyLong_Type', size)}, {{{', '.join(map(str, digits or [0]))}}}",
+                f"{members} digit digits[{max(1, len(digits))}];",
+                f"{values}, {{{', '.join(map(str, digits or [0]))}}}",
             )
         elif isinstance(value, float):
             number = value.hex().replace("inf", "HUGE_VAL")
@@ -102,16 +107,15 @@ class StaticObjects:
             self._struct(
                 name,
                 f"PyASCIIObject object; char text[{len(text) + 1}];",
-                f"{{{_head('PyUnicode_Type')}, {len(text)}, -1, {{0, 1, 1, 1, 1}}, NULL}}, {_bytes(text.encode())}",
+                f"{release.text_head(len(text), 1, True)}, {_bytes(text.encode())}",
             )
             return
         kind = 1 if max(text) <= "\xff" else 2 if max(text) <= "\uffff" else 4
         points = ", ".join(str(ord(character)) for character in text)
-        state = f"{{{_head('PyUnicode_Type')}, {len(text)}, -1, {{0, {kind}, 1, 0, 1}}, NULL}}"
         self._struct(
             name,
             f"PyCompactUnicodeObject object; Py_UCS{kind} text[{len(text) + 1}];",
-            f"{{{state}, 0, NULL, 0}}, {{{points}, 0}}",
+            f"{{{release.text_head(len(text), kind, False)}, {release.NO_UTF8}}}, {{{points}, 0}}",
         )
 
     def _define_tuple(self, name: str, items: tuple[object, ...], looked_at: int) -> None:
@@ -134,14 +138,13 @@ class StaticObjects:
         is_called = looked_at > _NOTHING and f"{code.co_filename}:{code.co_qualname}" in self._called
         variables = dict.fromkeys([*code.co_varnames, *code.co_cellvars, *code.co_freevars])
         kinds = bytes(
-            (_LOCAL if variable in code.co_varnames else 0)
+            (_LOCAL | release.variable_kind(code) if variable in code.co_varnames else 0)
             | (_CELL if variable in code.co_cellvars else 0)
             | (_FREE if variable in code.co_freevars else 0)
             for variable in variables
         )
         numbers = {
             "co_flags": code.co_flags,
-            "co_warmup": _WARMUP,
             "co_argcount": code.co_argcount,
             "co_posonlyargcount": code.co_posonlyargcount,
             "co_kwonlyargcount": code.co_kwonlyargcount,
@@ -149,10 +152,10 @@ class StaticObjects:
             "co_firstlineno": code.co_firstlineno,
             "co_nlocalsplus": len(variables),
             "co_nlocals": code.co_nlocals,
-            "co_nplaincellvars": len(set(code.co_cellvars).difference(code.co_varnames)),
             "co_ncellvars": len(code.co_cellvars),
             "co_nfreevars": len(code.co_freevars),
             "_co_firsttraceable": code.co_code[::2].index(_RESUME),
+            **release.code_numbers(code, len(variables)),
         }
         # To make a function of it, CPython looks at its names and for a docstring.
         used = {
@@ -175,7 +178,7 @@ class StaticObjects:
         self._definitions[name] = (
             f"struct _PyCode_DEF({size}) {name}",
             f"\n    .ob_base = {_head('PyCode_Type', size // 2)},\n    "
-            + ",\n    ".join([*fields, f".co_code_adaptive = {_bytes(code.co_code)}"]),
+            + ",\n    ".join([*fields, f".co_code_adaptive = {_bytes(release.instructions(code))}"]),
         )
 
     def _struct(self, name: str, members: str, values: str) -> None:
@@ -188,7 +191,7 @@ def _place(is_used: bool) -> str:
 
 
 def _head(type_name: str, size: int | None = None) -> str:
-    head = f"{{{_REFERENCES}, &{type_name}}}"
+    head: str = release.head(type_name)
     return head if size is None else f"{{{head}, {size}}}"
 
 
