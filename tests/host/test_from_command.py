@@ -84,7 +84,7 @@ def test_the_bytes_are_those_that_the_program_prints(manage: Manage) -> None:
 
 
 @provokes(
-    "no value could be fetched for …; nothing was changed",
+    "no value could be fetched for …",
     "the … … belongs to another user, and names programs to run",
     "everyone can write to the … …, which names programs to run",
 )

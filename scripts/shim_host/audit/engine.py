@@ -366,14 +366,14 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
 
 
 def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fingerprints) -> Container:
-    name, service = found["Name"].lstrip("/"), _service_name(found)[0]
+    name, (service, kind) = found["Name"].lstrip("/"), _service_name(found)
     config = found["Config"]
     project = (config.get("Labels") or {}).get(_COMPOSE_PROJECT) or ""
     words = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
     watches = bool(dict(_pairs(config.get("Env"))).get("SHIM_ON_CHANGE")) or any(
         word.startswith("--on-change") for word in words
     )
-    blank = Container(name, service, None, "", project, frozenset(), _started(found), watches)
+    blank = Container(name, service, None, project=project, kind=kind, started=_started(found), watches=watches)
     if explained is None:
         return blank
     mark = prints.mark if explained.made_with == "hmac" else ""

@@ -55,13 +55,19 @@ def _of_another(service: AuditedService, mounts: Iterable[AuditedMount], store: 
 
 def concerned(containers: Iterable[Container], services: Iterable[AuditedService], project: str) -> Iterable[Container]:
     """Yield the containers of the *services* that are looked at, each with its service's name here."""
-    kept = {service.name for service in services}
+    kept = {(service.kind, service.name) for service in services}
     for container in containers:
         name = container.service
         if container.project and container.project != project:
             name = f"{container.project}/{name}"
-        if name in kept:
-            yield replace(container, service=name)
+        for called in (name, _told_apart(name, container.kind)):
+            if (container.kind, called) in kept:
+                yield replace(container, service=called)
+
+
+def _told_apart(name: str, kind: str) -> str:
+    """Return the name of a service beside one of another kind that is called the same."""
+    return f"{name} ({kind})"
 
 
 def _shows_something(service: AuditedService) -> bool:
@@ -87,7 +93,7 @@ def with_keys(services: Iterable[AuditedService], known: list[str]) -> list[Audi
         mounts = (
             mount if mount.secret_id else mount._replace(key=keys[_mounted_name(mount)]) for mount in service.mounts
         )
-        name = service.name if service.name not in found else f"{service.name} ({service.kind})"
+        name = service.name if service.name not in found else _told_apart(service.name, service.kind)
         found[name] = replace(service, name=name, mounts=tuple(mounts))
     return list(found.values())
 

@@ -72,6 +72,7 @@ class Container:
     fingerprints: Mapping[str, str] | None
     salt_mark: str = ""  # tells which key or salt they were made with
     project: str = ""  # of Compose
+    kind: str = "container"  # as of the service: a task and a Compose service may share a name
     seen: frozenset[str] = frozenset()  # keys of which the shim has seen what the service was started with
     started: datetime | None = None
     watches: bool = False  # its shim restarts the service, or tells it, when a file changes

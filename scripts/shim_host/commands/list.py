@@ -272,8 +272,12 @@ def diff(
     for gap in gaps:
         output.say(f"not looked at: {gap}")
     differ = "differs" if len(differing) == 1 else "differ"
-    words = f"{len(differing)} of {output.many(len(rows), 'key')} {differ}"
-    output.say(words if differing else f"no key differs ({len(rows)} compared)")
+    words = (
+        f"{len(differing)} of {output.many(len(rows), 'key')} {differ}"
+        if differing
+        else f"no key differs ({len(rows)} compared)"
+    )
+    output.say(f"{words} in what could be looked at" if gaps else words)
     return FAILED if gaps else REFUSED if differing else CLEAN
 
 

@@ -57,7 +57,7 @@ def fetch(asks: Sequence[Ask], environ: Mapping[str, str], seconds: float = SECO
         known = [run.printed for run in runs] + [value.encode() for name, value in environ.items() if why_by_name(name)]
         reasons = [f"{run.ask.key}: {run.ask.program} {_reason(run.wrong, known)}" for run in failed if run.wrong]
         keys = ", ".join(run.ask.key for run in failed)
-        raise Failed(f"no value could be fetched for {keys}; nothing was changed", *reasons)
+        raise Failed(f"no value could be fetched for {keys}", *reasons)
     return {run.ask.key: _value(run) for run in runs}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from shim_host.audit import judge, sarif
+from shim_host.audit import joining, judge, sarif
 from shim_host.audit import page as audit_page
 from shim_host.audit.model import Container, Facts, Finding, Image, Key, Trace
 from shim_host.audit.rules import RULES
@@ -110,6 +110,20 @@ def test_an_older_version_is_drift_and_the_command_moves_the_service() -> None:
     facts = Facts(NOW, versions=(old, new), services=(service("s", old),))
 
     assert one(facts, "service-drift").command == "manage-secrets sync K"  # which keeps uid, gid and mode of the mount
+
+
+def test_a_task_and_a_container_of_compose_keep_to_the_service_of_their_kind() -> None:
+    """Both services are called `api`, and only one of them runs with an old value."""
+    new = version("K", 2)
+    services = joining.with_keys([replace(service("api"), kind="compose", stack="shop"), service("api", new)], ["K"])
+    task = Container("api.1", "api", {"K": "print-1"}, "salt", kind="swarm")
+    own = Container("shop-api-1", "api", {"K": "print-1"}, "salt", project="shop", kind="compose")
+    running = tuple(joining.concerned([task, own], services, "shop"))
+
+    assert [container.service for container in running] == ["api (swarm)", "api"]
+    facts = Facts(NOW, versions=(new,), services=tuple(services), containers=running)
+    (finding,) = [item for item in judge.judge(facts).findings if item.id == "container-stale"]
+    assert finding.message.startswith("the container api.1 ")
 
 
 def test_a_service_that_keeps_the_version_before_as_well_is_judged_by_target() -> None:
