@@ -97,11 +97,13 @@ static void start_interpreter(void)
 
 int main(int argc, char **argv, char **environment)
 {
+    static char *nothing[] = {NULL};
     PyObject *module, *done;
 
     shim_argc = argc;
     shim_argv = argv;
     shim_environ = environment;
+    environ = nothing; /* CPython 3.13 removes __PYVENV_LAUNCHER__ from what libc has; the service is to get it */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* values pass through: no core file, no debugger; exec undoes that */
     check_memory();
     shim_watch_arenas();
