@@ -21,7 +21,8 @@ FOLDER = "folder"
 SWARM = "swarm"
 
 # It stays in its folder, on every system.
-_FILE_NAME = re.compile(r"[^\x00-\x1f/\\\x7f]{1,255}")
+_FILE_NAME = re.compile(r"[^\x00-\x1f/\\\x7f]+")
+_MOST_NAME_BYTES = 255  # NAME_MAX of Linux's file systems
 
 
 class Item(NamedTuple):
@@ -45,7 +46,7 @@ class Item(NamedTuple):
     def template(self) -> str:
         """Return the driver that fills the value in when a task starts; "" for a value that is taken as it is."""
         found = self.swarm[0].get("template") if self.swarm else None
-        return found if isinstance(found, str) else ""
+        return found if isinstance(found, str) and found.isprintable() else ""  # it is one line of a file
 
     def is_of(self, stack: str) -> bool:
         """Return whether the value is one of *stack*: kept for it alone, or what its version in the Swarm holds too."""
@@ -200,7 +201,11 @@ def _stack(found: Mapping[str, Any], key: str, file: str, swarm: list[dict[str, 
 
 def is_file_name(name: str) -> bool:
     """Return whether a secret's file may have this *name*; one that may not could leave the folder."""
-    return _FILE_NAME.fullmatch(name) is not None and not is_skipped(name)
+    try:
+        size = len(name.encode("utf-8", "surrogateescape"))  # as the system names files, whatever their encoding
+    except UnicodeEncodeError:
+        return False
+    return size <= _MOST_NAME_BYTES and _FILE_NAME.fullmatch(name) is not None and not is_skipped(name)
 
 
 def _refuse_duplicates(items: Iterable[Item]) -> None:

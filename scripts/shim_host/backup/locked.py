@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped
 from shim_host.errors import Refused, failed_file
-from shim_host.files import write_whole
 from shim_host.inputs import read_bounded
 from shim_host.store.vault import Vault, Writer
 
@@ -112,18 +111,22 @@ class Locked(NamedTuple):
             raise failed_file("read", str(path), error) from None
 
     def write(self, sealed: Mapping[str, bytes], recipients: Iterable[Recipient] | None) -> None:
-        """Write encrypted files, and for whom they are if that changed."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise failed_file("make", str(self.path), error) from None
-        if not (self.path / ".gitattributes").exists():
-            write_whole(self.path / ".gitattributes", _ATTRIBUTES, 0o644)
-        if recipients is not None:
-            lines = [f"# {one.name}\n{one.text}\n" if one.name else f"{one.text}\n" for one in recipients]
-            write_whole(self.path / RECIPIENTS, "".join(lines).encode(), 0o644)
-        for name, data in sealed.items():
-            write_whole(Path(self.shown(name)), data, 0o644)
+        """Write encrypted files, and for whom they are if that changed.
+
+        The folder comes from git as a rule: whoever may push to it could have made it a link to somewhere else.
+
+        Raises:
+            Refused: the folder is a link or something else, or nobody agrees that root writes into another's.
+            Failed: the file system does not take it.
+        """
+        with Vault(self.path, is_public=True).writing() as writer:
+            if not (self.path / ".gitattributes").exists():
+                writer.write(".gitattributes", _ATTRIBUTES)
+            if recipients is not None:
+                lines = [f"# {one.name}\n{one.text}\n" if one.name else f"{one.text}\n" for one in recipients]
+                writer.write(RECIPIENTS, "".join(lines).encode())
+            for name, data in sealed.items():
+                writer.write(name + ENDING, data)
 
 
 class Met(NamedTuple):

@@ -21,6 +21,8 @@ from shim_host.store import ownership
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
+_PUBLIC_FOLDER_MODE = 0o755
+_PUBLIC_FILE_MODE = 0o644
 _TEMPLATES = ".templates"
 _UNFINISHED = (".", ".new")  # how the name of a file that is being written begins and ends
 # Windows has neither the flags nor descriptors of folders: there the paths are used as they are.
@@ -37,10 +39,11 @@ class Entry(NamedTuple):
 
 
 class Vault:
-    """The folder at *path*, as the user typed it."""
+    """The folder at *path*, as the user typed it; a public one holds what is encrypted, and everybody may read it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_public: bool = False) -> None:
         self.path = path
+        self.is_public = is_public
 
     @classmethod
     def of_stack(cls, path: Path, stack: str) -> "Vault":
@@ -147,7 +150,7 @@ class Vault:
 
     @contextmanager
     def writing(self) -> Iterator["Writer"]:
-        """Make the folder private, keep other runs out, and give a `Writer`.
+        """Make the folder private, unless it is public, keep other runs out, and give a `Writer`.
 
         Raises:
             Refused: the folder is a link or something else, or another run is writing.
@@ -156,16 +159,18 @@ class Vault:
         try:
             os.makedirs(self.path.parent, exist_ok=True)
             try:
-                os.mkdir(self.path, FOLDER_MODE)
+                os.mkdir(self.path, _PUBLIC_FOLDER_MODE if self.is_public else FOLDER_MODE)
                 ownership.give_as_around(self.path)
             except FileExistsError:
                 if self.path.is_symlink() or not self.path.is_dir():
                     hint = "make it a folder, or name another with --secrets-dir"
+                    if self.is_public:
+                        hint = "make it a folder, or name another with --locked-dir"
                     raise Refused(f"{self.path} is a link or a file, and secrets are not written there", hint) from None
         except OSError as error:
             raise failed_file("make", str(self.path), error) from None
-        with _folder(self.path) as descriptor:
-            writer = Writer(self.path, descriptor)
+        with _folder(self.path, is_public=self.is_public) as descriptor:
+            writer = Writer(self.path, descriptor, _PUBLIC_FILE_MODE if self.is_public else FILE_MODE)
             writer.remove_unfinished()
             yield writer
             writer.settle()
@@ -184,9 +189,10 @@ def _has_files(path: Path) -> bool:
 
 
 @contextmanager
-def _folder(path: Path) -> Iterator[int | None]:
+def _folder(path: Path, *, is_public: bool) -> Iterator[int | None]:
     if not _HAS_FOLDER_DESCRIPTORS:
-        _restrict_on_windows(path)
+        if not is_public:
+            _restrict_on_windows(path)
         yield None
         return
     import fcntl
@@ -198,7 +204,7 @@ def _folder(path: Path) -> Iterator[int | None]:
     try:
         ownership.ask(path, os.fstat(descriptor).st_uid)
         try:
-            if stat.S_IMODE(os.fstat(descriptor).st_mode) != FOLDER_MODE:
+            if not is_public and stat.S_IMODE(os.fstat(descriptor).st_mode) != FOLDER_MODE:
                 os.fchmod(descriptor, FOLDER_MODE)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -250,9 +256,10 @@ def refuse_without_room(folder: Path, size: int) -> None:
 class Writer:
     """Writes into one folder; every file is there whole or not at all."""
 
-    def __init__(self, path: Path, descriptor: int | None) -> None:
+    def __init__(self, path: Path, descriptor: int | None, file_mode: int = FILE_MODE) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._file_mode = file_mode
         self._has_changed = False
 
     def write(self, name: str, data: bytes) -> None:
@@ -262,11 +269,12 @@ class Writer:
             Failed: the file system does not take it; the file is as it was.
         """
         unfinished = self._place(_UNFINISHED[0] + name + _UNFINISHED[1])
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
         try:
-            opened = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW, FILE_MODE, **self._where)
+            opened = os.open(unfinished, flags, self._file_mode, **self._where)
             try:
                 if self._descriptor is not None:
-                    os.fchmod(opened, FILE_MODE)  # whatever the umask took away
+                    os.fchmod(opened, self._file_mode)  # whatever the umask took away
                     owner = self._owner_of(name)
                     if owner is not None:
                         os.fchown(opened, *owner)

@@ -312,13 +312,23 @@ def test_foreign_files_are_named_for_what_they_are(filled: Manage, keys: Keys, c
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside", "/tmp/outside", "a/b", "a\\b", ".", "..", "", ".hidden", "a\0b", "README"]
+    "name",
+    ["../outside", "/tmp/outside", "a/b", "a\\b", ".", "..", "", ".hidden", "a\0b", "README", "\ud800", "é" * 128],
 )
 def test_a_name_cannot_leave_the_folder(name: str) -> None:
     plain = backup.encode(Backup("now", "test", (Item("A", name, Secret(b"x")),)))
 
     with pytest.raises(Refused, match="file name that no secret can have"):
         backup.decode(plain)
+
+
+@pytest.mark.parametrize(("driver", "is_noted"), [("golang", True), ("golang\nb=golang", False)])
+def test_a_template_names_no_other_file(driver: str, is_noted: bool) -> None:
+    """What is noted of it is a line of a file, and a second line would be about another secret."""
+    item = Item("A", "a", Secret(b"x"), swarm=({"template": driver},))
+    (found,) = backup.decode(backup.encode(Backup("now", "test", (item,)))).items
+
+    assert bool(found.template) is is_noted
 
 
 def test_a_name_stands_in_a_backup_once(canary: Canary) -> None:

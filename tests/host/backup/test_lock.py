@@ -1,6 +1,8 @@
 """`lock` and `unlock`: the values in git, encrypted with age, for two people and their clones."""
 
+import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -226,6 +228,37 @@ def test_an_unlocked_value_needs_no_disk(team: Team, canary: Canary, tmp_path: P
     finally:
         shutil.rmtree(memory, ignore_errors=True)
     assert not (ann.folder / "secrets").exists()
+
+
+def test_the_encrypted_files_are_written_through_no_link(team: Team, canary: Canary) -> None:
+    """Whoever may push could have made the folder a link to somewhere else."""
+    ann = team.ann
+    ann.set("DB_PASSWORD", canary())
+    elsewhere = ann.folder / "elsewhere"
+    elsewhere.mkdir()
+    (ann.folder / "secrets.age").symlink_to("elsewhere")
+
+    end = ann("lock", "-r", team.ann_public, "--yes")
+    assert (end.code, "secrets.age is a link or a file, and" in end.stderr) == (1, True), end
+    assert "another with --locked-dir" in end.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_root_asks_before_it_encrypts_into_the_folder_of_somebody_else(
+    team: Team, canary: Canary, as_root: None
+) -> None:
+    ann = team.ann
+    ann.set("DB_PASSWORD", canary())
+    folder = ann.folder / "secrets.age"
+    folder.mkdir(0o755)
+    os.chown(folder, 12345, 54321)
+
+    end = ann("lock", "-r", team.ann_public)
+    assert (end.code, "secrets.age belongs to uid 12345: write there as root" in end.stderr) == (1, True), end
+    assert list(folder.iterdir()) == []
+    assert ann("lock", "-r", team.ann_public, "--yes").code == 0
+    assert {path.stat().st_uid for path in (folder, *folder.iterdir())} == {12345}
+    assert (stat.S_IMODE(folder.stat().st_mode), len(ann.files())) == (0o755, 3)
 
 
 @provokes(
