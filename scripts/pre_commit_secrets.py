@@ -13,7 +13,7 @@ for your own values there is no exception.
 --all checks everything in git instead of what is staged: the index, every commit that a branch, a tag or a stash
 reaches, and the commit messages. What it once found is found again even after the value was rotated.
 FILEs are ignored: pre-commit passes them.
-Exit codes: 0 nothing found, 1 findings, 2 usage, 111 git or the file system failed.
+Exit codes: 0 nothing found, 1 findings, 2 usage, 111 git or the file system failed, 130 interrupted.
 """
 
 import binascii
@@ -45,7 +45,7 @@ from shim.errors import Refused
 from shim.schema import Schema, parse
 from shim.secret import clean, env_key, is_skipped
 
-CLEAN, FOUND, USAGE, FAILED = 0, 1, 2, 111
+CLEAN, FOUND, USAGE, FAILED, INTERRUPTED = 0, 1, 2, 111, 130
 # A shorter value occurs in any text by chance: `postgres`, `5432`.
 MIN_VALUE_BYTES = 8
 EXCEPTION = b"not-a-secret"
@@ -54,7 +54,8 @@ MOST_BYTES = 64 << 20
 _MOST_UNPACKED = 8 << 20
 _MOST_SECRET_BYTES = 1 << 20
 _MOST_LEVELS = 3
-_PROGRESS_SECONDS = 5
+# How often progress is shown: on a terminal, and in a log.
+_TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 5
 _HARMLESS_DOT_FILES = (".gitignore", ".gitkeep", ".gitattributes", ".dockerignore", ".keep")
 _HARMLESS_ENV = ("schema", "example", "sample", "template", "dist", "defaults", "lock")
 _MADE_FOR_VALUES = (".envrc", ".netrc", "_netrc", ".pgpass", ".git-credentials", ".htpasswd", ".vault-token", ".my.cnf")
@@ -130,7 +131,10 @@ def main(argv: Sequence[str]) -> int:
 
 def run() -> None:
     """Be the command `pre-commit-secrets`."""
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def findings(files: Sequence[Staged], places: Sequence[str], memory: "Memory | None" = None) -> Iterator[Leak]:
@@ -520,11 +524,12 @@ def _contents(files: Sequence[Staged]) -> Iterator[tuple[Staged, bytes]]:
     """Yield each file with its content, one at a time, from one git; folders are passed by."""
     if not files:
         return
-    began = told = time.monotonic()
-    with subprocess.Popen(["git", "cat-file", "--batch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as git:
+    cat_file = ["git", "cat-file", "--batch"]
+    pipe = subprocess.PIPE
+    with _Progress(len(files)) as progress, subprocess.Popen(cat_file, stdin=pipe, stdout=pipe) as git:
         answers: Any = git.stdout
         threading.Thread(target=_ask, args=(git.stdin, files), daemon=True).start()
-        for number, file in enumerate(files):
+        for number, file in enumerate(files, 1):
             head = answers.readline().split(b" ")
             if len(head) != 3:
                 raise Failed(f"git has no content of {file.path or file.blob}")
@@ -532,6 +537,7 @@ def _contents(files: Sequence[Staged]) -> Iterator[tuple[Staged, bytes]]:
             content = answers.read(min(length, MOST_BYTES))
             left = length - len(content)
             if left:
+                progress.clear()
                 _say(f"warning: of {file.path} only the first {MOST_BYTES >> 20} MiB are looked at")
             while left:
                 left -= len(answers.read(min(left, 1 << 20)))
@@ -540,9 +546,49 @@ def _contents(files: Sequence[Staged]) -> Iterator[tuple[Staged, bytes]]:
                 yield file, content
             elif kind in (b"commit", b"tag"):
                 yield file._replace(path=f"the message of {kind.decode()} {file.blob[:12]}"), content
-            if time.monotonic() - told > _PROGRESS_SECONDS:
-                told = time.monotonic()
-                _say(f"{number + 1} of {len(files)} objects looked at, after {told - began:.0f} s")
+            progress.show(number)
+
+
+class _Progress:
+    """How many objects were looked at: on a terminal one line, which disappears; in a log a line now and then."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._is_shown = False
+        self._began = self._told = time.monotonic()
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def show(self, number: int) -> None:
+        """Show that *number* objects were looked at, unless something was shown a moment ago."""
+        now = time.monotonic()
+        if now - self._told < (_TERMINAL_SECONDS if self._is_terminal else _LOG_SECONDS):
+            return
+        self._told = now
+        text = f"{number} of {self._count} objects looked at, after {now - self._began:.0f} s"
+        if self._is_terminal:
+            # A line that wraps could not be taken back.
+            columns = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+            self._is_shown = True  # first, since Ctrl-C may come at once
+            self._write(f"\r\x1b[K{text[: columns - 1]}")
+        else:
+            _say(text)
+
+    def clear(self) -> None:
+        """Take the line back."""
+        if self._is_shown:
+            self._write("\r\x1b[K")
+            self._is_shown = False
+
+    @staticmethod
+    def _write(text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _ask(stdin: Any, files: Iterable[Staged]) -> None:

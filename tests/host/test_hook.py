@@ -7,14 +7,18 @@ import io
 import json
 import lzma
 import os
+import pty
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
+import termios
 import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -324,6 +328,38 @@ def test_the_history_is_looked_at_too(clone: Clone, canary: Callable[[], str]) -
     again = everything()
     assert "c.yml, in the history, holds a value that secrets/db_password had" in again.stderr
     assert value not in (clone.path / ".git/pre-commit-secrets.found").read_text()
+
+
+def test_a_long_history_shows_how_far_it_is(clone: Clone) -> None:
+    """A terminal gets one line, which is as narrow as the terminal and gone in the end, also after Ctrl-C."""
+    text = "a line of some text that is ordinary\n" * 300
+    commits = (
+        f"commit refs/heads/main\ncommitter a <a@b> {number} +0000\ndata 1\nx\nM 644 inline f\n"
+        f"data {len(text) + 5}\n{number:05}{text}\n"
+        for number in range(1000)
+    )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=clone.path, input="".join(commits).encode(), check=True)
+
+    for is_interrupted, code in ((False, 0), (True, 130)):
+        parent, child = pty.openpty()
+        termios.tcsetwinsize(child, (12, 30))
+        environ = {**os.environ, "TERM": "xterm"}
+        said = b""
+        with subprocess.Popen([HOOK, "--all"], cwd=clone.path, env=environ, stderr=child) as process:
+            os.close(child)
+            with suppress(OSError):  # its other end is closed
+                while block := os.read(parent, 4096):
+                    said += block
+                    if is_interrupted:
+                        process.send_signal(signal.SIGINT)
+                        is_interrupted = False
+        os.close(parent)
+
+        first, *shown, last = said.decode().split("\r\x1b[K")
+        assert process.returncode == code
+        assert re.fullmatch(r"\d+ of 3000 objects looked a.*", shown[0])
+        assert max(map(len, shown)) < 30
+        assert (first, last) == ("", "")
 
 
 def test_an_empty_repository_has_no_history(clone: Clone) -> None:
