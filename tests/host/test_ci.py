@@ -49,6 +49,22 @@ def test_the_hosts_take_what_is_written() -> None:
         assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", step.get("uses", "a@" + "0" * 40)), step["uses"]
 
 
+def test_nothing_of_the_repository_that_is_checked_is_run_for_pip(tmp_path: Path) -> None:
+    """A pull request may add a folder pip/, which Python would take before the real one."""
+    steps = YAML(typ="safe").load(ACTION)["runs"]["steps"]
+    (install,) = [step["run"] for step in steps if step.get("name") == "install"]
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip/__init__.py").touch()
+    (tmp_path / "pip/__main__.py").write_text("print('planted')")
+    python, _, _ = install.partition(" install")
+
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    end = subprocess.run(
+        ["bash", "-c", f"{python} --version"], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True
+    )
+    assert end.stdout.startswith("pip "), end
+
+
 def scripts() -> dict[str, str]:
     """Return the shell lines of the check, as each host runs them."""
     (of_github,) = [step["run"] for step in YAML(typ="safe").load(ACTION)["runs"]["steps"] if step.get("id") == "check"]
