@@ -240,4 +240,9 @@ def test_what_a_rotation_does_not_reach_or_reaches_unasked() -> str:
     return "\n".join(finding.message for finding in found)
 
 
+@provokes("depends on …, but was created by another rotation: it keeps its value")
+def test_what_does_not_go_back_with_its_parts() -> str:
+    return "\n".join(one.message for one in preflight.not_going_along(["A"], {"A": [], "URL": ["A", "B"]}, "", ""))
+
+
 _SECRETS = (("a.v1", "A", 1), ("a.v2", "A", 2), ("a", "", 0))

@@ -162,6 +162,10 @@ def test_a_rotation_gives_each_warning_once_with_its_services() -> None:
         Obstacle(False, "web", "is being updated right now", "wait for it: docker service ps web"),
         Obstacle(False, "job", "is being updated right now", "wait for it: docker service ps job"),
         Obstacle(False, "db", "is a job, and would run again", "docker service rm db"),
+        Obstacle(False, "api", "stops before its next task starts (stop-first)", "start-first avoids it"),
+        Obstacle(False, "db", "stops before its next task starts (stop-first)", "start-first avoids it"),
+        Obstacle(False, "api", "is not up (no node): it gets the version, but is not waited for", "see why"),
+        Obstacle(False, "db", "is not up (no node): it gets the version, but is not waited for", "see why"),
         Obstacle(False, "", "2 of 3 managers can be reached: no quorum", "bring one back"),
     ]
 
@@ -169,5 +173,7 @@ def test_a_rotation_gives_each_warning_once_with_its_services() -> None:
         ("api, web have no health check", "add one"),
         ("web, job are being updated right now", "wait for it: docker service ps SERVICE"),
         ("db is a job, and would run again", "docker service rm db"),
+        ("api, db stop before their next tasks start (stop-first)", "start-first avoids it"),
+        ("api, db are not up (no node): they get the version, but are not waited for", "see why"),
         ("2 of 3 managers can be reached: no quorum", "bring one back"),
     ]

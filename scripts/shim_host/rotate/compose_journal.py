@@ -158,6 +158,11 @@ def is_under_way(store: Vault) -> bool:
     return (store.path / FOLDER / _PLAN).exists()
 
 
+def has_left(store: Vault) -> bool:
+    """Return whether a rotation that was killed left anything, if only values that nobody needs any more."""
+    return bool(Vault(store.path / FOLDER).names())
+
+
 def previous(store: Vault, name: str) -> Secret | None:
     """Return the value that the file *name* held before the present one."""
     found = Vault(store.path / PREVIOUS).read(name)

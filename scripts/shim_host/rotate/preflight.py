@@ -1,7 +1,7 @@
 """What would go wrong with a rotation, and what it would leave behind; found before anything is made. No I/O."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from shim_host import names, output
@@ -12,6 +12,19 @@ from shim_host.swarm.model import START_FIRST, UNDER_WAY, RotatedService, Secret
 from shim_host.swarm.mounts import is_behind
 
 _STUCK = frozenset(["paused", "rollback_paused"])
+
+
+_VERBS = {"is": "are", "has": "have"}
+# What else is written differently of several services.
+_SEVERAL = (
+    ("are a job,", "are jobs,"),
+    ("before its next task starts", "before their next tasks start"),
+    ("run to its end", "run to their end"),
+    (": it gets the version, but is not", ": they get the version, but are not"),
+    ("up, and is not waited", "up, and are not waited"),
+    (": it stays", ": they stay"),
+    (": it keeps", ": they keep"),
+)
 
 
 class Obstacle(NamedTuple):
@@ -43,8 +56,10 @@ def grouped(found: Iterable[Obstacle]) -> list[tuple[str, str]]:
 def _plural(message: str) -> str:
     """Return what is wrong with one service as it is written of several."""
     verb, _, rest = message.partition(" ")
-    several = {"is": "are", "has": "have"}.get(verb, verb.removesuffix("s"))
-    return f"{several} {rest}".replace("are a job,", "are jobs,")
+    words = f"{_VERBS.get(verb, verb.removesuffix('s'))} {rest}"
+    for one, several in _SEVERAL:
+        words = words.replace(one, several)
+    return words
 
 
 def preflight(services: Iterable[RotatedService], nodes: int, managers: tuple[int, int]) -> list[Obstacle]:
@@ -136,6 +151,28 @@ def left_behind(
     if stacks[0 if planned.stack else 1 :]:
         words = f"services of {'other' if planned.stack else 'several'} stacks mount it and move: {', '.join(stacks)}"
         found.append(Obstacle(False, "", words, "give each stack its own secrets with create-swarm --stack NAME"))
+    return found
+
+
+def not_going_along(
+    back: Collection[str], parents: Mapping[str, Sequence[str]], folder: str, stack: str
+) -> list[Obstacle]:
+    """Return the keys that depend on one that goes back, and keep their value: another of their parts changed since.
+
+    Args:
+        back: the keys that go back.
+        parents: all that depend on these, with what each is made from.
+        folder: the option that names the folder of values, or "".
+        stack: the option that names the stack, or "".
+    """
+    found = []
+    for key in parents:
+        if key not in back:
+            changed = ", ".join(parent for parent in parents[key] if parent in parents)
+            words = f"depends on {changed}, but was created by another rotation: it keeps its value"
+            again = f"manage-secrets generate {quoted(key)} --force{folder}"
+            hint = f"afterwards make it again: {again}, then manage-secrets rotate {quoted(key)}{stack}"
+            found.append(Obstacle(False, key, words, hint))
     return found
 
 

@@ -2,27 +2,29 @@
 
 import secrets as randomness
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from shim.secret import Secret
 from shim_host import ages, deployment_key, output
 from shim_host.errors import Ended, Refused
-from shim_host.rotate import preflight, swarm_plan, swarm_run
+from shim_host.generate import parents_of
+from shim_host.rotate import history, preflight, swarm_plan, swarm_run
 from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.inside import InsideChange
 from shim_host.rotate.preflight import Obstacle
-from shim_host.rotate.swarm_plan import BACK, ROTATE, RotationPlan
+from shim_host.rotate.swarm_plan import BACK, ROLLBACK, ROTATE, RotationPlan
 from shim_host.rotate.swarm_run import Rotation
 from shim_host.rotate.swarm_values import SwarmValues
 from shim_host.shell import quoted
-from shim_host.swarm import labels, model, owner
+from shim_host.swarm import labels, model, owner, stacks
 from shim_host.swarm.model import RotatedService, SwarmSecret
 from shim_host.swarm.mounts import is_behind
 from shim_host.swarm.move.arrival import NotMoved
 from shim_host.swarm.versions import refusal_of_other_marks, refusals
 
-ROTATED, MOVED = "rotated", "moved"
+ROTATED, MOVED, ROLLED_BACK = "rotated", "moved", history.ROLLED_BACK
 
 
 class SwarmWork(SwarmValues):
@@ -60,6 +62,9 @@ class SwarmWork(SwarmValues):
             hint = f"give its stack: --stack {elsewhere[-1]}" if elsewhere else "manage-secrets create-swarm makes them"
             if elsewhere == [""]:
                 hint = "it belongs to no stack: leave --stack out"
+            if unmanaged := swarm_plan.unmanaged(missing, self.secrets, self.stack):
+                words = f"{unmanaged[0]} has no usable labels of this tool"
+                hint = f"{words}: manage-secrets adopt {quoted(unmanaged[0])}{stacks.option(self.stack)} takes it over"
             raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
         self._refuse_other_marks(keys, force)
         there = self.files.by_key()
@@ -179,7 +184,7 @@ class SwarmWork(SwarmValues):
             self.files.unstage(change.key for change in run.plan.changes)
             raise
         if is_told:
-            self.give(run.plan, "rotated", run)
+            self.give(run.plan, ROLLED_BACK if run.plan.kind == ROLLBACK else ROTATED, run)
         return int(not run.is_whole)
 
     def rollback(self, keys: Sequence[str], force: bool, dry_run: bool, yes: bool) -> int:
@@ -199,6 +204,7 @@ class SwarmWork(SwarmValues):
         values = {} if dry_run else self._of_versions(plan)
         inside = self._inside(plan, values, dry_run)
         self._announce(plan, inside, force)
+        self._warn_of_others(keys)
         if dry_run:
             self.give(plan, "planned")
             return 0
@@ -209,6 +215,15 @@ class SwarmWork(SwarmValues):
         self._keep_apart([change.key for change in plan.changes])
         run = begin.begin(self.engine, plan, self.services, self.settings, inside)
         return self._forward(run, values)
+
+    def _warn_of_others(self, back: Sequence[str]) -> None:
+        """Say which keys depend on those that go *back*, and do not go along."""
+        store, stack = self.files.store.path, stacks.option(self.stack)
+        folder = "" if store == Path("secrets") else f" --secrets-dir {quoted(str(store))}"
+        depending = rotation_values.with_signed(back, self.schema, model.newest(self.secrets, self.stack))
+        parents = {key: parents_of(self._spec(key)) for key in depending}
+        for one in preflight.not_going_along(back, parents, folder, stack):
+            output.warn(f"{one.service} {one.message}", one.hint)
 
     def resume(self, force: bool) -> int:
         """Finish what a run that has ended left, or take it back; return the exit code."""
@@ -337,7 +352,7 @@ class SwarmWork(SwarmValues):
         """Print what was done."""
         services = sorted(service.name for service in self.services if service.id in plan.moves)
         idle: list[str] = []
-        if run and state in (ROTATED, MOVED):
+        if run and state in (ROTATED, MOVED, ROLLED_BACK):
             idle = [name for name in services if name not in run.arrived]
             services = [name for name in services if name in run.arrived]
         verified, elsewhere = (run.verified, run.elsewhere) if run else (0, 0)
@@ -348,9 +363,10 @@ class SwarmWork(SwarmValues):
             return
         if plan.changes:
             output.give_table(["KEY", "NAME", "STATE"], [(c.key, c.name, state) for c in plan.changes])
-        if run and state in (ROTATED, MOVED):
-            words = f"{output.many(len(services), 'service')} moved; the new value is confirmed"
+        if run and state in (ROTATED, MOVED, ROLLED_BACK):
+            value = "previous" if state == ROLLED_BACK else "new"
+            words = f"{output.many(len(services), 'service')} moved; the {value} value is confirmed"
             words += f" in {output.many(verified, 'container')}"
             output.say(words + (f", {output.many(elsewhere, 'task')} on other nodes not asked" if elsewhere else ""))
             if idle:
-                output.say(f"these got the new version, and run no task: {', '.join(idle)}")
+                output.say(f"these got the version, and run no task: {', '.join(idle)}")

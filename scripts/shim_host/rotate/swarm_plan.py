@@ -306,6 +306,13 @@ def wrong_keys(keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str) 
     return [key for key in keys if key not in known]
 
 
+def unmanaged(keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str) -> list[str]:
+    """Return the secrets of somebody else in *stack*, or with damaged labels, whose names are those of *keys*."""
+    wanted = {names.file_name(key).casefold() for key in keys}
+    mine = [secret for secret in secrets if not secret.key and secret.stack == stack]
+    return [secret.name for secret in mine if names.split_version(secret.base)[0].casefold() in wanted]
+
+
 def with_derived(keys: Sequence[str], schema: Schema | None, present: Collection[str]) -> list[str]:
     """Return *keys* and every key that is signed with or composed of one of them and *present*, parents first.
 

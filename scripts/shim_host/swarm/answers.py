@@ -70,6 +70,7 @@ _KIND_OF = {name: kinds for names, kinds in _KINDS for name in names.split()}
 _OF_WORDS, _OF_OBJECTS = frozenset([*_LISTS_OF_WORDS.split(), "Command"]), frozenset(_LISTS_OF_OBJECTS.split())
 _LARGEST = 1 << 63
 _MOST_LEVELS = 40
+_MAX_DIGITS = 9  # of a version's number
 
 
 def in_shape(answer: Any) -> tuple[Any, int]:
@@ -136,14 +137,14 @@ def secret_of(found: Mapping[str, Any]) -> SwarmSecret:
     spec = found.get("Spec") or {}
     labels = spec.get("Labels") or {}
     name = spec.get("Name") or ""
-    if not labels.get(KEY):
-        return _foreign(found, name, labels)
     version = labels.get(VERSION, "")
+    if not labels.get(KEY) or not _is_number(version):
+        return _foreign(found, name, labels)  # with a damaged label it is named as one, and can be adopted
     return SwarmSecret(
         id=found["ID"],
         name=name,
         key=labels[KEY],
-        version=int(version) if version.isdecimal() else 0,
+        version=int(version),
         created=labels.get(CREATED) or found.get("CreatedAt") or "",
         fingerprint=labels.get(FINGERPRINT, ""),
         salt=labels.get(SALT, ""),
@@ -155,11 +156,15 @@ def secret_of(found: Mapping[str, Any]) -> SwarmSecret:
     )
 
 
+def _is_number(version: str) -> bool:
+    return version.isascii() and version.isdecimal() and len(version) <= _MAX_DIGITS and int(version) > 0
+
+
 def _foreign(found: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> SwarmSecret:
     """Return a secret that somebody else made: `docker secret create`, a stack's `file:`, Ansible, Portainer."""
-    stack, version = labels.get(NAMESPACE) or "", labels.get(ANSIBLE_VERSION) or ""
+    stack, version = labels.get(NAMESPACE) or labels.get(STACK) or "", labels.get(ANSIBLE_VERSION) or ""
     base = name.removeprefix(f"{stack}_") if stack else name
-    number = int(version) if version.isdecimal() and base.endswith(f"_v{version}") else 0
+    number = int(version) if _is_number(version) and base.endswith(f"_v{version}") else 0
     if number:
         base = base.removesuffix(f"_v{version}")
     created = found.get("CreatedAt") or ""

@@ -80,7 +80,10 @@ def test_history_and_rollback(swarm: PrivateSwarm, project: Manage, image: str) 
     end = project("rollback", "DB_PASSWORD")
     assert end.code == 1
     assert "remove db_password.v3" in end.stderr
-    assert project("rollback", "DB_PASSWORD", "--yes").code == 0
+    back = project("rollback", "DB_PASSWORD", "--yes")
+    assert back.code == 0
+    assert "rolled back" in back.stdout
+    assert "rotated" not in back.stdout
     assert mounted(swarm, "app") == [("db_password.v2", "pw")]
     assert "db_password.v3" not in versions(swarm)
     assert project.secrets()["db_password"] != first

@@ -5,13 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from shim_host.audit.engine import _versions as versions_of
 from shim_host.fingerprints import WITHOUT_KEY
 from shim_host.rotate import history, preflight, swarm_plan
 from shim_host.rotate.files import Files
 from shim_host.rotate.swarm_plan import BACK, FORWARD
 from shim_host.store.vault import Vault
 from shim_host.swarm import versions
-from shim_host.swarm.model import RotatedService, SecretMount, SwarmSecret
+from shim_host.swarm.answers import secret_of
+from shim_host.swarm.model import KEY, STACK, VERSION, RotatedService, SecretMount, SwarmSecret
 
 from shim.schema import parse
 from shim.secret import Secret
@@ -153,6 +155,31 @@ def test_what_is_composed_of_a_key_goes_back_with_it() -> None:
     assert back(runs(A="first", B="second", BOTH="first")) == ["A", "BOTH"]
     assert back(runs(A="first", B="second", BOTH="second")) == ["A"]
     assert swarm_plan.going_along(["A"], None, "", runs(A="first", BOTH="first"), []) == ["A"]
+
+
+def test_what_depends_on_a_key_and_does_not_go_back_is_named_with_its_commands() -> None:
+    parents = {"A": [], "BOTH": ["A", "B"], "LONG": ["BOTH"], "TOKEN": ["A"]}
+
+    found = preflight.not_going_along(["A", "TOKEN"], parents, "", " --stack shop")
+
+    assert [one.service for one in found] == ["BOTH", "LONG"]
+    assert "depends on A, but" in found[0].message
+    assert "generate BOTH --force, then manage-secrets rotate BOTH --stack shop" in found[0].hint
+
+
+@pytest.mark.parametrize("label", ["three", "", "0", "-1", "9" * 5000, "\u0663"])
+def test_a_secret_whose_number_is_damaged_is_named_and_never_ours(label: str) -> None:
+    labels = {KEY: "JWT_SECRET", VERSION: label, STACK: "shop"}
+
+    found = secret_of({"ID": "id", "Spec": {"Name": "shop_jwt_secret.v3", "Labels": labels}})
+
+    assert (found.key, found.version, found.stack, found.base) == ("", 0, "shop", "jwt_secret.v3")
+    assert swarm_plan.unmanaged(["JWT_SECRET"], [found], "shop") == ["shop_jwt_secret.v3"]
+    (audited,) = versions_of([found], ["JWT_SECRET"])
+    assert not audited.is_ours
+    good = version(2, stack="shop")
+    planned = swarm_plan.plan("run", "shop", ["JWT_SECRET"], [good, found], [])
+    assert swarm_plan.taken(planned, [good, found]) == ["shop_jwt_secret.v3"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from shim_host.commands import from_command
 from shim_host.compose import reading
 from shim_host.compose.running import RunningProject
 from shim_host.errors import Ended, Failed, Refused
-from shim_host.generate import can_be_made
-from shim_host.rotate import compose_journal, compose_run
+from shim_host.generate import can_be_made, new_value
+from shim_host.rotate import compose_journal, compose_run, history
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.compose_journal import Moving
 from shim_host.rotate.compose_run import InsideOf, Result, Settings
@@ -82,13 +82,13 @@ class Wish:
 def is_meant(wish: Wish, keys: Sequence[str]) -> bool:
     """Return whether *keys* rotate with Compose: there is a Compose file, and the Swarm knows none of them.
 
-    Without keys: whether a rotation of that kind was interrupted.
+    Without keys: whether a rotation of that kind was interrupted, or left values behind.
     """
     store = Vault(wish.secrets_dir)
     if wish.is_said:
         return True
     if not keys:
-        return compose_journal.is_under_way(store)
+        return compose_journal.has_left(store)
     try:
         reading.default_files(Path(), os.environ)
         in_swarm = {secret.key for secret in connection.connect(os.environ).secrets()}
@@ -152,11 +152,14 @@ def rollback(keys: Sequence[str], wish: Wish) -> int:
     values: dict[str, Secret] = {}
     for key in rotation_values.with_signed(keys, wish.schema, there):
         before = compose_journal.previous(store, files[key])
-        if before is not None:
+        spec = wish.schema.keys.get(key) if wish.schema is not None else None
+        if key not in keys and spec is not None and spec.composed is not None:
+            values[key] = new_value(spec, {**there, **values})  # another part may have changed since
+        elif before is not None:
             values[key] = before
         elif key in keys:
             raise Refused(f"there is no previous value of {key}", "rotate keeps one, in ./secrets/.previous")
-    return _done(values, _settings(wish), wish)
+    return _done(values, _settings(wish), wish, history.ROLLED_BACK)
 
 
 def resume(wish: Wish) -> int:
@@ -243,7 +246,7 @@ def _refuse_unknown(keys: Sequence[str], there: Mapping[str, Secret]) -> None:
         raise Refused(f"there is no secret file for {', '.join(unknown)}", hint)
 
 
-def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish) -> int:
+def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish, state: str = "rotated") -> int:
     files = _file_names(settings.store, wish.schema)
     chosen = {key: files[key] for key in values}
     if settings.how != NONE:
@@ -255,7 +258,7 @@ def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish) -> int:
         _give(Result(services), "planned", chosen, wish)
         return 0
     result = compose_run.rotate(journal, settings)
-    return _conclude(result, chosen, wish)
+    return _conclude(result, chosen, wish, state)
 
 
 def _read(project: RunningProject) -> None:
@@ -277,11 +280,12 @@ def _announce(services: Sequence[Moving], files: Mapping[str, str], *, dry_run: 
         output.say(f"{service.name}: {words}, {output.many(service.count, 'container')}")
 
 
-def _conclude(result: Result, files: Mapping[str, str], wish: Wish) -> int:
-    _give(result, "taken back" if result.why else "rotated", files, wish)
+def _conclude(result: Result, files: Mapping[str, str], wish: Wish, state: str = "rotated") -> int:
+    _give(result, "taken back" if result.why else state, files, wish)
     if result.why:
         raise Refused(f"the old value is back everywhere: {result.why}", "fix that, and rotate again")
-    output.say("every service that runs has the new value; the one before is kept for rollback")
+    which = "previous value; the newer one" if state == history.ROLLED_BACK else "new value; the one before"
+    output.say(f"every service that runs has the {which} is kept for rollback")
     return 0
 
 

@@ -113,7 +113,7 @@ def rotate_command(asked: RotateWish) -> int:
     With --json: {"keys": [{"key", "name", "version"}], "services": [NAME],
     "verified": containers that reported the new fingerprint, "elsewhere": tasks on other nodes,
     "not_running": [NAME of a service that got the new version and runs no task],
-    "state": "planned|rotated|taken back|nothing to do"}
+    "state": "planned|rotated|rolled back|taken back|nothing to do"}
     With Compose: {"state", "why", "keys": [{"key", "file"}], "services": [{"service", "containers",
     "how": "recreate|overlap|watches|signal=NAME|not running", "proof": "fingerprint|restarted; no shim to ask|"}]}
     """
