@@ -24,11 +24,14 @@ age-keygen -o key 2>/dev/null && mkdir secrets && echo value >secrets/db_passwor
 manage() { python3 /source/scripts/manage_secrets.py "$@"; }
 manage export --no-swarm --output b.age --recipient "$(age-keygen -y key)" && rm -r secrets
 manage import b.age --identity key --yes && test "$(cat secrets/db_password)" = value
+gpg --batch --quiet --passphrase "" --quick-generate-key ops@example.org future-default
+manage export --no-swarm --output b.gpg --recipient ops@example.org && rm -r secrets
+manage import b.gpg --yes && test "$(cat secrets/db_password)" = value
 """
 
 
 def test_both_sides_run_on_the_newest_python_of_debian(engine: Engine) -> None:
-    """The shim starts a service, tests of each kind pass, and a backup goes through the program age."""
+    """The shim starts a service, tests of each kind pass, and backups go through the programs age and gpg."""
     select = "not compose_program and not frozen and not the_program_age and not without_memory and not type_checker"
     pytest_line = (
         f"python3 -m pytest -q -p no:cacheprovider -m 'not engine and not frozen' -k '{select}' {' '.join(TESTS)}"

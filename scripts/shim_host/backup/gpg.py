@@ -24,6 +24,9 @@ _OPTIONS = ["--no-symkey-cache", "--compress-algo", "none"]
 # Validity as gpg lists it: marginal, full, ultimate.
 _TRUSTED = "mfu"
 _UNUSABLE = {"e": "has expired", "r": "is revoked", "d": "is disabled", "i": "is not valid"}
+# Why a secret key did not decrypt, as libgpg-error counts: what gpg 2.2 and 2.4 report alike, in every language.
+_BAD_PASSPHRASE = 11
+_NO_PASSPHRASE = {62, 85, 99, 177, 198}  # timeout, no pinentry, canceled, none given, fully canceled
 
 # It would print to stderr what its children say.
 logging.getLogger("gnupg").addHandler(logging.NullHandler())
@@ -119,11 +122,12 @@ def wants_passphrase(sealed: bytes) -> bool:
 def _gpg() -> Any:
     try:
         # Every byte is a character of Latin-1: passphrases and what gpg says pass unchanged, whatever their encoding.
-        gpg = gnupg.GPG(encoding="latin-1")
+        gpg = gnupg.GPG()
     except OSError:
         raise Failed("gpg cannot be run", "install GnuPG (Debian: apt-get install gnupg), or use age") from None
     except ValueError as error:
         raise Failed(f"gpg does not work: {' '.join(str(error).split())}", "try gpg --list-keys") from None
+    gpg.encoding = "latin-1"  # a keyword of GPG() since 0.5.7 only
     gpg.buffer_size = 65_536
     return gpg
 
@@ -182,15 +186,19 @@ def _status(result: Any) -> dict[str, str]:
 
 
 def _why_closed(result: Any, status: dict[str, str]) -> Refused:
-    if "BAD_PASSPHRASE" in result.stderr:
+    # What is above the lowest 16 bits names the program that failed.
+    reasons = {int(code) & 0xFFFF for code in re.findall(r"ERROR pkdecrypt_failed (\d+)", result.stderr)}
+    # Before the next question: after a cancelled dialog gpg 2.4 goes on with an empty passphrase, which is wrong.
+    if "CANCELED_BY_USER" in status or "MISSING_PASSPHRASE" in status or reasons & _NO_PASSPHRASE:
+        hint = "give it with --passphrase-file FILE (or - for stdin), or let gpg ask: export GPG_TTY=$(tty)"
+        return Refused("gpg wanted a passphrase and got none", hint)
+    if "BAD_PASSPHRASE" in result.stderr or _BAD_PASSPHRASE in reasons:
         return Refused("the passphrase does not open it")
+    # Last: gpg 2.4 reports NO_SECKEY of a key that is here and locked, too.
     if "NO_SECKEY" in status and "DECRYPTION_KEY" not in status:
         key = status.get("ENC_TO", "").split(" ", 1)[0]
         hint = "gpg --list-secret-keys shows what is here; use the machine or the user that has it"
         return Refused(f"it is encrypted to the key {key}, and gpg has no secret key for it", hint)
-    if "PINENTRY_LAUNCHED" in status or "CANCELED_BY_USER" in status or "MISSING_PASSPHRASE" in status:
-        hint = "give it with --passphrase-file FILE (or - for stdin), or let gpg ask: export GPG_TTY=$(tty)"
-        return Refused("gpg wanted a passphrase and got none", hint)
     return Refused("it is damaged or truncated" + _said(result), "take another copy of the backup")
 
 

@@ -510,11 +510,20 @@ def test_a_key_that_does_not_sign_stops_no_backup(filled: Manage, tmp_path_facto
         Path(home, "gpg-agent.conf").write_text("pinentry-program /bin/false\n")
 
         end = filled("export", "-o", "b.gpg", "--recipient", MAIL, env={"GNUPGHOME": home})
+        opened = ("import", "b.gpg", "--dry-run")
+        nobody_answers = filled(*opened, env={"GNUPGHOME": home})
+        typed = (*opened, "--passphrase-file", "-")
+        wrong = filled(*typed, stdin=b"another\n", env={"GNUPGHOME": home})
+        right = filled(*typed, stdin=b"asked-for\n", env={"GNUPGHOME": home})
         run("gpgconf", "--kill", "all", home=Path(home))
 
     assert end.code == 0, end.stderr
     assert ", so nobody vouches for this backup" in end.stderr
     assert (filled.folder / "b.gpg").exists()
+    # gpg 2.2 and 2.4 tell these apart with different words.
+    assert (nobody_answers.code, "gpg wanted a passphrase and got none" in nobody_answers.stderr) == (1, True)
+    assert (wrong.code, "the passphrase does not open it" in wrong.stderr) == (1, True), wrong.stderr
+    assert right.code == 0, right.stderr
 
 
 @pytest.mark.parametrize(
