@@ -99,7 +99,9 @@ def _matched(pattern: bytes, value: bytes) -> str:
     try:
         if _match_seconds <= 0:
             raise TooLong
-        found = within(_match_seconds, lambda: re.search(pattern, value))
+        # Not `search`: at each start it counts from zero to the next look for a signal, and may never look.
+        match = re.compile(pattern).match
+        found = within(_match_seconds, lambda: any(match(value, start) for start in range(len(value) + 1)))
     except TooLong:
         _match_seconds = 0.0
         return "cannot be matched in time: the schema's pattern is too complex"

@@ -96,6 +96,7 @@ def test_a_schema(shim: Shim, name: str) -> None:
         ("bytes(32, base64)", "A" * 1_000_000, ""),
         ('string(matches="(a|b)*c")', "ab" * 32_000, ""),
         ('string(matches="(a|b)*c")', "ab" * 64_000, "bytes that a pattern can be tried on"),
+        ('string(matches=".*.*x")', "a" * 3_900, "cannot be matched in time"),
     ],
     ids=lambda text: text[:12],
 )
