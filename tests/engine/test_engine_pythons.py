@@ -30,6 +30,7 @@ manage import b.gpg --yes && test "$(cat secrets/db_password)" = value
 """
 
 
+@pytest.mark.timeout(600)  # with an empty cache, the image is made first
 def test_both_sides_run_on_the_newest_python_of_debian(engine: Engine) -> None:
     """The shim starts a service, tests of each kind pass, and backups go through the programs age and gpg."""
     select = "not compose_program and not frozen and not the_program_age and not without_memory and not type_checker"

@@ -425,7 +425,7 @@ def test_a_database_with_a_shared_env_file_is_said(compose: Manage, canary: Cana
     [
         ("    build: {context: ., args: [DB_PASSWORD]}\n", "services.a.build.args"),
         ("    build:\n      context: .\n      args:\n        DB_PASSWORD:\n", "services.a.build.args"),
-        ("    secrets: [s]\nsecrets:\n  s: {environment: DB_PASSWORD}\n", "secrets.s"),
+        ("    secrets: [s]\nsecrets:\n  s: {environment: DB_PASSWORD}\n", "secrets.s.environment"),
     ],
 )
 def test_a_name_that_takes_its_value_from_the_env_file_is_a_finding(

@@ -118,7 +118,7 @@ def test_a_value_that_no_service_comes_up_with_goes_back(running: Running, manag
     assert running.value("worker") == old.encode()
     assert running.read("folder") == old.encode()
     assert files(manage) == {"db_password": old.encode()}
-    assert "there is no value of DB_PASSWORD before" in manage("rollback", "DB_PASSWORD").stderr
+    assert "there is no previous value of DB_PASSWORD" in manage("rollback", "DB_PASSWORD").stderr
 
 
 @pytest.mark.engine
@@ -516,8 +516,12 @@ def test_what_rotations_keep_is_no_secret_to_anybody_else(manage: Manage, canary
     manage.write("secrets/a", old).chmod(0o600)
     manage.write(".gitignore", "/secrets/*\n.env\n")
     command = ("rotate", "A", "--value-file", "-", "--how", "none")
-    assert manage(*command, stdin=new.encode(), dies_at=40).code == -9
-    assert (manage.folder / "secrets/.rotation/plan").exists()
+    plan = manage.folder / "secrets/.rotation/plan"
+    for dies_at in range(36, 80, 2):
+        assert manage(*command, stdin=new.encode(), dies_at=dies_at).code == -9
+        if plan.exists():
+            break
+    assert plan.exists()
     manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/none.sock"
 
     assert [item["key"] for item in manage.json("list", "--no-engine")["keys"]] == ["A"]

@@ -12,8 +12,8 @@ from tests.support.host import Canary, Manage, Meddler, PrivateSwarm
 from tests.support.rotation_crash import at, begun
 
 pytestmark = pytest.mark.engine
-# lock, two secrets, three services, and the lock's end; each fault is tried at every one of them.
-CALLS = 7
+# lock, two secrets, three services, the note of the numbers, and the lock's end; each fault is tried at every one.
+CALLS = 8
 COMMAND = ("rotate", "A", "B", "--generate", "--parallel", "1", "--yes")
 
 
