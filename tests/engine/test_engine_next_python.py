@@ -18,7 +18,8 @@ from tests.support.engine import Engine
 from tests.support.forms import REPOSITORY
 from tests.support.frozen_code import START, write_package
 
-pytestmark = [pytest.mark.engine, pytest.mark.frozen, pytest.mark.slow]
+# With an empty cache, the image of Debian 13 and the binary are made first.
+pytestmark = [pytest.mark.engine, pytest.mark.frozen, pytest.mark.slow, pytest.mark.timeout(900)]
 
 # They build a binary of their own, here, with this system's CPython; or they take long, as those of PID 1.
 OTHERS = "twice or small or everybody or public_api or arm64 or lies_ready or the_build or sanitizers or test_pid1"
@@ -102,7 +103,7 @@ def test_its_build_gives_the_same_bytes_and_code_does_what_code_does(engine: Eng
         *("run", "--rm", "--network", "none", "--env", "XDG_CACHE_HOME=/cache", "--volume", f"{tmp_path}/cache:/cache"),
         *("--volume", f"{REPOSITORY}:/checkout:ro", "--volume", f"{tmp_path}/every-kind:/every-kind:ro"),
         *("--volume", f"{out}:/out", engine.base("trixie"), "sh", "-c", BUILD_AND_RUN),
-        timeout=280,
+        timeout=600,
     )
 
     assert next((out / "again").iterdir()).read_bytes() == binary.read_bytes()
