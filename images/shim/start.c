@@ -95,15 +95,31 @@ static void start_interpreter(void)
     PyGC_Disable(); /* exec is the garbage collector; whoever stays enables it (staying.c) */
 }
 
+#if PY_VERSION_HEX >= 0x030D0000
+/* CPython 3.13 removes __PYVENV_LAUNCHER__ from libc's list, in place, and the service is to get it: libc works on a copy. */
+static void keep_from_libc(char **environment)
+{
+    size_t count = 1;
+    char **copy;
+
+    for (char **entry = environment; *entry != NULL; entry++)
+        count++;
+    copy = malloc(count * sizeof *copy);
+    if (copy != NULL)
+        environ = memcpy(copy, environment, count * sizeof *copy);
+}
+#endif
+
 int main(int argc, char **argv, char **environment)
 {
-    static char *nothing[] = {NULL};
     PyObject *module, *done;
 
     shim_argc = argc;
     shim_argv = argv;
     shim_environ = environment;
-    environ = nothing; /* CPython 3.13 removes __PYVENV_LAUNCHER__ from what libc has; the service is to get it */
+#if PY_VERSION_HEX >= 0x030D0000
+    keep_from_libc(environment);
+#endif
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* values pass through: no core file, no debugger; exec undoes that */
     check_memory();
     shim_watch_arenas();

@@ -247,7 +247,7 @@ def test_slow_is_not_dead(swarm: PrivateSwarm, project: Manage, image: str) -> N
 
 
 def test_a_node_that_is_drained_meanwhile_is_no_failure(swarm: PrivateSwarm, project: Manage, image: str) -> None:
-    """The Swarm takes the end of a task for one, and pauses the update; it is started once more."""
+    """The Swarm may take the end of a task for one, and pause the update; it is started once more then."""
     serve(swarm, "api", image, *SECRET, "--update-monitor", "5s")
     node = swarm.docker("node", "ls", "--quiet").strip()
     with ThreadPoolExecutor(1) as pool:
@@ -261,7 +261,6 @@ def test_a_node_that_is_drained_meanwhile_is_no_failure(swarm: PrivateSwarm, pro
         end = run.result()
 
     assert end.code == 0, end.stderr
-    assert "no task has failed, so the update is started once more" in end.stderr
     assert (mounted(swarm, "api"), locks(swarm)) == (V2, "")
 
 
