@@ -26,23 +26,33 @@ cache_folder() {
   printf '%s/docker-secrets-shim\n' "${XDG_CACHE_HOME:-$home/.cache}"
 }
 
-# Whether a file or a folder is this user's or root's, and nobody else can write to it. Links are followed.
+# Whether a file or a folder is this user's or root's, and nobody else can write to it. Where it is a link, both are.
 is_trusted() { # PATH
-  [ -n "$(find -L "$1" -maxdepth 0 \( -user "$(id -u)" -o -user 0 \) ! -perm -0020 ! -perm -0002 2>/dev/null)" ]
+  [ ! -L "$1" ] || is_own "$1" || return 1
+  [ -n "$(find -L "$1" -maxdepth 0 \( -user "$(id -u)" -o -user 0 \) ! -perm -0020 ! -perm -0002 ! -type l 2>/dev/null)" ]
 }
+is_own() { [ -n "$(find -P "$1" -maxdepth 0 \( -user "$(id -u)" -o -user 0 \))" ]; } # PATH, not what it leads to
 
 # Refuse what somebody else could have put there.
 trust() { # PATH...
   local path
   for path in "$@"; do
+    if [ -L "$path" ] && [ ! -e "$path" ]; then die "$path is a link to nothing" "remove it: it is made again"; fi
     is_trusted "$path" || die "$path belongs to someone else, or others can write to it" \
       "look at it, and remove it: it is made again"
   done
 }
 
+# Make the folder; who was quicker is noticed.
+make_cache() {
+  (umask 022 && mkdir -p "$CACHE" 2>/dev/null) || [ -L "$CACHE" ] || [ -d "$CACHE" ] ||
+    die "cannot make the folder $CACHE" "set XDG_CACHE_HOME to a folder of your own"
+  trust "$CACHE"
+}
+
 CACHE=$(cache_folder) || exit
-if [ -e "$CACHE" ]; then
-  is_trusted "$CACHE" || chmod go-w "$CACHE" 2>/dev/null || true  # an older release left it to the umask
+if [ -e "$CACHE" ] || [ -L "$CACHE" ]; then
+  is_trusted "$CACHE" || { is_own "$CACHE" && chmod go-w "$CACHE"; } 2>/dev/null || true # an older release left it to the umask
   trust "$CACHE"
 fi
 
@@ -74,7 +84,7 @@ install_packages() {
     package=$(package_of "$wish")
     if [ -z "$package" ] && [ $lists = old ] && is_apt_root; then
       lists=new
-      mkdir -p "$CACHE"
+      make_cache
       flock "$CACHE/apt.lock" apt-get update -qq >/dev/null 2>&1 || true # what is still missing then is named below
       package=$(package_of "$wish")
     fi
@@ -87,7 +97,7 @@ install_packages() {
   [ ${#missing[@]} -gt 0 ] || return 0
   is_apt_root || die "missing: ${missing[*]}" "install them, or run this as root on Debian or Ubuntu"
   say "installing ${missing[*]}"
-  mkdir -p "$CACHE"
+  make_cache
   # Two of our scripts may want packages at once; apt itself would give up at the lock.
   (
     flock 9

@@ -71,3 +71,45 @@ def test_what_somebody_else_could_have_put_there_is_not_used(planted: Path, what
     assert end.returncode == 111
     assert end.stdout == ""
     assert "belongs to someone else, or others can write to it" in end.stderr
+
+
+BUILD = str(REPOSITORY / "images/shim/build")
+MAKE = f'. "{REPOSITORY}/scripts/lib.sh" && make_cache && printf %s "$CACHE"'
+
+
+def test_a_cache_that_is_a_link_of_a_stranger_or_to_nothing_is_not_used(tmp_path: Path) -> None:
+    """What a link to nothing leads to can be made by others, after it was looked at."""
+    cache, own, env = tmp_path / "docker-secrets-shim", tmp_path / "own", {"XDG_CACHE_HOME": str(tmp_path)}
+    own.mkdir(mode=0o755)
+    cache.symlink_to(own)
+    assert run("bash", "-c", MAKE, env=env).stdout == str(cache)
+
+    own.rmdir()
+    for argv in (["bash", "-c", MAKE], [BUILD, "--out", str(tmp_path / "out")]):
+        end = run(*argv, env=env)
+        assert (end.returncode in (1, 111), end.stdout, own.exists()) == (True, "", False)
+        assert f"{cache} is a link to nothing" in end.stderr
+
+    if os.geteuid() != 0:
+        cannot_run("only root can make a link that belongs to somebody else")
+    own.mkdir(mode=0o755)
+    os.chown(cache, STRANGER, STRANGER, follow_symlinks=False)
+    for argv in (["bash", "-c", MAKE], [BUILD, "--out", str(tmp_path / "out")]):
+        end = run(*argv, env=env)
+        assert (end.returncode in (1, 111), end.stdout) == (True, "")
+        assert f"{cache} belongs to someone else" in end.stderr
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o755])
+def test_a_folder_that_appears_meanwhile_is_looked_at_again(tmp_path: Path, mode: int) -> None:
+    if os.geteuid() != 0:
+        cannot_run("only root can make a folder that belongs to somebody else")
+    env = {"XDG_CACHE_HOME": str(tmp_path)}
+    meanwhile = f'mkdir -m {mode:o} "$CACHE" && chown {STRANGER} "$CACHE"'
+
+    end = run("bash", "-c", f'. "{REPOSITORY}/scripts/lib.sh" && {meanwhile} && make_cache', env=env)
+    build = run(BUILD, "--out", str(tmp_path / "out"), env=env)
+
+    assert (end.returncode, build.returncode) == (111, 1)
+    for one in (end, build):
+        assert "docker-secrets-shim belongs to someone else, or others can write to it" in one.stderr

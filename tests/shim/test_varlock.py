@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shim.schema import parse
+from tests.support.cache import cache_folder
 from tests.support.forms import REPOSITORY, Shim, cannot_run
 from tests.support.pages import blocks
 
@@ -17,11 +18,10 @@ VARLOCK = "varlock@1.20.0"
 
 def varlock(folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run `varlock load` in *folder*; the program is installed once, into the cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docker-secrets-shim"
+    cache = cache_folder()
     place = cache / VARLOCK.replace("@", "-")
     if shutil.which("node") is None or shutil.which("npm") is None:
         cannot_run("Node and npm are not installed")
-    cache.mkdir(parents=True, exist_ok=True)
     with (cache / "varlock.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (place / "node_modules/varlock/bin/cli.js").exists():

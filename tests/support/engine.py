@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 import pytest
 
 from shim.secret import keyed
+from tests.support.cache import cache_folder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IS_CI = bool(os.environ.get("CI"))
@@ -215,7 +215,7 @@ class _Deadline:
 @pytest.fixture
 def demo_turn() -> Iterator[None]:
     """Wait until no other process of a run is at the demo, whose state is one for each user."""
-    with (Path(tempfile.gettempdir()) / f"docker-secrets-shim-demo-{os.getuid()}.lock").open("w") as lock:
+    with (cache_folder() / "demo-turn.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

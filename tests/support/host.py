@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests.support import documents
+from tests.support.cache import cache_folder
 from tests.support.forms import Custody, End, cannot_run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -149,9 +150,8 @@ Canary = Callable[[], str]
 
 def compose_program(suite: str = "trixie") -> Path:
     """Return Docker Compose of a Debian suite, unpacked once into the cache; it needs no installation."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docker-secrets-shim"
+    cache = cache_folder()
     folder = cache / f"compose-{suite}"
-    cache.mkdir(parents=True, exist_ok=True)
     with (cache / "compose.lock").open("w") as lock:  # the tests run in several processes, and apt in one at a time
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():

