@@ -431,6 +431,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup.py::test_one_key_comes_back_alone",
         "the backup contains nothing of the stack ",
     ),
+    "… and … of the backup would be one secret in …": (
+        "host/backup/test_backup.py::test_two_values_for_one_place_are_refused_before_anything_is_written",
+        " of the backup would be one secret",
+    ),
+    "… …, and is not used": (
+        "host/test_validate.py::test_a_key_of_fingerprints_that_others_know_is_named_and_mended",
+        ", and is not used",
+    ),
     "the backup has no …": ("host/backup/test_backup.py::test_one_key_comes_back_alone", "the backup has no "),
     **{
         message: ("host/swarm/test_sync.py::test_every_hint_mends_what_it_was_about", words)

@@ -104,6 +104,9 @@ def sealed(manage: Manage, keys: Keys, plain: bytes) -> Path:
     return manage.write("made.age", pyrage.encrypt(plain, [recipient]))
 
 
+VALUE, SHOP, IN_SHOP = Secret(b"x"), ["--stack", "shop"], ({"stack": "shop"},)
+
+
 def document(**changes: object) -> bytes:
     """Return a backup's document with some of its fields changed."""
     made = json.loads(backup.encode(Backup("2026-01-01T00:00:00Z", "test", (Item("A", "a", Secret(b"x")),))))
@@ -374,6 +377,34 @@ def test_a_document_that_changed_in_one_place_is_refused(data: st.DataObject) ->
 
     with pytest.raises(Refused):
         backup.decode(changed)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words", "refused"),
+    [
+        (Item("TOKEN", "token", VALUE, stack="shop"), Item("OTHER", "Token", VALUE, swarm=IN_SHOP), SHOP, True),
+        (Item("TOKEN", "token", VALUE, stack="shop"), Item("TOKEN", "TOKEN.txt", VALUE, stack="shop"), SHOP, True),
+        (Item("TOKEN", "token", VALUE, stack="token"), Item("TOKEN", "token", VALUE), [], True),
+        (Item("TOKEN", "token", VALUE, stack="shop"), Item("TOKEN", "other", VALUE, swarm=IN_SHOP), SHOP, False),
+        (Item("", "a@b", VALUE, stack="shop"), Item("", "c@d", VALUE, stack="shop"), SHOP, False),
+    ],
+    ids=["one file", "one key", "a folder and a file", "own before shared", "no keys"],
+)
+def test_two_values_for_one_place_are_refused_before_anything_is_written(
+    manage: Manage, keys: Keys, first: Item, second: Item, words: list[str], refused: bool
+) -> None:
+    """One of the two would be lost; but a stack's own value goes before one that it shares, and all else is kept."""
+    sealed(manage, keys, backup.encode(Backup("2026-01-01T00:00:00Z", "test", (first, second))))
+
+    end = manage("import", "made.age", *words, *keys.opens("age to a key"))
+
+    assert (end.code == 1) == refused, end.stderr
+    if refused:
+        assert f"{second.shown} and {first.shown} of the backup would be one secret" in end.stderr
+        assert not (manage.folder / "secrets").exists()
+    else:
+        kept = [item for item in (first, second) if item.stack == "shop"]
+        assert sorted(path.name for path in (manage.folder / "secrets").iterdir()) == [item.file for item in kept]
 
 
 @pytest.mark.parametrize("encryption", ["gpg to a key", "age to a key"])

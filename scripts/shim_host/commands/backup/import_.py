@@ -81,6 +81,7 @@ def import_command(wish: ImportWish) -> None:
     found = _opened(wish.file, list(wish.identities), wish.passphrase_file, asks=wish.asks)
     folders = _Folders(wish.secrets_dir, wish.stack)
     items = _chosen(found, wish.keys, wish.stack)
+    _refuse_one_place(items, folders)
     have = folders.present(items)
     steps = document.plan(items, have, force=wish.force)
     _announce_import(found, steps, dry_run=wish.dry_run)
@@ -123,10 +124,32 @@ def _chosen(found: Backup, keys: Sequence[str], stack: str) -> list[Item]:
     missing = [key for key in keys if key not in {item.key for item in items}]
     if missing:
         raise Refused(f"the backup has no {', '.join(missing)}", "--dry-run without a key lists what it has")
-    # A stack's own value goes before one that it shares with others.
     items.sort(key=lambda item: item.stack != stack)
-    own = {item.key: item for item in reversed(items)}
-    return [item for item in items if (not keys or item.key in keys) and (not stack or own[item.key] is item)]
+    # A stack's own value goes before one that it shares with others.
+    own = {item.key for item in items if stack and item.key and item.stack == stack}
+    items = [item for item in items if item.stack == stack or item.key not in own]
+    return [item for item in items if not keys or item.key in keys]
+
+
+def _refuse_one_place(items: Iterable[Item], folders: _Folders) -> None:
+    """Refuse two values for one place: each would be lost to the other, or the shim would refuse both.
+
+    A system that ignores case takes `token` and `Token` for one file.
+
+    Raises:
+        Refused: there are two.
+    """
+    written = [item for item in items if item.value is not None]
+    of_stacks = {folders.of(item).path: item for item in written if item.stack}
+    first: dict[tuple[Path, str], Item] = {}
+    for item in written:
+        folder = folders.of(item).path
+        other = of_stacks.get(folder / item.file) or first.setdefault((folder, item.file.casefold()), item)
+        if other is item and folders.chosen and item.key:
+            other = first.setdefault((folder, f"/{item.key}"), item)
+        if other is not item:
+            hint = "name the keys to restore, or restore into a folder of its own for each: --secrets-dir"
+            raise Refused(f"{item.shown} and {other.shown} of the backup would be one secret in {folder}", hint)
 
 
 def _opened(file: str, identities: list[Path], passphrase_file: str | None, *, asks: bool) -> Backup:
