@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from shim.schema import KeySpec, Schema, check_value, composed_value, references
 from shim.secret import Secret, clean, is_skipped
-from shim_host import names
+from shim_host import deployment_key, names
 from shim_host.backup import locked
 from shim_host.errors import Ended
 from shim_host.inventory import Outside, outside_files
@@ -90,6 +90,7 @@ def findings(subject: Subject) -> list[Fault]:
         *_of_files(subject, keys),
         *_of_outside(subject),
         *_of_folder(subject),
+        *_of_fingerprint_key(subject),
         *_of_git(subject),
         *_of_locked(subject, keys),
     ]
@@ -249,6 +250,12 @@ def _of_folder(subject: Subject) -> Iterator[Fault]:
 
             message = f"can be entered by others (mode {mode:04o})"
             yield Fault("mode", "", str(path), message, f"chmod {FOLDER_MODE:o} {quoted(str(path))}", nothing_more)
+
+
+def _of_fingerprint_key(subject: Subject) -> Iterator[Fault]:
+    """The key of the fingerprints, if others know it or could have chosen it."""
+    if (found := deployment_key.doubt(subject.store)) is not None:
+        yield Fault("mode", "", subject.store.shown(deployment_key.FILE), found.message, found.command, found.repair)
 
 
 def _of_git(subject: Subject) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.forms import cannot_run
 from tests.support.host import Canary, Manage, PrivateSwarm
 
 SCHEMA = """\
@@ -263,3 +264,41 @@ def test_the_table_says_the_same(manage: Manage, canary: Canary) -> None:
     assert end.code == 1
     assert "- type: DB_PASSWORD: secrets/db_password: is shorter than 16 characters" in end.stdout
     assert "* mode: DB_PASSWORD" in end.stdout
+
+
+@pytest.mark.parametrize("damage", ["0644", "0666", "owner", "link"])
+def test_a_key_of_fingerprints_that_others_know_is_named_and_mended(
+    manage: Manage, canary: Canary, damage: str
+) -> None:
+    """One that others could have chosen is not used either, since whoever knows it can guess values from labels."""
+    manage.write("secrets/db_password", canary())
+    manage("diff", "--no-engine")
+    key = manage.folder / "secrets/.fingerprint-key"
+    planted = "ab" * 32
+    key.write_text(planted)
+    if damage == "owner":
+        if os.geteuid() != 0:
+            cannot_run("only root can make a file that belongs to somebody else")
+        os.chown(key, 12345, 12345)
+    elif damage == "link":
+        key.rename(manage.folder / "elsewhere")
+        key.symlink_to("../elsewhere")
+    else:
+        key.chmod(int(damage, 8))
+
+    audited = manage("audit", "--no-engine", "--json")
+    validated = manage("validate", "--json")
+
+    found = [finding for finding in json.loads(validated.stdout)["findings"] if finding["where"].endswith(key.name)]
+    seen = [finding for finding in json.loads(audited.stdout)["findings"] if finding["place"].endswith(key.name)]
+    assert [(item["kind"], item["fixable"]) for item in found] == [("mode", True)]
+    assert [(item["id"], item["command"]) for item in seen] == [("file-readable-by-others", found[0]["hint"])]
+    assert (", and is not used" in audited.stderr) == (damage != "0644")
+    if damage == "owner":
+        manage("diff", "--no-engine")
+        assert (key.stat().st_uid, key.read_text() == planted) == (0, False)
+    else:
+        manage("validate", "--fix")
+        assert key.exists() == (damage == "0644")
+    again = manage("validate", "--json")
+    assert not [finding for finding in json.loads(again.stdout)["findings"] if finding["where"].endswith(key.name)]

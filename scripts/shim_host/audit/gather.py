@@ -32,6 +32,7 @@ from shim_host.audit.model import (
     Facts,
     File,
     Key,
+    KeyFile,
     Trace,
 )
 from shim_host.audit.traces import Recogniser
@@ -105,6 +106,7 @@ def gather(
             for key, entry in secret_entries.items()
         ),
         files_salt_mark=prints.mark,
+        open_key_file=_open_key_file(store),
         services=tuple(services),
         containers=tuple(joining.concerned(seen.containers, services, own_project)) if seen else (),
         images=seen.images if seen else (),
@@ -158,6 +160,11 @@ def _file(path: Path, key: str, entry: Entry, its_fingerprint: str) -> File:
             group = grp.getgrgid(status.st_gid).gr_name
     changed = datetime.fromtimestamp(status.st_mtime, UTC)
     return File(key, entry.name, str(path), entry.mode, owner, group, changed, its_fingerprint)
+
+
+def _open_key_file(store: Vault) -> KeyFile | None:
+    found = deployment_key.doubt(store)
+    return KeyFile(store.shown(deployment_key.FILE), found.message, found.command) if found is not None else None
 
 
 def _engine_users(place: str) -> tuple[str, tuple[str, ...]]:

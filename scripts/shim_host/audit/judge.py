@@ -17,6 +17,7 @@ from shim_host.audit.model import (
     NOT_ASKED,
     NOTE,
     OLD,
+    PLACES,
     PLAIN,
     STALE,
     UNGRANTED,
@@ -59,7 +60,8 @@ def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
     for row in rows:
         row.cells = {name: tuple(sorted(set(states), key=_ORDER.index)) for name, states in row.cells.items()}
         found += [*_of_age(row, facts), *_of_use(row, facts, max_services), *_of_place(row)]
-    found += [*_of_mounts(facts), *_of_containers(facts, rows), *_of_weak_values(facts), *_of_gaps(facts)]
+    found += [*_of_mounts(facts), *_of_containers(facts, rows), *_of_weak_values(facts), *_of_key_file(facts)]
+    found += _of_gaps(facts)
     # One service may be described twice, by its file and by its container.
     found = list({(finding.id, finding.message): finding for finding in found}.values())
     order = list(RULES)
@@ -72,6 +74,14 @@ def _of_weak_values(facts: Facts) -> Iterator[Finding]:
     if facts.weak_keys:
         message = f"short, or a single word: the value of {some(facts.weak_keys)}"
         yield Finding("secret-weak", NOTE, message, RULES["secret-weak"].help)
+
+
+def _of_key_file(facts: Facts) -> Iterator[Finding]:
+    if (file := facts.open_key_file) is not None:
+        hint = "whoever knows the key of the fingerprints can guess values from labels that they see"
+        yield Finding(
+            "file-readable-by-others", ERROR, f"{file.path} {file.message}", hint, "", "", file.path, file.command
+        )
 
 
 def is_reached(audit: Audit, level: str) -> bool:
@@ -190,25 +200,10 @@ def _cells_of(service: AuditedService, rows: list[Row], facts: Facts) -> Iterato
             _mark(row, service.name, GRANTED)
 
 
-_WORDS = {
-    "environment": "the variable",
-    "arguments": "the command line's",
-    "label": "the label",
-    "health-check": "the health check's",
-    "build": "the build argument",
-    "logging": "the log option",
-    "image-environment": "the variable",
-    "image-history": "the history's",
-    "config": "the config",
-    "volume": "an option of the volume",
-    "env-file": "the secret",
-}
-
-
 def _of_trace(trace: Trace, owner: str, service: str) -> Finding:
-    message = f"{owner}: {_WORDS[trace.where]} {trace.name} {trace.reason}"
+    message = f"{owner}: {PLACES[trace.where]} {trace.name} {trace.reason}"
     if not trace.is_certain:
-        message = f"{owner}: {_WORDS[trace.where]} {trace.name} seems to hold a secret ({trace.reason})"
+        message = f"{owner}: {PLACES[trace.where]} {trace.name} seems to hold a secret ({trace.reason})"
     rule_id = f"secret-in-{trace.where}"
     level = ERROR if trace.is_certain and trace.where != ENV_FILE else WARNING
     command = "manage-secrets migrate" if trace.place and trace.where == "environment" else ""

@@ -15,6 +15,19 @@ ENVIRONMENT, ARGUMENTS, LABEL, HEALTH_CHECK = "environment", "arguments", "label
 BUILD, CONFIG, LOGGING, VOLUME = "build", "config", "logging", "volume"
 ENV_FILE = "env-file"
 IMAGE_ENVIRONMENT, IMAGE_HISTORY = "image-environment", "image-history"
+PLACES = {
+    ENVIRONMENT: "the variable",
+    ARGUMENTS: "the command line's",
+    LABEL: "the label",
+    HEALTH_CHECK: "the health check's",
+    BUILD: "the build argument",
+    LOGGING: "the log option",
+    IMAGE_ENVIRONMENT: "the variable",
+    IMAGE_HISTORY: "the history's",
+    CONFIG: "the config",
+    VOLUME: "an option of the volume",
+    ENV_FILE: "the secret",
+}
 
 # What a cell of the matrix can say, the most urgent first.
 PLAIN, UNGRANTED, STALE, OLD, MOUNTED, GRANTED = "plain", "ungranted", "stale", "old", "mounted", "granted"
@@ -113,6 +126,14 @@ class File(NamedTuple):
     fingerprint: str
 
 
+class KeyFile(NamedTuple):
+    """The key of the fingerprints, where others may know it."""
+
+    path: str
+    message: str
+    command: str
+
+
 class Key(NamedTuple):
     """What the schema says about a key that is secret."""
 
@@ -140,6 +161,7 @@ class Facts:
     files: tuple[File, ...] = ()
     weak_keys: tuple[str, ...] = ()  # whose value is short, or a single word
     files_salt_mark: str = ""
+    open_key_file: KeyFile | None = None
     services: tuple[AuditedService, ...] = ()
     containers: tuple[Container, ...] = ()
     images: tuple[Image, ...] = ()
