@@ -1,4 +1,7 @@
-"""Writing a file in one step: a reader, or a kill at any moment, meets the old content or the new, never a part."""
+"""Writing a file in one step: a reader, or a kill at any moment, meets the old content or the new, never a part.
+
+Who lists the folder meanwhile must not miss the file either.
+"""
 
 import os
 import sys
@@ -8,6 +11,7 @@ from pathlib import Path
 from shim_host.errors import failed_file
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_LISTINGS = 20  # of a folder that never rests
 _NOBODY = 65534  # user_namespaces(7)
 
 
@@ -31,6 +35,24 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
         with suppress(OSError):  # a disk that takes nothing does not give either
             unfinished.unlink(missing_ok=True)
         raise failed_file("write", shown or str(path), error) from None
+
+
+def names_in(folder: Path) -> set[str]:
+    """Return the names in *folder*, without a gap where another run replaces a file meanwhile.
+
+    Such a file is there at every moment, yet a single listing can miss it: btrfs gives what is renamed a new place,
+    behind the end that the listing was to have.
+    """
+    found: set[str] = set()
+    settled = -1
+    for _ in range(_LISTINGS):
+        changed = os.stat(folder).st_mtime_ns
+        names = set(os.listdir(folder))
+        if changed == settled and names <= found:  # both: a clock may tick slower than files are renamed
+            break
+        found |= names
+        settled = changed
+    return found
 
 
 def is_own(uid: int) -> bool:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
 from shim_host import output
 from shim_host.errors import Failed, Refused, failed_file
-from shim_host.files import is_unknown
+from shim_host.files import is_unknown, names_in
 from shim_host.store import ownership
 
 FOLDER_MODE = 0o700
@@ -64,7 +64,7 @@ class Vault:
         An empty folder is not one of these: Compose makes one for a file that is missing.
         """
         try:
-            found = sorted(name for name in os.listdir(self.path) if not is_skipped(name))
+            found = sorted(name for name in names_in(self.path) if not is_skipped(name))
             return [name for name in found if not _has_files(self.path / name)]
         except FileNotFoundError:
             return []

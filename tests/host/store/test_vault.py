@@ -44,6 +44,26 @@ def test_an_open_reader_keeps_the_old_file_whole(store: Vault) -> None:
             assert reader.read() == b"old"
 
 
+def test_a_file_that_is_replaced_during_a_listing_is_in_it(store: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """btrfs leaves it out: the new file gets a place behind the end that the listing had at its start."""
+    with store.writing() as writer:
+        for name in ("a", "b"):
+            writer.write(name, b"old")
+        everything = os.listdir
+        replaced: list[str] = []
+
+        def listdir(path: Path) -> list[str]:
+            if replaced:
+                return everything(path)
+            replaced.append("b")
+            writer.write("b", b"new")
+            return [name for name in everything(path) if name != "b"]
+
+        monkeypatch.setattr(os, "listdir", listdir)
+        assert store.names() == ["a", "b"]
+    assert replaced == ["b"]
+
+
 def test_the_umask_does_not_matter(store: Vault) -> None:
     before = os.umask(0o777)
     try:
