@@ -54,6 +54,35 @@ def test_a_pipe_gets_the_exact_bytes(manage: Manage, canary: Canary) -> None:
     assert (manage.folder / "out").read_bytes() == value
 
 
+def test_a_key_keeps_its_spelling_without_a_schema(manage: Manage, canary: Canary) -> None:
+    """`.NET` reads ConnectionStrings__Shop; nobody has to type it in capitals because a file has its name."""
+    first, second = canary(), canary()
+    manage.write(".env", f"ConnectionStrings__Shop={first}\n")
+    assert manage("create-from-env", "--all").code == 0
+    (manage.folder / ".env").unlink()
+    manage.write("v", second)
+
+    assert manage("get", "ConnectionStrings__Shop", "--output", "out").code == 0
+    assert (manage.folder / "out").read_text() == first
+    assert manage("set", "ConnectionStrings__Shop", "--value-file", "v", "--yes").code == 0
+    assert manage.secrets() == {"ConnectionStrings__Shop": second.encode()}
+    assert manage("remove", "ConnectionStrings__Shop", "--yes").code == 0
+    assert manage.secrets() == {}
+
+
+def test_a_value_that_only_a_stack_has_is_found_by_the_hint(manage: Manage, canary: Canary) -> None:
+    value = canary()
+    manage.write("v", value)
+    assert manage("set", "DB_PASSWORD", "--value-file", "v", "--secrets-dir", "secrets/prod").code == 0
+
+    refused = manage("get", "DB_PASSWORD", "--output", "out")
+
+    assert refused.code == 1
+    assert "hint: add --secrets-dir secrets/prod, which has one" in refused.stderr
+    assert manage("get", "DB_PASSWORD", "--output", "out", "--secrets-dir", "secrets/prod").code == 0
+    assert (manage.folder / "out").read_text() == value
+
+
 def test_a_terminal_shows_no_value_unless_it_is_asked_to(manage: Manage, canary: Canary) -> None:
     value = canary()
     manage.write("v", value)

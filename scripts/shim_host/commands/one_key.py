@@ -29,13 +29,17 @@ _MEMORY = ("/dev/shm", "/run")  # noqa: S108  (a folder of our own is made there
 
 
 class _Desk:
-    """The folder of secrets and the schema, and which keys they know."""
+    """The folder of secrets and the schema, and which keys they know.
 
-    def __init__(self, secrets_dir: Path, schema_path: Path | None) -> None:
+    Without a schema a file `Api_Key` is read as API_KEY; whoever asks for the key Api_Key means it as well.
+    """
+
+    def __init__(self, secrets_dir: Path, schema_path: Path | None, *asked: str) -> None:
         self.schema: Schema | None = inputs.read_schema(schema_path)
         self.store = Vault(secrets_dir)
         in_schema = list(self.schema.keys) if self.schema is not None else []
-        self.of_files = names.keys_of(self.store.names(), in_schema)
+        files = self.store.names()
+        self.of_files = names.keys_of(files, [*in_schema, *(key for key in asked if key in files)])
         self.known = list(dict.fromkeys([*in_schema, *self.of_files.values()]))
 
     def file_name(self, key: str) -> str:
@@ -60,8 +64,16 @@ class _Desk:
         """
         found = self.entry(key)
         if found is None:
-            raise Refused(f"{key} has no file in {self.store.path}", *inputs.did_you_mean(key, self.of_files.values()))
+            hints = self._of_stacks(key) or inputs.did_you_mean(key, self.of_files.values())
+            raise Refused(f"{key} has no file in {self.store.path}", *hints)
         return found
+
+    def _of_stacks(self, key: str) -> list[str]:
+        """Return the hint that names the folders of stacks that have *key*; none when none has."""
+        folders = [self.store.path / stack for stack in self.store.stacks()]
+        known = self.schema.keys if self.schema is not None else ()
+        there = [path for path in folders if key in names.keys_of(Vault(path).names(), known).values()]
+        return [f"add --secrets-dir {' or '.join(quoted(str(path)) for path in there)}, which has one"] if there else []
 
     def spec(self, key: str) -> KeySpec:
         """Return what the schema says of *key*."""
@@ -155,7 +167,7 @@ def set_command(wish: SetWish) -> int:
         raise click.UsageError("--value-file and --generate cannot be used together")
     if wish.stack and not wish.in_swarm:
         raise click.UsageError("--stack works with --swarm")
-    desk = _Desk(wish.secrets_dir, wish.schema_path)
+    desk = _Desk(wish.secrets_dir, wish.schema_path, wish.key)
     desk.refuse_unknown(wish.key)
     composed = () if wish.in_swarm else desk.composed()
     found = values.new_values([wish.key], desk.schema, desk.present(), wish.value_file, composed, is_made=wish.is_made)
@@ -207,7 +219,7 @@ def get_command(
       manage-secrets get DB_PASSWORD | wl-copy
       manage-secrets get TLS_KEY --output /dev/shm/tls.key
     """
-    value = _Desk(secrets_dir, schema_path).existing(key).value.reveal()
+    value = _Desk(secrets_dir, schema_path, key).existing(key).value.reveal()
     if target is not None:
         if os.path.lexists(target) and not force:
             raise Refused(f"{target} already exists", "name another file, or replace it with --force")
@@ -234,7 +246,7 @@ def edit_command(key: str, secrets_dir: Path, schema_path: Path | None, yes: boo
     Examples:
       EDITOR=nano manage-secrets edit TLS_CERTIFICATE
     """
-    desk = _Desk(secrets_dir, schema_path)
+    desk = _Desk(secrets_dir, schema_path, key)
     desk.refuse_unknown(key)
     there = desk.entry(key)
     before = there.value.reveal() if there is not None else b""
@@ -310,7 +322,7 @@ def remove_command(
     Examples:
       manage-secrets remove OLD_API_KEY
     """
-    desk = _Desk(secrets_dir, schema_path)
+    desk = _Desk(secrets_dir, schema_path, *keys)
     entries = {key: desk.existing(key) for key in dict.fromkeys(keys)}
     needed = list(_needed(desk, entries))
     if needed and not force:
