@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """The command line of the host side. A command is loaded when it runs, so that `--help` stays quick."""
 
-import io
 import os
 import sys
 from typing import Any
@@ -40,7 +39,7 @@ except ModuleNotFoundError:
     refuse_without_extra("click")
 
 from shim_host import output  # noqa: E402
-from shim_host.errors import FAILED, INTERRUPTED, Ended, UsageError  # noqa: E402
+from shim_host.errors import FAILED, INTERRUPTED, Ended, Failed, UsageError, failed_file  # noqa: E402
 
 from shim import __version__  # noqa: E402
 
@@ -171,8 +170,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error becomes a message and an exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names may hold what the terminal's encoding does not have
+    output.open_streams()
     is_json = "--json" in sys.argv[1:]
     if is_json:
         output.hold_json()
@@ -180,9 +178,12 @@ def main() -> None:
         code = outcome(sys.argv[1:], is_json)
         output.finish_json()
     except BrokenPipeError:
-        # Nobody reads stdout any more; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.drop_data()  # nobody reads stdout any more
         code = 0
+    except output.Unwritten as error:
+        output.explain(failed_file("write to", "stdout", error))
+        output.drop_data()
+        code = FAILED
     end(code)
 
 
@@ -192,7 +193,7 @@ def outcome(words: list[str], is_json: bool) -> int:
     try:
         done = run(words)
         return done if isinstance(done, int) else 0
-    except BrokenPipeError:
+    except (BrokenPipeError, output.Unwritten):
         raise
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -212,8 +213,13 @@ def outcome(words: list[str], is_json: bool) -> int:
         library = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if library and library not in ("shim", "docker_secrets_shim", "shim_host"):
             refuse_without_extra(library)
-        explain_bug(error)
-        message, code = f"internal error: {type(error).__name__}", FAILED
+        if isinstance(error, FileNotFoundError) and not has_folder():
+            failed = Failed("the current folder no longer exists", "change to the folder of the project")
+            output.explain(failed)
+            message, hints, code = failed.message, tuple(failed.hints), failed.code
+        else:
+            explain_bug(error)
+            message, code = f"internal error: {type(error).__name__}", FAILED
     if is_json:
         output.fail_json(message, hints, code)
     return code
@@ -233,6 +239,15 @@ def run(words: list[str]) -> object:
             words, program = call.words, f"docker {docker_plugin.NAME}"
             os.environ.update(call.environ)
     return cli.main(words, prog_name=program, standalone_mode=False)
+
+
+def has_folder() -> bool:
+    """Return whether the folder that this runs in is still there."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def explain_bug(error: BaseException) -> None:

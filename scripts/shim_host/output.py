@@ -1,11 +1,16 @@
 """Everything that is printed: data on stdout, talk on stderr. Values never come here, only keys, names and words."""
 
+import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, TextIO, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 from shim_host.errors import Ended, Refused
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 PROGRAM = "manage-secrets"
 T = TypeVar("T")
@@ -29,6 +34,58 @@ def shown(text: str) -> str:
 def many(count: int, noun: str) -> str:
     """Return *count* things called *noun*: "1 service", "2 services"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+class _Talk(io.TextIOWrapper):
+    """Stderr, which may be a log on a full disk: what cannot be said must not end a rotation halfway."""
+
+    def write(self, text: str, /) -> int:
+        with suppress(OSError):
+            return super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
+
+
+class Unwritten(OSError):
+    """Stdout does not take what is written to it, for another reason than that nobody reads any more."""
+
+
+class _Data(io.FileIO):
+    """The file behind stdout; its errors can be told from those of every other file."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Unwritten(error.errno, error.strerror) from None
+
+
+def open_streams() -> None:
+    """Make stdin, stdout and stderr what every command relies on.
+
+    The number of one that is closed is taken, so that no other file gets it, into which a child would then write. Stdin
+    is empty there, messages are lost, and data that cannot be given is an error.
+    """
+    for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flags), mode, closefd=False))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        data = io.BufferedWriter(_Data(sys.stdout.fileno(), "w", closefd=False))
+        # Names may hold what the terminal's encoding does not have.
+        sys.stdout = io.TextIOWrapper(data, sys.stdout.encoding, "backslashreplace", line_buffering=data.isatty())
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        encoding, errors = sys.stderr.encoding, sys.stderr.errors
+        sys.stderr = _Talk(sys.stderr.detach(), encoding, errors, line_buffering=True)
+
+
+def drop_data() -> None:
+    """Give up stdout, where nothing can be written any more; Python would complain once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forms import Custody, cannot_run
+from tests.support.forms import Custody, End, cannot_run
 from tests.support.host import SCRIPT, Canary, Manage
+from tests.support.provoked import provokes
 
 SCHEMA = """\
 # @required @sensitive @type=string(minLength=8)
@@ -316,6 +317,25 @@ def test_a_file_system_that_refuses_ends_with_111(manage: Manage, canary: Canary
         subprocess.run(["umount", manage.folder / "secrets"], check=True)
     assert end.code == 111
     assert "No space left on device" in end.stderr
+
+
+@provokes("cannot write to stdout: …", "the current folder no longer exists")
+def test_streams_that_are_closed_or_full_and_a_folder_that_is_gone(manage: Manage, canary: Canary) -> str:
+    """What is read there is empty, data that cannot be given is an error, and what cannot be said changes nothing."""
+    manage.write(".env", f"A={canary()}\n")
+    assert manage("create-from-env", "--all").code == 0
+
+    def run(redirections: str, *arguments: str) -> End:
+        return manage(*arguments, through=["sh", "-c", f'exec "$@" {redirections}', "sh"])
+
+    full, closed = (run(where, "get", "A") for where in (">/dev/full", ">&-"))
+    assert (full.code, closed.code) == (111, 111)
+    assert "error: cannot write to stdout: No space left on device" in full.stderr
+    assert "error: cannot write to stdout: Bad file descriptor" in closed.stderr
+    assert "hint: add --generate" in run("<&-", "set", "B").stderr
+    assert [run(where, "remove", "C").code for where in ("2>/dev/full", "2>&-")] == [1, 1]
+    gone = manage("list", through=["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"])
+    return full.stderr + gone.stderr
 
 
 def test_a_question_is_asked_on_a_terminal(manage: Manage, canary: Canary, custody: Custody) -> None:
