@@ -71,7 +71,8 @@ def refuse_untrusted(schema: Path) -> None:
         trusted.add(int(os.environ["SUDO_UID"]))
     try:
         # A folder is looked at as well: who may write there can put another file in this one's place.
-        for path, what in ((schema.absolute().parent, "folder"), (schema, "file")):
+        folders = dict.fromkeys([schema.absolute().parent, schema.resolve().parent])
+        for path, what in (*((folder, "folder") for folder in folders), (schema, "file")):
             status = os.stat(path)
             is_shared = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
             if status.st_uid not in trusted or is_unknown(status.st_uid):

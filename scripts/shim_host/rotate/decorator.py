@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from shim.schema import KeySpec, Schema
@@ -145,9 +146,14 @@ def companions(spec: KeySpec, value_of: ValueOf) -> dict[str, Secret]:
 
 
 def inside_change(
-    spec: KeySpec, values: Values, environ: Mapping[str, str], command_seconds: float = 300
+    spec: KeySpec, values: Values, environ: Mapping[str, str], command_seconds: float = 300, *, source: str = ""
 ) -> InsideChange | None:
-    """Return how the value of *spec* is changed inside its system; None when it lives in none."""
+    """Return how the value of *spec* is changed inside its system; None when it lives in none.
+
+    Raises:
+        Refused: it names a program, and somebody else could have written the schema, which *source* names.
+    """
+    from shim_host.fetch import wanted
     from shim_host.rotate.systems.command import Command
     from shim_host.rotate.systems.mariadb import MariaDB
     from shim_host.rotate.systems.postgres import Postgres
@@ -157,6 +163,8 @@ def inside_change(
     if found is None:
         return None
     if found.system == "command":
+        if source:
+            wanted.refuse_untrusted(Path(source))
         return Command(spec.key, found, values, command_seconds)
     kinds = {"postgres": Postgres, "mariadb": MariaDB, "redis": Redis}
     return kinds[found.system](spec.key, found, values, environ)

@@ -118,7 +118,8 @@ class SwarmValues:
                 output.say(NOT_ASKED.format(change.key))
             elif spec.rotate_with is not None:
                 known = Values(self._value_before(change), values.get(change.key), self._value_of, values.get)
-                found.append(decorator.inside_change(spec, known, os.environ, self.settings.timeout_seconds))
+                source, seconds = self.schema.source if self.schema else "", self.settings.timeout_seconds
+                found.append(decorator.inside_change(spec, known, os.environ, seconds, source=source))
         return [change for change in found if change is not None]
 
     def _of_versions(self, plan: RotationPlan) -> dict[str, Secret]:

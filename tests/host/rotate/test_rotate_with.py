@@ -435,6 +435,12 @@ def test_a_dry_run_starts_no_program_with_a_value(manage: Manage, canary: Canary
     assert end.code == 0, end.stderr
     assert "A: what @rotate-with names is not asked in a dry run" in end.stderr
     assert not told.exists()
+    schema = manage.folder / ".env.schema"
+    schema.chmod(0o666)
+    end = manage(*rotate)
+    assert (end.code, told.exists()) == (1, False)
+    assert f"everyone can write to the file {schema.name}, which names programs to run" in end.stderr
+    schema.chmod(0o644)
     assert manage(*rotate).code == 0
     assert '"key": "A"' in told.read_text()
     told.unlink()

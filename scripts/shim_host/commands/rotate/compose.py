@@ -216,14 +216,14 @@ def _inside_of(wish: Wish) -> InsideOf:
         from shim_host.rotate import decorator
 
         spec = wish.schema.keys.get(key) if wish.schema is not None else None
-        if spec is None or spec.rotate_with is None:
+        if spec is None or spec.rotate_with is None or wish.schema is None:
             return None
         if wish.dry_run:
             output.say(NOT_ASKED.format(key))
             return None
         there = _values(Vault(wish.secrets_dir), wish.schema)
         values = Values(old.get(key), new.get(key), {**there, **old}.get, new.get)
-        return decorator.inside_change(spec, values, os.environ, wish.timeout)
+        return decorator.inside_change(spec, values, os.environ, wish.timeout, source=wish.schema.source)
 
     return inside
 
