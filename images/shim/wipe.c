@@ -19,6 +19,7 @@
 #endif
 
 #define POOL_SIZE ((size_t)1 << 14)
+#define NEAR_BYTES 2048 /* more stack than our own frame takes, and those of the system calls that we make */
 #define MOST_ARENAS 1024 /* of a MiB each; what lies in more of them is not wiped, and no start needs so many */
 
 struct pool {
@@ -124,14 +125,22 @@ static void wipe_pool(struct pool *pool)
         explicit_bzero(start + pool->next_offset, POOL_SIZE - pool->next_offset);
 }
 
-/* Whatever calls deeper than ours have left. The page we are on is overwritten, those below are given back. */
+/* Overwrite the stack below us: a page of it, and what our callers keep when they give back the pages further down. */
+__attribute__((noinline)) static void overwrite_stack(size_t size)
+{
+    volatile char room[size];
+
+    explicit_bzero((void *)room, size);
+}
+
+/* Whatever calls deeper than ours have left. What is near us is overwritten, the pages below are given back: never the
+ * one that the call which does so returns from, which is another page than ours when our frame begins one. */
 __attribute__((noinline)) static void wipe_stack(void)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    volatile char room[4096];
-    uintptr_t end = ((uintptr_t)room & ~(page - 1));
+    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - NEAR_BYTES) & ~(page - 1);
 
-    explicit_bzero((void *)room, sizeof room);
+    overwrite_stack(page + NEAR_BYTES);
     madvise((void *)(end - (1 << 20)), 1 << 20, MADV_DONTNEED); /* what is not mapped there is passed by */
 }
 

@@ -84,3 +84,18 @@ def test_no_copy_stays_in_the_init(frozen: Shim, as_root: None, canary: Canary, 
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_the_init_outlives_its_wiping_wherever_its_stack_lies(frozen: Shim) -> None:
+    # Without random addresses, each variable of 16 bytes more moves the stack to the next place on its page.
+    places = [
+        subprocess.Popen(
+            ["setarch", "-R", *frozen.command, "--init", "--", "sleep", "0.5"],
+            cwd=frozen.folder,
+            env={"PATH": "/usr/bin:/bin", "FILLER": "x" * filler},
+            stderr=subprocess.PIPE,
+        )
+        for filler in range(0, 4096, 16)
+    ]
+    ended = [(place.communicate(timeout=60)[1], place.returncode) for place in places]
+    assert ended == [(b"", 0)] * len(places)
