@@ -98,10 +98,10 @@ def outcome_of(case: Case, top: Path, shim: Path | None, image: Path) -> Outcome
     started = time.monotonic()
     done = _run(folder, "migrate", "--yes", "--json", "--image-config", str(image), *(f"-f{name}" for name in chosen))
     seconds = time.monotonic() - started
-    if not done.stdout:
+    plan: dict[str, Any] = json.loads(done.stdout or "{}")
+    if "services" not in plan:
         said = [line for line in done.stderr.splitlines() if ": error: " in line or "internal" in line]
         return Outcome(path, "refused", " ".join(said)[:300] or done.stderr[-300:], seconds=seconds)
-    plan: dict[str, Any] = json.loads(done.stdout)
     secrets = {held["key"]: held["why"] for held in plan["secrets"]}
     said = [" ".join((f["service"], f["key"], f["message"])) for f in plan["findings"]]
     if not plan["files"]:
@@ -147,11 +147,12 @@ def _unnamed(folder: Path, plan: Mapping[str, Any], files: list[str], env_files:
     """Yield what `audit` finds in plain text in the result, and no finding of the migration names."""
     words = [*(f"--file={name}" for name in files), *(f"--env-file={name}" for name in env_files)]
     done = _run(folder, "audit", "--no-engine", "--json", *words)
-    if not done.stdout:
+    audited = json.loads(done.stdout or "{}")
+    if "findings" not in audited:
         yield f"audit: {done.stderr[-300:]}"
         return
     exposed = [finding for finding in plan["findings"] if finding["exposed"]]
-    for found in json.loads(done.stdout)["findings"]:
+    for found in audited["findings"]:
         kind = found["id"].removeprefix("secret-in-")
         if kind != found["id"] and not any(_names_it(finding, kind, found) for finding in exposed):
             yield f"{kind} {found['message']}"

@@ -69,11 +69,12 @@ def gather(
     outside = inventory.outside_files(project, store, known)
     entries.update({key: item.entry for key, item in outside.items() if key not in entries})
     values = _values(schema, env, entries)
-    recogniser = Recogniser(values, schema)
+    alike = _named_alike(project, env, values)
+    recogniser = Recogniser(values, schema, alike)
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
     services = []
     if project is not None:
-        literals = [*_literals(project, schema, values), *_named_alone(project, values, env)]
+        literals = [*_literals(project, schema, values, alike), *_named_alone(project, values, env)]
         services = list(_compose_services(project, recogniser, store, gaps, literals))
     own_project = project.name if project is not None else ""
     prints_under = partial(deployment_key.looking, salt, store)
@@ -99,7 +100,7 @@ def gather(
         folder=str(Path.cwd()),
         keys=tuple(_keys(schema)),
         public_keys=public,
-        weak_keys=tuple(sorted(key for key, entry in secret_entries.items() if _is_weak(entry.value))),
+        weak_keys=tuple(sorted(key for key, entry in secret_entries.items() if _is_weak(entry.value, alike))),
         versions=tuple(version for version in (seen.versions if seen else ()) if version.key not in public),
         files=tuple(
             _file(outside[key].path if key in outside else store.path / entry.name, key, entry, of_files[key])
@@ -133,11 +134,20 @@ def _values(schema: Schema | None, env: Mapping[str, Secret], entries: Mapping[s
     return values
 
 
-def _is_weak(value: Secret) -> bool:
+def _named_alike(project: "compose.Project | None", env: Mapping[str, Secret], secret: Collection[str]) -> set[str]:
+    """Return the values that users and databases are called."""
+    from shim_host.compose.project import all_variables
+    from shim_host.recognition.sensitive import named_alike
+
+    in_env = ((key, value.reveal().decode("utf-8", "surrogateescape")) for key, value in env.items())
+    return named_alike([*in_env, *(all_variables(project) if project is not None else ())], secret)
+
+
+def _is_weak(value: Secret, names: Collection[str]) -> bool:
     from shim_host.recognition.sensitive import is_telling
 
     text = clean(value.reveal()).decode("utf-8", "surrogateescape")
-    return bool(text) and not is_telling(text)
+    return bool(text) and (not is_telling(text) or text in names)
 
 
 def _keys(schema: Schema | None) -> Iterable[Key]:
@@ -316,14 +326,18 @@ _PLACES = {
 
 
 def _literals(
-    project: "compose.Project", schema: Schema | None, values: Mapping[str, Iterable[Secret]]
+    project: "compose.Project",
+    schema: Schema | None,
+    values: Mapping[str, Iterable[Secret]],
+    names: Collection[str],
 ) -> Iterator[tuple[str, Trace]]:
     """Yield what is written out where no file can be, with its service, as `migrate` finds it."""
     from shim_host.compose.literals import written_out
 
-    known = {
-        key: clean(value.reveal()).decode("utf-8", "surrogateescape") for key, few in values.items() for value in few
-    }
+    texts = (
+        (key, clean(value.reveal()).decode("utf-8", "surrogateescape")) for key, few in values.items() for value in few
+    )
+    known = {key: text for key, text in texts if text not in names}
     for found in written_out(project, schema, (), known):
         if found.section == "environment":
             continue  # each variable is looked at by itself

@@ -72,7 +72,7 @@ def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
 
 def _of_weak_values(facts: Facts) -> Iterator[Finding]:
     if facts.weak_keys:
-        message = f"short, or a single word: the value of {some(facts.weak_keys)}"
+        message = f"short, a single word, or what a user or a database is called: the value of {some(facts.weak_keys)}"
         yield Finding("secret-weak", NOTE, message, RULES["secret-weak"].help)
 
 

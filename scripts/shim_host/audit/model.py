@@ -159,7 +159,7 @@ class Facts:
     public_keys: frozenset[str] = frozenset()  # those that the schema calls no secret
     versions: tuple[Version, ...] = ()
     files: tuple[File, ...] = ()
-    weak_keys: tuple[str, ...] = ()  # whose value is short, or a single word
+    weak_keys: tuple[str, ...] = ()  # whose value is short, a single word, or the name of a user or a database
     files_salt_mark: str = ""
     open_key_file: KeyFile | None = None
     services: tuple[AuditedService, ...] = ()

@@ -94,7 +94,7 @@ RULES = {
         "Mount it, or remove the service from the key's @services.",
     ),
     "secret-weak": Rule(
-        "A secret's value is short, or a single word",
+        "A secret's value is short, a single word, or the name of a user or a database",
         "It is easy to guess, and the audit cannot tell where else it is used. Give it a long random value.",
     ),
     "secret-unmanaged": Rule(

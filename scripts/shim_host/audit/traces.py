@@ -4,7 +4,7 @@ Values come in, and the places they are in leave; never a value, nor a part of o
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from shim.schema import Schema
 from shim.secret import Secret, clean
@@ -12,6 +12,7 @@ from shim_host.audit.model import Trace
 from shim_host.names import behind_shim
 from shim_host.recognition.command_lines import shown_option
 from shim_host.recognition.sensitive import (
+    is_harmless,
     is_placeholder,
     is_telling,
     why_by_name,
@@ -28,6 +29,8 @@ _TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNOR
 _NO_VALUE = re.compile(r"/[\w./@-]*|\$\{?\w+\}?|<[^>]*>|\*+|\[?redacted\]?", re.IGNORECASE)
 # Images of languages carry the prints of the keys that their release is signed with.
 _SIGNING_KEYS = re.compile(r"(?:0x)?[0-9A-Fa-f]{16,40}(?:\s+(?:0x)?[0-9A-Fa-f]{16,40})*")
+# What a shell puts in when it gets there.
+_AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])|^`")
 _ASSIGNED = re.compile(
     r"(?<![A-Za-z0-9_])(?P<name>[A-Za-z_][A-Za-z0-9_]{0,200})=(?P<quote>[\"']?)(?P<value>[^\s\"']+)(?P=quote)"
 )
@@ -37,8 +40,11 @@ _OPTION = re.compile(r"(?P<name>--?[A-Za-z][A-Za-z0-9-]*)(?:=(?P<value>.+))?", r
 class Recogniser:
     """Knows the values of ./secrets and .env in the forms that they travel in, and the schema."""
 
-    def __init__(self, values: Mapping[str, Iterable[Secret]], schema: Schema | None) -> None:
+    def __init__(
+        self, values: Mapping[str, Iterable[Secret]], schema: Schema | None, names: Collection[str] = ()
+    ) -> None:
         self.schema = schema
+        self._names = names  # of users and databases
         self._whole: dict[str, str] = {}
         self._telling: set[str] = set()  # those that nothing else is by chance
         self._within: dict[str, tuple[str, str]] = {}
@@ -52,7 +58,7 @@ class Recogniser:
         text = value.decode("utf-8", "surrogateescape")
         if len(text) >= _SHORTEST_WHOLE and not _TRIVIAL.fullmatch(text):
             self._whole.setdefault(text, key)
-        if is_telling(text) and not is_placeholder(text):
+        if is_telling(text) and text not in self._names and not is_placeholder(text):
             self._telling.add(text)
             for written, how in forms(value):
                 form = written.decode("utf-8", "surrogateescape")
@@ -101,6 +107,8 @@ class Recogniser:
     def _unknown(self, where: str, text: str, name: str, place: str) -> Iterator[Trace]:
         """Yield the trace in *text*, which holds no value that is known: an assignment, or what has a telling shape."""
         for match in _ASSIGNED.finditer(text):
+            if _AT_RUN_TIME.search(match["value"]):
+                continue
             variable = self.variable(where, match["name"], match["value"], place)
             if variable is not None:
                 yield variable
@@ -110,7 +118,7 @@ class Recogniser:
     def known(self, text: str, name: str = "") -> tuple[str, str] | None:
         """Return the key whose value *text*, which *name* gets, is or holds, and how; None when none is known."""
         key = self._whole.get(text)
-        if key is not None and (text in self._telling or key == name or why_by_name(name.lstrip("-"))):
+        if key is not None and (text in self._telling or key == name or _is_told(name, text)):
             return key, f"is the value of {key}"
         if (form := self._first_within(text)) is not None:
             found, how = self._within[form]
@@ -132,4 +140,5 @@ class Recogniser:
 def _is_told(option: str, value: str) -> bool:
     """Return whether *value* behind *option* is likely to be a secret."""
     name = option.lstrip("-")
-    return bool(why_by_name(name)) and not _NO_VALUE.fullmatch(value) and not _TRIVIAL.fullmatch(value)
+    is_none = _NO_VALUE.fullmatch(value) or _TRIVIAL.fullmatch(value) or _AT_RUN_TIME.search(value)
+    return bool(why_by_name(name)) and not is_none and not is_harmless(name, value)

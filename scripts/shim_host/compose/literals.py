@@ -34,7 +34,7 @@ _OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]*)(?:=(?P<value>.*))?", re.DOTA
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)=(?P<value>.+)", re.DOTALL)
 _SETTING = re.compile(r"[\"'\s-]*(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']?(?P<value>[^\s\"',]+)")
 # A `$$` of the file reaches a shell in the container as `$`: what it names is looked up at run time.
-_AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])")
+_AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])|^`")
 _USER_AND_PASSWORD = frozenset(("u", "U", "user", "proxy-user", "userpwd"))
 _SHELL_WORDS = frozenset(("sudo", "exec", "env", "then", "do", "if", "while", "until", "!", "cmd", "cmd-shell"))
 
@@ -89,13 +89,14 @@ def written_out(
     owners = {value: key for key, value in known.items() if is_telling(value)}
     seen = set()
     for document in project.documents:
+        environ = project.environ if document.environ is None else document.environ
         for path, group in groupby(_texts(document), key=lambda text: text.path):
             texts = list(group)
             section = texts[0].section
             for name, raw, is_shown in _pairs(section, path, texts, removed):
                 if name in public or names_in(raw) & set(referred):
                     continue
-                value = _as_compose_reads(raw, project)
+                value = _as_compose_reads(raw, environ)
                 key = next((key for known_value, key in owners.items() if known_value in value), "")
                 named = "" if section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
                 if not value or not (key or _is_secret(section, named, value, schema)):
@@ -230,10 +231,10 @@ def _of_command(words: Sequence[str]) -> Iterator[_Pair]:
             program = bare.rsplit("/", 1)[-1]
 
 
-def _as_compose_reads(text: str, project: Project) -> str:
+def _as_compose_reads(text: str, environ: Mapping[str, str]) -> str:
     """Return *text* with its references replaced; one that Compose would refuse stays as it is."""
     try:
-        return interpolated(text, project.environ.get)
+        return interpolated(text, environ.get)
     except InvalidReference:
         return text
 

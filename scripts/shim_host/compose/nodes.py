@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -56,6 +56,8 @@ class Document:
 
 def load(path: Path, folder: Path, environ: Mapping[str, str] | None = None) -> list[Document]:
     """Return the YAML documents of the Compose file at *path*; Compose merges them like several files.
+
+    There are none where it is empty, as an override may be that somebody commented out.
 
     Raises:
         Refused: it is missing, or is not what YAML or Compose allow; the message names the line.
@@ -120,10 +122,13 @@ def parse(text: str, path: Path) -> list[tuple[MappingNode, Layout]]:
             _refuse_duplicates(root, path, set())
             roots.append((root, layout))
         elif not is_null(root):
-            raise Refused(f"{path}: a Compose file is a mapping with services:")
-    if not roots:
-        raise Refused(f"{path}: a Compose file is a mapping with services:")
+            refuse(path)
     return roots
+
+
+def refuse(path: Path) -> NoReturn:
+    """Refuse the file *path*, which is empty, or no mapping."""
+    raise Refused(f"{path}: a Compose file is a mapping with services:")
 
 
 def _refuse_bomb(root: Node, path: Path) -> None:

@@ -1,6 +1,6 @@
 """What a Compose project says, as data. Nothing is changed here, and no engine is asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -142,6 +142,17 @@ def environment_of(service: Service, project: Project) -> dict[str, str]:
         else:
             values[key] = value
     return values
+
+
+def all_variables(project: Project) -> Iterator[tuple[str, str]]:
+    """Yield every variable with its value: of each service, and of what `${...}` is looked up in; some twice."""
+    for environ in (project.environ, *(document.environ or {} for document in project.documents)):
+        yield from environ.items()
+    for service in project.services.values():
+        try:
+            yield from environment_of(service, project).items()
+        except Refused:  # who reads the service itself says so
+            yield from ((key, value) for key, value in service.environment.items() if value is not None)
 
 
 def env_file_values(use: EnvFileUse, project: Project) -> dict[str, str]:

@@ -108,7 +108,8 @@ def read_project(
         settings = {**settings_of(more, shell), **settings}
         read += more
     load = _load_to_edit if to_edit else nodes.load
-    documents = [document for file in files for document in load(file, folder, None)]
+    # One of several may be empty, as an override is that somebody commented out.
+    documents = [document for file in files for document in load(file, folder, None)] or nodes.refuse(files[0])
     name = settings.get("COMPOSE_PROJECT_NAME") or _last_name(documents, settings)
     name = name or normalised_name(folder.absolute().resolve().name if folder == Path() else folder.absolute().name)
     project = Project(name, folder, documents, {**settings, "COMPOSE_PROJECT_NAME": name}, files=files, env_files=read)
@@ -184,7 +185,7 @@ class _Reading:
             for path in paths:
                 if path.absolute() in on_the_way:
                     raise Refused(f"{document.path}: {path} includes itself")
-                for included in self.load(path, place, environ):
+                for included in self.load(path, place, environ) or nodes.refuse(path):
                     self.include(included, services, [*on_the_way, path.absolute()])
                     self.gather(included, services)
                     self.project.documents.append(included)
@@ -242,7 +243,7 @@ class _Reading:
         key = path.absolute()
         known = [document for document in self.project.documents if document.path.absolute() == key]
         if not known:
-            known = self.load(path, path.parent, environ)
+            known = self.load(path, path.parent, environ) or nodes.refuse(path)
             self.project.documents += known
         return known
 

@@ -19,7 +19,7 @@ from shim_host.inputs import read_bounded
 from shim_host.migrate.composed import find_composed
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.services import decide_services, only_reference, removable
-from shim_host.recognition.sensitive import is_placeholder, is_telling, why_secret
+from shim_host.recognition.sensitive import is_placeholder, is_telling, named_alike, why_secret
 from shim_host.shell import quoted
 from shim_host.store.vault import has_private_modes
 
@@ -57,7 +57,7 @@ def make_plan(
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
     _keep_parts(plan, parts)
-    known = {held.key: held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()}
+    known = _known_values(plan)
     for found in written_out(project, wishes.schema, wishes.public, known, plan.reasons, _removed(plan)):
         owner = f"the value of {found.name}" if found.name else "a value"
         message = f"{found.place} holds {owner} in plain text"
@@ -70,6 +70,19 @@ def make_plan(
             hint = "it is kept as a file; remove it if nothing needs it"
             plan.findings.append(Remark("", held.key, "no service gets it", hint))
     return plan
+
+
+def _known_values(plan: MigrationPlan) -> dict[str, str]:
+    """Return the values that are looked for elsewhere, by key; a password that is a user's name is a note instead."""
+    values = {held.key: held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()}
+    alike = named_alike(compose.all_variables(plan.project), values)
+    weak = [key for key, value in values.items() if value in alike]
+    if weak:
+        message = f"weak, since a user or a database is called the same: the value of {', '.join(weak)}"
+        plan.findings.append(
+            Remark("", "", message, "give it a long random value, in the system that it opens as well")
+        )
+    return {key: value for key, value in values.items() if key not in weak}
 
 
 def _equal_values(plan: MigrationPlan, known: Mapping[str, str]) -> Iterator[Remark]:

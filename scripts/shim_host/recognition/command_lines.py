@@ -12,7 +12,7 @@ _SHORT_OPTIONS = (
 IN_SCRIPTS = (
     re.compile(
         r"(?i)\b(?:authorization|[\w-]*(?:api-?key|token|secret)):\s+"
-        r"(?:(?:bearer|basic|token|apikey)\s+)?(?P<value>[^\s\"'`\\]{4,})"
+        r"(?:(?:bearer|basic|token|apikey)\s+)?(?!(?:bearer|basic|token|apikey)\s)(?P<value>[^\s\"'`\\]{4,})"
     ),
     re.compile(r"(?i)\b(?:identified\s+by|password)\s+\\?'(?P<value>[^'\\]+)\\?'"),
     re.compile(
@@ -31,7 +31,9 @@ _IN_LINES = (
     re.compile(
         rf"(?<![\w-])(?:-[uU]|--(?:user|proxy-user|userpwd))(?:=|{_NEXT})(?![0-9]+:[0-9])[^\s\"',:/]+:(?P<value>[^\s\"',\]]+)"
     ),
-    re.compile(r"(?i)\bauthorization:\s+(?:(?:bearer|basic|token|apikey)\s+)?(?P<value>[^\s\"'`\\]{4,})"),
+    re.compile(
+        r"(?i)\bauthorization:\s+(?:(?:bearer|basic|token|apikey)\s+)?(?!(?:bearer|basic|token|apikey)\s)(?P<value>[^\s\"'`\\]{4,})"
+    ),
     *IN_SCRIPTS[1:],
 )
 

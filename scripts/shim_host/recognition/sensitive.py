@@ -1,6 +1,7 @@
 """Which variables are secrets, and why. Names, values and a schema come in; a reason leaves, never a value."""
 
 import re
+from collections.abc import Collection, Iterable
 
 from shim.schema import KeySpec, Schema, check_value
 from shim_host.recognition import command_lines, key_shapes
@@ -158,6 +159,24 @@ def why_secret(key: str, value: str, schema: Schema | None) -> str:
 def is_telling(value: str) -> bool:
     """Return whether a text that holds *value* hardly does so by chance: it is long, and no single word."""
     return len(value) >= _SHORTEST_TELLING and not _A_WORD.fullmatch(value)
+
+
+# A name that ends in one of these has the name of a user or of a database, which is written in many places.
+_ACCOUNTS = frozenset(("DATABASE", "DB", "DBNAME", "LOGIN", "NAME", "ROLE", "SCHEMA", "USER", "USERNAME"))
+_AS_NAMED = re.compile(r"[A-Z]?[a-z]+[0-9]{0,4}(?:[_.@-][A-Z]?[a-z]+[0-9]{0,4})*")
+
+
+def named_alike(variables: Iterable[tuple[str, str]], secret: Collection[str]) -> set[str]:
+    """Return the values among *variables*, without those of *secret* keys, that users and databases are called.
+
+    A password that is one is weak. It counts as a secret by its own name alone: `POSTGRES_USER=app_owner` gives
+    none away.
+    """
+    return {
+        value
+        for name, value in variables
+        if _AS_NAMED.fullmatch(value) and _ACCOUNTS.intersection(words_of(name)[-1:]) and name not in secret
+    }
 
 
 def is_placeholder(value: str) -> bool:

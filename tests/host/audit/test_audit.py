@@ -325,6 +325,9 @@ def test_a_word_that_equals_a_value_by_chance_is_no_trace() -> None:
     assert known.variable("environment", "POSTGRES_DB", "dify") is None
     assert known.variable("environment", "ETL", "unstructured-dify-etl") is None
     assert known.variable("environment", "OTHER_API_KEY", "dify") is not None
+    known = Recogniser({"DB_PASSWORD": [Secret(b"123456")]}, None)
+    assert known.variable("environment", "PGPASSWORD", "123456") is not None
+    assert known.variable("environment", "MAX_TOKENS", "123456") is None
     known = Recogniser({"BAIDU_API_KEY": [Secret(b"dify")], "SECRET_KEY": [Secret(b"replace-me")]}, None)
     assert known.variable("environment", "BASE_URL", "replace-me") is None
     assert [trace.name for trace in known.words("command line", ["serve", "dify", "--token", "dify"])] == ["--token"]

@@ -162,15 +162,18 @@ def test_a_field_is_replaced(tmp_path: Path, form: str, after: str) -> None:
 
 
 def test_the_corpus_program_judges_a_folder(tmp_path: Path) -> None:
-    """One project is migrated, so is a file beside another one, one has no secret, and one Compose does not take."""
+    """One project is migrated, so is a file beside another one, one has no secret; Compose and `migrate` refuse two."""
     environment = "    environment: {DB_PASSWORD: '${DB_PASSWORD}'}\n"
-    for name, text in (("one", environment), ("two", ""), ("three", "    nonsense: 1\n")):
+    for name, text in (("one", environment), ("two", ""), ("three", "    nonsense: 1\n"), ("four", environment)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "compose.yaml").write_text(f"services:\n  a:\n    image: i\n{text}")
     (tmp_path / "one" / ".env.example").write_text("DB_PASSWORD=swordfish-and-chips\n")
     (tmp_path / "two" / "compose.prod.yaml").write_text(
         "services: {b: {image: i, environment: {DB_PASSWORD: s3cr-et}}}\n"
     )
+    (tmp_path / "four" / ".env").write_text("DB_PASSWORD=swordfish-and-chips\n")
+    (tmp_path / "four" / "secrets").mkdir()
+    (tmp_path / "four" / "secrets" / "db_password").write_text("another")
     root = Path(__file__).resolve().parents[3]
     config = tmp_path / "docker" / "cli-plugins"
     config.mkdir(parents=True)
@@ -186,17 +189,19 @@ def test_the_corpus_program_judges_a_folder(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = dict(line.rsplit("  ", 1) for line in done.stdout.splitlines() if "seconds" not in line)
+    assert done.returncode == 1, done.stdout + done.stderr
+    *listed, refused = (line for line in done.stdout.splitlines() if "seconds" not in line)
+    lines = dict(line.rsplit("  ", 1) for line in listed)
+    assert refused.startswith("  refused 1: manage-secrets: error: these no longer hold the value")
     table = {name.strip(): value.strip() for name, value in lines.items()}
     assert table == {
-        "projects": "4",
-        "accepted by Compose": "3",
-        "with a secret": "2",
+        "projects": "5",
+        "accepted by Compose": "4",
+        "with a secret": "3",
         "migrated": "2",
         "services equal": "2 of 2",
         "services left": "0",
-        "refused": "0",
+        "refused": "1",
         "audit finds besides": "0",
     }
     assert json.dumps(sorted(path.name for path in (tmp_path / "one").iterdir())) == '[".env.example", "compose.yaml"]'

@@ -159,6 +159,9 @@ def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
         "entrypoint: /opt/shim/shim --file-key API_KEY -- serve",
         "environment: {KEY_CONVERTER: org.example.AvroConverter, KAFKA_SSL_CLIENT_AUTH: required}",
         "environment: {MYSQL_ALLOW_EMPTY_PASSWORD: 'yes', TLS_KEY: /certs/a.key}",
+        'entrypoint: sh -c "export B_PASSWORD=$$A_PASSWORD; C_TOKEN=$$(cat /x); run --token=$$TOKEN&& y"',
+        "command: ['--secret=$${X:-}', --password, '$$X;', 'A_TOKEN=`cat /x`']",
+        "healthcheck: {test: \"curl -H 'Authorization: Bearer $$T' -u a:$$P h\"}",
     ],
 )
 def test_what_is_no_secret_is_no_finding(service: str, manage: Manage) -> None:
@@ -168,3 +171,41 @@ def test_what_is_no_secret_is_no_finding(service: str, manage: Manage) -> None:
 
     assert "in plain text" not in end.stderr
     assert end.code == 0, end.stderr
+    assert "secret-in-arguments" not in (audited := manage("audit", "--no-engine").stdout)
+    assert "secret-in-health-check" not in audited
+
+
+@provokes("weak, since a user or a database is called the same: the value of …")
+def test_a_password_that_is_the_name_of_a_user_is_a_note(manage: Manage) -> str:
+    """It is guessed first of all. But no variable, health check or command gives it away by naming that user."""
+    names = "POSTGRES_USER: app_owner, POSTGRES_DB: app_owner, POSTGRES_PASSWORD: app_owner, API_TOKEN: app_token"
+    check = "test: pg_isready -U app_owner -d app_owner"
+    project(
+        manage,
+        f"environment: {{{names}}}\n    healthcheck: {{{check}}}\n    command: [run, '--token=${{NO:-app_token}}']",
+    )
+
+    end = manage("migrate", "--image-config", "images.json", "--yes")
+
+    assert end.code == 1
+    assert "warning: weak, since a user or a database is called the same: the value of POSTGRES_PASSWORD" in end.stderr
+    assert "in plain text in 1 place;" in end.stderr, "the token in the command"
+    audited = manage("audit", "--no-engine", "--file", "docker-compose.secrets.yml")
+    assert "what a user or a database is called: the value of POSTGRES_PASSWORD" in audited.stdout
+    assert "POSTGRES_USER" not in audited.stdout
+    assert "health check" not in audited.stdout
+    return end.stderr
+
+
+def test_an_included_file_is_read_with_its_own_env_file(manage: Manage, canary: Canary) -> None:
+    """A value that its `${...}` gives to a command, or to a variable with a harmless name, is found there."""
+    value = canary()
+    manage.write("docker-compose.yml", "include: [{path: in/compose.yml, env_file: in/own.env}]\n")
+    manage.write("in/own.env", f"DB_PASSWORD={value}\nTITLE={value}\n")
+    service = "image: i, environment: ['DB_PASSWORD=${DB_PASSWORD}', 'T=${TITLE}'], command: 'run ${TITLE}'"
+    manage.write("in/compose.yml", f"services:\n  a: {{{service}}}\n")
+
+    said = findings(manage)
+
+    assert "services.a.environment.T holds the value of DB_PASSWORD in plain text" in said
+    assert "services.a.command holds the value of DB_PASSWORD in plain text" in said

@@ -241,6 +241,7 @@ FORMS: dict[str, dict[str, str]] = {
         "  b: {image: j}\n",
         "compose.override.yaml": "services:\n  a:\n    depends_on: !reset []\n    volumes: !reset null\n",
     },
+    "an override of comments alone": {"compose.yaml": ONE, "compose.override.yaml": "# services:\n#   a: {}\n"},
     "an empty value at the end of braces": {"compose.yaml": ONE + "volumes: {data: }\n"},
     "a health check in a block that others have, too": {
         "compose.yaml": "services:\n  a:\n    image: i\n    environment: {DB_PASSWORD: VALUE}\n    healthcheck: &h\n"
