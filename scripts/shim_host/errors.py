@@ -1,16 +1,20 @@
 """What ends a command of `manage-secrets`, and with which exit code. No exception ever holds a value."""
 
+import errno
+import os
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 CLEAN = 0
 REFUSED = 1  # findings, or a refusal: you must change or confirm something
 USAGE = 2
 FAILED = 111  # the engine or the file system failed; a retry may help
 INTERRUPTED = 130
+_OF_FOLDERS = ("make", "remove", "write")  # what needs a right to the folder, not to the file
 
 
 class Ended(Exception):
@@ -41,8 +45,30 @@ class Failed(Ended):
 
 
 def failed_file(verb: str, path: str, error: OSError) -> Failed:
-    """Return the `Failed` for an `OSError` met while doing *verb* to *path*."""
-    return Failed(f"cannot {verb} {path}: {error.strerror or type(error).__name__}")
+    """Return the `Failed` for an `OSError` met while doing *verb* to *path*; where a right is missing, whose it is."""
+    hints = _whose(verb, path) if error.errno == errno.EACCES else ()
+    return Failed(f"cannot {verb} {path}: {error.strerror or type(error).__name__}", *hints)
+
+
+def _whose(verb: str, path: str) -> Iterator[str]:
+    """Yield the hint on what this user has no right to, *path* or a folder on the way to it."""
+    if sys.platform == "win32":
+        return
+    folders = [os.path.dirname(path) or "."]
+    while (above := os.path.dirname(folders[-1])) not in ("", folders[-1]):
+        folders.append(above)
+    place = next((folder for folder in reversed(folders) if not os.access(folder, os.X_OK)), path)
+    if place == path and verb in _OF_FOLDERS and not os.access(folders[0], os.W_OK):
+        place = folders[0]
+    shown = "the current folder" if place == "." else place
+    with suppress(OSError):  # what is called by another name than its path
+        status = os.lstat(place)
+        mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
+        if status.st_uid == os.geteuid():
+            yield f"{shown} is your own, but has {mode}"
+        else:
+            owner = "root" if status.st_uid == 0 else f"uid {status.st_uid}"
+            yield f"{shown} belongs to {owner} and has {mode}: run this as its owner, or have that changed"
 
 
 @contextmanager

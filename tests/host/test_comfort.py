@@ -133,6 +133,32 @@ def test_why_no_engine_answers_is_said(manage: Manage, custody: Custody) -> None
         assert f"no engine answers at {place} ({why})" in end.stderr
 
 
+@pytest.mark.parametrize(
+    ("shut", "command", "hint"),
+    [
+        ("secrets", "list", "secrets belongs to uid 12345 and has mode 0700: run this as its owner"),
+        ("secrets/a", "get A", "secrets/a belongs to uid 12345 and has mode 0700"),
+        (".env.schema", "validate", ".env.schema belongs to uid 12345 and has mode 0700"),
+        (".", "generate", "the current folder belongs to uid 12345 and has mode 0555"),
+    ],
+)
+def test_whose_a_file_is_that_cannot_be_read_or_written(
+    shut: str, command: str, hint: str, manage: Manage, canary: Canary
+) -> None:
+    """After one run with sudo, say; without capabilities, root has no more rights than others."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        cannot_run("only root can give a file away")
+    manage.write(".env.schema", "# @generate\nB=\n")
+    manage.write("secrets/a", canary())
+    os.chown(manage.folder / shut, 12345, 12345)
+    (manage.folder / shut).chmod(0o555 if shut == "." else 0o700)
+
+    end = manage(*command.split(), through=[str(shutil.which("setpriv")), "--bounding-set=-all", "--inh-caps=-all"])
+
+    assert end.code in (1, 111)  # validate has findings
+    assert f"hint: {hint}" in end.stderr
+
+
 def test_a_socket_that_is_for_others_has_its_own_hint(manage: Manage) -> None:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         cannot_run("only root can give a socket away")

@@ -36,7 +36,7 @@ def secrets_dir(function: F) -> F:
     """Add `--secrets-dir`."""
     return click.option(
         "--secrets-dir",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),  # what cannot be read is said with whose it is
         default=SECRETS_DIR,
         show_default=True,
         metavar="DIR",
@@ -49,7 +49,7 @@ def schema(function: F) -> F:
     return click.option(
         "--schema",
         "schema_path",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         envvar="SHIM_SCHEMA",
         metavar="FILE",
         help=f"Schema of what the services need.  [default: {SCHEMA} if it exists]",
