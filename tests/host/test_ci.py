@@ -126,5 +126,10 @@ def test_the_lines_of_the_check_find_what_git_has(manage: Manage, canary: Canary
 
     assert dirty.returncode == 1
     assert "a token of GitHub" in dirty.stderr
+    if host == "github":  # nothing that a file is called is a command of the runner
+        commands = [line for line in dirty.stdout.splitlines() if line.startswith("::")]
+        assert re.fullmatch(r"::stop-commands::([0-9a-f]{32})\n::\1::", "\n".join(commands))
+        assert dirty.stdout.startswith("::stop")
+        assert dirty.stdout.endswith("::\n")
     check(json.loads(sarif.read_text()), SARIF)
     assert json.loads(sarif.read_text())["runs"][0]["results"]

@@ -27,7 +27,7 @@ def document(audit: Audit) -> dict[str, Any]:
             for rule_id in used
         ],
     }
-    notices = [{"level": "note", "message": {"text": f"not looked at: {gap}"}} for gap in audit.facts.gaps]
+    notices = [{"level": "note", "message": {"text": _plain(f"not looked at: {gap}")}} for gap in audit.facts.gaps]
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
@@ -45,10 +45,15 @@ def _result(finding: Finding, number: int, audit: Audit) -> dict[str, Any]:
         "ruleId": finding.id,
         "ruleIndex": number,
         "level": finding.level,
-        "message": {"text": text},
+        "message": {"text": _plain(text)},
         "locations": [_location(finding, audit)],
         "partialFingerprints": {"finding/v1": _identity(finding)},
     }
+
+
+def _plain(text: str) -> str:
+    """Return *text* without links (section 3.11.6) and characters that do not print: names are chosen by anybody."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("](", "] (")
 
 
 def _identity(finding: Finding) -> str:

@@ -519,6 +519,20 @@ def test_no_name_of_a_stranger_writes_a_command_line(name: str) -> None:
     assert any("curl" in command for command in commands) == (name == EVIL)
 
 
+def test_a_name_of_a_stranger_is_no_link_in_sarif() -> None:
+    """Code hosts make one of `[text](address)` in a message; and a name must not turn a line round."""
+    name = "[look](https://evil.example)\u202e\x1b\n"
+    facts = Facts(NOW, services=(replace(service(name), reach=("is privileged",)),), gaps=(f"the engine: {name}",))
+
+    document = sarif.document(judge.judge(facts))["runs"][0]
+
+    texts = [result["message"]["text"] for result in document["results"]]
+    texts += [notice["message"]["text"] for notice in document["invocations"][0]["toolExecutionNotifications"]]
+    assert len(texts) == 3
+    for text in texts:
+        assert r"[look] (https://evil.example)\u202e\x1b\n" in text
+
+
 def test_a_file_name_tells_a_terminal_nothing(manage: Manage, canary: Canary) -> None:
     """git carries such names, and a Compose file may include them: a checkout must not write to the terminal."""
     name = "x\x1b]0;PWNED\x07\x1b[31m\u202e.yml"
