@@ -32,6 +32,7 @@ from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
 from shim_host.explained import Explained
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
+from shim_host.swarm import asking
 from shim_host.swarm import labels as swarm_labels
 from shim_host.swarm.answers import Fields
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
@@ -133,7 +134,7 @@ class Auditor(Swarm):
             gaps += [f"{ENGINE_LEFT_OUT}{name} is paused" for name in paused if asks_containers]
             explained: list[Explained | None] = [None] * len(holders)
             if asks_containers:
-                explained = list(pool.map(lambda found: self.explained(_running(found), prints.question), holders))
+                explained = asking.ask_all(self, list(map(_running, holders)), prints.question, gaps)
             images = {name: job.result() for name, job in image_jobs.items()}
         if listed and not asks_containers:
             gaps.append(NOT_ASKED)

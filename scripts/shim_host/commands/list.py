@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from shim_host.errors import CLEAN, FAILED, REFUSED, Ended
 from shim_host.fingerprints import Fingerprints
 from shim_host.inventory import Asked, Inventory
 from shim_host.store.vault import Entry, Vault
-from shim_host.swarm import connection, labels, model, stacks
+from shim_host.swarm import asking, connection, labels, model, stacks
 from shim_host.swarm.model import RunningContainer
 
 
@@ -312,8 +311,7 @@ def containers_by_name(
         return {}
     gaps += [f"{model.ENGINE_LEFT_OUT}{found.name} is paused" for found in containers if found.is_paused]
     containers = [found for found in containers if not found.is_paused]
-    with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:
-        answers = list(pool.map(lambda container: engine.explained(container, prints.question), containers))
+    answers = asking.ask_all(engine, containers, prints.question, gaps)
     found = {}
     for container, answer in zip(containers, answers, strict=True):
         if answer is None:

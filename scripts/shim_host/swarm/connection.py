@@ -277,20 +277,23 @@ class Swarm:
                 projects[labels[label]] = ComposeFolder(labels[label], folder, tuple(filter(None, files.split(","))))
         return [projects[name] for name in sorted(projects)]
 
-    def explained(self, container: RunningContainer, question: bytes) -> Explained | None:
+    def explained(
+        self, container: RunningContainer, question: bytes, seconds: float = explained.SECONDS
+    ) -> Explained | None:
         """Return what the shim inside *container* says about its values; None without a shim that could be asked.
 
         Args:
             container: the one that is asked.
             question: what its shim reads on stdin: the key of the fingerprints, which no command line may hold.
+            seconds: how long it may take.
         """
         if question and self.is_open:
             report.detail(f"{container.name} is not asked: the key would travel for all to read")
             return None
-        seconds, most = explained.SECONDS, explained.MOST_BYTES
+        argv, most = explained.command(question), explained.MOST_BYTES
 
         def ask() -> tuple[int, bytes, bytes]:
-            return inside.run(self._api, container.id, explained.command(question), question, seconds, most)
+            return inside.run(self._api, container.id, argv, question, seconds, most)
 
         try:
             code, out, _ = self._call(f"ask {container.name}", ask)

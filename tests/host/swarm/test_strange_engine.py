@@ -8,6 +8,7 @@ import http.server
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 from shim_host.doctor.engine import Examiner
 from shim_host.errors import Ended
+from shim_host.swarm import asking
 from shim_host.swarm.answers import in_shape
 from shim_host.swarm.connection import Swarm, connect_as
 from shim_host.swarm.helper.elsewhere import FarDoor
@@ -102,6 +104,11 @@ def engine(manage: Manage) -> Iterator[dict[str, Any]]:
         def do_GET(self) -> None:
             path = re.sub(r"^/v[0-9.]+", "", self.path).partition("?")[0]
             found = said.get("*") or said.get(path, {"message": f"there is none: {EVIL}"})
+            if isinstance(found, threading.Event):  # the answer begins, and nothing comes until it is set
+                self.send_response(101)
+                self.end_headers()
+                found.wait(60)
+                return
             body = found if isinstance(found, bytes) else json.dumps(found).encode()
             self.send_response(200 if "*" in said or path in said else 404)
             self.send_header("Content-Type", "application/json")
@@ -247,6 +254,27 @@ def test_one_strange_container_or_image_does_not_end_an_audit(manage: Manage, en
         assert "answers with something that its API does not have there" in end.stdout + end.stderr, end
         if kept is not None:
             engine[path] = kept
+
+
+def test_containers_that_answer_nothing_hold_nobody_up(
+    manage: Manage, engine: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: each has its time, and all together have theirs."""
+    monkeypatch.setattr("shim_host.swarm.asking.SECONDS", 1.0)
+    monkeypatch.setattr("shim_host.explained.SECONDS", 0.4)
+    containers = [RunningContainer(f"c{number}", f"web.{number}", "web") for number in range(60)]
+    engine.update({f"/containers/{one.id}/exec": {"Id": "e"} for one in containers})
+    engine["/exec/e/start"] = silent = threading.Event()
+    connection = connect_as(Swarm, manage.env)
+    began, gaps = time.monotonic(), list[str]()
+
+    answers = asking.ask_all(connection, containers, b"", gaps)
+
+    assert answers == [None] * 60
+    assert time.monotonic() - began < 60 * 0.4 / 8  # as long as it would take if each had its time
+    assert len(gaps) == 1
+    assert re.fullmatch(r"the engine: no time was left for \d+ containers: others answer too slowly", gaps[0])
+    silent.set()
 
 
 def test_what_has_no_id_is_left_out_and_said(manage: Manage, engine: dict[str, Any]) -> None:
