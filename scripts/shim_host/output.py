@@ -73,12 +73,15 @@ def open_streams() -> None:
     """
     for name, mode, flags in (("stdin", "r", os.O_RDONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY)):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.open(os.devnull, flags), mode, closefd=False))  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):
+            stream = open(os.open(os.devnull, flags), mode, closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+    # Whoever runs a command inside another program, as tests do, has streams of their own.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
         data = io.BufferedWriter(_Data(sys.stdout.fileno(), "w", closefd=False))
         # Names may hold what the terminal's encoding does not have.
         sys.stdout = io.TextIOWrapper(data, sys.stdout.encoding, "backslashreplace", line_buffering=data.isatty())
-    if isinstance(sys.stderr, io.TextIOWrapper):
+    if isinstance(sys.stderr, io.TextIOWrapper) and sys.stderr is sys.__stderr__:
         encoding, errors = sys.stderr.encoding, sys.stderr.errors
         sys.stderr = _Talk(sys.stderr.detach(), encoding, errors, line_buffering=True)
 
