@@ -82,13 +82,13 @@ def test_a_public_token_and_a_public_key_are_no_finding() -> None:
 def test_a_long_text_of_a_stranger_costs_no_time(text: str) -> None:
     """What would make a pattern try every split of a text of 200,000 characters ends at once."""
     long = text * (200_000 // len(text))
-    began = time.monotonic()
+    began = time.process_time()  # not that of the others on this machine
 
     sensitive.why_by_value(long)
     sensitive.masked_line(long)
     list(key_shapes.found_in_bytes(long.encode()))
 
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_a_value_is_known_in_the_forms_in_which_it_travels() -> None:
