@@ -71,10 +71,14 @@ def with_swarm(
     """
     merged = {(item.stack, item.file): item for item in items}
     taken = {(stack, file.casefold()) for stack, file in merged}
+    spelled = {
+        (item.stack, item.key): item.file for item in merged.values() if item.key
+    }  # `DB_PASSWORD`, `db-password`
     for found in swarm:
         about = tuple(_about(version) for version in found.versions)
         value = values.get(found.newest.name)
-        at, flat = (found.stack, _plain_name(found)), ("", _plain_name(found))
+        plain, key = _plain_name(found), found.key if found.newest.key else ""
+        at, flat = ((stack, spelled.get((stack, key), plain)) for stack in (found.stack, ""))
         if at in merged and not merged[at].swarm:
             merged[at] = merged[at]._replace(swarm=about)
             continue

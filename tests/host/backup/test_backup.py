@@ -18,10 +18,11 @@ import pyrage
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shim_host.backup import age
+from shim_host.backup import age, collect
 from shim_host.backup import document as backup
 from shim_host.backup.document import Backup, Item
 from shim_host.errors import Refused
+from shim_host.swarm.model import SwarmSecret
 
 from shim.secret import Secret
 from tests.support.forms import Custody, cannot_run
@@ -693,3 +694,16 @@ def test_a_full_disk_changes_nothing(filled: Manage, keys: Keys) -> None:
     assert "cannot write b.age" in done.stderr
     assert (filled.folder / "b.age").read_bytes() == old
     assert sorted(path.name for path in filled.folder.iterdir()) == ["b.age", "secrets"]
+
+
+@pytest.mark.parametrize("name", ["db_password", "DB_PASSWORD", "db-password"])
+@pytest.mark.parametrize("stack", ["", "shop"])
+def test_a_key_is_one_item_however_its_file_is_spelled(name: str, stack: str, canary: Canary) -> None:
+    """A key in ./secrets and in the Swarm is saved once, so that an import does not create a second file for it."""
+    value = Secret(canary().encode())
+    version = SwarmSecret("1", f"{name}.v1", "DB_PASSWORD", 1, "", "", "", stack)
+    files = [Item("DB_PASSWORD", name, value, backup.FOLDER)]
+
+    merged = collect.with_swarm(files, collect.swarm_keys([version]), {version.name: value}, lambda *_: True)
+
+    assert [(item.file, [about["name"] for about in item.swarm]) for item in merged] == [(name, [version.name])]
