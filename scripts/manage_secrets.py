@@ -3,6 +3,7 @@
 
 import os
 import sys
+import textwrap
 from typing import Any
 
 USAGE = 2  # what cannot work however often it is tried, like a mistake on the command line
@@ -171,6 +172,8 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; an error becomes a message and an exit code."""
     output.open_streams()
+    # click wraps --help with this, and would break names at hyphens, which then cannot be copied.
+    textwrap.TextWrapper.wordsep_re = textwrap.TextWrapper.wordsep_simple_re
     is_json = "--json" in sys.argv[1:]
     if is_json:
         output.hold_json()
@@ -190,6 +193,7 @@ def main() -> None:
 def outcome(words: list[str], is_json: bool) -> int:
     """Run the command of *words*, and return its exit code; with `--json`, an error is part of the document, too."""
     hints: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     try:
         done = run(words)
         return done if isinstance(done, int) else 0
@@ -208,7 +212,8 @@ def outcome(words: list[str], is_json: bool) -> int:
         output.say(message)
     except Ended as ended:
         output.explain(ended)
-        message, hints, code = ended.message, tuple(ended.hints), ended.code
+        message, hints, code = ended.message, ended.all_hints, ended.code
+        others = tuple(other.message for other in ended.others)
     except Exception as error:  # noqa: BLE001  (a bug: said as one, without the message, which may hold a value)
         library = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
         if library and library not in ("shim", "docker_secrets_shim", "shim_host"):
@@ -221,7 +226,7 @@ def outcome(words: list[str], is_json: bool) -> int:
             explain_bug(error)
             message, code = f"internal error: {type(error).__name__}", FAILED
     if is_json:
-        output.fail_json(message, hints, code)
+        output.fail_json(message, hints, code, others)
     return code
 
 

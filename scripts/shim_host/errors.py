@@ -6,8 +6,9 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Self
 
 CLEAN = 0
 REFUSED = 1  # findings, or a refusal: you must change or confirm something
@@ -26,6 +27,29 @@ class Ended(Exception):
         super().__init__(message)
         self.message = message
         self.hints = hints
+        self.others: tuple[Ended, ...] = ()  # what else is wrong, each with hints of its own
+        self.closing: tuple[str, ...] = ()  # hints that are about all of it
+
+    @classmethod
+    def of_all(cls, wrong: "Sequence[str | Ended]", *closing: str) -> Self:
+        """Return one that names everything in *wrong*, and ends with the hints *closing*."""
+        each = [cls(one) if isinstance(one, str) else one for one in wrong]
+        first, *others = {(one.message, one.hints): one for one in each}.values()
+        ended = cls(first.message, *first.hints)
+        ended.others, ended.closing = tuple(others), closing
+        return ended
+
+    def with_hint(self, hint: str) -> Self:
+        """Return the same with *hint* at its end."""
+        ended = type(self)(self.message, *self.hints)
+        ended.others, ended.closing = self.others, (*self.closing, hint)
+        return ended
+
+    @property
+    def all_hints(self) -> tuple[str, ...]:
+        """Return the hints of everything that is wrong, each once."""
+        each = (hint for one in (self, *self.others) for hint in one.hints)
+        return tuple(dict.fromkeys((*each, *self.closing)))
 
 
 class Refused(Ended):

@@ -66,8 +66,8 @@ def read_schema(path: Path | None) -> Schema | None:
     except OSError as error:
         raise failed_file("read", str(place), error) from None
     except SchemaRefused as refused:
-        lines = [text for breach in refused.breaches for text in (breach.message, breach.hint) if text]
-        raise Refused(lines[0], *lines[1:]) from None
+        wrong = [Refused(breach.message, *filter(None, [breach.hint])) for breach in refused.breaches]
+        raise Refused.of_all(wrong) from None
 
 
 def read_file(path: Path) -> bytes:

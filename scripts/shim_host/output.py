@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 from shim_host.errors import Ended, Refused
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PROGRAM = "manage-secrets"
 T = TypeVar("T")
 R = TypeVar("R")
+_beside_bar: Any = None  # the console of the bar of `progress`, which prints above it
 
 
 class Warned(NamedTuple):
@@ -29,6 +31,17 @@ class Warned(NamedTuple):
 def shown(text: str) -> str:
     """Return *text* fit for a terminal: what does not print is escaped, since names come from files and engines."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+_MOST = 12  # of what a message lists; more is more than anybody reads there
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return *names* in a row; of many only the first and how many more there are, unless each step is to be shown."""
+    row = list(names)
+    if len(row) <= _MOST + 1 or _verbose[0]:
+        return ", ".join(row)
+    return f"{', '.join(row[:_MOST])} and {len(row) - _MOST} more (--verbose lists them)"
 
 
 def many(count: int, noun: str) -> str:
@@ -111,16 +124,16 @@ def _print(line: str, stream: TextIO, hanging: int = _HANGING) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    console = _beside_bar or Console(file=stream, highlight=False)
     lead = len(line) - len(line.lstrip())
     indent = " " * min(lead + hanging, console.width // 2)
-    # Not left to rich: it has no hanging indent, and breaks or crops a word that is longer than a line, where a name
-    # that is broken cannot be copied.
+    # Not left to rich: it has no hanging indent, and folds or crops a word that is longer than a line (its overflow
+    # "ignore" wraps nothing at all), where a name that is broken cannot be copied.
     parts = wrap(line, console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     text = Text("\n".join(parts))
     for word, style in _STYLES.items():
         text.highlight_regex(rf"\A(?:{PROGRAM}: )?{word}(?=:|\s\s)", style)
-    console.print(text)
+    console.print(text, soft_wrap=True)
 
 
 _verbose = [False]
@@ -146,9 +159,17 @@ def warn(message: str, hint: str = "") -> None:
 
 
 def explain(ended: Ended) -> None:
-    """Say on stderr why a command ended."""
-    say(f"error: {ended.message}")
-    for hint in ended.hints:
+    """Say on stderr why a command ended: each error, a hint that several have in common after the last of them."""
+    errors = (ended, *ended.others)
+    shown_errors = errors if len(errors) <= _MOST + 1 or _verbose[0] else errors[:_MOST]
+    for one, following in zip_longest(shown_errors, shown_errors[1:]):
+        say(f"error: {one.message}")
+        if following is None and (left := len(errors) - len(shown_errors)):
+            say(f"error: {many(left, 'more error')} like these; --verbose lists them")
+        if following is None or following.hints != one.hints:
+            for hint in one.hints:
+                say(f"hint: {hint}")
+    for hint in ended.closing:
         say(f"hint: {hint}")
 
 
@@ -189,10 +210,12 @@ def give_json(document: Mapping[str, Any]) -> None:
         finish_json()
 
 
-def fail_json(message: str, hints: Sequence[str], code: int) -> None:
-    """Add to the document of this run why it ended; there need not be one yet."""
+def fail_json(message: str, hints: Sequence[str], code: int, others: Sequence[str] = ()) -> None:
+    """Add to the document of this run why it ended, and what else is wrong; there need not be one yet."""
     global _held
     error = {"message": shown(message), "hints": [shown(hint) for hint in hints], "code": code}
+    if others:
+        error["others"] = [shown(other) for other in others]
     _held = {"version": JSON_VERSION, **(_held or {}), "error": error}
 
 
@@ -281,10 +304,17 @@ def progress(what: str, count: int, least: int = 20) -> "Iterator[Any]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+    global _beside_bar
+    console = Console(stderr=True, highlight=False)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    bar = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
+    with bar:
         task = bar.add_task(what, total=count)
-        yield lambda: bar.advance(task)
+        _beside_bar = console
+        try:
+            yield lambda: bar.advance(task)
+        finally:
+            _beside_bar = None
 
 
 def each(what: str, items: Sequence[T], work: Callable[[T], R]) -> list[R]:

@@ -1,17 +1,20 @@
 """What a terminal of 50, 80 or 160 columns shows, and a pipe: no line too long, no word broken, nothing lost."""
 
+import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pexpect
 import pytest
 
 from tests.support.forms import cannot_run
-from tests.support.host import SCRIPT, Canary, Manage
+from tests.support.host import ROOT, SCRIPT, Canary, Manage
 
 WIDTHS = (50, 80, 160)
 KEYS = ("POSTGRES_SUPERUSER_PASSWORD_OF_THE_SHOP", "API_KEY")
@@ -130,6 +133,97 @@ def test_lock_and_unlock_show_how_far_they_are(
     shutil.rmtree(project.folder / "secrets")
     unlocked = plain(on_terminal("unlock --identity age.key", 80))
     assert re.search(r"decrypting .*30/30", unlocked), unlocked
+
+
+def test_what_is_printed_beside_a_bar_leaves_nothing_of_it(tmp_path: Path) -> None:
+    """Messages appear above the bar, and so does data, or it goes where stdout goes; the bar disappears."""
+    script = """
+import sys
+from shim_host import output
+with output.progress("moving", 3, least=2) as advance:
+    for number in range(3):
+        output.warn(f"service {number} has no health check", "add one")
+        output.give_line(f"data {number}")
+        advance()
+"""
+    program = f"{shlex.quote(sys.executable)} -c {shlex.quote(script)}"
+    env = {
+        "PATH": os.environ["PATH"],
+        "TERM": "xterm-256color",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "scripts"))),
+    }
+
+    def lines(command: str) -> list[str]:
+        shown = pexpect.run(f"sh -c {shlex.quote(command)}", env=env, cwd=str(tmp_path), timeout=60, encoding="utf-8")
+        return on_screen(shown)
+
+    messages = [
+        [f"manage-secrets: warning: service {number} has no health check", "manage-secrets: hint: add one"]
+        for number in range(3)
+    ]
+    assert lines(program) == [line for number, both in enumerate(messages) for line in (*both, f"data {number}")]
+    assert lines(f"{program} > data") == [line for both in messages for line in both]
+    assert (tmp_path / "data").read_text() == "data 0\ndata 1\ndata 2\n"
+
+
+def on_screen(shown: str) -> list[str]:
+    """Return the lines that a terminal shows in the end, for what rich sends: line ends, CR, cursor up, erase line."""
+    screen = [""]
+    row = 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", shown):
+        if part == "\n":
+            row += 1
+            screen += [""] * (row + 1 - len(screen))
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            screen[row] = ""
+        elif not part.startswith(("\x1b", "\r")):
+            screen[row] += part
+    return [line for line in screen if line]
+
+
+def test_help_breaks_no_name_at_a_hyphen(project: Manage) -> None:
+    project.env["COLUMNS"] = "50"
+    lines = project("migrate", "--help").stdout.splitlines()
+
+    assert not [line for line in lines if line.endswith("-")]
+    assert [line for line in lines if line.strip().startswith("docker-secrets-shim]")]
+
+
+def test_many_errors_are_errors_and_counted(project: Manage, canary: Canary) -> None:
+    """What else is wrong is no hint; of many, a message has the first and a count, --verbose and --json have all."""
+    keys = [f"KEY_{number:02}" for number in range(30)]
+    project.write(".env.schema", "".join(f"{key}=\n" for key in keys))
+    for key in keys:
+        project.write(f"secrets.age/{key.lower()}.age", "no age file")
+    project.write("id", "AGE-SECRET-KEY-1" + "Q" * 58)
+    short = project("unlock", "-i", "id")
+    whole = project("unlock", "-i", "id", "--verbose")
+    document = json.loads(project("unlock", "-i", "id", "--json").stdout)["error"]
+
+    def errors(stderr: str) -> list[str]:
+        return [line for line in stderr.splitlines() if "error: " in line]
+
+    assert len(errors(short.stderr)) == 13
+    assert errors(short.stderr)[-1] == "manage-secrets: error: 18 more errors like these; --verbose lists them"
+    assert short.stderr.splitlines()[-1] == "manage-secrets: hint: nothing was changed"
+    assert len(errors(whole.stderr)) == 1 + len(document["others"]) == 30
+
+    project.write(".env", "".join(f"{key}={canary()}\n" for key in keys))
+    project("create-from-env", ".env", "--all")
+    project.write(".env", "".join(f"{key}={canary()}\n" for key in keys))
+    kept = project("create-from-env", ".env", "--all")
+    assert "KEY_11 and 18 more (--verbose lists them)" in kept.stderr
+    assert "KEY_29" in project("create-from-env", ".env", "--all", "--verbose").stderr
+
+
+def test_all_mistakes_of_a_schema_are_errors(project: Manage) -> None:
+    """Each mistake has its own hint below it."""
+    project.write(".env.schema", "# @type=intger\nA=\n# @requird\nB=\n# @type=prt\nC=\n")
+    said = project("validate").stderr.splitlines()
+
+    assert [line.split(": ")[1] for line in said] == 3 * ["error", "hint"], said
 
 
 def test_a_piped_audit_has_a_finding_per_line(project: Manage) -> None:

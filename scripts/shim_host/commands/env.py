@@ -186,7 +186,7 @@ def settle_use(path: Path, read: envfile.EnvFile, chosen: dict[str, Secret]) -> 
     differing = [key for key in chosen if key in read.as_env_file]
     if not differing:
         return
-    places = ", ".join(f"{key} (line {read.lines[key]})" for key in differing)
+    places = output.listed(f"{key} (line {read.lines[key]})" for key in differing)
     if not sys.stdin.isatty() or str(path) == "-":
         raise Refused(
             f"{path}: what it means for ${{...}} in the Compose file and for env_file: differs for {places}",

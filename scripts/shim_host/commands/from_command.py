@@ -46,7 +46,7 @@ def fetched(schema: Schema | None, keys: Collection[str], *, yes: bool, dry_run:
     found = programs.fetch(asks, os.environ)
     wrong = [words for key, value in found.items() if (words := refusal(key, value, schema))]
     if wrong:
-        raise Refused(wrong[0], *wrong[1:], "nothing was changed")
+        raise Refused.of_all(wrong, "nothing was changed")
     return found
 
 

@@ -256,7 +256,7 @@ def diff(
         salted = [key for key in other if key not in older]
         if salted:
             output.warn(
-                f"made with a different key or salt: {', '.join(sorted(salted))}",
+                f"made with a different key or salt: {output.listed(sorted(salted))}",
                 "give the salt with --salt or SHIM_SALT",
             )
     if not no_engine:

@@ -378,7 +378,7 @@ def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> N
     replaced = [str(item.path) for item in written if item.state == REPLACED]
     question = f"write {output.many(len(written), 'file')} and {output.many(len(values), 'secret')}?"
     if replaced:
-        question = f"replace {', '.join(replaced)}?"
+        question = f"replace {output.listed(replaced)}?"
     output.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))
 
 

@@ -106,7 +106,7 @@ class _Desk:
         if not dry_run:
             replaced = [item.key for item in plan if item.state == filing.REPLACED]
             if replaced:
-                shown = ", ".join(replaced)
+                shown = output.listed(replaced)
                 question = f"replace the value of {shown}? services that run keep the old one until they are recreated"
                 output.confirm(question, yes=yes)
             filing.keep_out_of_git(self.store.path, dry_run=False)
@@ -327,7 +327,7 @@ def remove_command(
     needed = list(_needed(desk, entries))
     if needed and not force:
         raise Refused(needed[0], *needed[1:], "take it out there first, or add --force")
-    shown = ", ".join(desk.store.shown(entry.name) for entry in entries.values())
+    shown = output.listed(desk.store.shown(entry.name) for entry in entries.values())
     output.say(f"{'would remove' if dry_run else 'to be removed'}: {shown}")
     folder = os.path.abspath(secrets_dir)
     gone = [

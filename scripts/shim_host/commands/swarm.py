@@ -140,7 +140,7 @@ def make(
     stack, lock_file, store, salt, by = place
     wrong = deployment.refusals(values)
     if wrong:
-        raise Refused(wrong[0], *wrong[1:], "mount what is that large as a volume; nothing was created")
+        raise Refused.of_all(wrong, "mount what is that large as a volume; nothing was created")
     engine = connection.connect(os.environ)
     if not dry_run:
         engine.refuse_open()
@@ -207,7 +207,7 @@ def _settle_numbers(made: list[Step], named: Mapping[str, int], path: Path, *, d
     }
     if not other:
         return
-    listed = ", ".join(step.name for step in other.values())
+    listed = output.listed(step.name for step in other.values())
     output.say(f"{listed}: earlier numbers had other values, and are not used again")
     if not dry_run:
         versions_file.write(path, {key: step.version for key, step in other.items()})
@@ -260,10 +260,10 @@ def refuse_what_cannot_be(
         of_files = f"manage-secrets sync --from-files{of_stack} makes a new version of it, and moves the services there"
         is_fetched = set(changed) <= set(fetched)
         hints = [f"{rotate} moves the services to it"] if is_fetched else [of_files, f"or make up another: {rotate}"]
-        raise Refused(f"the Swarm holds a different value for {', '.join(changed)}; nothing was created", *hints)
+        raise Refused(f"the Swarm holds a different value for {output.listed(changed)}; nothing was created", *hints)
     taken = deployment.foreign(steps, existing)
     if taken:
-        listed = ", ".join(taken)
+        listed = output.listed(taken)
         raise Refused(
             f"the Swarm has secrets of these names that this tool did not create: {listed}; nothing was created",
             "remove them, or keep yours separate with --stack NAME",
@@ -276,11 +276,11 @@ def announce(steps: list[Step], dry_run: bool) -> None:
     unchanged = sum(step.state == UNCHANGED for step in steps)
     output.say(f"{len(todo)} {'would be' if dry_run else 'to be'} created, {unchanged} unchanged")
     if templates := [step.wanted.key for step in todo if step.template]:
-        output.say(f"filled in by a template driver when a task starts: {', '.join(templates)}")
+        output.say(f"filled in by a template driver when a task starts: {output.listed(templates)}")
     empty = [step.wanted.key for step in todo if not len(step.wanted.value)]
     if empty:
         output.warn(
-            f"empty, which the Swarm does not allow: {', '.join(empty)}; a line break is stored instead",
+            f"empty, which the Swarm does not allow: {output.listed(empty)}; a line break is stored instead",
             "the shim and `$(cat FILE)` drop it, so a service sees the empty value",
         )
 
@@ -302,6 +302,7 @@ def give(steps: list[Step], made: list[Step], is_json: bool) -> None:
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
+    metavar="N",
     default=_KEPT,
     show_default=True,
     help="Number of newest versions to keep; the default keeps what rollback needs.",
@@ -333,7 +334,7 @@ def prune(keep: int, stack: str, is_json: bool, dry_run: bool, yes: bool) -> int
     removed: list[SwarmSecret] = []
     trouble: Ended | None = None
     if idle and not dry_run:
-        output.confirm(f"remove {', '.join(secret.name for secret in idle)}?", yes=yes)
+        output.confirm(f"remove {output.listed(secret.name for secret in idle)}?", yes=yes)
         # A service may have taken one up while the question was open.
         named = engine.named_ids()
         for secret in idle:

@@ -46,7 +46,7 @@ def asks(schema: Schema | None, keys: Collection[str]) -> list[Ask]:
         else:
             wrong.append(f"{spec.key}: @from=command(...) is not a command line")
     if wrong:
-        raise Refused(wrong[0], *wrong[1:], 'write it as in a shell: @from=command("op read op://vault/item/field")')
+        raise Refused.of_all(wrong, 'write it as in a shell: @from=command("op read op://vault/item/field")')
     return found
 
 

@@ -70,7 +70,7 @@ def secrets_to_write(plan: MigrationPlan, store: Vault, force: bool) -> dict[str
             other.append(store.shown(name))
     if other and not force:
         raise Refused(
-            f"these no longer hold the value that the project has: {', '.join(other)}",
+            f"these no longer hold the value that the project has: {output.listed(other)}",
             "the services would get that value: remove the files, or replace them with --force",
         )
     return todo

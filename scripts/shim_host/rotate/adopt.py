@@ -76,7 +76,7 @@ class AdoptWork(SyncWork):
         if missing := sorted(set(wanted) - {secret.name for secret in foreign}):
             ours = {secret.name for secret in self.secrets if secret.key}
             hint = "it is already managed by this tool" if missing[0] in ours else "docker secret ls lists them"
-            raise Refused(f"there is no secret of another tool called {', '.join(missing)}", hint)
+            raise Refused(f"there is no secret of another tool called {output.listed(missing)}", hint)
         mounted = {mount.secret_id for service in self.services for mount in service.mounts}
         groups: dict[str, list[SwarmSecret]] = {}
         for secret in foreign:
@@ -90,7 +90,7 @@ class AdoptWork(SyncWork):
                 chosen.append([secret for secret in group if secret.id in mounted or secret is group[-1]])
         if templates := [secret.name for group in chosen for secret in group if secret.template]:
             hint = "leave it as it is and name the others, or create its key again with create-swarm"
-            raise Refused(f"a template fills in {', '.join(templates)}, which cannot be read back", hint)
+            raise Refused(f"a template fills in {output.listed(templates)}, which cannot be read back", hint)
         return chosen
 
     def _base(self, secret: SwarmSecret) -> str:
@@ -149,7 +149,7 @@ class AdoptWork(SyncWork):
             for one in taken
             if one.name not in there
         ]
-        with output.progress("making", len(steps)) as advance:
+        with output.progress("creating", len(steps)) as advance:
             _, trouble = versions.apply(
                 self.engine, steps, self.stack, self.settings.prints, self.settings.by, lambda: advance()
             )
@@ -181,7 +181,9 @@ class AdoptWork(SyncWork):
         if left:
             output.say(f"nothing needs these any more: docker secret rm {' '.join(left)}")
         if kept:
-            output.say(f"a service's previous specification names {', '.join(kept)}: remove them after its next update")
+            output.say(
+                f"a service's previous specification names {output.listed(kept)}: remove them after its next update"
+            )
         newest = {one.key: one for one in taken}
         for one in newest.values():
             base, variable = names.split_version(one.name)[0], versions_file.variable(one.key)

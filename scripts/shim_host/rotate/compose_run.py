@@ -129,7 +129,7 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
         change = settings.inside(key, values, old)
         wrong += change.check() if change is not None else []
     if wrong and (not settings.force or len(old) < len(files)):
-        raise Refused(wrong[0], *wrong[1:], "nothing was changed")
+        raise Refused.of_all(wrong, "nothing was changed")
     for words in wrong:
         output.warn(words)
     return Journal(dict(files), moving, *settings.project.named(), new=dict(values), old=old)
@@ -190,7 +190,7 @@ def _forward(open_desk: Desk, journal: Journal, settings: Settings) -> Result:
         change.begin()
     open_desk.put(journal, journal.new)
     proofs = {}
-    with output.progress("rotating", len(journal.services), least=2) as advance:
+    with output.progress("moving", len(journal.services), least=2) as advance:
         for service in journal.services:
             if not service.is_moved:
                 service.is_started = True
@@ -327,11 +327,11 @@ def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settin
         asked += 1
         other = [key for key, its in found.items() if its != expected[key]]
         if other and settings.force:
-            differing = ", ".join(other)
+            differing = output.listed(other)
             output.warn(f"{container.name} has a different value of {differing} from the file's, or another SHIM_SALT")
         elif other:
             hint = "is SHIM_SALT in the container the same as --salt here?"
-            raise NotDone(f"{container.name} has a different value of {', '.join(other)} from the file's", hint)
+            raise NotDone(f"{container.name} has a different value of {output.listed(other)} from the file's", hint)
     return "fingerprint" if asked else "restarted; no shim to ask"
 
 

@@ -44,8 +44,7 @@ def how(spec: KeySpec) -> How | None:
     found = _taken_apart(spec.rotate_with)
     wrong = list(_mistakes(found))
     if wrong:
-        lines = [f"{spec.key}: {mistake.message}" for mistake in wrong]
-        raise Refused(lines[0], *lines[1:], *dict.fromkeys(mistake.hint for mistake in wrong))
+        raise Refused.of_all([Refused(f"{spec.key}: {mistake.message}", mistake.hint) for mistake in wrong])
     return How(found.system, dict(found.options), tuple(found.inner.split()) if found.system == "command" else ())
 
 

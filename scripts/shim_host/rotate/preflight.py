@@ -46,7 +46,7 @@ def grouped(found: Iterable[Obstacle]) -> list[tuple[str, str]]:
         general = one.hint.replace(quoted(one.service), "SERVICE") if one.service else one.hint
         services.setdefault((one.message, general), []).append(one)
     return [
-        (f"{', '.join(one.service for one in alike)} {_plural(message)}", hint)
+        (f"{output.listed(one.service for one in alike)} {_plural(message)}", hint)
         if len(alike) > 1
         else (f"{alike[0].service} {message}".strip(), alike[0].hint)
         for (message, hint), alike in services.items()

@@ -65,7 +65,7 @@ class SwarmWork(SwarmValues):
             if unmanaged := swarm_plan.unmanaged(missing, self.secrets, self.stack):
                 words = f"{unmanaged[0]} has no usable labels of this tool"
                 hint = f"{words}: manage-secrets adopt {quoted(unmanaged[0])}{stacks.option(self.stack)} takes it over"
-            raise Refused(f"not in the Swarm: {', '.join(missing)}", hint)
+            raise Refused(f"not in the Swarm: {output.listed(missing)}", hint)
         self._refuse_other_marks(keys, force)
         there = self.files.by_key()
         if value_file is None and not generate:
@@ -81,7 +81,7 @@ class SwarmWork(SwarmValues):
             values |= self._companions(values)
             ordered = list(values)
             if wrong := refusals({key: ("", value) for key, value in values.items()}):
-                raise Refused(wrong[0], *wrong[1:], "nothing was changed")
+                raise Refused.of_all(wrong, "nothing was changed")
         known = [key for key in keys if key in values and not generate]  # what is made up is new
         same = [key for key in known if self._is_there(key, values[key], newest[key], there)]
         code = self._say_same(same)
@@ -127,10 +127,8 @@ class SwarmWork(SwarmValues):
             run.give_up()
             self.files.unstage(change.key for change in run.plan.changes)
         except Ended:
-            raise type(why)(
-                why.message, *why.hints, f"{swarm_run.resume(self.stack)} takes back what was made"
-            ) from None
-        raise type(why)(why.message, *why.hints, "nothing was changed") from None
+            raise why.with_hint(f"{swarm_run.resume(self.stack)} takes back what was made") from None
+        raise why.with_hint("nothing was changed") from None
 
     def _is_there(self, key: str, value: Secret, newest: SwarmSecret, there: Mapping[str, Secret]) -> bool:
         """Return whether the Swarm has *value* already, to the byte where ./secrets can tell."""
@@ -152,7 +150,7 @@ class SwarmWork(SwarmValues):
             )
             if older:
                 code = 1
-                words = f"{key} has this value already, in {newest.name}, which does not run in {', '.join(older)}"
+                words = f"{key} has this value already, in {newest.name}, which does not run in {output.listed(older)}"
                 output.warn(words, f"manage-secrets sync {quoted(key)} moves them to it")
             else:
                 output.say(f"{key} has this value already")
@@ -192,7 +190,7 @@ class SwarmWork(SwarmValues):
         self._refuse_busy()
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
-            raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
+            raise Refused(f"not in the Swarm: {output.listed(missing)}", "`manage-secrets list` shows what is")
         services = self._movable()
         keys = rotation_values.back_with(keys, self.schema, self.stack, self.secrets, services)
         keys = self._with_names_of_roles(keys)
@@ -200,7 +198,7 @@ class SwarmWork(SwarmValues):
         plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, services)
         if lacking:
             hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
-            raise Refused(f"there is no earlier version of {', '.join(lacking)}", hint)
+            raise Refused(f"there is no earlier version of {output.listed(lacking)}", hint)
         values = {} if dry_run else self._of_versions(plan)
         inside = self._inside(plan, values, dry_run)
         self._announce(plan, inside, force)
@@ -209,7 +207,7 @@ class SwarmWork(SwarmValues):
             self.give(plan, "planned")
             return 0
         left = [s.name for s in self.secrets if any(s.id in change.old_ids for change in plan.changes)]
-        output.confirm(f"go back, and remove {', '.join(left)}?", yes=yes)
+        output.confirm(f"go back, and remove {output.listed(left)}?", yes=yes)
         self.files.refuse_without_room(values, has_versions=self._has_versions(plan))
         self._keep_key()
         self._keep_apart([change.key for change in plan.changes])
@@ -259,7 +257,7 @@ class SwarmWork(SwarmValues):
         self.services = self.engine.movable()
 
     def _finish(self, run: Rotation, *, is_told: bool = True) -> int:
-        names_of_keys = ", ".join(change.key for change in run.plan.changes)
+        names_of_keys = output.listed(change.key for change in run.plan.changes)
         values = self._of_versions(run.plan)
         run.inside = self._inside(run.plan, values)
         if swarm_plan.direction(run.plan, run.lock.goes_back) == BACK:
@@ -306,12 +304,12 @@ class SwarmWork(SwarmValues):
         self.engine.unlock(held)
 
     def _announce(self, plan: RotationPlan, inside: Sequence[InsideChange], force: bool) -> None:
-        moving = [service for service in self.services if service.id in plan.moves]
+        moving = sorted((one for one in self.services if one.id in plan.moves), key=lambda service: service.name)
         for change in plan.changes:
             output.say(f"{change.key}: to {change.name}")
         output.say(
             f"{output.many(len(moving), 'service')} to move"
-            + (f": {', '.join(s.name for s in moving)}" if moving else "")
+            + (f": {output.listed(s.name for s in moving)}" if moving else "")
         )
         found = self._findings(moving) + preflight.left_behind(plan, self.secrets, self.services)
         found += [
@@ -321,8 +319,8 @@ class SwarmWork(SwarmValues):
             output.warn(words, hint)
         hard = preflight.grouped(finding for finding in found if finding.is_hard)
         if hard and not force:
-            lines = [f"{words}: {hint}" for words, hint in hard]
-            raise Refused(lines[0], *lines[1:], "nothing was changed; --force goes on all the same")
+            hint = "nothing was changed; --force goes on all the same"
+            raise Refused.of_all([Refused(*found) for found in hard], hint)
 
     def _findings(self, moving: Sequence[RotatedService]) -> list[Obstacle]:
         from dataclasses import replace
@@ -369,4 +367,4 @@ class SwarmWork(SwarmValues):
             words += f" in {output.many(verified, 'container')}"
             output.say(words + (f", {output.many(elsewhere, 'task')} on other nodes not asked" if elsewhere else ""))
             if idle:
-                output.say(f"these got the version, and run no task: {', '.join(idle)}")
+                output.say(f"these got the version, and run no task: {output.listed(idle)}")

@@ -116,7 +116,7 @@ class Rotation:
                 change.begin()
         except Ended as ended:  # the system's own trouble; the Swarm is not concerned
             self.take_back()
-            raise type(ended)(ended.message, *ended.hints, hint) from None
+            raise ended.with_hint(hint) from None
         try:
             with _resumable(self.plan.stack):
                 self._move_all(FORWARD)
@@ -230,9 +230,7 @@ class Rotation:
 
         jobs: list[Future[None]] = []
         with (
-            output.progress(
-                "rotating" if towards == FORWARD else "taking back", len(self.services), least=2
-            ) as advance,
+            output.progress("moving" if towards == FORWARD else "taking back", len(self.services), least=2) as advance,
             ThreadPoolExecutor(self.settings.parallel * _ENDING_PER_TURN) as pool,
         ):
             try:

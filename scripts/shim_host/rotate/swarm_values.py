@@ -94,7 +94,7 @@ class SwarmValues:
             found |= decorator.companions(self._spec(key), self._value_of)
         newest = model.newest(self.secrets, self.stack)
         if missing := [key for key in found if key not in newest]:
-            raise Refused(f"not in the Swarm: {', '.join(missing)}", "manage-secrets create-swarm makes them")
+            raise Refused(f"not in the Swarm: {output.listed(missing)}", "manage-secrets create-swarm makes them")
         return found
 
     def _with_names_of_roles(self, keys: Sequence[str]) -> list[str]:

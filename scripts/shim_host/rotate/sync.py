@@ -69,7 +69,7 @@ class SyncWork(SwarmWork):
             if not busy or dry_run or time.monotonic() > deadline:
                 return {key: goals[key] for key, plan in plans.items() if plan.moves}
             if not is_said:
-                output.say(f"waiting for the update of {', '.join(busy)} to end")
+                output.say(f"waiting for the update of {output.listed(busy)} to end")
                 is_said = True
             time.sleep(_POLL_SECONDS)  # the engine has no event for the end of an update
             self.services = self.engine.movable()
@@ -106,7 +106,7 @@ class SyncWork(SwarmWork):
         wanted = self.wanted_by_files(keys)
         if templates := [version.name for version in wanted if version.template]:
             hint = "get its text from where it was first written; sync --from-files puts a file of it into the Swarm"
-            raise Refused(f"a template fills in {', '.join(templates)}, which cannot be read back", hint)
+            raise Refused(f"a template fills in {output.listed(templates)}, which cannot be read back", hint)
         read = self.engine.read(wanted, image, lambda: None)
         self.files.write({version.key: read[version.name] for version in wanted})
 
@@ -116,7 +116,7 @@ class SyncWork(SwarmWork):
         if missing or not newest:
             stacks.say_others(self.secrets, self.stack)
         if missing:
-            raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
+            raise Refused(f"not in the Swarm: {output.listed(missing)}", "`manage-secrets list` shows what is")
         if number is None:
             return {key: newest[key] for key in keys or newest}
         goals = {}

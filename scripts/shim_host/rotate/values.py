@@ -53,7 +53,7 @@ def new_values(
         values[key] = _value(key, schema, {**there, **values}, source, is_made=is_made or key not in keys)
     wrong = [words for key, value in values.items() if (words := refusal(key, value, schema))]
     if wrong:
-        raise Refused(wrong[0], *wrong[1:], "nothing was changed")
+        raise Refused.of_all(wrong, "nothing was changed")
     return values
 
 

@@ -80,7 +80,7 @@ def say_warnings(path: Path, warnings: list[Warned], left: list[str]) -> None:
         output.warn(f"{path}:{line}: {key}: {message}" if key else f"{path}:{line}: {message}", hint)
     if left:
         hint = "add them to the schema, or take every key with --all"
-        output.warn(f"not in the schema, and left where they are: {', '.join(left)}", hint)
+        output.warn(f"not in the schema, and left where they are: {output.listed(left)}", hint)
 
 
 def announce(
@@ -92,7 +92,7 @@ def announce(
     will = "would be" if dry_run else "to be"
     output.say(f"{counts[CREATED]} {will} created, {counts[REPLACED]} {will} replaced, {counts[UNCHANGED]} unchanged")
     if counts[KEPT]:
-        kept = ", ".join(item.key for item in plan if item.state == KEPT)
+        kept = output.listed(item.key for item in plan if item.state == KEPT)
         output.warn(f"kept, although {path} holds a different value: {kept}", "replace them with --force")
     if ignored:
         output.say(f".gitignore {'would get' if dry_run else 'gets'} {' '.join(ignored)}")
@@ -111,7 +111,7 @@ def confirm_replacing(plan: list[Planned], yes: bool) -> None:
     """Ask before values are lost; without a terminal `--force` alone is the answer."""
     replaced = [item.file_name for item in plan if item.state == REPLACED]
     if replaced:
-        question = f"replace {output.many(len(replaced), 'value')}: {', '.join(replaced)}?"
+        question = f"replace {output.many(len(replaced), 'value')}: {output.listed(replaced)}?"
         output.confirm(question, yes=yes or not sys.stdin.isatty())
 
 

@@ -12,6 +12,7 @@ from shim.secret import Secret
 from shim_host import names
 from shim_host.errors import Ended, Refused
 from shim_host.fingerprints import Fingerprints
+from shim_host.output import listed
 from shim_host.swarm import connection, model
 from shim_host.swarm.connection import Swarm
 from shim_host.swarm.model import SwarmSecret
@@ -43,7 +44,7 @@ class Step(NamedTuple):
 def refusal_of_other_marks(keys: Iterable[str], hint: str) -> Refused:
     """Return the refusal of versions that were labelled under another key, or with another salt."""
     return Refused(
-        f"these were made with a different key or salt, so they cannot be compared: {', '.join(keys)}",
+        f"these were made with a different key or salt, so they cannot be compared: {listed(keys)}",
         "give the deployment's salt with --salt or SHIM_SALT",
         hint,
     )

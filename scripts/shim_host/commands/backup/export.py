@@ -231,7 +231,7 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
             values = engine.read(readable, image, advance)
         if misread := collect.misread(found, values, prints):
             hint = "try another --image; nothing was written"
-            raise Failed(f"what was read back is not what the Swarm was given: {', '.join(misread)}", hint)
+            raise Failed(f"what was read back is not what the Swarm was given: {report.listed(misread)}", hint)
 
     def holds(version: SwarmSecret, value: Secret) -> bool:
         return prints.is_of(version.key, value, version.salt, version.fingerprint)
@@ -240,7 +240,7 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
     differing = collect.differing(merged, values)
     if differing:
         hint = "diff shows more; the backup has the value of the folder"
-        report.warn(f"the Swarm and the folder hold different values: {', '.join(differing)}", hint)
+        report.warn(f"the Swarm and the folder hold different values: {report.listed(differing)}", hint)
     return merged
 
 
@@ -253,7 +253,7 @@ def _announce_export(items: list[Item], output: str, encryption: str, keys: list
     absent = [item.shown for item in items if item.value is None]
     if absent:
         hint = "--from-swarm reads them"
-        report.warn(f"without a value, because they are only in the Swarm: {', '.join(absent)}", hint)
+        report.warn(f"without a value, because they are only in the Swarm: {report.listed(absent)}", hint)
 
 
 def _give_export(items: list[Item], output: str, encryption: str, keys: list[str], *, is_json: bool) -> None:

@@ -123,7 +123,7 @@ def _chosen(found: Backup, keys: Sequence[str], stack: str) -> list[Item]:
         raise Refused(f"the backup contains nothing of the stack {stack}", known)
     missing = [key for key in keys if key not in {item.key for item in items}]
     if missing:
-        raise Refused(f"the backup has no {', '.join(missing)}", "--dry-run without a key lists what it has")
+        raise Refused(f"the backup has no {output.listed(missing)}", "--dry-run without a key lists what it has")
     items.sort(key=lambda item: item.stack != stack)
     # A stack's own value goes before one that it shares with others.
     own = {item.key for item in items if stack and item.key and item.stack == stack}
@@ -206,12 +206,12 @@ def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None
     kept = [step.item.shown for step in steps if step.state == "kept"]
     if kept:
         output.warn(
-            f"kept, although the backup holds a different value: {', '.join(kept)}", "replace them with --force"
+            f"kept, although the backup holds a different value: {output.listed(kept)}", "replace them with --force"
         )
     absent = [step.item.shown for step in steps if step.state == "absent"]
     if absent:
         hint = "export --from-swarm saves the values too"
-        output.warn(f"the backup has no value of {', '.join(absent)}: they were only in the Swarm", hint)
+        output.warn(f"the backup has no value of {output.listed(absent)}: they were only in the Swarm", hint)
 
 
 def _announce_changes(steps: list[Step], have: Mapping[tuple[str, str], Secret], prints: Fingerprints) -> None:
@@ -239,7 +239,7 @@ def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], boo
         return
     replaced = [step.item.shown for step in steps if step.state == "replaced"]
     if replaced:
-        output.confirm(f"replace {output.many(len(replaced), 'value')}: {', '.join(replaced)}?", yes=yes)
+        output.confirm(f"replace {output.many(len(replaced), 'value')}: {output.listed(replaced)}?", yes=yes)
     if ignored := gitignore.missing_lines(Path(), folders.secrets_dir, None):
         output.say(f".gitignore gets {' '.join(ignored)}")
         gitignore.add_lines(Path(), ignored)  # first, so that git shows no value at any moment

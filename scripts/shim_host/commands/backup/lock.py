@@ -115,7 +115,7 @@ def lock_command(wish: LockWish) -> None:
     output.say(f"{len(sealed)} {will} encrypted to {', '.join(one.shown for one in after)}")
     left = sorted(set(desk.sealed) - set(desk.values))
     if left:
-        shown = ", ".join(desk.folder.shown(name) for name in left)
+        shown = output.listed(desk.folder.shown(name) for name in left)
         output.warn(f"without a value here: {shown}", "unlock brings it here; git rm removes it for everyone")
     if not wish.dry_run:
         if strangers:
@@ -208,9 +208,10 @@ def _to_seal(
             for name in newer
         ]
         lines += [f"{desk.folder.shown(name)} is there, and none of your keys opens it" for name in unknown]
-        keys = " ".join(quoted(desk.key(name)) for name in (*newer, *unknown) if name in desk.sealed)
-        hints = [f"manage-secrets unlock {keys} takes what is there"] if keys else []
-        raise Refused(lines[0], *lines[1:], *hints, "--force replaces it by what is here; nothing was changed")
+        elsewhere = [name for name in (*newer, *unknown) if name in desk.sealed]
+        keys = "".join(f" {quoted(desk.key(name))}" for name in elsewhere) if len(elsewhere) < len(desk.sealed) else ""
+        hints = [f"manage-secrets unlock{keys} takes what is there"] if elsewhere else []
+        raise Refused.of_all(lines, *hints, "--force replaces it by what is here; nothing was changed")
     for name, there in desk.sealed.items():  # what is not here, or was not named, is for the same people
         if name not in desk.values and not desk.note.is_for(name, there, after):
             plain[name] = desk.opened(name)
@@ -287,8 +288,7 @@ def unlock_command(wish: UnlockWish) -> None:
             state = filing.state_of(desk.store.read(name), value, wish.force or standing in (SAME, THERE))
             plan.append(Planned(desk.key(name), name, value, state))
     if wrong:
-        lines = [line for ended in wrong for line in (ended.message, *ended.hints)]
-        raise Refused(lines[0], *dict.fromkeys([*lines[1:], "nothing was changed"]))
+        raise Refused.of_all(wrong, "nothing was changed")
     filing.announce(desk.folder.path, [], [], plan, [], wish.dry_run)
     if wish.force and not wish.dry_run:
         filing.confirm_replacing(plan, wish.yes)
@@ -338,7 +338,7 @@ class _Desk:
         by_key = {self._keys[name]: name for name in there}
         lacking = [key for key in keys if key not in by_key]
         if lacking:
-            hints = inputs.did_you_mean(lacking[0], by_key) or [f"the keys are {', '.join(by_key)}"]
+            hints = inputs.did_you_mean(lacking[0], by_key) or [f"the keys are {output.listed(by_key)}"]
             raise Refused(f"there is nothing for {', '.join(map(output.shown, lacking))}", *hints)
         return [by_key[key] for key in dict.fromkeys(keys)] if keys else list(by_key.values())
 

@@ -47,7 +47,10 @@ def shim_command(folder: Path, arches: tuple[str, ...], source: Path | None, dry
     """Write the shim itself, a static binary for Linux, to DIR/shim-linux-ARCH, and print the path.
 
     Use it where you build images but cannot load docker-secrets-shim into the engine. Copy the binary from the build
-    context: COPY shim-linux-amd64 /opt/shim/shim
+    context:
+
+    \b
+      COPY shim-linux-amd64 /opt/shim/shim
 
     \b
     Examples:
@@ -84,7 +87,9 @@ def image_command(tag: str, wanted: str, source: Path | None, is_json: bool, dry
     """Load the image docker-secrets-shim into the engine, and print its digest.
 
     The image contains only the shim. A Dockerfile copies it from there:
-    COPY --from=docker-secrets-shim /opt/shim/shim /opt/shim/shim
+
+    \b
+      COPY --from=docker-secrets-shim /opt/shim/shim /opt/shim/shim
 
     Nothing is built, and no registry is contacted. A release creates the same image everywhere, so running the command
     again changes nothing.

@@ -97,7 +97,8 @@ def answered(work: Callable[[], None]) -> int:
     try:
         work()
     except Ended as ended:
-        give("error", "\n".join([ended.message, *(f"hint: {hint}" for hint in ended.hints)]))
+        errors = [one.message for one in (ended, *ended.others)]
+        give("error", "\n".join([*errors, *(f"hint: {hint}" for hint in ended.all_hints)]))
         return ended.code
     return 0
 
@@ -127,7 +128,7 @@ def _up(service: str, given: dict[str, str]) -> None:
     if made:
         filing.keep_out_of_git(store.path, dry_run=False)
         filing.write(store, made)
-        give("info", f"generated {', '.join(item.key for item in made)}")
+        give("info", f"generated {output.listed(item.key for item in made)}")
     subject = _subject(store, schema, project)
     faults = [fault for fault in validation.findings(subject) if fault.key and fault.kind in _STOPPING]
     lines = [f"{fault.key}: {fault.message}: {fault.hint}" for fault in faults]
@@ -136,7 +137,7 @@ def _up(service: str, given: dict[str, str]) -> None:
         named.append(name)
         lines.append(f"{name}: the file {file} is missing: Compose would mount an empty folder in its place")
     if named:
-        summary = f"{output.many(len(named), 'value')} must be provided first: {', '.join(named)}"
+        summary = f"{output.many(len(named), 'value')} must be provided first: {output.listed(named)}"
         raise Refused("\n".join([summary, *lines]))
 
 

@@ -45,7 +45,7 @@ def options_of_compose(function: F) -> F:
         is_flag=False,
         flag_value="",
         metavar="[FILE]",
-        help="Rotate in a Compose project instead of the Swarm.  [default: detected]",
+        help="Use the Compose project instead of the Swarm.  [default: detected]",
     )
     env_files = click.option(
         "--env-file",
@@ -53,7 +53,7 @@ def options_of_compose(function: F) -> F:
         multiple=True,
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         metavar="FILE",
-        help="The env file of the Compose project; may be repeated.  [default: as for Compose]",
+        help="A .env file of the Compose project; may be repeated.  [default: those that Compose finds]",
     )
     return files(env_files(how(function)))
 
@@ -243,7 +243,7 @@ def _refuse_unknown(keys: Sequence[str], there: Mapping[str, Secret]) -> None:
     if unknown:
         known = [name for name in unknown if names.key_of(name, there) in there]
         hint = f"the key is {names.key_of(known[0], there)}" if known else "`manage-secrets list` shows what is there"
-        raise Refused(f"there is no secret file for {', '.join(unknown)}", hint)
+        raise Refused(f"there is no secret file for {output.listed(unknown)}", hint)
 
 
 def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish, state: str = "rotated") -> int:
@@ -274,7 +274,7 @@ def _read(project: RunningProject) -> None:
 
 def _announce(services: Sequence[Moving], files: Mapping[str, str], *, dry_run: bool) -> None:
     will = "would get" if dry_run else "gets" if len(files) == 1 else "get"
-    output.say(f"{', '.join(files)}: {output.many(len(files), 'file')} {will} a new value")
+    output.say(f"{output.listed(files)}: {output.many(len(files), 'file')} {will} a new value")
     for service in services:
         words = _WORDS.get(service.how, service.how)
         output.say(f"{service.name}: {words}, {output.many(service.count, 'container')}")

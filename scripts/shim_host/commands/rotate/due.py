@@ -50,7 +50,7 @@ def run(stack: str, due: Due) -> int:
     code, secrets = _of_stack(stack, due)
     late = _late_elsewhere(stack, secrets, due.wish.schema)
     if late and not stack:
-        words = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in late.items())
+        words = "; ".join(f"{name}: {output.listed(keys)}" for name, keys in late.items())
         hint = f"manage-secrets rotate --due --stack {quoted(next(iter(late)))}, or --everywhere for all at once"
         output.warn(f"due in other stacks, and not rotated: {words}", hint)
     return code or (REFUSED if late and not stack else CLEAN)
@@ -129,7 +129,9 @@ def _sorted_out(
         return _Late([*keys, *stored], {}, left, code)
     if not due.yes and not sys.stdin.isatty():
         hint = "--yes runs the programs that the schema names; --dry-run shows them"
-        output.warn(f"due, and their values come from programs that nobody has agreed to: {', '.join(stored)}", hint)
+        output.warn(
+            f"due, and their values come from programs that nobody has agreed to: {output.listed(stored)}", hint
+        )
         return _Late(keys, {}, left, REFUSED)
     try:
         found = from_command.fetched(schema, stored, yes=due.yes, dry_run=False)
@@ -137,7 +139,9 @@ def _sorted_out(
         output.explain(ended)
         return _Late(keys, {}, left, ended.code)
     if same := [key for key, value in found.items() if is_there(key, value)]:
-        output.warn(f"due, and the store still has the same value: {', '.join(same)}", "change it in the store first")
+        output.warn(
+            f"due, and the store still has the same value: {output.listed(same)}", "change it in the store first"
+        )
         code = REFUSED
     given = {key: value for key, value in found.items() if key not in same}
     return _Late([*keys, *given], given, left, code)
@@ -146,7 +150,7 @@ def _sorted_out(
 def _say_left(left: list[str], stack: str = "") -> None:
     if left:
         hint = f"manage-secrets rotate {quoted(left[0])}{stacks.option(stack)} asks for it"
-        output.warn(f"due, but there is no @generate to make a new value: {', '.join(left)}", hint)
+        output.warn(f"due, but there is no @generate to make a new value: {output.listed(left)}", hint)
 
 
 def _late_elsewhere(stack: str, secrets: list[SwarmSecret], schema: Schema | None) -> dict[str, list[str]]:

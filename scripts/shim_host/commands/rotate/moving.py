@@ -88,6 +88,7 @@ def options_of_moves(function: F) -> F:
         options.lock_file,
         click.option(
             "--timeout",
+            metavar="TIME",
             default="5m",
             show_default=True,
             callback=seconds,
@@ -96,6 +97,7 @@ def options_of_moves(function: F) -> F:
         click.option(
             "--parallel",
             type=click.IntRange(1, 64),
+            metavar="N",
             default=4,
             show_default=True,
             help="Number of services to move at a time.",

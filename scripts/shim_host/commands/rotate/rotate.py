@@ -82,6 +82,7 @@ class RotateWish(RollbackWish):
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
+    metavar="N",
     default=1,
     show_default=True,
     help="Number of previous versions to keep for rollback.",

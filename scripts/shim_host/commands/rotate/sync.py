@@ -74,7 +74,7 @@ def sync_command(asked: SyncWish) -> int:
             values, older = now.differing(asked.keys or now.files.by_key())
             if older:
                 way_back = f"manage-secrets sync {' '.join(map(quoted, older))} --to-files{stacks.option(asked.stack)}"
-                shown = ", ".join(now.files.shown(key) for key in older)
+                shown = output.listed(now.files.shown(key) for key in older)
                 output.warn(f"older than the newest version: {shown}", f"{way_back} writes the newest into the file")
                 output.confirm("make the older value the newest?", yes=asked.yes or asked.dry_run)
             if values:
@@ -90,9 +90,9 @@ def _to_files(asked: SyncWish) -> int:
     work = asked.work(SyncWork)
     wanted = [version.key for version in work.wanted_by_files(asked.keys)]
     will = "would be" if asked.dry_run else "to be"
-    output.say(f"{', '.join(wanted) or 'no file'}: {will} written into {work.files.store.path}")
+    output.say(f"{output.listed(wanted) or 'no file'}: {will} written into {work.files.store.path}")
     if wanted and not asked.dry_run:
-        output.confirm(f"replace the value of {', '.join(wanted)} in {work.files.store.path}?", yes=asked.yes)
+        output.confirm(f"replace the value of {output.listed(wanted)} in {work.files.store.path}?", yes=asked.yes)
         work.to_files(asked.keys, asked.image)
     if asked.is_json:
         output.give_json({"keys": wanted, "state": "planned" if asked.dry_run else "written"})
