@@ -192,7 +192,7 @@ def test_help_breaks_no_name_at_a_hyphen(project: Manage) -> None:
 
 
 def test_many_errors_are_errors_and_counted(project: Manage, canary: Canary) -> None:
-    """What else is wrong is no hint; of many, a message has the first and a count, --verbose and --json have all."""
+    """Further errors are not hints; of many, a message has the first and a count, --verbose and --json have all."""
     keys = [f"KEY_{number:02}" for number in range(30)]
     project.write(".env.schema", "".join(f"{key}=\n" for key in keys))
     for key in keys:
