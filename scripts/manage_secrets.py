@@ -127,8 +127,9 @@ class Lazy(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from shim_host.inputs import did_you_mean
 
-            hints = did_you_mean(args[0], COMMANDS)
-            raise click.UsageError(" ".join([f"there is no command {output.shown(args[0])}.", *hints]), ctx)
+            hints = did_you_mean(args[0], COMMANDS) or [f"{ctx.command_path} --help lists them"]
+            name = args[0].partition("=")[0]  # KEY=VALUE is not repeated
+            raise UsageError(f"there is no command {output.shown(name)}", *hints)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -201,12 +202,10 @@ def outcome(words: list[str], is_json: bool) -> int:
         raise
     except click.exceptions.Exit as error:
         return error.exit_code
-    except UsageError as error:
-        click.UsageError(error.message).show()
-        message, code = error.message, error.code
     except click.ClickException as error:
-        error.show()
-        message, code = error.format_message(), error.exit_code
+        ended = misused(error)
+        output.explain(ended)
+        message, hints, code = ended.message, ended.hints, error.exit_code
     except (click.Abort, KeyboardInterrupt):
         message, code = "interrupted", INTERRUPTED
         output.say(message)
@@ -228,6 +227,23 @@ def outcome(words: list[str], is_json: bool) -> int:
     if is_json:
         output.fail_json(message, hints, code, others)
     return code
+
+
+def misused(error: click.ClickException) -> UsageError:
+    """Return in our words what click says of a mistake on the command line, with where to look it up."""
+    text = error.format_message().rstrip(".")
+    hints = []
+    if "unexpected extra argument" in text:  # which may be a value
+        text = "there are more arguments than this command takes"
+        hints.append("a value is typed, or comes from a file or a pipe: arguments can be seen by others")
+    if isinstance(error, click.NoSuchOption):
+        text = f"there is no option {output.shown(error.option_name)}"
+        if error.possibilities:
+            hints.append(f"did you mean {' or '.join(sorted(error.possibilities))}?")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        hints.append(f"{context.command_path} --help shows how it is used")
+    return UsageError(text[:1].lower() + text[1:] if text[1:2].islower() else text, *hints)
 
 
 def run(words: list[str]) -> object:

@@ -31,7 +31,7 @@ def absent(program: bytes, paths: list[bytes], search_path: bytes, environment: 
         hint = "there is no such file in the image"
     else:
         folders = _shown(search_path)
-        hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word an item"
+        hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word per item"
     return CannotStart(NOT_FOUND, f"{_shown(program)}: command not found", hint)
 
 
@@ -54,14 +54,17 @@ def denied(program: bytes, path: bytes) -> CannotStart:
     except OSError:
         is_folder = False
     if is_folder:
-        return CannotStart(
-            NOT_EXECUTABLE, f"{_shown(program)}: {_shown(path)} is a directory", "name the program in it"
-        )
+        return CannotStart(NOT_EXECUTABLE, f"{_where(program, path)} is a directory", "name the program in it")
     return CannotStart(
         NOT_EXECUTABLE,
-        f"{_shown(program)}: {_shown(path)} cannot be executed: permission denied",
+        f"{_where(program, path)} cannot be executed: permission denied",
         f"make it executable for uid {getuid()} (COPY --chmod=0755), its folders too, and not on a noexec mount",
     )
+
+
+def _where(program: bytes, path: bytes) -> str:
+    """Return the command as it was written, and the file that it is if that is another name."""
+    return _shown(program) if program == path else f"{_shown(program)}: {_shown(path)}"
 
 
 def _no_interpreter(program: bytes, path: bytes) -> CannotStart:
@@ -78,7 +81,7 @@ def _no_interpreter(program: bytes, path: bytes) -> CannotStart:
         hint = (
             "its dynamic loader is not in the image: was it built for another libc (glibc, musl) or another processor?"
         )
-    return CannotStart(NOT_FOUND, f"{_shown(program)}: {_shown(path)} is there, but its interpreter is not found", hint)
+    return CannotStart(NOT_FOUND, f"{_where(program, path)} is there, but its interpreter is not found", hint)
 
 
 def failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
@@ -94,8 +97,7 @@ def failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
     if number == _ENOEXEC:
         return CannotStart(
             NOT_EXECUTABLE,
-            f"{_shown(program)}: {_shown(path)} is neither a program for this machine nor a script that names its "
-            "interpreter",
+            f"{_where(program, path)} is neither a program for this machine nor a script that names its interpreter",
             "give a script a first line such as #!/bin/sh; a program must be built for this processor",
         )
     if number in (_ENOMEM, _EAGAIN):
@@ -103,7 +105,7 @@ def failed(program: bytes, path: bytes, error: OSError) -> CannotStart:
         return CannotStart(WORLD, f"{_shown(program)}: cannot be started: {error.strerror}", hint)
     return CannotStart(
         NOT_EXECUTABLE,
-        f"{_shown(program)}: {_shown(path)} cannot be executed: {error.strerror}",
+        f"{_where(program, path)} cannot be executed: {error.strerror}",
         "another process has the file open for writing; start again once it is closed"
         if number == _ETXTBSY
         else "check the file and the mount that it is on",

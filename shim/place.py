@@ -90,12 +90,10 @@ def why_missing(where: str = "") -> str:
     """Return what to check when a file that somebody named is not there."""
     checks = {
         _KUBERNETES: "the volume and volumeMounts of the pod, and the item's key and path in it",
-        _PODMAN: "that the container is given it (--secret NAME, Secret= in a Quadlet)",
+        _PODMAN: "that the container gets it (--secret NAME, Secret= in a Quadlet)",
         _BUILD: "the step's --mount=type=secret,id=NAME (and its target=), and the build's --secret id=NAME",
     }
-    general = (
-        "that the container is given it: secrets: in Compose, --secret in Swarm and Podman, a volume in Kubernetes"
-    )
+    general = "that the container gets it: secrets: in Compose, --secret in Swarm and Podman, a volume in Kubernetes"
     return "check the path, and " + checks.get(where or engine(), general)
 
 
@@ -107,8 +105,8 @@ def why_a_folder() -> str:
     if where == _PODMAN:
         return "the mount's source is a folder: name the file in it, or fix the mount"
     return (
-        "Docker makes a folder when the file of a bind mount is missing on the host, for Compose too: create the file "
-        "there, remove the folder, start again"
+        "Docker makes an empty folder where the file of a bind mount is missing on the host, for Compose too: remove "
+        "that folder, create the file, start again"
     )
 
 

@@ -145,7 +145,7 @@ def clean(data: bytes) -> bytes:
     if data[end - 1 : end] not in (b"\r", b"\n"):
         return data[:end]
     end += 1
-    while end and data[end - 1] == 10:  # one look a line, however many there are
+    while end and data[end - 1] == 10:  # one look per line, however many there are
         end -= 2 if end > 1 and data[end - 2] == 13 else 1
     return data[:end]
 

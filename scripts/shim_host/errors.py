@@ -57,7 +57,7 @@ class Refused(Ended):
 
 
 class UsageError(Ended):
-    """What was typed makes no sense together; said as click says it."""
+    """What was typed makes no sense together."""
 
     code = USAGE
 

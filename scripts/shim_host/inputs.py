@@ -82,7 +82,8 @@ def read_file(path: Path) -> bytes:
         return read_bounded(path)
     except (FileNotFoundError, IsADirectoryError) as error:
         problem = "is a folder" if isinstance(error, IsADirectoryError) else "does not exist"
-        raise UsageError(f"{path} {problem}") from None
+        shown = "the file that was named" if "=" in str(path) else path  # KEY=VALUE is not repeated
+        raise UsageError(f"{shown} {problem}", "name a file, or - for stdin") from None
     except OSError as error:
         raise failed_file("read", str(path), error) from None
 
@@ -95,7 +96,7 @@ def typed(what: str, *, twice: bool) -> Secret:
             continue
         if not twice or getpass.getpass("Repeat for confirmation: ", stream=sys.stderr) == first:
             return Secret(first.encode("utf-8", "surrogateescape"))
-        print("Error: The two entered values do not match.", file=sys.stderr)  # noqa: T201  (talk at a prompt)
+        output.say("these were two different values: type it again")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> list[str]:

@@ -44,6 +44,15 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(row[:_MOST])} and {len(row) - _MOST} more (--verbose lists them)"
 
 
+def unknown(words: Iterable[str]) -> str:
+    """Return *words* in a row that were given as keys and are not known; one that may be a value is not repeated."""
+
+    def is_like_a_key(word: str) -> bool:
+        return word.isidentifier() and (word.isupper() or (word.islower() and "_" in word))
+
+    return listed(word if is_like_a_key(word) else "a word that is not shown (it may be a value)" for word in words)
+
+
 def many(count: int, noun: str) -> str:
     """Return *count* things called *noun*: "1 service", "2 services"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
@@ -353,4 +362,4 @@ def confirm(question: str, *, yes: bool = False) -> None:
             return
         if answer.strip().lower() in ("", "n", "no"):
             raise Refused("nothing was changed")
-        print("Error: invalid input", file=sys.stderr)  # noqa: T201
+        say("answer y or n")

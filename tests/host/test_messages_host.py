@@ -489,7 +489,7 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "DOCKER_HOST is not an ssh:// URL",
     "an ssh:// URL cannot contain a password or a query",
     "DOCKER_HOST does not name a host that ssh accepts",
-    "name keys without a value; pipe the value: --value-file -",
+    "name keys without a value; that is typed, or comes from a file or a pipe",
     "--value-file names a file that does not exist; - is stdin",
     "there is no @rotate-with=…",
     "… names no program",

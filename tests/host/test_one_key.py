@@ -241,3 +241,49 @@ def test_what_makes_a_value_keeps_it_out_of_git(manage: Manage) -> None:
 
     assert {"/secrets/*", ".env"} <= set((manage.folder / ".gitignore").read_text().splitlines())
     assert manage("validate").code == 0
+
+
+@provokes(
+    "there is no command …",
+    "there are more arguments than this command takes",
+    "--passphrase-file names a file that does not exist",
+)
+def test_a_value_that_is_typed_as_an_argument_is_not_repeated(manage: Manage, canary: Canary) -> str:
+    """Whatever a value is put in place of: the canary fails the test if it is in any output."""
+    manage.write(".env.schema", SCHEMA)
+    manage.write("secrets/db_password", canary())
+    value = canary()
+    pair = f"DB_PASSWORD={value}"
+    said = ""
+    for arguments in (
+        ("set", "DB_PASSWORD", value),
+        ("set", pair),
+        ("get", pair),
+        ("get", value),
+        ("remove", "DB_PASSWORD", value),
+        ("generate", pair),
+        ("generate", value),
+        ("rotate", "DB_PASSWORD", value, "--compose"),
+        ("lock", pair),
+        ("export", "--passphrase", value),
+        ("export", "--no-swarm", "--passphrase-file", value, "-o", "backup"),
+        ("create-from-env", pair),
+        (pair,),
+    ):
+        end = manage(*arguments)
+        assert end.code in (1, 2), (arguments[0], end.stderr)
+        said += end.stderr
+    return said
+
+
+def test_mistakes_on_the_command_line_have_the_voice_of_all_errors(manage: Manage) -> None:
+    for arguments, error, hint in (
+        (("rotat",), "there is no command rotat", "did you mean rotate?"),
+        (("rotate", "--generat"), "there is no option --generat", "did you mean --generate?"),
+        (("set",), "missing argument 'KEY'", "manage-secrets set --help shows how it is used"),
+        (("create-from-env", "none.env"), "none.env does not exist", "name a file, or - for stdin"),
+    ):
+        end = manage(*arguments)
+
+        assert (end.code, end.stdout) == (2, "")
+        assert end.stderr.startswith(f"manage-secrets: error: {error}\nmanage-secrets: hint: {hint}\n")

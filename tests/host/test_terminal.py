@@ -155,6 +155,7 @@ with output.progress("moving", 3, least=2) as advance:
 
     def lines(command: str) -> list[str]:
         shown = pexpect.run(f"sh -c {shlex.quote(command)}", env=env, cwd=str(tmp_path), timeout=60, encoding="utf-8")
+        assert isinstance(shown, str)
         return on_screen(shown)
 
     messages = [

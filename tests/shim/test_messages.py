@@ -380,12 +380,12 @@ def test_templates_that_cannot_be_rendered(shim: Shim) -> str:
 @provokes(
     "…: command not found",
     "the command begins with a secret's value, and there is no such command",
-    "…: … is a directory",
-    "…: … cannot be executed: permission denied",
-    "…: … is there, but its interpreter is not found",
-    "…: … is neither a program for this machine nor a script that names its interpreter",
+    "… is a directory",
+    "… cannot be executed: permission denied",
+    "… is there, but its interpreter is not found",
+    "… is neither a program for this machine nor a script that names its interpreter",
     "…: arguments and environment together exceed the kernel's limit (a quarter of the stack limit, 6 MiB at most)",
-    "…: … cannot be executed: …",
+    "… cannot be executed: …",
 )
 def test_commands_that_cannot_be_started(shim: Shim, canary: Canary) -> str:
     value = canary()

@@ -68,10 +68,10 @@ def test_a_mode_that_would_let_us(frozen: Shim) -> None:
 @pytest.mark.parametrize(
     ("env", "missing", "folder"),
     [
-        ({}, "that the container is given it", "Docker makes a folder"),
+        ({}, "that the container gets it", "Docker makes an empty folder"),
         (KUBERNETES, "volumeMounts", "subPath"),
         (PODMAN, "--secret NAME", "fix the mount"),
-        (BUILD, "--mount=type=secret,id=NAME", "Docker makes a folder"),
+        (BUILD, "--mount=type=secret,id=NAME", "Docker makes an empty folder"),
     ],
 )
 def test_what_is_missing(frozen: Shim, env: dict[str, str], missing: str, folder: str) -> None:

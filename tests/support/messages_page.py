@@ -85,7 +85,7 @@ SECTIONS = {
         "*/apps/docker_plugin.py",
         "*/commands/engine/p*.py",
     ),
-    "set, get, edit or remove refuses": ("*/commands/one_key.py",),
+    "set, get, edit or remove refuses": ("*/commands/one_key.py", "*/commands/options.py"),
     "The Compose file cannot be read": (
         "*/compose/*.py", "*/shim_host/inputs.py", "*/shim_host/inventory.py",
     ),

@@ -31,7 +31,8 @@ def read(source: str) -> Secret:
                 data = file.read(_MAX_BYTES + 1)
                 _warn_of_readers(Path(source), os.fstat(file.fileno()).st_mode)
     except FileNotFoundError:
-        raise Refused(f"there is no {source}", "name the file that holds the passphrase, or - for stdin") from None
+        hint = "name the file that holds the passphrase, or - for stdin"
+        raise Refused("--passphrase-file names a file that does not exist", hint) from None
     except OSError as error:
         raise failed_file("read", source, error) from None
     shown = "stdin" if source == STDIN else source

@@ -7,7 +7,7 @@ import click
 
 from shim.schema import Schema
 from shim_host import inputs, names, output
-from shim_host.commands import completion, options
+from shim_host.commands import options
 from shim_host.errors import Refused
 from shim_host.generate import is_signed, new_value, signer_of
 from shim_host.shell import quoted
@@ -17,7 +17,7 @@ from shim_host.store.vault import Entry, Vault
 
 
 @click.command("generate")
-@click.argument("keys", nargs=-1, shell_complete=completion.keys)
+@options.keys()
 @click.option("--force", is_flag=True, help="Replace existing values.")
 @options.secrets_dir
 @options.schema
@@ -51,7 +51,7 @@ def generate(
         raise Refused("there is no schema to generate values from", f"write {inputs.SCHEMA}")
     unknown = [key for key in keys if key not in schema.keys]
     if unknown:
-        raise Refused(f"not in the schema: {output.listed(unknown)}", f"the keys are listed in {schema.source}")
+        raise Refused(f"not in the schema: {output.unknown(unknown)}", f"the keys are listed in {schema.source}")
     store = Vault(secrets_dir)
     if keys:
         file_names = names.file_names(schema.keys)

@@ -15,7 +15,7 @@ from shim.schema import KeySpec, Schema
 from shim.secret import MAX_SECRET_BYTES, Secret, is_key
 from shim_host import inputs, inventory, machine, names, output
 from shim_host.backup import locked
-from shim_host.commands import completion, options
+from shim_host.commands import options
 from shim_host.errors import Failed, Refused, failed_file, stop_signals_interrupt
 from shim_host.files import write_whole
 from shim_host.rotate import values
@@ -65,7 +65,8 @@ class _Desk:
         found = self.entry(key)
         if found is None:
             hints = self._of_stacks(key) or inputs.did_you_mean(key, self.of_files.values())
-            raise Refused(f"{key} has no file in {self.store.path}", *hints)
+            hints = hints or ["`manage-secrets list` shows which keys have one"]
+            raise Refused(f"{output.unknown([key])} has no file in {self.store.path}", *hints)
         return found
 
     def _of_stacks(self, key: str) -> list[str]:
@@ -83,7 +84,7 @@ class _Desk:
         """Refuse a *key* that is probably a slip of the finger: it is not a name, or close to one of the schema's."""
         if not is_key(key):
             raise Refused(
-                f"{output.shown(key)} is not the name of a variable", "use letters, digits and _, as in DB_PASSWORD"
+                f"{output.unknown([key])} is not the name of a variable", "use letters, digits and _, as in DB_PASSWORD"
             )
         if self.schema is not None and key not in self.known:
             hints = inputs.did_you_mean(key, self.known)
@@ -131,7 +132,7 @@ class SetWish:
 
 
 @click.command("set")
-@click.argument("key", shell_complete=completion.keys)
+@options.keys("key")
 @click.option(
     "--value-file", metavar="FILE", help="Read the value from FILE; - is stdin.  [default: type it, without echo]"
 )
@@ -196,7 +197,7 @@ def _set_in_swarm(wish: SetWish, desk: _Desk, value: Secret) -> int:
 
 
 @click.command("get")
-@click.argument("key", shell_complete=completion.keys)
+@options.keys("key")
 @click.option("--show", is_flag=True, help="Print the value even if stdout is a terminal.")
 @click.option(
     "--output",
@@ -232,7 +233,7 @@ def get_command(
 
 
 @click.command("edit")
-@click.argument("key", shell_complete=completion.keys)
+@options.keys("key")
 @options.secrets_dir
 @options.schema
 @options.yes
@@ -296,7 +297,7 @@ def _is_in_memory(folder: str) -> bool:
 
 
 @click.command("remove")
-@click.argument("keys", nargs=-1, required=True, shell_complete=completion.keys)
+@options.keys(required=True)
 @click.option("--force", is_flag=True, help="Remove keys even if a service or the schema still needs them.")
 @options.secrets_dir
 @options.schema

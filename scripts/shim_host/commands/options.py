@@ -147,6 +147,21 @@ def _answer(_context: click.Context, _option: click.Parameter, is_given: bool) -
     return is_given
 
 
+def keys(name: str = "keys", *, required: bool = False) -> Callable[[F], F]:
+    """Return the decorator that adds the argument KEYS, or one KEY if that is its *name*; KEY=VALUE is refused."""
+    many = -1 if name == "keys" else 1
+    return click.argument(
+        name, nargs=many, required=required or many == 1, callback=_without_values, shell_complete=completion.keys
+    )
+
+
+def _without_values(_context: click.Context, _argument: click.Parameter, words: Any) -> Any:
+    if any("=" in word for word in ([words] if isinstance(words, str) else words)):
+        # Not named: what follows the sign is a value.
+        raise click.UsageError("name keys without a value; that is typed, or comes from a file or a pipe")
+    return words
+
+
 def by(function: F) -> F:
     """Add `--by`; the command gets what the label `by` says."""
     from shim_host.swarm import owner

@@ -65,7 +65,7 @@ class SwarmWork(SwarmValues):
             if unmanaged := swarm_plan.unmanaged(missing, self.secrets, self.stack):
                 words = f"{unmanaged[0]} has no usable labels of this tool"
                 hint = f"{words}: manage-secrets adopt {quoted(unmanaged[0])}{stacks.option(self.stack)} takes it over"
-            raise Refused(f"not in the Swarm: {output.listed(missing)}", hint)
+            raise Refused(f"not in the Swarm: {output.unknown(missing)}", hint)
         self._refuse_other_marks(keys, force)
         there = self.files.by_key()
         if value_file is None and not generate:
@@ -190,7 +190,7 @@ class SwarmWork(SwarmValues):
         self._refuse_busy()
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
-            raise Refused(f"not in the Swarm: {output.listed(missing)}", "`manage-secrets list` shows what is")
+            raise Refused(f"not in the Swarm: {output.unknown(missing)}", "`manage-secrets list` shows what is")
         services = self._movable()
         keys = rotation_values.back_with(keys, self.schema, self.stack, self.secrets, services)
         keys = self._with_names_of_roles(keys)

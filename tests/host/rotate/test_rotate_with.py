@@ -215,7 +215,7 @@ def test_mariadb_gets_the_hash_of_the_new_password(
     custody.said.append(log)
 
 
-# Reads a user and a password a line; each makes a connection and a row, and says what came of it.
+# Reads a user and a password per line; each makes a connection and a row, and says what came of it.
 WORKER = """\
 while read -r user password; do
   export MYSQL_PWD="$password"

@@ -123,7 +123,7 @@ def _chosen(found: Backup, keys: Sequence[str], stack: str) -> list[Item]:
         raise Refused(f"the backup contains nothing of the stack {stack}", known)
     missing = [key for key in keys if key not in {item.key for item in items}]
     if missing:
-        raise Refused(f"the backup has no {output.listed(missing)}", "--dry-run without a key lists what it has")
+        raise Refused(f"the backup has no {output.unknown(missing)}", "--dry-run without a key lists what it has")
     items.sort(key=lambda item: item.stack != stack)
     # A stack's own value goes before one that it shares with others.
     own = {item.key for item in items if stack and item.key and item.stack == stack}

@@ -11,7 +11,7 @@ from shim.secret import Secret
 from shim_host import inputs, names, output
 from shim_host.backup import locked
 from shim_host.backup.locked import BOTH, GONE_THERE, SAME, THERE, UNKNOWN, Locked, Note, Recipient
-from shim_host.commands import completion, options
+from shim_host.commands import options
 from shim_host.errors import Ended, Refused
 from shim_host.shell import quoted
 from shim_host.store import filing
@@ -65,7 +65,7 @@ class LockWish(UnlockWish):
 
 
 @click.command("lock")
-@click.argument("keys", nargs=-1, shell_complete=completion.keys)
+@options.keys()
 @click.option("--recipient", "-r", "recipients", multiple=True, metavar="KEY", help="Encrypt to KEY from now on.")
 @click.option(
     "--recipients-file", "-R", multiple=True, type=click.Path(path_type=Path), metavar="FILE", help="One KEY per line."
@@ -245,7 +245,7 @@ def _give(
 
 
 @click.command("unlock")
-@click.argument("keys", nargs=-1, shell_complete=completion.keys)
+@options.keys()
 @click.option("--force", is_flag=True, help="Replace values that you have changed here.")
 @_identity
 @_folder
@@ -339,7 +339,7 @@ class _Desk:
         lacking = [key for key in keys if key not in by_key]
         if lacking:
             hints = inputs.did_you_mean(lacking[0], by_key) or [f"the keys are {output.listed(by_key)}"]
-            raise Refused(f"there is nothing for {', '.join(map(output.shown, lacking))}", *hints)
+            raise Refused(f"there is nothing for {output.unknown(lacking)}", *hints)
         return [by_key[key] for key in dict.fromkeys(keys)] if keys else list(by_key.values())
 
     def opened(self, name: str) -> Secret:

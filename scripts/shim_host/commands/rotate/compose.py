@@ -243,7 +243,7 @@ def _refuse_unknown(keys: Sequence[str], there: Mapping[str, Secret]) -> None:
     if unknown:
         known = [name for name in unknown if names.key_of(name, there) in there]
         hint = f"the key is {names.key_of(known[0], there)}" if known else "`manage-secrets list` shows what is there"
-        raise Refused(f"there is no secret file for {output.listed(unknown)}", hint)
+        raise Refused(f"there is no secret file for {output.unknown(unknown)}", hint)
 
 
 def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish, state: str = "rotated") -> int:

@@ -31,14 +31,6 @@ def seconds(_context: click.Context, _option: click.Parameter, text: str) -> flo
     return float(match["number"]) * _SECONDS[match["unit"]]
 
 
-def names_of_keys(_context: click.Context, _argument: click.Parameter, keys: tuple[str, ...]) -> tuple[str, ...]:
-    """Return *keys*, as a callback of an argument; none may come with a value."""
-    if any("=" in key for key in keys):
-        # Not named: what follows the sign is a value.
-        raise click.UsageError("name keys without a value; pipe the value: --value-file -")
-    return keys
-
-
 @dataclass(frozen=True)
 class MoveWish:
     """What the command line asks of a move; the options are those of `options_of_moves`."""

@@ -9,7 +9,7 @@ import click
 
 from shim.secret import Secret
 from shim_host import output
-from shim_host.commands import completion, from_command, options
+from shim_host.commands import from_command, options
 from shim_host.commands.rotate import compose as rotate_compose
 from shim_host.commands.rotate import due as due_of
 from shim_host.commands.rotate import moving
@@ -73,7 +73,7 @@ class RotateWish(RollbackWish):
 
 
 @click.command("rotate")
-@click.argument("keys", nargs=-1, callback=moving.names_of_keys, shell_complete=completion.keys)
+@options.keys()
 @click.option("--value-file", metavar="FILE", help="Read the new value from FILE; - is stdin.")
 @click.option("--generate", is_flag=True, help="Generate the new value, following the schema or at random.")
 @click.option("--due", is_flag=True, help="Rotate every key that is older than its @rotate allows; meant for cron.")
@@ -141,7 +141,7 @@ def rotate_command(asked: RotateWish) -> int:
 
 
 @click.command("rollback")
-@click.argument("keys", nargs=-1, required=True, callback=moving.names_of_keys, shell_complete=completion.keys)
+@options.keys(required=True)
 @_options
 @options.gathered(RollbackWish)
 def rollback_command(asked: RollbackWish) -> int:
@@ -165,7 +165,7 @@ def rollback_command(asked: RollbackWish) -> int:
 
 
 @click.command("history")
-@click.argument("keys", nargs=-1, callback=moving.names_of_keys, shell_complete=completion.keys)
+@options.keys()
 @options.stack("The stack that the secrets belong to.")
 @options.as_json
 def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
@@ -187,7 +187,7 @@ def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
         stacks.say_others(there, stack)
     missing = [key for key in keys if key not in {secret.key for secret in secrets}]
     if missing:
-        raise Refused(f"not in the Swarm: {', '.join(missing)}", "`manage-secrets list` shows what is")
+        raise Refused(f"not in the Swarm: {output.unknown(missing)}", "`manage-secrets list` shows what is")
     services = engine.services()
     rows: list[tuple[str, int, str, str, str, list[str], str, str, str]] = []
     for key in sorted({secret.key for secret in secrets if not keys or secret.key in keys}):

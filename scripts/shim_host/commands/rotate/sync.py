@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import click
 
 from shim_host import output
-from shim_host.commands import completion, options
+from shim_host.commands import options
 from shim_host.commands import swarm as create
 from shim_host.commands.rotate import moving
 from shim_host.commands.rotate.moving import MoveWish
@@ -28,7 +28,7 @@ class SyncWish(MoveWish):
 
 
 @click.command("sync")
-@click.argument("keys", nargs=-1, callback=moving.names_of_keys, shell_complete=completion.keys)
+@options.keys()
 @click.option("--to", "number", type=click.IntRange(min=1), metavar="N", help="Move one KEY to version N.")
 @click.option("--from-files", is_flag=True, help="First create versions from what is in ./secrets.")
 @click.option("--to-files", is_flag=True, help="Write the Swarm's newest values into ./secrets instead; move nothing.")

@@ -66,7 +66,7 @@ class System:
         self.say(self.statement(self.role, self.known(self.values.new)))
 
     def finish(self) -> None:
-        """Nothing: the system holds one password a role, and another role's stays as it is."""
+        """Nothing: the system holds one password per role, and another role's stays as it is."""
 
     def take_back(self) -> None:
         """Give the role its old password; with two roles in turn the other never lost its own."""
