@@ -693,7 +693,10 @@ def test_at_a_terminal(manage: Manage, canary: Canary) -> str:
     for line in ("export --no-swarm -r age1x", "generate A --force"):
         words = [str(SCRIPT), *line.split()]
         environ = {"PATH": os.environ["PATH"], "HOME": str(manage.folder)}
-        terminal = pexpect.spawn(sys.executable, words, cwd=manage.folder, env=environ, encoding="utf-8", timeout=60)
+        wide = (24, 200)
+        terminal = pexpect.spawn(
+            sys.executable, words, cwd=manage.folder, env=environ, encoding="utf-8", timeout=60, dimensions=wide
+        )
         if terminal.expect([r"\[y/N\]", pexpect.EOF]) == 0:
             terminal.sendline("n")
             said += str(terminal.before)
