@@ -8,6 +8,8 @@ from tests.support.forms import Shim
 
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 BIND = 1 << 10  # NET_BIND_SERVICE
+MANY = "+setuid,+setgid,+setpcap,+dac_override,+sys_admin"
+MANY_AMBIENT = [f"--inh-caps={MANY}", f"--ambient-caps={MANY}"]
 AMBIENT = ["--inh-caps=+setuid,+setgid,+sys_admin", "--ambient-caps=+setuid,+setgid,+sys_admin"]
 # setpriv(1) knows no securebits of its own kind, and unshare(1) asks newuidmap, which allows root no range.
 SECUREBITS = "import ctypes, os, sys; ctypes.CDLL(None).prctl(28, {bits}); os.execvp(sys.argv[1], sys.argv[1:])"
@@ -51,6 +53,12 @@ STARTS = {
     "root": [],
     "root with inheritable ones": ["setpriv", "--inh-caps=+sys_admin,+net_raw"],
     "root with securebits": [*securebits(1 << 2), "setpriv", "--inh-caps=+sys_admin"],
+    "root with ambient ones and locked securebits": [
+        *("setpriv", *MANY_AMBIENT, "--securebits=+noroot,+noroot_locked,+no_setuid_fixup,+no_setuid_fixup_locked"),
+    ],
+    "another user with all of them and no new privileges": [
+        *("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs", *MANY_AMBIENT),
+    ],
     "another user with ambient ones": ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", *AMBIENT],
     "another user who cannot change": [
         *("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"),
