@@ -7,7 +7,7 @@ import io
 import logging
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gnupg
 
@@ -74,8 +74,15 @@ def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, 
     return bytes(result.data)
 
 
-def unseal(sealed: bytes, passphrase: Secret | None) -> tuple[bytes, str]:
-    """Return what *sealed* holds, and who signed it ("" for nobody).
+class Signer(NamedTuple):
+    """Who signed a backup: a name that anybody may give a key of theirs, and whether the keyring vouches for it."""
+
+    name: str  # "" for nobody
+    is_known: bool
+
+
+def unseal(sealed: bytes, passphrase: Secret | None) -> tuple[bytes, Signer]:
+    """Return what *sealed* holds, and who signed it.
 
     *passphrase* opens the file, or the secret key that opens it.
 
@@ -102,8 +109,10 @@ def unseal(sealed: bytes, passphrase: Secret | None) -> tuple[bytes, str]:
         raise _why_closed(result, status)
     if len(plain) > MAX_PLAIN_BYTES:
         raise Refused(f"it holds more than {MAX_PLAIN_BYTES} bytes, more than a backup can")
-    signed_by = f"{result.username} ({result.fingerprint})" if result.valid and result.fingerprint else ""
-    return bytes(plain), signed_by
+    if not (result.valid and result.fingerprint):
+        return bytes(plain), Signer("", is_known=False)
+    is_known = not {"TRUST_MARGINAL", "TRUST_FULLY", "TRUST_ULTIMATE"}.isdisjoint(status)
+    return bytes(plain), Signer(f"{result.username} ({result.fingerprint})", is_known)
 
 
 def own_key() -> str:

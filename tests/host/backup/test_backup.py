@@ -533,6 +533,37 @@ def test_a_backup_of_gpg_is_signed_and_says_by_whom(filled: Manage, keys: Keys) 
     assert "vouches" not in end.stderr
 
 
+def test_a_signature_of_a_key_that_nobody_vouches_for_is_said_to_be_one(filled: Manage, keys: Keys) -> None:
+    """Anybody may make a key with the name of another, and get it into a keyring."""
+    with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp", ignore_cleanup_errors=True) as home:
+        new = ("gpg", "--batch", "--quiet", "--passphrase", "")
+        run(*new, "--quick-generate-key", f"Operations <{MAIL}>", "ed25519", "sign", "never", home=Path(home))
+        public = run("gpg", "--export", MAIL, home=Path(home))
+        sealed = run("gpg", "--export", MAIL, home=keys.gnupg_home)
+        run("gpg", "--batch", "--quiet", "--import", stdin=sealed, home=Path(home))
+        to = ("--trust-model", "always", "--sign", "--encrypt", "--recipient", key_of(keys))
+        forged = run("gpg", "--batch", "--quiet", *to, stdin=document(), home=Path(home))
+        run("gpgconf", "--kill", "all", home=Path(home))
+    with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp", ignore_cleanup_errors=True) as home:
+        shutil.copytree(keys.gnupg_home, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("S.*", "*.lock"))
+        run("gpg", "--batch", "--quiet", "--import", stdin=public, home=Path(home))
+        (filled.folder / "b.gpg").write_bytes(forged)
+
+        end = filled("import", "b.gpg", "--dry-run", env={"GNUPGHOME": home})
+        run("gpgconf", "--kill", "all", home=Path(home))
+
+    assert end.code == 0, end.stderr
+    assert re.search(
+        rf"b.gpg is signed by Operations <{MAIL}> \(\w+\), and nothing proves that this key is", end.stderr
+    )
+
+
+def key_of(keys: Keys) -> str:
+    """Return the fingerprint of the test's key."""
+    listed = run("gpg", "--with-colons", "--list-keys", home=keys.gnupg_home).decode()
+    return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
+
+
 def test_a_key_that_does_not_sign_stops_no_backup(filled: Manage, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Its passphrase may be asked for where nobody can answer; then the backup is unsigned, and that is said."""
     with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp", ignore_cleanup_errors=True) as home:

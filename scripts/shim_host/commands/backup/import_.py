@@ -163,12 +163,15 @@ def _opened(file: str, identities: list[Path], passphrase_file: str | None, *, a
     try:
         kind = sealed_file.kind_of(sealed)
         secret = passphrase.read(passphrase_file) if passphrase_file is not None else None
-        plain, vouching = _unsealed(kind, sealed, identities, secret, asks=asks)
+        plain, vouching, doubtful = _unsealed(kind, sealed, identities, secret, asks=asks)
         found = document.decode(plain)
     except Refused as refused:
         raise Refused(f"{shown}: {refused.message}", *refused.hints, "nothing was changed") from None
     if vouching:
         output.say(vouching)
+    elif doubtful:
+        hint = "compare the fingerprint with its owner; gpg --quick-lsign-key FINGERPRINT tells gpg that it is theirs"
+        output.warn(f"{shown} is signed by {doubtful}, and nothing proves that this key is theirs", hint)
     else:
         hint = "compare what would change with --dry-run, or encrypt it with GPG and your own key, or a passphrase"
         output.warn(f"nobody vouches for {shown}: anyone who knows the public key could have made it", hint)
@@ -177,8 +180,8 @@ def _opened(file: str, identities: list[Path], passphrase_file: str | None, *, a
 
 def _unsealed(
     kind: str, sealed: bytes, identities: list[Path], secret: Secret | None, *, asks: bool
-) -> tuple[bytes, str]:
-    """Return what *sealed* holds, and words for who made it; "" where anybody could have."""
+) -> tuple[bytes, str, str]:
+    """Return what *sealed* holds, words for who made it, and who signed it with a key that nothing vouches for."""
     if kind == "age":
         from shim_host.backup import age
 
@@ -186,14 +189,16 @@ def _unsealed(
             secret = passphrase.ask(twice=False)
         if secret is None and not identities:
             raise Refused("it is encrypted to a key of age", "name the file of the secret key: --identity FILE")
-        return age.unseal(sealed, secret, identities), _KNOWS if secret is not None else ""
+        return age.unseal(sealed, secret, identities), _KNOWS if secret is not None else "", ""
     from shim_host.backup import gpg
 
     is_symmetric = gpg.wants_passphrase(sealed)
     if secret is None and (asks or is_symmetric):
         secret = passphrase.ask(twice=False)
     plain, signer = gpg.unseal(sealed, secret)
-    return plain, f"signed by {signer}" if signer else _KNOWS if is_symmetric else ""
+    if signer.is_known:
+        return plain, f"signed by {signer.name}", ""
+    return plain, _KNOWS if is_symmetric else "", signer.name
 
 
 def _announce_import(found: Backup, steps: list[Step], *, dry_run: bool) -> None:
