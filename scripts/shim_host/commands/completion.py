@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from shim_host import inputs, names, output
 from shim_host.errors import Ended
+from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def _swarm() -> "Swarm":
 
 
 def _items(found: Iterable[str], incomplete: str, typed: Iterable[str] = ()) -> list[CompletionItem]:
-    left = dict.fromkeys(name for name in found if name and name not in tuple(typed))
+    """Return what a shell may put into a command line as it is: a label of a stranger may be `$(command)`."""
+    left = dict.fromkeys(name for name in found if quoted(name) == name and name not in tuple(typed))
     return [CompletionItem(name) for name in left if name.startswith(incomplete)]
 
 

@@ -99,6 +99,14 @@ def test_somebody_elses_plugin_stays(manage: Manage) -> None:
         assert "was not written by manage-secrets" in end.stderr
 
 
+SERVICES_WITH_A_NAME = r"""
+services:
+  secrets: {provider: {type: secretshim}}
+  w: {image: b, secrets: ["e\e]0;PWN\a"]}
+secrets: {"e\e]0;PWN\a": {file: "./secrets/q\e[31m"}}
+"""
+
+
 def test_a_provider_generates_and_names_what_must_be_given(manage: Manage, canary: Canary) -> None:
     """From a folder below, too, as Compose does; a value that is somewhere already is not made a second time."""
     manage.write(".env.schema", SCHEMA)
@@ -121,6 +129,16 @@ def test_a_provider_generates_and_names_what_must_be_given(manage: Manage, canar
     manage.write("certificate.pem", "certificate")
     assert said(manage, "up", "secrets") == []
     assert [message["type"] for message in said(manage, "down", "secrets")] == ["debug"]
+
+
+def test_a_provider_shows_names_escaped(manage: Manage) -> None:
+    """Compose shows a message as it is: a name in a Compose file must not speak to the terminal."""
+    manage.write("docker-compose.yml", SERVICES_WITH_A_NAME)
+
+    end = manage("compose", "up", "secrets")
+    message = json.loads(end.stdout)["message"]
+    assert r"e\x1b]0;PWN\x07: the file secrets/q\x1b[31m is missing" in message
+    assert message.replace("\n", "").isprintable()
 
 
 def test_a_provider_is_sure_which_project_it_serves(manage: Manage) -> None:

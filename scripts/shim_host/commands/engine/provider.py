@@ -88,8 +88,8 @@ def down(words: tuple[str, ...]) -> int:  # noqa: ARG001  (whatever it is given,
 
 
 def give(kind: str, message: str) -> None:
-    """Say *message* to Compose."""
-    output.give_message({"type": kind, "message": message})
+    """Say *message* to Compose, which shows it as it is: names in it are escaped, line by line."""
+    output.give_message({"type": kind, "message": "\n".join(map(output.shown, message.split("\n")))})
 
 
 def answered(work: Callable[[], None]) -> int:
