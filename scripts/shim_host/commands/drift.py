@@ -15,6 +15,7 @@ from shim_host import names, output, validation
 from shim_host.compose.project import interpolated
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.fingerprints import Fingerprints
+from shim_host.inputs import read_bounded
 from shim_host.rotate import swarm_plan
 from shim_host.shell import quoted
 from shim_host.store.vault import Entry
@@ -151,10 +152,10 @@ def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> 
 def _external_names(path: Path) -> Iterator[str]:
     """Yield the names of the external secrets that a stack file has, as they are written."""
     try:
-        document = YAML(typ="safe").load(path.read_bytes()) if path.stat().st_size <= _MOST_BYTES else None
+        document = YAML(typ="safe").load(read_bounded(path, _MOST_BYTES))
         secrets = (document.get("secrets") if isinstance(document, dict) else None) or {}
         definitions = list(secrets.values()) if isinstance(secrets, dict) else []
-    except (OSError, YAMLError) as error:
+    except (OSError, ValueError, RecursionError, YAMLError) as error:
         output.detail(f"{path} is not a stack file: {type(error).__name__}")
         return
     for definition in definitions:

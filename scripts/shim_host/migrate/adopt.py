@@ -14,6 +14,7 @@ from typing import NamedTuple
 from shim_host import output
 from shim_host.errors import Refused, failed_file
 from shim_host.files import write_whole
+from shim_host.inputs import read_bounded
 from shim_host.migrate.model import NewFile
 from shim_host.migrate.write import Written
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Vault
@@ -43,7 +44,7 @@ def refuse_edited(tried: Iterable[NewFile], force: bool) -> None:
         for file in tried
         if file.new != file.old
         and file.new.exists()
-        and file.new.read_bytes() != file.text.encode("utf-8", "surrogateescape")
+        and read_bounded(file.new) != file.text.encode("utf-8", "surrogateescape")
     ]
     if edited and not force:
         hint = "replace the old one with it by hand, or discard the changes with --force"
@@ -80,6 +81,9 @@ def kept(store: Vault) -> list[Kept]:
         Failed: what is kept cannot be read.
     """
     folder = store.path / FOLDER
+    if store.is_anothers():
+        # Its owner may have written there what root is to write, and where.
+        raise Refused(f"{store.path} belongs to somebody else, who could say what root writes", "run it as that user")
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         return [
@@ -110,7 +114,7 @@ def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
     changed = [
         str(file.path)
         for file in files
-        if file.path.exists() and hashlib.sha256(file.path.read_bytes()).hexdigest() != file.adopted
+        if file.path.exists() and hashlib.sha256(read_bounded(file.path)).hexdigest() != file.adopted
     ]
     if changed and not force:
         raise Refused(f"changed since it was adopted: {', '.join(changed)}", "discard the changes with --force")

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from shim_host import output
 from shim_host.errors import Refused, failed_file
 from shim_host.files import write_whole
+from shim_host.inputs import read_bounded
 from shim_host.migrate.model import MigrationPlan, NewFile
 from shim_host.store import gitignore
 from shim_host.store.vault import Vault
@@ -42,7 +43,7 @@ def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
         try:
             mode = stat.S_IMODE(file.old.stat().st_mode) if file.old.exists() else _NEW_MODE
             if file.new.exists():
-                before = file.new.read_bytes()
+                before = read_bounded(file.new)
         except OSError as error:
             raise failed_file("read", str(file.new), error) from None
         is_there = before is not None or file.new.is_symlink()

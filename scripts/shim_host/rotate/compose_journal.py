@@ -6,6 +6,7 @@ before the present one, for `rollback`. The shim and every command skip both: th
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -78,6 +79,8 @@ class Desk:
             return None
         try:
             document = json.loads(plan.value.reveal())
+            if any(os.path.basename(name) != name for name in document["files"].values()):
+                raise ValueError("a name leads out of the folder")
             journal = Journal(
                 files=dict(document["files"]),
                 services=[Moving(**service) for service in document["services"]],
@@ -86,7 +89,7 @@ class Desk:
                 direction=document["direction"],
                 why=document["why"],
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise Refused(
                 f"{self._there.shown(_PLAN)} was not written by a rotation",
                 f"look at {self._there.path}: new.* and old.* hold the values; remove it when everything is in order",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shim_host.errors import Refused, failed_file
 from shim_host.files import write_whole
-from shim_host.inputs import read_bounded
+from shim_host.inputs import MOST_BYTES, read_bounded
 
 _FOR_FOLDER = "{0}/*\n!{0}/.gitignore\n!{0}/README.md\n!{0}/*.example\n"
 
@@ -36,15 +36,26 @@ def add_lines(folder: Path, lines: list[str]) -> None:
     """
     path = folder / ".gitignore"
     try:
-        if path.is_symlink():  # git itself does not read one that is a link
-            raise Refused(f"{path} is a link, which git does not read", "replace it with a file")
-        old = path.read_bytes() if path.exists() else b""
-        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+        old, mode = _as_it_is(path)
     except OSError as error:
         raise failed_file("write", str(path), error) from None
     end = b"\r\n" if b"\r\n" in old else b"\n"
     start = old if not old or old.endswith(b"\n") else old + end
     write_whole(path, start + b"".join(os.fsencode(line) + end for line in lines), mode)
+
+
+def _as_it_is(path: Path) -> tuple[bytes, int]:
+    """Return the bytes and the mode of the file at *path*, opened once: whoever owns the folder may swap it."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            return file.read(MOST_BYTES), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    except FileNotFoundError:
+        return b"", 0o644
+    except OSError as error:
+        if path.is_symlink():  # git itself does not read one that is a link
+            raise Refused(f"{path} is a link, which git does not read", "replace it with a file") from None
+        raise failed_file("write", str(path), error) from None
 
 
 def _lines(path: Path) -> list[str]:

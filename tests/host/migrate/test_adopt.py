@@ -1,6 +1,7 @@
 """`migrate --adopt` and `--undo`: the new files in the place of the old ones, and back to the byte."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,16 @@ def test_what_somebody_changed_is_not_lost_unasked(project: Manage, canary: Cana
     index.write_bytes(whole)
     assert project("migrate", "--undo", "--yes", "--force").code == 0
     assert contents(project.folder) == files
+
+
+def test_root_puts_nothing_back_that_somebody_else_may_have_kept(project: Manage, as_root: None) -> None:
+    """Whoever owns ./secrets could write there what root is to write, and where."""
+    for name in ("secrets/.before-migrate/index.json", "secrets/.before-migrate/0"):
+        project.write(name, "x")
+    index = [{"path": "../pwned", "mode": 0o644, "adopted": "", "new": False}]
+    project.write("secrets/.before-migrate/index.json", json.dumps(index))
+    os.chown(project.folder / "secrets", 12345, 12345)
+
+    end = project("migrate", "--undo", "--yes", "--force")
+    assert (end.code, (project.folder / "pwned").exists()) == (1, False), end
+    assert "secrets belongs to somebody else, who could say what root writes" in end.stderr

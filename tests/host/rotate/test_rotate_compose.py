@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pexpect
 import pytest
 from shim_host.compose.running import ComposeService, Container, RunningProject
+from shim_host.errors import Refused
 from shim_host.rotate.compose_journal import desk
 from shim_host.rotate.compose_run import Settings, planned, resume, rotate
 from shim_host.rotate.compose_uses import OVERLAP, RECREATE, WATCHES, Use, way
@@ -625,3 +627,14 @@ def test_no_docker_at_all_ends_with_111(manage: Manage, canary: Canary) -> None:
     assert end.code == 111
     assert "docker is not installed" in end.stderr
     assert os.listdir(manage.folder / "secrets") == ["a"]
+
+
+def test_a_plan_that_leads_out_of_the_folder_is_none(tmp_path: Path) -> None:
+    """Whoever owns the folder may have written it, and who goes on with it may be root."""
+    store = Vault(tmp_path / "secrets")
+    plan = {"files": {"A": "../../pwned"}, "services": [], "compose_files": [], "direction": "forward", "why": ""}
+    with desk(store) as opened:
+        for odd in (plan, {**plan, "files": {"A": 7}}, {**plan, "files": 7}):
+            (store.path / ".rotation/plan").write_text(json.dumps(odd))
+            with pytest.raises(Refused, match="was not written by a rotation"):
+                opened.read()

@@ -278,3 +278,22 @@ def test_a_file_stays_with_its_owner(manage: Manage, as_root: None) -> None:
     assert manage("set", "A", "--yes", "--value-file", "-", stdin=b"c4n4ry-2").code == 0
     status = (manage.folder / "secrets" / "a").stat()
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 54321, 0o600)
+
+
+def test_root_reads_nothing_through_a_link_of_somebody_who_could_not(manage: Manage, as_root: None) -> None:
+    """What root read would be theirs afterwards: the values go into their ./secrets."""
+    closed = manage.write("elsewhere", "TOP_SECRET=c4n4ry\n")
+    closed.chmod(0o600)
+    for path in (manage.folder / ".env", manage.folder / "folder"):
+        path.symlink_to("elsewhere" if path.name == ".env" else ".")
+        os.chown(path, 12345, 12345, follow_symlinks=False)
+
+    for name in (".env", "folder/elsewhere"):
+        end = manage("create-from-env", "--yes", name)
+        assert (end.code, "a link of another user leads to it, who could not read it" in end.stderr) == (111, True), end
+        assert not (manage.folder / "secrets").exists()
+
+    os.chown(manage.folder / ".env", 0, 0, follow_symlinks=False)
+    assert manage("create-from-env", "--dry-run").code == 0
+    closed.chmod(0o644)
+    assert manage("create-from-env", "--dry-run", "folder/elsewhere").code == 0

@@ -277,6 +277,30 @@ def test_containers_that_answer_nothing_hold_nobody_up(
     silent.set()
 
 
+def test_a_shell_is_offered_no_name_that_it_would_obey(manage: Manage, engine: dict[str, Any]) -> None:
+    """What completes a word is put into the command line as it is, and Enter runs it."""
+    other = copy.deepcopy(engine["/secrets"][0])
+    other.update(ID="s2")
+    for secret, stack in ((engine["/secrets"][0], "$(touch pwned)"), (other, "shop")):
+        secret["Spec"]["Labels"][LABEL + "stack"] = stack
+    engine["/secrets"].append(other)
+    asks = {
+        "_MANAGE_SECRETS_COMPLETE": "bash_complete",
+        "COMP_WORDS": "manage-secrets list --stack ",
+        "COMP_CWORD": "3",
+    }
+
+    assert manage(env=asks).stdout.split() == ["plain,shop"]
+
+
+def test_a_stack_file_that_never_ends_is_none(manage: Manage, engine: dict[str, Any]) -> None:
+    """Whoever wrote the checkout chose its files: what goes on forever, or is nested too deeply, is left alone."""
+    (manage.folder / "docker-stack.yml").symlink_to("/dev/zero")
+    manage.write("docker-compose.swarm.yml", "a: " + "[" * 3_000)
+
+    assert manage("validate", "--swarm", timeout=20).code == 0
+
+
 def test_what_has_no_id_is_left_out_and_said(manage: Manage, engine: dict[str, Any]) -> None:
     engine["/secrets"].append({"Spec": {"Name": "b"}})
 
