@@ -4,7 +4,7 @@ from shim import kernel
 from shim.breaches import Retryable
 from shim.errors import Breach
 
-_EPERM, _EINVAL = 1, 22
+_EPERM, _EINVAL, _ENOSYS = 1, 22, 38
 _BITS = {"KILL": 5, "SETGID": 6, "SETUID": 7}  # capabilities(7)
 _MAX_PROC_BYTES = 65_536
 
@@ -42,7 +42,7 @@ def reason(name: str, uid: int, groups: list[int], error: OSError) -> Breach:
             "a rootless engine maps only the ids that /etc/subuid and /etc/subgid give its user: give it a larger "
             "range there, or choose a user with a smaller number",
         )
-    if error.errno != _EPERM:
+    if error.errno not in (_EPERM, _ENOSYS):
         return Retryable(
             "",
             f"cannot become user {who}: {error.strerror}",

@@ -87,7 +87,11 @@ def give_up(kept: int) -> None:
                 )
             ]
         )
-    kernel.set_capabilities(kept, kept, kept)
+    try:
+        kernel.set_capabilities(kept, kept, kept)
+    except OSError as error:
+        message = f"--user: the capabilities cannot be given up: {error.strerror}"
+        raise Refused([Breach("", message, "a seccomp profile or a security module forbids it")]) from None
     try:
         kernel.prctl(_AMBIENT, _AMBIENT_CLEAR_ALL)
         for number in range(64 if kept else 0):

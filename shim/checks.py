@@ -33,7 +33,7 @@ _TOKENS = (b"eyJhbGci", b"eyJ0eXAiOiJKV1QiLCJhbGci")
 _BOOLEANS = (b"true", b"false", b"1", b"0", b"yes", b"no", b"on", b"off")
 _PLACEHOLDERS = (
     b" changeme change-me change_me change-this change_this changethis replaceme replace-me replace_me placeholder "
-    b"todo tbd fixme example redacted secret-here password-here "
+    b"todo tbd fixme example redacted secret-here password-here null undefined "
 )
 _LONGEST_PLACEHOLDER = 13
 

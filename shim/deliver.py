@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _F_DUPFD, _F_ADD_SEALS, _ALL_SEALS = 0, 1033, 0x1 | 0x2 | 0x4 | 0x8  # fcntl(2): seal, shrink, grow, write
 _MFD_ALLOW_SEALING = 2  # memfd_create(2); without MFD_CLOEXEC, the service inherits it
-_EPERM, _ENOENT, _EACCES, _EROFS, _ELOOP = 1, 2, 13, 30, 40
+_EPERM, _ENOENT, _EACCES, _EROFS, _ENOSYS, _ELOOP = 1, 2, 13, 30, 38, 40
 _NO_LINK = posix.O_NOFOLLOW | posix.O_NONBLOCK | posix.O_CLOEXEC
 
 
@@ -230,6 +230,8 @@ def _cannot_write(error: OSError) -> Refused:
     place = shown_name(error.filename) if isinstance(error.filename, bytes) else "a memory file"
     message = f"{place} cannot be written: {error.strerror}"
     hint = "check the mount and its owner; nothing was left behind"
+    if place == "a memory file" and error.errno in (_EPERM, _ENOSYS):
+        hint = "this kernel, or the container's seccomp profile, has no memfd_create(2): use @deliver=file"
     is_short = error.errno in (12, 23, 24, 28, 122, 5)  # ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT, EIO
     return Refused([Retryable("", message, hint) if is_short else Breach("", message, hint)])
 

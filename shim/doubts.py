@@ -45,6 +45,7 @@ STORES = {
     b"secretref:": ("Azure Container Apps", "the platform's own settings"),
 }
 _BLANKS = b" \t\r\n"
+_AROUND = b"\"'" + _BLANKS
 _QUOTES = (b'"', b"'")
 # A key that ends so may well hold a path.
 _OF_PATHS = ("PATH", "FILE", "DIR", "DIRECTORY", "FOLDER", "HOME", "ROOT", "SOCKET", "CERT", "CA", "CONFIG", "KEYTAB")
@@ -75,20 +76,20 @@ def about(resolved: "Resolved", resolution: "Resolution", options: "Options") ->
 
 
 def _reference(value: bytes) -> tuple[str, str] | None:
-    """Return what *value* refers to, and who resolves that."""
+    """Return what *value* refers to, and who resolves that; quotes and white space around it change nothing."""
+    value = value.strip(_AROUND)
     if value.startswith(b"ref+") and b"://" not in value:
         return None
     for start, (store, resolver) in STORES.items():
         if value.startswith(start):
             words = f"a reference into {store}, or something that it encrypted"
             return words, f"{resolver} resolves it, before the service starts"
-    text = value.strip()
-    if text.startswith(b"${") and text.endswith(b"}") and _is_variable(text[2:-1]):
+    if value.startswith(b"${") and value.endswith(b"}") and _is_variable(value[2:-1]):
         return "a reference to a variable (${…})", "what should have put the variable's value there has not run"
-    if text.startswith(b"$(") and text.endswith(b")") and is_key(text[2:-1].decode("ascii", "replace")):
+    if value.startswith(b"$(") and value.endswith(b")") and is_key(value[2:-1].decode("ascii", "replace")):
         how = "Kubernetes replaces a variable that it lists before this one, and leaves any other as it is written"
         return "a reference to a variable ($(…))", how
-    if text.startswith(b"{{") and text.endswith(b"}}"):
+    if value.startswith(b"{{") and value.endswith(b"}}"):
         return "a template's expression ({{ … }})", "what should have filled the template has not run"
     return None
 
@@ -113,10 +114,12 @@ def _doubts(key: str, value: bytes, resolved: "Resolved", resolves: bool) -> "It
                 f"make it one file per key, or take one of them (@from in the schema); {literal}",
             )
         return
-    name, equals, _ = value.partition(b"=")
-    if equals and name.removeprefix(b"export ").strip().upper() == key.upper().encode("utf-8", "surrogateescape"):
+    for sign in ("=", ": "):
+        name, found, _ = value.partition(sign.encode())
+        if not found or name.removeprefix(b"export ").strip().upper() != key.upper().encode("utf-8", "surrogateescape"):
+            continue
         yield (
-            f"{key}{where} begins with {key}=, and that is part of the value",
+            f"{key}{where} begins with {key}{sign.strip()}, and that is part of the value",
             f"write the value alone into the file; {literal}",
         )
     if value[:1] in _QUOTES and len(value) > 1 and value[:1] == value[-1:]:

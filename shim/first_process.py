@@ -12,6 +12,7 @@ _MAX_BYTES = 131_072
 # What an engine or an image puts in front: the name, up to our own.
 _IN_FRONT = (b"docker-init", b"tini", b"tini-static", b"dumb-init", b"catatonit", b"podman-init", b"init", b"python")
 _TALKING = (b"-v", b"--verbose")
+_WITH_A_VALUE = (b"-e", b"-p", b"-r", b"--rewrite")  # options of tini and dumb-init that take the next word
 
 
 def options() -> list[bytes]:
@@ -26,7 +27,8 @@ def options() -> list[bytes]:
     for at, word in enumerate(words):
         if _is_shim(word):
             return [option for option in words[at + 1 :] if option not in _TALKING]
-        if not (_name(word).startswith(_IN_FRONT) or (at and word[:1] == b"-")):
+        is_value = at > 1 and words[at - 1] in _WITH_A_VALUE and _name(words[0]).startswith(_IN_FRONT)
+        if not (is_value or _name(word).startswith(_IN_FRONT) or (at and word[:1] == b"-")):
             break
     return []
 

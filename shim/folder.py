@@ -166,9 +166,7 @@ class Folder:
                     if links > _MOST_LINKS:
                         raise OSError(_ELOOP, "Too many levels of symbolic links")
                     if target[:1] == b"/":
-                        if not target.startswith(self._path + b"/"):
-                            raise OSError(_EXDEV, "the link leads out of its folder")
-                        target = target[len(self._path) :]
+                        target = self._below(target)
                         while held:
                             close(held.pop())
                     todo[:0] = target.split(b"/")
@@ -179,6 +177,16 @@ class Folder:
         finally:
             for descriptor in held:
                 close(descriptor)
+
+    def _below(self, target: bytes) -> bytes:
+        """Return where the absolute path *target* leads below this folder, whose own path may go through links."""
+        if not target.startswith(self._path + b"/"):
+            from shim import pointed
+
+            target = pointed.by_another_name(target, [self._path])[0]
+            if not target:
+                raise OSError(_EXDEV, "the link leads out of its folder")
+        return target[len(self._path) :]
 
 
 def open_beside_us(name: bytes) -> Folder:

@@ -33,6 +33,9 @@ def unfit(key: str, mistake: str, resolved: Resolved, spec: "KeySpec") -> Breach
     """Return the breach of a value with a *mistake*, by what the schema asks for."""
     what = f"the schema asks for {spec.type.text}" if spec.type is not None else "the schema calls it sensitive"
     hint = f"{what}: {spec.description[0]}" if spec.description else what
+    value = resolved.secret.reveal()
+    if value.strip() != value:
+        hint = f"the value begins or ends with white space, or with a carriage return: remove it; {hint}"
     return Unusable(key, f"{key} {mistake}{_where(resolved)}", hint)
 
 

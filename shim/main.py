@@ -6,7 +6,7 @@ from shim import kernel
 from shim.errors import Refused
 from shim.launch import execute, restrict
 from shim.plan import child_of, prepare, warn
-from shim.read_options import read_options, warn_of_unknown
+from shim.read_options import read_options, warn_of_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def main(argv: list[bytes], environ: list[bytes]) -> int:
         from shim import stderr
 
         stderr.use_json(options.log == "json")
-    if options.unknown and options.action in ("start", "check", "explain"):
-        warn_of_unknown(options)
+    if (options.unknown or options.unquoted) and options.action in ("start", "check", "explain"):
+        warn_of_variables(options)
     if options.action in ("start", "exec"):
         return start(options, environ)
     kernel.restore_signals()

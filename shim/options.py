@@ -107,6 +107,7 @@ class Options:
     signal: "Sequence[str]" = ()
     subreaper = False
     unknown: "Sequence[str]" = ()  # SHIM_* variables that are not options
+    unquoted: "Sequence[str]" = ()  # SHIM_* variables whose values were in quotes
     user = ""
     verbose = False
     wait = ""

@@ -110,7 +110,9 @@ def warnings(profile: Profile, resolution: "Resolution", options: "Options") -> 
             )
     program = started(options.argv) if options.action == "start" else ""
     if program not in profile.servers:
-        return
+        if not profile.servers or not (program[:1] == "-" or (profile.takes_file and program.endswith(".conf"))):
+            return
+        program = profile.servers[0]  # its entrypoint puts that in front
     given = [key for key, resolved in resolution.secrets.items() if resolved.path and resolved.deliver == "env"]
     meant = [key for key in given if key in profile.keys]
     if meant and profile.initialises and _is(program, options):

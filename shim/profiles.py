@@ -29,6 +29,7 @@ class Profile:
     starts: "tuple[str, ...]" = ()  # the first word of its command that starts its server; `servers` when empty
     command = ""  # its CMD, as a Dockerfile has it; "" when its entrypoint needs none
     entrypoint = ENTRYPOINT  # "" when it has none
+    takes_file = False  # its entrypoint starts its server with a file that ends in .conf, and is the whole command
     keys: "Collection[str]" = ()  # KEY of the KEY_FILE that are meant for it
     reads_files = False  # its entrypoint reads those files itself, as root, before it becomes its own user
     initialises = False  # its entrypoint alone knows the keys: the server itself reads none of them
@@ -86,10 +87,12 @@ class Profile:
         if any(word in _ASKING for word in words):
             return True
         starts = self.starts or self.servers
-        return bool(words and starts) and words[0][:1] != "-" and words[0].rpartition("/")[2] not in starts
+        if not (words and starts) or words[0][:1] == "-" or (self.takes_file and words[0].endswith(".conf")):
+            return False
+        return words[0].rpartition("/")[2] not in starts
 
 
-_ASKING = ("--help", "--version", "-V", "-?")
+_ASKING = ("--help", "--version", "-V", "-?", "--describe-config", "--print-defaults")
 _MYSQL = ("MYSQL_ROOT_PASSWORD", "MYSQL_ROOT_HOST", "MYSQL_DATABASE", "MYSQL_USER", "MYSQL_PASSWORD")
 _WITHOUT_ROOT_PASSWORD = (
     *("MARIADB_ROOT_PASSWORD_HASH", "MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "MYSQL_ALLOW_EMPTY_PASSWORD"),
@@ -162,7 +165,7 @@ PROFILES = (
         markers=("RABBITMQ_VERSION",),
         servers=("rabbitmq-server",),
         command='["rabbitmq-server"]',
-        keys=("RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_VHOST"),
+        keys=("RABBITMQ_DEFAULT_PASS", "RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_VHOST", "RABBITMQ_ERLANG_COOKIE"),
         paths="RABBITMQ_",
         # Since 3.9.
         refused=("RABBITMQ_DEFAULT_PASS_FILE", "RABBITMQ_DEFAULT_USER_FILE"),
@@ -179,6 +182,7 @@ PROFILES = (
         command='["redis-server"]',
         configuration="write requirepass ${KEY|json} in a template, --render TEMPLATE:/dev/shm/redis.conf:redis, and "
         "start it with that file",
+        takes_file=True,
         drops_root=True,
     ),
     Profile(
@@ -191,6 +195,7 @@ PROFILES = (
         command='["valkey-server"]',
         configuration="write requirepass ${KEY|json} in a template, --render TEMPLATE:/dev/shm/valkey.conf:valkey, and "
         "start it with that file",
+        takes_file=True,
         drops_root=True,
     ),
     Profile(
@@ -276,7 +281,8 @@ PROFILES = (
         command='["start"]',
         entrypoint="kc.sh",
         keys=(
-            *("KC_DB_USERNAME", "KC_DB_PASSWORD", "KC_BOOTSTRAP_ADMIN_PASSWORD", "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET"),
+            *("KC_DB_USERNAME", "KC_DB_PASSWORD", "KC_BOOTSTRAP_ADMIN_USERNAME", "KC_BOOTSTRAP_ADMIN_PASSWORD"),
+            *("KC_BOOTSTRAP_ADMIN_CLIENT_SECRET", "KC_CACHE_REMOTE_USERNAME", "KC_CACHE_REMOTE_PASSWORD"),
             *("KC_HTTPS_KEY_STORE_PASSWORD", "KC_HTTPS_TRUST_STORE_PASSWORD", "KEYCLOAK_ADMIN_PASSWORD"),
         ),
         paths="KC_",

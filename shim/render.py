@@ -135,12 +135,12 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
         message = f"--render: the path {shown} goes through a link that {trouble.message}"
         return Breach("", message, "name the folder itself: the owner of the link decides where root writes")
     except OSError as error:
-        return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")
+        return _no_folder(folder, error)
     try:
         kind = kernel.filesystem_type(descriptor)
         in_the_way = _in_the_way(descriptor, path.rpartition(b"/")[2])
     except OSError as error:
-        return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", "make it in the image")
+        return _no_folder(folder, error)
     finally:
         posix.close(descriptor)
     if in_the_way:
@@ -153,6 +153,11 @@ def _wrong_place(path: bytes, allows_disk: bool) -> Breach | None:
             "--allow-disk",
         )
     return None
+
+
+def _no_folder(folder: str, error: OSError) -> Breach:
+    hint = "make it in the image; a mounted tmpfs starts empty: name a file directly in it"
+    return Missing("", f"the folder {folder} of a rendered file: {error.strerror}", hint)
 
 
 def _in_the_way(folder: int, name: bytes) -> str:

@@ -120,7 +120,9 @@ def _is_doubtful(key: str, value: bytes) -> bool:
     # Numbers, since `b":" in value` makes an exception on its way: ":", "{", "=" and a line end.
     if value[0] in _DOUBTFUL_FIRST or value[-1] in _DOUBTFUL_LAST:
         return True
-    if (58 in value or value[0] in _FIRST_OF_THEM) and value.startswith(_DOUBTFUL_STARTS):
+    if (58 in value or value[0] in _FIRST_OF_THEM) and (
+        value.startswith(_DOUBTFUL_STARTS) or value.find(b": ") == len(key)
+    ):
         return True
     if 123 in value and (value.find(b"${") >= 0 or value.find(b"{{") >= 0):
         return True

@@ -8,7 +8,7 @@ from shim import checks, files, schema_text
 from shim.errors import Breach, Refused
 from shim.schema_text import TYPES as TYPES
 from shim.schema_text import Type
-from shim.secret import is_protected
+from shim.secret import clean, is_protected
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def parse(text: bytes, source: str = ".env.schema") -> Schema:
     """Return the `Schema` that *text* describes.
 
     Args:
-        text: the file's bytes, UTF-8, with or without a byte order mark.
+        text: the bytes of the file, UTF-8 or what Windows PowerShell writes: UTF-16 with a byte order mark.
         source: the path that messages name.
 
     Raises:
@@ -114,7 +114,7 @@ def parse(text: bytes, source: str = ".env.schema") -> Schema:
         message = f"the schema {source} is not a file of at most {MAX_SCHEMA_BYTES} bytes"
         raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
     reading = _Reading(source)
-    reading.read(text.removeprefix(b"\xef\xbb\xbf"))
+    reading.read(clean(text) if text[:1] >= b"\xef" else text)
     if reading.mistakes:
         raise reading.refused()
     return reading.schema

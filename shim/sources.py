@@ -27,11 +27,11 @@ _PATH_VARIABLES = (
     "RABBITMQ_CONF_ENV_FILE RABBITMQ_ENABLED_PLUGINS_FILE RABBITMQ_PID_FILE REQUESTS_CA_FILE SSL_CERT_FILE "
     "TF_CLI_CONFIG_FILE VAULT_TOKEN_FILE "
 )
-# How a key ends whose file is read as a file: certificates, keytabs, documents of credentials.
+# How a key ends whose file is read as a file: certificates, keytabs, documents of credentials, env files.
 _OF_DOCUMENTS = (
     *("_CERT", "_CERTS", "_CRT", "_CERTIFICATE", "_CA", "_CACERT", "_CA_CERT", "_CA_BUNDLE", "_TRUSTED_CA", "_PEM"),
     *("_CRED", "_CREDS", "_CREDENTIAL", "_CREDENTIALS", "_CONFIG", "_KUBECONFIG", "_KEYTAB", "_KEYSTORE"),
-    *("_TRUSTSTORE", "_HTPASSWD", "_NETRC"),
+    *("_TRUSTSTORE", "_HTPASSWD", "_NETRC", "_ENV"),
 )
 
 

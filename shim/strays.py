@@ -204,17 +204,23 @@ def near(key: str, sources: "Sources") -> list[bytes]:
     for path in paths:
         name = folded(path.rpartition(b"/")[2].decode("utf-8", "surrogateescape"))
         rest = name.removeprefix(wanted) if name != wanted else ""
-        if rest in _ENDINGS or (name != wanted and wanted.removeprefix(name) in ("value", "secret")):
+        is_version = rest[:1].isdecimal() or (rest[:1] == "v" and rest[1:2].isdecimal())  # db_password_v2, as in Swarm
+        if rest in _ENDINGS or is_version or (name != wanted and wanted.removeprefix(name) in ("value", "secret")):
             found.append(path)
     return found
 
 
 def nearest(key: str, sources: "Sources") -> list[bytes]:
-    """Return the same, or else a file whose name is one slip away."""
+    """Return the same, or else a file whose name has the stack's in front, or is one slip away."""
     found = near(key, sources)
     if found:
         return found[:1]
     wanted = folded(key)
+    for path, _ in sources.roots.values():
+        name = path.rpartition(b"/")[2].decode("utf-8", "surrogateescape")
+        before = name[: -len(key)]
+        if "_" in key and before[-1:] in ("_", "-", ".") and folded(name) == folded(before) + wanted:
+            return [path]
     for path, _ in sources.roots.values():
         if _is_a_slip(wanted, folded(path.rpartition(b"/")[2].decode("utf-8", "surrogateescape"))):
             return [path]

@@ -38,11 +38,10 @@ def unreadable(path: bytes, key: str, error: OSError, root: bytes = b"") -> Brea
     if root and error.errno == 18:  # EXDEV
         return _escape(path, key, root)
     if error.errno in (2, 20):  # ENOENT, ENOTDIR
-        return Missing(
-            key,
-            f"{key}: {shown_path(path)} does not exist",
-            why_missing(),
-        )
+        hint = why_missing()
+        if path[:1] in (b"~", b"$") or b"${" in path or path.startswith(b"file:"):
+            hint = f"{key}_FILE is taken as it is, without ~, $VARIABLE or file: in it: write the whole path"
+        return Missing(key, f"{key}: {shown_path(path)} does not exist", hint)
     if error.errno in (6, 19):  # ENXIO, ENODEV: a socket, a device without a driver
         return not_a_file(path, key, 0o140000)
     if error.errno in (1, 13):  # EPERM, EACCES

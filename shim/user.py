@@ -178,8 +178,10 @@ def act_again(before: "tuple[int, int, list[int]] | None") -> None:
         import posix
 
         uid, gid, groups = before
-        posix.seteuid(uid)
-        posix.setegid(gid)
+        if posix.geteuid() != uid:
+            posix.seteuid(uid)
+        if posix.getegid() != gid:  # what was refused on the way there would be refused again
+            posix.setegid(gid)
         posix.setgroups(groups)
         from shim import parent_death
 
@@ -199,9 +201,9 @@ def become(target: Target, init_pid: int = 0, kept: int = 0) -> None:
     """
     from shim import capabilities
 
-    if target.uid != 0:
-        capabilities.give_up_bounds(kept)
     try:
+        if target.uid != 0:
+            capabilities.give_up_bounds(kept)
         _change_to(target, init_pid)
     except OSError as error:
         from shim import cannot_become

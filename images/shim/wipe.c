@@ -134,7 +134,7 @@ __attribute__((noinline)) static void overwrite_stack(size_t size)
 }
 
 /* Whatever calls deeper than ours have left. What is near us is overwritten, the pages below are given back: never the
- * one that the call which does so returns from, which is another page than ours when our frame begins one. */
+ * one that holds the return address of the very call that does so. */
 __attribute__((noinline)) static void wipe_stack(void)
 {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);

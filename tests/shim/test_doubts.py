@@ -16,6 +16,7 @@ Canary = Callable[[], str]
     [
         ("DB_PASSWORD={canary}", "begins with DB_PASSWORD="),
         ("export db_password={canary}", "begins with DB_PASSWORD="),
+        ("db_password: {canary}", "begins with DB_PASSWORD:"),
         ("A={canary}\nexport B={canary}\n# a note\n", "lines of KEY=value"),
         ('"{canary}"', "in quotes"),
         ("'{canary}'", "in quotes"),
@@ -63,6 +64,9 @@ def test_a_likely_mistake_is_a_warning(frozen: Shim, canary: Canary, value: str,
         "@Microsoft.KeyVault(SecretUri={canary})",
         "-----BEGIN PGP MESSAGE-----\n{canary}",
         "$(DB_PASSWORD)",
+        '"op://vault/item/{canary}"',
+        " vault:secret/data/db#{canary}",
+        "'${{DB_PASSWORD}}'",
     ],
 )
 def test_a_reference_that_nobody_resolved(frozen: Shim, canary: Canary, value: str) -> None:

@@ -16,7 +16,16 @@ def shim(request: pytest.FixtureRequest, make_shim: object) -> Shim:
 
 
 @pytest.mark.usefixtures("as_root")
-@pytest.mark.parametrize("front", [[], ["docker-init", "--"], ["tini", "-s", "--"]], ids=["alone", "engine", "tini"])
+@pytest.mark.parametrize(
+    "front",
+    [
+        [],
+        ["docker-init", "--"],
+        ["tini", "-s", "-e", "143", "--"],
+        ["dumb-init", "--rewrite", "15:3", "--"],
+    ],
+    ids=["alone", "engine", "tini", "dumb-init"],
+)
 def test_exec_has_the_options_of_the_first_process(shim: Shim, front: list[str]) -> None:
     """Its own flags win; an init of the engine in front is seen through."""
     (shim.root / "api_key").write_text("key")

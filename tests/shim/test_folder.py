@@ -174,6 +174,21 @@ def test_links_that_stay_in_a_root_count_and_others_do_not(shim: Shim, canary: C
         assert ("is a link that leads to itself" if bad == "ROUND" else "leaves its secrets root") in end.stderr, bad
 
 
+@pytest.mark.parametrize("root", ["root", "link", "{}/link"])
+def test_an_absolute_link_stays_inside_whatever_its_root_is_called(frozen: Shim, root: str) -> None:
+    """The root is named by a relative path or is a link itself, as with sops-nix; a link names the folder itself."""
+    (frozen.folder / "link").symlink_to("root")
+    (frozen.root / "a").symlink_to(frozen.root / "key")
+    (frozen.root / "b").symlink_to(frozen.folder / "link" / "key")
+    (frozen.root / "c").symlink_to(frozen.folder / "link" / ".." / "outside")
+    (frozen.folder / "outside").write_text("outside")
+
+    end = frozen("sh", "-c", "echo $A $B $C", key="v", env={"SHIM_SECRETS_DIR": root.format(frozen.folder)})
+
+    assert end.stdout == "v v\n"
+    assert end.stderr.count("is a link that leaves its secrets root") == 1
+
+
 def test_a_link_that_is_exchanged_while_it_is_read_leads_nowhere_else(tmp_path: Path) -> None:
     """Whoever may write into the folder swaps a file and a link all the time (RENAME_EXCHANGE)."""
     folder = tmp_path / "root"

@@ -16,13 +16,11 @@ from tests.support.provoked import provokes
 
 # Nobody else on this machine has it, so that its processes are those of the test.
 LONELY = 64_999
-# Answers EPERM to prctl(PR_SET_CHILD_SUBREAPER) and becomes argv: seccomp(2), BPF as in linux/filter.h.
-NO_SUBREAPER = """\
+# Filters system calls and becomes argv: seccomp(2), BPF as in linux/filter.h.
+FILTERED = """\
 import ctypes, os, struct, sys
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
-PRCTL = {"x86_64": 157, "aarch64": 167}[os.uname().machine]
-program = [(LOAD, 0, 0, 0), (EQUAL, 0, 3, PRCTL), (LOAD, 0, 0, 16), (EQUAL, 0, 1, 36),
-           (RETURN, 0, 0, 0x50001), (RETURN, 0, 0, 0x7FFF0000)]
+program = [(LOAD, 0, 0, 0), {program}, (RETURN, 0, 0, 0x7FFF0000)]
 code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
 class Filter(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
@@ -31,6 +29,11 @@ assert prctl(38, 1, 0, 0, 0) == 0
 assert prctl(22, 2, ctypes.byref(Filter(len(program), ctypes.cast(code, ctypes.c_void_p))), 0, 0) == 0
 os.execv(sys.argv[1], sys.argv[1:])
 """
+IS_ARM = os.uname().machine == "aarch64"
+# EPERM for prctl(PR_SET_CHILD_SUBREAPER).
+NO_SUBREAPER = FILTERED.format(
+    program=f"(EQUAL, 0, 3, {167 if IS_ARM else 157}), (LOAD, 0, 0, 16), (EQUAL, 0, 1, 36), (RETURN, 0, 0, 0x50001)"
+)
 # A user namespace has limits of its own, which its root may lower.
 LIMITED = ("unshare", "--user", "--map-root-user", "sh", "-c", 'echo 0 >/proc/sys/user/"$0"; exec "$@"')
 
@@ -168,3 +171,27 @@ def test_a_key_that_goes(shim: Shim, canary: Canary) -> str:
         ("--on-change", "restart", "sh", "-c", "echo ready; exec sleep 60"),
         (shim.root / "a").unlink,
     )
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("error", [1, 38], ids=["EPERM", "ENOSYS"])
+@pytest.mark.parametrize(
+    ("calls", "deliver", "said"),
+    [
+        ((117, 147), "file", "cannot become user 64998"),  # setresuid(2), on x86-64 and on arm64
+        ((119, 149), "env", "cannot become user 64998"),  # setresgid(2)
+        ((126, 91), "env", "the capabilities cannot be given up"),  # capset(2)
+        ((319, 279), "memfd", "has no memfd_create(2): use @deliver=file"),
+    ],
+)
+def test_a_filter_of_system_calls_has_its_words(
+    frozen: Shim, tmp_path: Path, calls: tuple[int, int], deliver: str, said: str, error: int
+) -> None:
+    (tmp_path / "s").write_text(f"# @deliver={deliver}\nKEY=\n")
+    refused = FILTERED.format(program=f"(EQUAL, 0, 1, {calls[IS_ARM]}), (RETURN, 0, 0, {0x50000 | error})")
+    before = [sys.executable, "-c", refused]
+
+    end = frozen("--user", "64998", "--schema", f"{tmp_path}/s", "--", "true", before=before, key="v")
+
+    assert end.code != 0
+    assert said in end.stderr

@@ -159,3 +159,16 @@ def test_variables_of_somebody_else_are_no_misspelt_ones(shim: Shim) -> None:
     link = {"SHIM_PORT": "tcp://10.0.0.1:80", "SHIM_SERVICE_HOST": "10.0.0.1", "SHIM_PORT_80_TCP_PROTO": "tcp"}
 
     assert shim("true", env=link).stderr == ""
+
+
+@pytest.mark.parametrize("around", ['"{}"', "'{}'", " {}", "{}\r", '"{}"\r'])
+def test_quotes_around_a_variable_are_removed(frozen: Shim, around: str) -> None:
+    """`- SHIM_INIT="1"` in a YAML list keeps them, and so does docker's --env-file; a CRLF file keeps the `\\r`."""
+    given = {"INIT": "1", "REQUIRE": "A,B", "GRACE": "10s", "SCHEMA": "none", "SECRETS_DIR": "/run/a:/run/b"}
+    chosen = options("true", **{name: around.format(value) for name, value in given.items()})
+    end = frozen("sh", "-c", "echo $A", env={"SHIM_ONLY": around.format("A")}, a="v", b="v")
+
+    assert (chosen.init, chosen.grace, chosen.secrets_dir) == (True, "10s", ["/run/a", "/run/b"])
+    assert (end.code, end.stdout) == (0, "v\n")
+    assert "SHIM_ONLY has quotes or white space around its value" in end.stderr
+    assert options("true", PRE='"/opt/my program" "a b"').pre == ['"/opt/my program" "a b"'], "a command's own stay"

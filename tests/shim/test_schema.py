@@ -353,3 +353,10 @@ def test_any_text_is_a_schema_or_a_list_of_mistakes(text: str, tail: bytes) -> N
     for key, found in keys.items():
         assert found.key == key
         assert found.raw_bytes >= 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_schema_as_windows_writes_it(encoding: str) -> None:
+    schema = parse("# @required @type=port\r\nPORT=80\r\n".encode(encoding))
+
+    assert (schema.keys["PORT"].is_required, schema.keys["PORT"].default) == (True, b"80")

@@ -143,6 +143,7 @@ def test_variables_that_are_paths() -> None:
     assert is_path_variable("KC_ANYTHING_FILE")
     assert is_path_variable("ETCD_TRUSTED_CA_FILE")
     assert is_path_variable("CONFIG_FILE")
+    assert is_path_variable("MINIO_CONFIG_ENV_FILE")
     assert is_path_variable("TUNNEL_CRED_FILE")
     assert is_path_variable("KRB5_CLIENT_KEYTAB_FILE")
     assert not is_path_variable("DB_PASSWORD_FILE")

@@ -321,7 +321,10 @@ def test_a_named_root_that_is_not_there(frozen: Shim, folders: str, said: str) -
     assert said.format(root=frozen.root) in end.stderr
 
 
-@pytest.mark.parametrize("name", ["db_password.txt", "DB-PASSWORD_FILE", "db_pasword", "db_password.secret"])
+@pytest.mark.parametrize(
+    "name",
+    ["db_password.txt", "DB-PASSWORD_FILE", "db_pasword", "db_password.secret", "db_password_v2", "shop_db_password"],
+)
 def test_a_file_that_was_probably_meant(frozen: Shim, name: str) -> None:
     """The hint of what is missing names it; where it may be missing, a warning does."""
     (frozen.root / name).write_text("v")
@@ -329,7 +332,7 @@ def test_a_file_that_was_probably_meant(frozen: Shim, name: str) -> None:
 
     end = frozen("--require", "DB_PASSWORD", "true")
     assert f"{frozen.root}/{name} is there" in end.stderr
-    if name.endswith(("txt", "secret")):
+    if name.endswith(("txt", "secret", "v2")):
         end = frozen("--schema", "s", "true")
         assert (end.code, "nothing provides DB_PASSWORD" in end.stderr) == (0, True)
         assert frozen("--schema", "s", "true", env={"DB_PASSWORD": "v"}) == (0, "", "")
@@ -345,6 +348,7 @@ def test_only_what_is_near_is_near() -> None:
     assert near("DB", sources) == []
     assert nearest("TOKEN", sources) == [b"/r/tokem"]
     assert nearest("APJ", sources) == []
+    assert nearest("NAME", sources) == [], "the end of a word is no key"
     assert [base_of(name) for name in ("A_FILE", "A__FILE", "FILE__A")] == ["A", "A", "A"]
 
 

@@ -202,6 +202,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_strays.py::test_a_pointer_in_quotes",
         " has quotes or white space around its path",
     ),
+    "… has quotes or white space around its value; they are removed": (
+        "shim/test_options.py::test_quotes_around_a_variable_are_removed",
+        " has quotes or white space around its value",
+    ),
+    "--user: the capabilities cannot be given up: …": (
+        "shim/test_messages_kernel.py::test_a_filter_of_system_calls_has_its_words",
+        "the capabilities cannot be given up",
+    ),
     "…… holds …, which has not been resolved": (
         "shim/test_doubts.py::test_a_reference_that_nobody_resolved",
         "which has not been resolved",
@@ -210,7 +218,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
         "lines of KEY=value",
     ),
-    "…… begins with …=, and that is part of the value": (
+    "…… begins with ……, and that is part of the value": (
         "shim/test_doubts.py::test_a_likely_mistake_is_a_warning",
         "begins with ",
     ),
