@@ -69,7 +69,7 @@ class Failed(Ended):
 
 
 def failed_file(verb: str, path: str, error: OSError) -> Failed:
-    """Return the `Failed` for an `OSError` met while doing *verb* to *path*; where a right is missing, whose it is."""
+    """Return the `Failed` for an `OSError` met while doing *verb* to *path*; where a right is missing, who owns it."""
     hints = _whose(verb, path) if error.errno == errno.EACCES else ()
     return Failed(f"cannot {verb} {path}: {error.strerror or type(error).__name__}", *hints)
 
@@ -85,7 +85,7 @@ def _whose(verb: str, path: str) -> Iterator[str]:
     if place == path and verb in _OF_FOLDERS and not os.access(folders[0], os.W_OK):
         place = folders[0]
     shown = "the current folder" if place == "." else place
-    with suppress(OSError):  # what is called by another name than its path
+    with suppress(OSError):  # its name is not its path
         status = os.lstat(place)
         mode = f"mode {stat.S_IMODE(status.st_mode):04o}"
         if status.st_uid == os.geteuid():

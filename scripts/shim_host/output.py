@@ -48,7 +48,7 @@ def unknown(words: Iterable[str]) -> str:
     """Return *words* in a row that were given as keys and are not known; one that may be a value is not repeated."""
 
     def is_like_a_key(word: str) -> bool:
-        return word.isidentifier() and (word.isupper() or (word.islower() and "_" in word))
+        return word.isidentifier() and (word.isupper() or "__" in word or (word.islower() and "_" in word))
 
     return listed(word if is_like_a_key(word) else "a word that is not shown (it may be a value)" for word in words)
 
@@ -72,7 +72,7 @@ class _Talk(io.TextIOWrapper):
 
 
 class Unwritten(OSError):
-    """Stdout does not take what is written to it, for another reason than that nobody reads any more."""
+    """Stdout does not take what is written to it, although somebody still reads it."""
 
 
 class _Data(io.FileIO):

@@ -152,7 +152,7 @@ def test_what_the_doctor_says_of_an_engine() -> str:
     "the schema gives … to …, but it is not mounted there",
     "… can be read by others (mode …)",
     "the Swarm's secret … was not created by manage-secrets",
-    "short, or a single word: the value of …",
+    "short, a single word, or what a user or a database is called: the value of …",
     "every user in the containers of … can read their secrets (mode 0444)",
     "no shim could be asked in …",
     "another key or salt is used in … than the secrets were made with",

@@ -447,9 +447,9 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup.py::test_a_signature_of_a_key_that_nobody_vouches_for_is_said_to_be_one",
         ", and nothing proves that this key is",
     ),
-    "… belongs to somebody else, who could say what root writes": (
+    "… belongs to somebody else, who could choose what root writes": (
         "host/migrate/test_adopt.py::test_root_puts_nothing_back_that_somebody_else_may_have_kept",
-        "belongs to somebody else, who could say what root writes",
+        "belongs to somebody else, who could choose what root writes",
     ),
     "… …, and is not used": (
         "host/test_validate.py::test_a_key_of_fingerprints_that_others_know_is_named_and_mended",

@@ -36,7 +36,7 @@ def secrets_dir(function: F) -> F:
     """Add `--secrets-dir`."""
     return click.option(
         "--secrets-dir",
-        type=click.Path(path_type=Path, readable=False),  # what cannot be read is said with whose it is
+        type=click.Path(path_type=Path, readable=False),  # the error names the owner of what cannot be read
         default=SECRETS_DIR,
         show_default=True,
         metavar="DIR",

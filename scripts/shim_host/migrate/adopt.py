@@ -83,7 +83,8 @@ def kept(store: Vault) -> list[Kept]:
     folder = store.path / FOLDER
     if store.is_anothers():
         # Its owner may have written there what root is to write, and where.
-        raise Refused(f"{store.path} belongs to somebody else, who could say what root writes", "run it as that user")
+        hint = "run it as that user"
+        raise Refused(f"{store.path} belongs to somebody else, who could choose what root writes", hint)
     try:
         index = json.loads((folder / _INDEX).read_bytes())
         return [

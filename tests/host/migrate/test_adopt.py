@@ -100,4 +100,4 @@ def test_root_puts_nothing_back_that_somebody_else_may_have_kept(project: Manage
 
     end = project("migrate", "--undo", "--yes", "--force")
     assert (end.code, (project.folder / "pwned").exists()) == (1, False), end
-    assert "secrets belongs to somebody else, who could say what root writes" in end.stderr
+    assert "secrets belongs to somebody else, who could choose what root writes" in end.stderr
