@@ -6,7 +6,7 @@ from shim import kernel
 from shim.errors import Refused
 from shim.launch import execute, restrict
 from shim.plan import child_of, prepare, warn
-from shim.read_options import read_options, warn_of_variables
+from shim.read_options import read_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def main(argv: list[bytes], environ: list[bytes]) -> int:
 
         stderr.use_json(options.log == "json")
     if (options.unknown or options.unquoted) and options.action in ("start", "check", "explain"):
-        warn_of_variables(options)
+        from shim import variables
+
+        variables.warn(options)
     if options.action in ("start", "exec"):
         return start(options, environ)
     kernel.restore_signals()

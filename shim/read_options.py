@@ -139,23 +139,15 @@ def _from_variables(options: Options, variables: list[bytes], wrong: list[Breach
         text = value.decode("utf-8", "surrogateescape")
         kind = KINDS[name]
         if text[:1] in _AROUND or text[-1:] in _AROUND:
-            text = _unquoted(options, shown, text, kind)
+            from shim.variables import unquoted
+
+            text = unquoted(options, shown, text, kind)
         if kind is FLAG:
             if text.lower() not in _TRUE and text.lower() not in _FALSE:
                 wrong.append(Breach("", f"{shown} is neither on nor off", "set it to 1 or 0"))
             setattr(options, _field(name), text.lower() in _TRUE)
         elif text:
             _store(options, name, text, shown, wrong)
-
-
-def _unquoted(options: Options, shown: str, text: str, kind: str) -> str:
-    """Return *text* without what a YAML list or an `--env-file` kept around it; a command has quotes of its own."""
-    bare = text.strip()
-    if kind is not LINES and len(bare) > 1 and bare[:1] == bare[-1:] and bare[:1] in _AROUND[:2]:
-        bare = bare[1:-1].strip()
-    if bare != text and kind is not LINES:
-        options.unquoted = [*options.unquoted, shown]
-    return bare
 
 
 def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> list[bytes]:
@@ -225,26 +217,6 @@ def _flag_shown(text: str) -> str:
     from shim.hide import hidden
 
     return hidden(text.partition("=")[0])[:40] if text.startswith("--") else text[:2]
-
-
-def warn_of_variables(options: Options) -> None:
-    """Say which SHIM_* variables were in quotes, and which look like a misspelt option.
-
-    Others may be somebody else's (a service link's).
-    """
-    from difflib import get_close_matches
-
-    from shim import stderr
-
-    for shown in options.unquoted:
-        stderr.warning(
-            f"{shown} has quotes or white space around its value; they are removed",
-            "write the value alone: a YAML list (- KEY=value) and docker's --env-file keep all of it",
-        )
-    for shown in options.unknown:
-        near = get_close_matches(shown.upper(), ["SHIM_" + _field(name).upper() for name in KINDS], 1, 0.85)
-        if near:
-            stderr.warning(f"there is no option {shown}", f"did you mean {near[0]}?")
 
 
 def _nearest(name: str) -> str:

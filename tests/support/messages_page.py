@@ -29,7 +29,7 @@ SECTIONS = {
     "The command cannot be started": ("shim/not_started.py",),
     "A value has the wrong form": ("shim/checks.py",),
     "An official image and its profile": ("shim/profile*.py",),
-    "An option is wrong": ("shim/read_options.py", "shim/staying_options.py", "shim/explain.py"),
+    "An option is wrong": ("shim/read_options.py", "shim/variables.py", "shim/staying_options.py", "shim/explain.py"),
     "The schema cannot be used": ("shim/schema*.py", "shim/plan.py"),
     "One file contains many values": ("shim/elsewhere.py", "shim/template.py"),
     "A file is left alone because nothing asks for it": ("shim/strays.py",),
