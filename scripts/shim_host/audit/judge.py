@@ -362,9 +362,9 @@ def _of_gaps(facts: Facts) -> Iterator[Finding]:
 
 
 def _of_mounts(facts: Facts) -> Iterator[Finding]:
-    open_to_all = [
+    open_to_all = sorted(
         service.name for service in facts.services if any((mount.mode or 0) & 0o004 for mount in service.mounts)
-    ]
+    )
     if open_to_all:
         message = f"every user in the containers of {some(open_to_all)} can read their secrets (mode 0444)"
         hint = RULES["mount-readable-by-all"].help

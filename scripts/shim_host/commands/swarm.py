@@ -24,6 +24,7 @@ from shim_host.swarm.versions import CHANGED, CREATED, UNCHANGED, Step, Wanted
 
 # The newest, and the one before it, which `rotate` keeps for `rollback`.
 _KEPT = 2
+_KEYS_IN_HINT = 12  # more make no command that anybody reads
 
 
 @dataclass(frozen=True)
@@ -256,10 +257,16 @@ def refuse_what_cannot_be(
         raise deployment.refusal_of_other_marks(salted, hint)
     if changed:
         of_stack = stacks.option(stack)
-        rotate = f"manage-secrets rotate {' '.join(map(quoted, changed))}{of_stack}"
-        of_files = f"manage-secrets sync --from-files{of_stack} makes a new version of it, and moves the services there"
+        few = changed if len(changed) <= _KEYS_IN_HINT else ["KEY"]
+        rotate = f"manage-secrets rotate {' '.join(map(quoted, few))}{of_stack}"
+        each = "a new version" if len(changed) == 1 else "new versions"
+        of_files = f"manage-secrets sync --from-files{of_stack} creates {each} from the files, and moves the services"
         is_fetched = set(changed) <= set(fetched)
-        hints = [f"{rotate} moves the services to it"] if is_fetched else [of_files, f"or make up another: {rotate}"]
+        hints = (
+            [f"{rotate} moves the services to it"]
+            if is_fetched
+            else [of_files, f"or generate another value: {rotate} --generate"]
+        )
         raise Refused(f"the Swarm holds a different value for {output.listed(changed)}; nothing was created", *hints)
     taken = deployment.foreign(steps, existing)
     if taken:
