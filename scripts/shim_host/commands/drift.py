@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode
 
 from shim_host import names, output, validation
+from shim_host.compose import nodes
 from shim_host.compose.project import interpolated
 from shim_host.env.compose_rules import InvalidReference
+from shim_host.errors import Ended
 from shim_host.fingerprints import Fingerprints
-from shim_host.inputs import read_bounded
 from shim_host.rotate import swarm_plan
 from shim_host.shell import quoted
 from shim_host.store.vault import Entry
@@ -25,7 +25,6 @@ from shim_host.swarm.mounts import is_behind
 from shim_host.validation import Fault, Subject
 
 _STACK_FILES = ("*stack*.yml", "*stack*.yaml", "*swarm*.yml", "*swarm*.yaml", "*compose*.yml", "*compose*.yaml")
-_MOST_BYTES = 1 << 20
 
 
 class Swarm(NamedTuple):
@@ -152,15 +151,17 @@ def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> 
 def _external_names(path: Path) -> Iterator[str]:
     """Yield the names of the external secrets that a stack file has, as they are written."""
     try:
-        document = YAML(typ="safe").load(read_bounded(path, _MOST_BYTES))
-        secrets = (document.get("secrets") if isinstance(document, dict) else None) or {}
-        definitions = list(secrets.values()) if isinstance(secrets, dict) else []
-    except (OSError, ValueError, RecursionError, YAMLError) as error:
-        output.detail(f"{path} is not a stack file: {type(error).__name__}")
+        documents = nodes.load(path, path.parent)
+    except Ended as ended:
+        output.detail(f"{path} is not a stack file: {ended.message}")
         return
-    for definition in definitions:
-        if isinstance(definition, dict) and definition.get("external"):
-            external = definition["external"]
-            name = definition.get("name") or (external.get("name") if isinstance(external, dict) else None)
-            if isinstance(name, str):
-                yield name
+    for definition in (
+        item.value for document in documents for item in nodes.items(nodes.child(document.root, "secrets"))
+    ):
+        external = nodes.child(definition, "external")
+        is_external = isinstance(external, MappingNode) or (
+            isinstance(external, ScalarNode) and nodes.scalar(external) not in (None, "", "false")
+        )
+        name = nodes.child(definition, "name") or nodes.child(external, "name")
+        if is_external and isinstance(name, ScalarNode) and (text := nodes.scalar(name)):
+            yield text

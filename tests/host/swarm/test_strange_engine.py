@@ -293,10 +293,14 @@ def test_a_shell_is_offered_no_name_that_it_would_obey(manage: Manage, engine: d
     assert manage(env=asks).stdout.split() == ["plain,shop"]
 
 
+MERGES = "a0: &a0 {k: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 40))
+
+
 def test_a_stack_file_that_never_ends_is_none(manage: Manage, engine: dict[str, Any]) -> None:
     """Whoever wrote the checkout chose its files: what goes on forever, or is nested too deeply, is left alone."""
     (manage.folder / "docker-stack.yml").symlink_to("/dev/zero")
-    manage.write("docker-compose.swarm.yml", "a: " + "[" * 3_000)
+    manage.write("deep-stack.yml", "a: " + "[" * 3_000)
+    manage.write("my-swarm.yml", MERGES)
 
     assert manage("validate", "--swarm", timeout=20).code == 0
 
