@@ -12,6 +12,7 @@ _OPEN = (
     b" PATH HOME SHELL PWD OLDPWD USER LOGNAME HOSTNAME TERM LANG LANGUAGE TZ _ SHLVL COLUMNS LINES DEBIAN_FRONTEND "
     b"SHIM_SECRETS_DIR SHIM_SERVICE SHIM_PROFILE SHIM_LOG SHIM_PREFER SHIM_REQUIRE SHIM_ONLY SHIM_FILE_KEY "
 )
+_TAKEN_APART = (b"SHIM_USER", b"SHIM_SIGNAL", b"SHIM_EXIT_AS")  # a message names a part: the user of USER:GROUP
 _TELLING = (b"PASS", b"SECRET", b"TOKEN", b"KEY", b"CREDENTIAL", b"AUTH")
 _OF_PATHS = (b"_FILE", b"_DIR", b"_DIRECTORY", b"_PATH")  # CREDENTIALS_DIRECTORY, SSH_KEY_PATH
 
@@ -33,6 +34,10 @@ def _values() -> set[str]:
         is_telling = any(word in name.upper() for word in _TELLING) and not name.endswith(_OF_PATHS)
         if is_telling or not (_is_word(value) or _is_path(value)):
             found.add(value.decode("utf-8", "surrogateescape"))
+        if is_telling or name in _TAKEN_APART:
+            for part in value.replace(b"=", b":").replace(b",", b":").split(b":"):
+                if len(part) >= _SHORT and not (_is_word(part) or _is_path(part)):
+                    found.add(part.decode("utf-8", "surrogateescape"))
     return found
 
 

@@ -49,6 +49,18 @@ def test_nor_is_one_that_came_through_a_variable_of_ours(shim: Shim, canary: Can
     assert (end.code != 0, bool(end.stderr)) == (True, True)
 
 
+@pytest.mark.parametrize("word", ["--user=CANARY:x", "--signal=CANARY=TERM", "--exit-as=1=2,CANARY"])
+def test_nor_is_the_part_that_a_message_names(shim: Shim, canary: Canary, word: str) -> None:
+    """Of a value with `:`, `=` or `,`, which is taken apart where it arrived by mistake."""
+    option, _, value = word.replace("CANARY", canary()).partition("=")
+
+    for end in (
+        shim(f"{option}={value}", "--", "true", env={"DB_PASSWORD": value}),
+        shim("--", "true", env={f"SHIM_{option[2:].replace('-', '_').upper()}": value}),
+    ):
+        assert (end.code != 0, "***" in end.stderr) == (True, True), end
+
+
 def test_words_and_paths_are_said(shim: Shim) -> None:
     env = {"NODE_ENV": "production", "APP": "/usr/bin/no-such-app", "WHO": "nosuchuser"}
 
