@@ -3,6 +3,7 @@
 Who lists the folder meanwhile must not miss the file either.
 """
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -24,6 +25,7 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
     # One name a target, so that what a killed run left is found by the next.
     unfinished = path.with_name(f".{path.name}.new")
     try:
+        _refuse_links_of_others(path.parent)
         unfinished.unlink(missing_ok=True)
         with open(os.open(unfinished, _NEW, mode), "wb") as file:
             file.write(data)
@@ -35,6 +37,20 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
         with suppress(OSError):  # a disk that takes nothing does not give either
             unfinished.unlink(missing_ok=True)
         raise failed_file("write", shown or str(path), error) from None
+
+
+def _refuse_links_of_others(folder: Path) -> None:
+    """Let root write into no *folder* to which a link of another user leads, unless it is that user's, too.
+
+    Raises:
+        PermissionError: that link would say where root writes.
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return
+    whole = folder.absolute()
+    links = [part for part in (whole, *whole.parents) if part.is_symlink()]
+    if {part.lstat().st_uid for part in links} - {0, folder.stat().st_uid}:
+        raise PermissionError(errno.EACCES, "a link of another user leads there")
 
 
 def names_in(folder: Path) -> set[str]:

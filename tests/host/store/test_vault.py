@@ -297,3 +297,17 @@ def test_root_reads_nothing_through_a_link_of_somebody_who_could_not(manage: Man
     assert manage("create-from-env", "--dry-run").code == 0
     closed.chmod(0o644)
     assert manage("create-from-env", "--dry-run", "folder/elsewhere").code == 0
+
+
+def test_root_writes_nowhere_that_a_link_of_another_user_leads_to(manage: Manage, as_root: None) -> None:
+    """A folder of a checkout may be such a link, to /etc; a folder of theirs is theirs to link to."""
+    manage.write("secrets/a", "c4n4ry-of-a-test").chmod(0o600)
+    (manage.folder / "roots").mkdir()
+    (manage.folder / "folder").symlink_to("roots")
+    os.chown(manage.folder / "folder", 12345, 12345, follow_symlinks=False)
+
+    end = manage("get", "A", "--output", "folder/file")
+    assert (end.code, list((manage.folder / "roots").iterdir())) == (111, [])
+    assert "cannot write folder/file: a link of another user leads there" in end.stderr
+    os.chown(manage.folder / "roots", 12345, 12345)
+    assert manage("get", "A", "--output", "folder/file").code == 0
