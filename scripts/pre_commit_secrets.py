@@ -51,6 +51,7 @@ MIN_VALUE_BYTES = 8
 EXCEPTION = b"not-a-secret"
 # What is looked at of one file, and of what is packed in one: a secret is looked for in text, not in films.
 MOST_BYTES = 64 << 20
+_GIT = ("git", "-c", "core.fsmonitor=false")  # a checkout that came as an archive may name a program there
 _MOST_UNPACKED = 8 << 20
 _MOST_SECRET_BYTES = 1 << 20
 _MOST_LEVELS = 3
@@ -524,7 +525,7 @@ def _contents(files: Sequence[Staged]) -> Iterator[tuple[Staged, bytes]]:
     """Yield each file with its content, one at a time, from one git; folders are passed by."""
     if not files:
         return
-    cat_file = ["git", "cat-file", "--batch"]
+    cat_file = [*_GIT, "cat-file", "--batch"]
     pipe = subprocess.PIPE
     with _Progress(len(files)) as progress, subprocess.Popen(cat_file, stdin=pipe, stdout=pipe) as git:
         answers: Any = git.stdout
@@ -599,7 +600,7 @@ def _ask(stdin: Any, files: Iterable[Staged]) -> None:
 
 def _git(*arguments: str, said: bytes = b"") -> bytes:
     try:
-        done = subprocess.run(["git", *arguments], input=said, capture_output=True, check=False)
+        done = subprocess.run([*_GIT, *arguments], input=said, capture_output=True, check=False)
     except OSError as error:
         raise Failed(f"git cannot be run: {error.strerror}") from None
     if done.returncode != 0:

@@ -285,7 +285,8 @@ def _of_git(subject: Subject) -> Iterator[Fault]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+        # A checkout may have come as an archive, with a .git whose settings name programs.
+        done = subprocess.run(["git", "-c", "core.fsmonitor=false", *arguments], capture_output=True, check=False)
     except OSError:
         return None  # no git, so nothing is in it
     return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None

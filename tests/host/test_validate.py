@@ -3,12 +3,13 @@
 import json
 import os
 import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from tests.support.forms import cannot_run
-from tests.support.host import Canary, Manage, PrivateSwarm
+from tests.support.host import SCRIPT, Canary, Manage, PrivateSwarm
 
 SCHEMA = """\
 # @required @sensitive @type=string(minLength=16)
@@ -128,7 +129,12 @@ def test_what_git_has_is_found(manage: Manage, canary: Canary) -> None:
     (manage.folder / "secrets/a").chmod(0o600)
     subprocess.run("git init -q && git add -A", shell=True, cwd=manage.folder, check=True)
 
+    subprocess.run(["git", "config", "core.fsmonitor", "touch pwned; false"], cwd=manage.folder, check=True)
+
     found = findings(manage)
+    hook = [sys.executable, str(SCRIPT.with_name("pre_commit_secrets.py"))]
+    assert subprocess.run(hook, cwd=manage.folder, capture_output=True, check=False).returncode == 1
+    assert not (manage.folder / "pwned").exists()  # an archive may have brought a .git with such settings
     assert [item["where"] for item in found if item["kind"] == "in-git"] == [".env", "secrets/a", ".gitignore"]
     assert "rotate" in found[0]["hint"]
 
