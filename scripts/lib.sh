@@ -57,9 +57,8 @@ if [ -e "$CACHE" ] || [ -L "$CACHE" ]; then
 fi
 
 # Debian's packages can be installed here. Derivatives differ in suites and names: they count as "not Debian".
-is_debian_root() {
-  [ "$(id -u)" = 0 ] && has apt-get && [ "$(. /etc/os-release 2>/dev/null && printf %s "${ID:-}")" = debian ]
-}
+is_debian() { has apt-get && [ "$(. /etc/os-release 2>/dev/null && printf %s "${ID:-}")" = debian ]; }
+is_debian_root() { [ "$(id -u)" = 0 ] && is_debian; }
 
 # Packages can be installed here: on Debian, and on what is made from it (Ubuntu), where some have other names.
 is_apt_root() { [ "$(id -u)" = 0 ] && has apt-get && has dpkg-query; }
@@ -113,8 +112,8 @@ install_packages() {
 }
 
 # Print sources.list lines for a Debian suite, taken from where this machine gets its own packages.
-debian_sources() { # SUITE
-  local suite=$1 here keyring=/usr/share/keyrings/debian-archive-keyring.gpg option='' lines
+debian_sources() { # SUITE [with-security]
+  local suite=$1 security=${2:-} here keyring=/usr/share/keyrings/debian-archive-keyring.gpg option='' lines
   here=$(suite_here)
   [ ! -s $keyring ] || option="[signed-by=$keyring] "
   lines=$(
@@ -126,7 +125,11 @@ debian_sources() { # SUITE
           "$here") printf 'deb %s%s %s main\n' "$option" "$uri" "$suite" ;;
           "$here-updates" | "$here-security")
             # Another suite need not have these; its release alone is enough.
-            [ "$suite" != "$here" ] || printf 'deb %s%s %s main\n' "$option" "$uri" "$release" ;;
+            if [ "$suite" = "$here" ]; then
+              printf 'deb %s%s %s main\n' "$option" "$uri" "$release"
+            elif [ "$security/$release" = "with-security/$here-security" ]; then
+              printf 'deb %s%s %s main\n' "$option" "$uri" "$suite-security"
+            fi ;;
         esac
       done | sort -u
   )

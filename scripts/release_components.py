@@ -1,9 +1,9 @@
 """List what a release is made of, as CycloneDX: the Python distribution with its dependencies, and each binary's parts.
 
-usage: release_components.py TOOLS CACHE DIST     writes DIST/docker-secrets-shim-VERSION.cdx.json
+usage: release_components.py TOOLS CACHE DIST ROOT     writes DIST/docker-secrets-shim-VERSION.cdx.json
 
-TOOLS/bin/cyclonedx-py lists what is installed in TOOLS/product. What is linked into a binary is asked of dpkg, and of
-the headers it was compiled with where another architecture's packages lie unpacked in CACHE.
+TOOLS/bin/cyclonedx-py lists what is installed in TOOLS/product. What is linked into a binary is asked of Debian 13's
+dpkg and headers, which are in ROOT, or in CACHE where another architecture's packages lie unpacked.
 """
 
 import hashlib
@@ -22,15 +22,17 @@ from cyclonedx.validation.json import JsonStrictValidator
 ROOT = Path(__file__).resolve().parent.parent
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 SPEC = SchemaVersion.V1_6
-# What is in a static binary: its name, licence, the package that holds it, and where its headers say the version.
+# What is in a static binary: its name, licence, the package that holds it, and where its headers have the version.
+# Where they have none, it is that of the package, up to Debian's own part.
 PARTS = (
-    ("cpython", "Python-2.0", "libpython3.11-dev", "usr/include/python3.11/patchlevel.h", r'PY_VERSION\s+"([^"]+)"'),
+    ("cpython", "Python-2.0", "libpython3.13-dev", "usr/include/python3.13/patchlevel.h", r'PY_VERSION\s+"([^"]+)"'),
     ("zlib", "Zlib", "zlib1g-dev", "usr/include/zlib.h", r'ZLIB_VERSION "([^"]+)"'),
+    ("libmd", "BSD-3-Clause", "libmd-dev", "", ""),
     ("glibc", "LGPL-2.1-or-later", "libc6-dev", "usr/include/features.h", r"__GLIBC(?:_MINOR)?__\s+(\d+)"),
 )
 
 
-def main(tools: Path, cache: Path, dist: Path) -> None:
+def main(tools: Path, cache: Path, dist: Path, root: Path) -> None:
     """Write the list beside what it lists."""
     listed = subprocess.run(
         [
@@ -52,7 +54,7 @@ def main(tools: Path, cache: Path, dist: Path) -> None:
     found: dict[str, dict[str, str]] = {}
     for binary in sorted(dist.glob("shim-linux-*")):
         arch = binary.name.rpartition("-")[2]
-        parts = list(_parts(arch, cache))
+        parts = list(_parts(arch, cache, root))
         for part in parts:
             found.setdefault(part["name"], {})[arch] = part["purl"].partition("@")[2].partition("?")[0]
         bom["components"] += [_file(binary, version), *parts]
@@ -102,13 +104,13 @@ def _sha256(file: Path) -> dict[str, str]:
     return {"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
-def _parts(arch: str, cache: Path) -> Iterator[dict[str, Any]]:
+def _parts(arch: str, cache: Path, root: Path) -> Iterator[dict[str, Any]]:
     """Yield what is linked into the binary for *arch*."""
     for name, licence, package, header, pattern in PARTS:
-        folder = _unpacked(arch, cache)
-        found = re.findall(pattern, (folder / header).read_text(encoding="utf-8"))
-        part = _part(name, ".".join(found[:3]), licence, arch)
-        revision = _debian_version(package) if folder == Path("/") else revisions(folder)[package]
+        folder = root if arch == HERE else _unpacked(arch, cache)
+        revision = _debian_version(package) if arch == HERE else revisions(folder)[package]
+        found = re.findall(pattern, (folder / header).read_text(encoding="utf-8")) if header else []
+        part = _part(name, ".".join(found[:3]) or revision.partition("-")[0], licence, arch)
         part["purl"] = f"pkg:deb/debian/{package}@{revision}?arch={arch}".replace("+", "%2B")
         yield part
     pinned = (ROOT / "images/shim/pyinstaller.txt").read_text(encoding="utf-8")
@@ -131,8 +133,8 @@ def _part(name: str, version: str, licence: str, arch: str) -> dict[str, Any]:
 
 
 def _unpacked(arch: str, cache: Path) -> Path:
-    """Return where the headers of *arch* lie; images/shim/build names the folder after Debian's Python."""
-    return Path("/") if arch == HERE else cache / f"debian-12-{arch}-{_debian_version('python3.11')}-with-libc"
+    """Return where the headers of another architecture lie; images/shim/build names the folder after its Python."""
+    return cache / f"debian-13-{arch}-{_debian_version('python3.13')}-with-libc"
 
 
 def revisions(folder: Path) -> dict[str, str]:
@@ -147,9 +149,9 @@ def differing(parts: dict[str, dict[str, str]]) -> list[str]:
 
 
 def _debian_version(package: str) -> str:
-    asked = ["dpkg-query", "--show", "--showformat", "${Version}", package]
+    asked = [str(ROOT / "scripts/debian-13"), "dpkg-query", "--show", "--showformat", "${Version}", package]
     return subprocess.run(asked, capture_output=True, text=True, check=True).stdout
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]))
+    main(*map(Path, sys.argv[1:5]))

@@ -53,7 +53,7 @@ def release(checkout: Path, out: Path, *options: str) -> subprocess.CompletedPro
 @pytest.fixture(name="dist", scope="module")
 def _dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if os.getuid() != 0 or not Path("/etc/debian_version").exists() or os.uname().machine != "x86_64":
-        cannot_run("a release is made as root on Debian 12, amd64")
+        cannot_run("a release is made as root on Debian, amd64")
     folder = tmp_path_factory.mktemp("release")
     made = release(
         copy_of_the_repository(folder / "a"), folder / "dist", *(f for a in ARCHITECTURES for f in ("--arch", a))
@@ -193,8 +193,8 @@ def test_the_components_are_listed(dist: Path) -> None:
         assert binary["hashes"] == [{"alg": "SHA-256", "content": sums[binary["name"]]}]
         linked = next(entry for entry in bom["dependencies"] if entry["ref"] == binary["bom-ref"])["dependsOn"]
         parts = {by_ref[ref]["name"]: by_ref[ref] for ref in linked}
-        assert set(parts) == {"cpython", "glibc", "pyinstaller-bootloader", "zlib"}
-        assert parts["cpython"]["version"].startswith("3.11.")
+        assert set(parts) == {"cpython", "glibc", "libmd", "pyinstaller-bootloader", "zlib"}
+        assert parts["cpython"]["version"].startswith("3.13.")
         assert all(re.fullmatch(r"[0-9.]+", part["version"]) for part in parts.values())
     names = {component["name"] for component in bom["components"]}
     assert {"click", "docker", "ruamel.yaml", "pyrage"} <= names
@@ -254,7 +254,7 @@ def test_what_others_could_move_is_named_by_its_digest() -> None:
             if uses.startswith("actions/checkout@"):
                 assert step["with"]["persist-credentials"] is False, "the token lies in .git/config otherwise"
         for image in re.findall(r"\bdebian:\S+", workflow.read_text()):
-            assert re.fullmatch(r"debian:bookworm@sha256:[0-9a-f]{64}", image)
+            assert re.fullmatch(r"debian:(bookworm|trixie)@sha256:[0-9a-f]{64}", image)
     by_tag = set()
     for dockerfile in sorted((REPOSITORY / "images").glob("*/Dockerfile")):
         base = re.search(r"^(.*)\nARG BASE=(\S+)$", dockerfile.read_text(), re.MULTILINE)
@@ -267,13 +267,13 @@ def test_what_others_could_move_is_named_by_its_digest() -> None:
 def test_the_libraries_of_both_architectures_are_at_the_same_revision(tmp_path: Path) -> None:
     """Each is named with it."""
     components = load_script("release_components")
-    (tmp_path / "revisions").write_text("libpython3.11-dev 3.11.2-6+deb12u6\nzlib1g-dev 1:1.2.13.dfsg-1\n")
+    (tmp_path / "revisions").write_text("libpython3.13-dev 3.13.5-2+deb13u5\nzlib1g-dev 1:1.3.dfsg+really1.3.1-1\n")
     there = components.revisions(tmp_path)
-    assert there == {"libpython3.11-dev": "3.11.2-6+deb12u6", "zlib1g-dev": "1:1.2.13.dfsg-1"}
+    assert there == {"libpython3.13-dev": "3.13.5-2+deb13u5", "zlib1g-dev": "1:1.3.dfsg+really1.3.1-1"}
 
-    same = {"zlib": {"amd64": "1", "arm64": "1"}, "glibc": {"amd64": "2.36-9", "arm64": "2.36-9"}}
+    same = {"zlib": {"amd64": "1", "arm64": "1"}, "glibc": {"amd64": "2.41-12", "arm64": "2.41-12"}}
     assert components.differing(same) == []
-    assert components.differing({**same, "cpython": {"amd64": "3.11.2-6+deb12u5", "arm64": "3.11.2-6+deb12u6"}}) == [
+    assert components.differing({**same, "cpython": {"amd64": "3.13.5-2+deb13u4", "arm64": "3.13.5-2+deb13u5"}}) == [
         "cpython"
     ]
 

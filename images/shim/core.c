@@ -5,7 +5,7 @@
  *   main         encodings, sys.stdout, sys.path: when anything else is imported
  *
  * CPython has the first and the last step (`_init_main`), provisionally. That importlib can wait is known to its own
- * build only: what that takes in a release is in a header of its own, python311.h or python313.h.
+ * build only: what that takes in a release is in a header of its own, python313.h.
  * With SHIM_PUBLIC_API all three steps are one, and nothing here is used that is not documented.
  */
 #ifndef SHIM_PUBLIC_API
@@ -94,13 +94,10 @@ static int waits(PyTypeObject *type)
     return 1;
 }
 
-#if (PY_VERSION_HEX >> 16) == 0x030b
-#include "python311.h"
-#elif (PY_VERSION_HEX >> 16) == 0x030d
-#include "python313.h"
-#else
-#error "core.c knows CPython 3.11 and 3.13"
+#if (PY_VERSION_HEX >> 16) != 0x030d
+#error "core.c knows CPython 3.13"
 #endif
+#include "python313.h"
 
 static void leave_types_for_later(void)
 {
@@ -149,9 +146,6 @@ static struct literal {
     PyObject *name;
 } *literals;
 
-PyObject *__wrap_PyUnicode_InternFromString(const char *text);
-PyObject *__real_PyUnicode_InternFromString(const char *text);
-
 PyObject *__wrap_PyUnicode_InternFromString(const char *text)
 {
     uintptr_t address = (uintptr_t)text;
@@ -163,7 +157,7 @@ PyObject *__wrap_PyUnicode_InternFromString(const char *text)
     place = &literals[(address ^ address >> 9) % LITERALS];
     if (place->text == text)
         return Py_NewRef(place->name);
-    name = __real_PyUnicode_InternFromString(text);
+    name = interned(text);
     if (name != NULL) {
         Py_XDECREF(place->name);
         place->text = text;

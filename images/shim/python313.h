@@ -1,11 +1,13 @@
 /* What core.c has to know of CPython 3.13: how its core makes types ready, which they are, and where importlib begins. */
 #include <internal/pycore_context.h>
+#include <internal/pycore_crossinterp.h>
 #include <internal/pycore_genobject.h>
 #include <internal/pycore_hamt.h>
 #include <internal/pycore_hashtable.h>
 #include <internal/pycore_import.h>
 #include <internal/pycore_interp.h>
 #include <internal/pycore_object.h>
+#include <internal/pycore_pyerrors.h>
 #include <internal/pycore_pystate.h>
 #include <internal/pycore_symtable.h>
 #include <internal/pycore_typeobject.h>
@@ -20,8 +22,11 @@ extern PyObject *const shim_interned[SHIM_INTERNED];
 PyStatus __wrap__PyUnicode_InitGlobalObjects(PyInterpreterState *interpreter);
 void *__wrap__Py_hashtable_get(_Py_hashtable_t *table, const void *key);
 void *__real__Py_hashtable_get(_Py_hashtable_t *table, const void *key);
+PyObject *__wrap_PyUnicode_InternFromString(const char *text);
+PyObject *__real_PyUnicode_InternFromString(const char *text);
 
 static _Py_hashtable_t own_strings; /* empty: only its address is used */
+static int is_no_own_string;
 
 static void set_interned(PyObject *text)
 {
@@ -44,18 +49,14 @@ PyStatus __wrap__PyUnicode_InitGlobalObjects(PyInterpreterState *interpreter)
     return PyStatus_Ok();
 }
 
-static PyObject *own_string(const PyASCIIObject *text)
+static PyObject *own_string(const char *text, size_t length)
 {
-    const unsigned char *bytes = (const unsigned char *)(text + 1);
     uint32_t place = 0;
 
-    if (!text->state.ascii)
-        return NULL;
-    for (Py_ssize_t i = 0; i < text->length; i++)
-        place = place * 33 ^ bytes[i];
+    for (size_t i = 0; i < length; i++)
+        place = place * 33 ^ (unsigned char)text[i];
     for (PyObject *found; (found = shim_interned[place % SHIM_INTERNED]) != NULL; place++)
-        if (PyUnicode_GET_LENGTH(found) == text->length &&
-            memcmp(PyUnicode_DATA(found), bytes, (size_t)text->length) == 0) {
+        if ((size_t)PyUnicode_GET_LENGTH(found) == length && memcmp(PyUnicode_DATA(found), text, length) == 0) {
             set_interned(found);
             return found;
         }
@@ -64,7 +65,85 @@ static PyObject *own_string(const PyASCIIObject *text)
 
 void *__wrap__Py_hashtable_get(_Py_hashtable_t *table, const void *key)
 {
-    return table == &own_strings ? own_string(key) : __real__Py_hashtable_get(table, key);
+    const PyASCIIObject *text = key;
+
+    if (table != &own_strings)
+        return __real__Py_hashtable_get(table, key);
+    return text->state.ascii && !is_no_own_string ? own_string((const char *)(text + 1), (size_t)text->length) : NULL;
+}
+
+/* Before a string is made of it: of two literals one is a string of CPython's own. */
+static PyObject *interned(const char *text)
+{
+    PyObject *found = own_string(text, strlen(text));
+
+    if (found != NULL)
+        return found;
+    is_no_own_string = 1; /* it would be looked for again */
+    found = __real_PyUnicode_InternFromString(text);
+    is_no_own_string = 0;
+    return found;
+}
+
+/* `sys.stdlib_module_names` takes a string for each of three hundred names, and nothing in the shim reads it. */
+extern const Py_ssize_t shim_stdlib_names;
+static Py_ssize_t names_left;
+
+PyObject *__wrap_PyTuple_New(Py_ssize_t size);
+PyObject *__real_PyTuple_New(Py_ssize_t size);
+PyObject *__wrap_PyUnicode_FromString(const char *text);
+PyObject *__real_PyUnicode_FromString(const char *text);
+
+PyObject *__wrap_PyTuple_New(Py_ssize_t size)
+{
+    if (is_starting && size == shim_stdlib_names)
+        names_left = size;
+    return __real_PyTuple_New(size);
+}
+
+PyObject *__wrap_PyUnicode_FromString(const char *text)
+{
+    if (names_left == 0)
+        return __real_PyUnicode_FromString(text);
+    names_left--;
+    return &_Py_STR(empty);
+}
+
+/* Two exceptions are classes as Python's own code makes them, which takes as much as ten others. ExceptionGroup waits for
+ * importlib, and so does what interpreters exchange, with its exception. Nothing here uses `sys.monitoring`. */
+PyStatus __wrap__PyXI_Init(PyInterpreterState *interpreter);
+PyStatus __real__PyXI_Init(PyInterpreterState *interpreter);
+PyObject *__wrap_PyErr_NewException(const char *name, PyObject *bases, PyObject *names);
+PyObject *__real_PyErr_NewException(const char *name, PyObject *bases, PyObject *names);
+PyObject *__wrap__Py_CreateMonitoringObject(void);
+
+PyStatus __wrap__PyXI_Init(PyInterpreterState *interpreter)
+{
+    (void)interpreter;
+    return PyStatus_Ok();
+}
+
+PyObject *__wrap_PyErr_NewException(const char *name, PyObject *bases, PyObject *names)
+{
+    return is_starting ? Py_NewRef(PyExc_BaseExceptionGroup) : __real_PyErr_NewException(name, bases, names);
+}
+
+PyObject *__wrap__Py_CreateMonitoringObject(void)
+{
+    return Py_None;
+}
+
+static int add_exception_group(PyInterpreterState *interpreter)
+{
+    PyObject *bases = PyTuple_Pack(2, PyExc_BaseExceptionGroup, PyExc_Exception), *kind = NULL;
+
+    if (bases != NULL)
+        kind = PyErr_NewException("builtins.ExceptionGroup", bases, NULL);
+    Py_XDECREF(bases);
+    if (kind == NULL)
+        return -1;
+    Py_XSETREF(interpreter->exc_state.PyExc_ExceptionGroup, kind);
+    return PyDict_SetItemString(interpreter->builtins, "ExceptionGroup", kind);
 }
 
 static int add_own_strings(void)
@@ -79,7 +158,15 @@ int __real_PyType_Ready(PyTypeObject *type);
 
 int __wrap__PyStaticType_InitBuiltin(PyInterpreterState *interpreter, PyTypeObject *type)
 {
-    return waits(type) ? 0 : __real__PyStaticType_InitBuiltin(interpreter, type);
+    const char *text = type->tp_doc;
+    int failed;
+
+    if (waits(type))
+        return 0;
+    type->tp_doc = NULL; /* it would be copied; `__doc__` is read from here */
+    failed = __real__PyStaticType_InitBuiltin(interpreter, type);
+    type->tp_doc = text;
+    return failed;
 }
 
 /* One of the core's own types is made ready as such. typeobject.c itself asks for no more than PyType_Ready, and has a
@@ -100,6 +187,7 @@ static int add_importlib(PyThreadState *state)
 {
     PyObject *system = PyImport_AddModuleRef("sys"), *finders = PyList_New(0);
     int failed = system == NULL || finders == NULL || PySys_SetObject("meta_path", finders) < 0 ||
+                 add_exception_group(state->interp) < 0 || PyStatus_Exception(__real__PyXI_Init(state->interp)) ||
                  PyStatus_Exception(_PyImport_InitCore(state, system, 1));
 
     Py_XDECREF(system);
@@ -130,7 +218,7 @@ static PyTypeObject *const types_for_later[] = {
     &_PyWeakref_ProxyType, &_PyWeakref_CallableProxyType, &PyWrapperDescr_Type, &PyZip_Type,
     &PyFrameLocalsProxy_Type, &_PyBufferWrapper_Type, &_PyContextTokenMissing_Type,
     &_PyInstructionSequence_Type, &_PyLegacyEventHandler_Type, &_PyLineIterator, &_PyMemoryIter_Type,
-    &_PyNoDefault_Type, &_PyPositionsIterator, &_PyTypeAlias_Type, &_Py_GenericAliasIterType,
+    &_PyNoDefault_Type, &_PyPositionsIterator, &_PyTypeAlias_Type, &_Py_GenericAliasIterType, &_PyExc_IncompleteInputError,
     /* clang-format on */
 };
 static PyObject **const exceptions_for_later[] = {
@@ -139,7 +227,7 @@ static PyObject **const exceptions_for_later[] = {
     &PyExc_ImportWarning, &PyExc_PendingDeprecationWarning, &PyExc_ResourceWarning, &PyExc_RuntimeWarning,
     &PyExc_SyntaxWarning, &PyExc_UnicodeWarning, &PyExc_UserWarning, &PyExc_SyntaxError, &PyExc_IndentationError,
     &PyExc_TabError, &PyExc_BufferError, &PyExc_EOFError, &PyExc_FloatingPointError, &PyExc_ReferenceError,
-    &PyExc_StopAsyncIteration, &PyExc_UnicodeTranslateError,
+    &PyExc_StopAsyncIteration, &PyExc_UnicodeTranslateError, &PyExc_BaseExceptionGroup, &PyExc_PythonFinalizationError,
     &PyExc_ConnectionError, &PyExc_BlockingIOError, &PyExc_BrokenPipeError, &PyExc_ChildProcessError,
     &PyExc_ConnectionAbortedError, &PyExc_ConnectionRefusedError, &PyExc_ConnectionResetError, &PyExc_FileExistsError,
     &PyExc_FileNotFoundError, &PyExc_InterruptedError, &PyExc_IsADirectoryError, &PyExc_NotADirectoryError,

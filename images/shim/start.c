@@ -95,8 +95,7 @@ static void start_interpreter(void)
     PyGC_Disable(); /* exec is the garbage collector; whoever stays enables it (staying.c) */
 }
 
-#if PY_VERSION_HEX >= 0x030D0000
-/* CPython 3.13 removes __PYVENV_LAUNCHER__ from libc's list, in place, and the service is to get it: libc works on a copy. */
+/* CPython removes __PYVENV_LAUNCHER__ from libc's list, in place, and the service is to get it: libc works on a copy. */
 static void keep_from_libc(char **environment)
 {
     size_t count = 1;
@@ -108,7 +107,6 @@ static void keep_from_libc(char **environment)
     if (copy != NULL)
         environ = memcpy(copy, environment, count * sizeof *copy);
 }
-#endif
 
 int main(int argc, char **argv, char **environment)
 {
@@ -117,9 +115,7 @@ int main(int argc, char **argv, char **environment)
     shim_argc = argc;
     shim_argv = argv;
     shim_environ = environment;
-#if PY_VERSION_HEX >= 0x030D0000
     keep_from_libc(environment);
-#endif
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* values pass through: no core file, no debugger; exec undoes that */
     check_memory();
     shim_watch_arenas();

@@ -1,6 +1,6 @@
 """Code objects as C: what unmarshalling would build at every start lies ready in the executable. Used by freeze.py.
 
-What CPython's headers define differently in each release is in python311.py and python313.py. A string, number or tuple
+What CPython's headers define differently in each release is in python313.py. A string, number or tuple
 that several functions share is written once. Nothing is interned and no hash is known yet: CPython adds both where it
 wants them.
 

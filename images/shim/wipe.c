@@ -14,8 +14,8 @@
 #include "start.h"
 #include "wipe.h"
 
-#if ((PY_VERSION_HEX >> 16) != 0x030b && (PY_VERSION_HEX >> 16) != 0x030d) || SIZEOF_VOID_P != 8
-#error "wipe.c is written for CPython 3.11 and 3.13 with 64 bits"
+#if (PY_VERSION_HEX >> 16) != 0x030d || SIZEOF_VOID_P != 8
+#error "wipe.c is written for CPython 3.13 with 64 bits"
 #endif
 
 #define POOL_SIZE ((size_t)1 << 14)

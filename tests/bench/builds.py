@@ -30,7 +30,7 @@ def _shim() -> Path:
 
 
 def _public_api_shim(out: Path) -> Path:
-    command = [str(ROOT / "images/shim/build"), "--public-api", "--out", str(out)]
+    command = [str(ROOT / "scripts/debian-13"), str(ROOT / "images/shim/build"), "--public-api", "--out", str(out)]
     subprocess.run(command, stdout=sys.stderr, check=True)
     return out / f"shim-linux-{ARCHITECTURES[platform.machine()]}"
 

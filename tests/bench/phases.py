@@ -86,8 +86,8 @@ def main() -> None:
 
 
 def _built(place: Path) -> Path:
-    command = [str(ROOT / "images/shim/build"), "--symbols", "--out", str(place / "symbols")]
-    subprocess.run(command, stdout=sys.stderr, check=True)
+    command: list[str | Path] = [ROOT / "scripts/debian-13", ROOT / "images/shim/build", "--symbols"]
+    subprocess.run([*command, "--out", place / "symbols"], stdout=sys.stderr, check=True)
     return place / "symbols" / f"shim-linux-{ARCHITECTURES[os.uname().machine]}"
 
 

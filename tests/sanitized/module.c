@@ -1,4 +1,4 @@
-/* The start code's module `_kernel` as one that any CPython 3.11 loads, to be called under sanitizers: what it has from
+/* The start code's module `_kernel` as one that any CPython 3.13 loads, to be called under sanitizers: what it has from
  * the other parts of the executable is here in short.
  */
 #define _GNU_SOURCE

@@ -8,6 +8,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from tests.support.frozen_code import START, write_package
 
 pytestmark = pytest.mark.frozen
 
+DEBIAN_13 = REPOSITORY / "scripts" / "debian-13"
 PT_DYNAMIC, PT_INTERP = 2, 3
 SHADOWED = (
     "libc.so.6",
     "libm.so.6",
     "libz.so.1",
     "libexpat.so.1",
-    "libpython3.11.so.1.0",
+    "libpython3.13.so.1.0",
     "libdl.so.2",
     "libutil.so.1",
 )
@@ -77,14 +79,14 @@ def run(
 def run_build(*arguments: str | Path, source: Path | None = None, folder: Path = REPOSITORY) -> tuple[int, str]:
     """Run the build script of *folder*; return its exit code and what it said."""
     environment = {**os.environ, **({"SHIM_SOURCE": str(source)} if source else {})}
-    done = run(folder / "images" / "shim" / "build", *arguments, env=environment)
+    done = run(DEBIAN_13, folder / "images" / "shim" / "build", *arguments, env=environment)
     return done.returncode, done.stderr
 
 
 def build(out: Path, *options: str, folder: Path = REPOSITORY) -> Path:
     """Return the one file that a build puts into *out*."""
     code, said = run_build(*options, "--out", out, folder=folder)
-    if "error: this needs" in said:
+    if "error: this needs" in said or "debian-13: error: " in said:
         cannot_run(said)
     assert code == 0, said
     (made,) = out.iterdir()
@@ -192,6 +194,20 @@ def test_it_is_static_and_may_be_run_by_everybody(built: Path) -> None:
 
     assert not segments & {PT_DYNAMIC, PT_INTERP}
     assert built.stat().st_mode & 0o7777 == 0o755
+
+
+def test_its_fingerprints_are_those_of_pythons_own_sha2(shim_binary: Path) -> None:
+    """Another library computes SHA-2 in the binary (sha2.c)."""
+    arguments = ("explain", "--salt", "a salt", "--require", "DB_PASSWORD")
+    commands = ((sys.executable, "-P", "-m", "shim"), (str(shim_binary),))
+
+    plain, frozen = (
+        run(*command, *arguments, env={"DB_PASSWORD": "value", "PYTHONPATH": str(REPOSITORY)}).stdout
+        for command in commands
+    )
+
+    assert frozen == plain
+    assert "DB_PASSWORD" in plain
 
 
 # --- its environment ----------------------------------------------------------------------------------------------
@@ -417,7 +433,7 @@ def test_code_that_lies_ready_does_what_code_does(tmp_path: Path) -> None:
     assert code == 0, said
     (binary,) = (tmp_path / "out").iterdir()
 
-    plain = run("/usr/bin/python3.11", "-I", "-c", f"import sys; sys.path.append({str(source)!r})\n{START}")
+    plain = run(DEBIAN_13, "python3.13", "-I", "-c", f"import sys; sys.path.append({str(source)!r})\n{START}")
     frozen = run(binary)
 
     assert (frozen.returncode, frozen.stderr) == (0, "")
@@ -454,6 +470,21 @@ def test_the_build_refuses_what_would_fail_or_be_slow(module: str, line: str, sa
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_debian_13_is_there_for_one_program_only() -> None:
+    """Its packages lie over /usr while a program runs; this system keeps its own, and no mount."""
+    here, mounts = run("cat", "/etc/os-release").stdout, Path("/proc/self/mountinfo").read_text()
+
+    inside = run(
+        DEBIAN_13, "sh", "-c", '. /etc/os-release && echo "$VERSION_ID $0" && python3.13 --version', "an argument"
+    )
+
+    if inside.returncode == 111:
+        cannot_run(inside.stderr)
+    assert inside.stdout.startswith("13 an argument\nPython 3.13."), inside.stderr
+    assert (run("cat", "/etc/os-release").stdout, Path("/proc/self/mountinfo").read_text()) == (here, mounts)
+    assert run(DEBIAN_13).returncode == 2
+
+
 @pytest.mark.parametrize("arguments", [[], ["--arch", "mips", "--out", "x"], ["--out"], ["--quick"]])
 def test_the_build_says_how_it_is_used(arguments: list[str], tmp_path: Path) -> None:
     """Wrong arguments end with what is right."""
@@ -478,32 +509,26 @@ def test_the_start_code_is_hardened(frozen: Shim) -> None:
 
 def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
     """Lengths, sizes, paths and patterns that nobody should give: no overflow, no read past an end (ASan, UBSan)."""
-    python, headers = Path("/usr/bin/python3.11"), Path("/usr/include/python3.11/Python.h")
-    if not (python.exists() and headers.exists() and shutil.which("gcc")):
-        cannot_run("the start code is compiled against Debian's python3.11-dev")
+    if (there := run(DEBIAN_13, "test", "-e", "/usr/include/python3.13/Python.h")).returncode:
+        cannot_run(f"the start code is compiled against the headers of Debian 13's Python: {there.stderr}")
     source, data = REPOSITORY / "images" / "shim", tmp_path / "data"
     data.mkdir()
     parts = [source / f"{part}.c" for part in ("kernel", "posix", "schema", "staying", "wipe")]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
-    subprocess.run(
-        [
-            *("gcc", "-shared", "-fPIC", "-g", "-O1", "-w", *checks, f"-I{headers.parent}", f"-I{source}"),
-            *map(str, (*parts, TESTS / "sanitized" / "module.c", "-o", tmp_path / "_kernel.so")),
-        ],
-        check=True,
-    )
+    sources = [*parts, TESTS / "sanitized" / "module.c"]
+    compiler = ["gcc", "-shared", "-fPIC", "-g", "-O1", "-w", *checks, "-I/usr/include/python3.13", f"-I{source}"]
+    made = run(DEBIAN_13, *compiler, *sources, "-o", tmp_path / "_kernel.so")
+    assert made.returncode == 0, made.stderr
     libraries = [
-        subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
-        for name in ("libasan.so", "libubsan.so")
+        run(DEBIAN_13, "gcc", f"-print-file-name={name}").stdout.strip() for name in ("libasan.so", "libubsan.so")
     ]
     for script, folder in (("fuzz_kernel.py", data), ("fuzz_schema.py", REPOSITORY)):
         done = subprocess.run(
-            [python, "-I", "-S", "-B", TESTS / "sanitized" / script, tmp_path, folder, "5000"],
-            env={
-                "PATH": "/usr/bin:/bin",
-                "LD_PRELOAD": " ".join(libraries),
-                "ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1",
-            },
+            [
+                *(DEBIAN_13, "env", "-i", "PATH=/usr/bin:/bin", f"LD_PRELOAD={' '.join(libraries)}"),
+                *("ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1", "python3.13", "-I", "-S", "-B"),
+                *(TESTS / "sanitized" / script, tmp_path, folder, "5000"),
+            ],
             capture_output=True,
             text=True,
             timeout=300,
