@@ -305,9 +305,12 @@ def give_line(text: str, hanging: int = _HANGING) -> None:
 def progress(what: str, count: int, least: int = 20) -> "Iterator[Any]":
     """Give a function to call after each of *count* pieces of work; on a terminal it moves a bar on stderr.
 
-    Fewer pieces than *least* are done too soon for one.
+    Fewer pieces than *least* are done too soon for one. The log of a job gets a line now and then.
     """
-    if count < least or not sys.stderr.isatty():
+    if not sys.stderr.isatty():
+        yield _in_lines(what, count)
+        return
+    if count < least:
         yield lambda: None
         return
     from rich.console import Console
@@ -324,6 +327,25 @@ def progress(what: str, count: int, least: int = 20) -> "Iterator[Any]":
             yield lambda: bar.advance(task)
         finally:
             _beside_bar = None
+
+
+_QUIET_SECONDS = 30  # how long a log has no line about work that goes on
+
+
+def _in_lines(what: str, count: int) -> Callable[[], None]:
+    """Return a function to call after each of *count* pieces of work; it prints how many are done if they take long."""
+    from time import monotonic
+
+    done, last = 0, monotonic()
+
+    def advance() -> None:
+        nonlocal done, last
+        done += 1
+        if done < count and monotonic() - last >= _QUIET_SECONDS:
+            last = monotonic()
+            say(f"{what}: {done} of {count} done")
+
+    return advance
 
 
 def each(what: str, items: Sequence[T], work: Callable[[T], R]) -> list[R]:

@@ -167,6 +167,18 @@ with output.progress("moving", 3, least=2) as advance:
     assert (tmp_path / "data").read_text() == "data 0\ndata 1\ndata 2\n"
 
 
+def test_the_log_of_a_job_shows_that_long_work_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a terminal there is a line now and then, and none where all of it is done soon."""
+    from shim_host import output
+
+    for seconds, lines in ((0, ["manage-secrets: moving: 1 of 2 done"]), (30, [])):
+        monkeypatch.setattr(output, "_QUIET_SECONDS", seconds)
+        assert output.each("moving", [1, 2], lambda number: number) == [1, 2]
+        assert capsys.readouterr().err.splitlines() == lines
+
+
 def on_screen(shown: str) -> list[str]:
     """Return the lines that a terminal shows in the end, for what rich sends: line ends, CR, cursor up, erase line."""
     screen = [""]
