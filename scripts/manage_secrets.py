@@ -215,6 +215,11 @@ def outcome(words: list[str], is_json: bool) -> int:
         others = tuple(other.message for other in ended.others)
     except Exception as error:  # noqa: BLE001  (a bug: said as one, without the message, which may hold a value)
         library = str(error.name).partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+        if library in sys.stdlib_module_names:
+            refuse(
+                f"this Python has no {library}, which is part of its standard library",
+                "use a complete one; on Debian and Ubuntu: apt-get install python3 (not only python3-minimal)",
+            )
         if library and library not in ("shim", "docker_secrets_shim", "shim_host"):
             refuse_without_extra(library)
         if isinstance(error, FileNotFoundError) and not has_folder():

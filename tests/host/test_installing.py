@@ -47,22 +47,31 @@ def test_an_older_python_is_told_which_is_needed() -> str:
     return done.stderr
 
 
-@provokes("the host tool is the extra `host`, and that is not installed (… is missing)")
+@provokes(
+    "the host tool is the extra `host`, and that is not installed (… is missing)",
+    "this Python has no …, which is part of its standard library",
+)
 def test_without_its_libraries_it_names_the_extra() -> str:
     """Without any of them, as after `pip install docker-secrets-shim`, and without one that a command needs."""
     bare = subprocess.run([sys.executable, "-S", SCRIPT, "list"], capture_output=True, text=True, check=False)
     script = (
-        "import runpy, sys; sys.modules['ruamel'] = None; del sys.argv[0]; "
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
+        "import runpy, sys; sys.modules['{}'] = None; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    without_one = subprocess.run(
-        [sys.executable, "-c", script, SCRIPT, "list"], capture_output=True, text=True, check=False
+    without_one, minimal = (
+        subprocess.run(
+            [sys.executable, "-c", script.format(library), SCRIPT, "list"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for library in ("ruamel", "ssl")
     )
 
     for done, library in ((bare, "click"), (without_one, "ruamel")):
         assert (done.returncode, done.stderr.count("\n"), library in done.stderr) == (2, 2, True), done.stderr
         assert "pip install 'docker-secrets-shim[host]'" in done.stderr
-    return bare.stderr
+    assert (minimal.returncode, "this Python has no ssl," in minimal.stderr) == (2, True), minimal.stderr
+    return bare.stderr + minimal.stderr
 
 
 @provokes("--dialect python-dotenv needs that library: pip install 'docker-secrets-shim[dotenv]'")
