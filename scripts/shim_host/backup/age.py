@@ -2,7 +2,9 @@
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ except ModuleNotFoundError:  # no wheel for this machine
 ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 HEADER = b"age-encryption.org/v1"
 _SSH_TYPES = ("ssh-ed25519 ", "ssh-rsa ")
-_SCRYPT = b"-> scrypt "
+_SCRYPT = re.compile(rb"-> scrypt \S+ ([0-9]+)")
+_MOST_WORK = 20  # the exponent of scrypt's work, a kibibyte each; age itself takes 18
 
 
 def is_recipient(text: str) -> bool:
@@ -49,6 +52,10 @@ def unseal(sealed: bytes, passphrase: Secret | None, identities: Sequence[Path])
     """
     if pyrage is None:
         return age_program.unseal(sealed, passphrase, identities)
+    work = _SCRYPT.search(_start(sealed))
+    if passphrase is not None and work is not None and (len(work[1]) > 2 or int(work[1]) > _MOST_WORK):
+        hint = "open it with age itself, if you know who made it, and export it again"
+        raise Refused(f"trying a passphrase would take more than {1 << (_MOST_WORK - 20)} GiB of memory", hint)
     try:
         if passphrase is not None:
             return bytes(pyrage.passphrase.decrypt(sealed, _text(passphrase)))
@@ -70,16 +77,19 @@ def is_usable(path: Path) -> bool:
 
 def wants_passphrase(sealed: bytes) -> bool:
     """Return whether a passphrase opens *sealed*: its header has an scrypt stanza, which then is the only one."""
+    return _SCRYPT.search(_start(sealed)) is not None
+
+
+def _start(sealed: bytes) -> bytes:
+    """Return how *sealed* begins, without its armor; nothing where that is damaged."""
     start = sealed[:512]
     if start.startswith(ARMOR):
-        lines = start.split()[4:]
-        try:
-            # Whole groups of four only: the last line may be cut.
-            text = b"".join(lines)
-            start = base64.b64decode(text[: len(text) // 4 * 4])
-        except binascii.Error:
-            return False
-    return _SCRYPT in start
+        # Whole groups of four only: the last line may be cut.
+        text = b"".join(start.split()[4:])
+        with suppress(binascii.Error):
+            return base64.b64decode(text[: len(text) // 4 * 4])
+        return b""
+    return start
 
 
 def _recipient(text: str) -> Any:

@@ -605,6 +605,16 @@ def test_a_passphrase_that_can_be_guessed_is_refused(filled: Manage, weak: bytes
     assert filled("import", "backup", "--passphrase-file", "-", stdin=weak).code == 0
 
 
+def test_a_passphrase_that_is_made_costly_to_try_is_not_tried(manage: Manage, keys: Keys) -> None:
+    """The file says how much memory that takes: 4 GiB with 22, which age would take."""
+    sealed_by = pyrage.passphrase.encrypt(document(), keys.passphrase.read_text().strip())
+    for work in (b"22", b"99999999999"):
+        manage.write("b.age", re.sub(rb"(-> scrypt \S+) \d+", rb"\1 " + work, sealed_by))
+
+        end = manage("import", "b.age", "--passphrase-file", keys.passphrase)
+        assert (end.code, "trying a passphrase would take more than 1 GiB of memory" in end.stderr) == (1, True), end
+
+
 def test_the_passphrase_is_typed_unseen(filled: Manage, canary: Canary, custody: Custody) -> None:
     typed = canary()
     environ = {"PATH": os.environ["PATH"], "HOME": str(filled.folder), "TERM": "dumb", **filled.env}
