@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -273,14 +274,13 @@ def _of_git(subject: Subject) -> Iterator[Fault]:
             continue
         hint = f"git rm --cached {quoted(name)}, and rotate what it holds: the history keeps it"
         yield Fault("in-git", "", name, "is in git", hint)
-    lacking = gitignore.missing_lines(Path(), subject.store.path, subject.env_file)
-    if lacking:
-
-        def ignore(_writer: Writer) -> None:
-            gitignore.add_lines(Path(), lacking)
-
+    for path, lacking in gitignore.missing(Path(), subject.store.path, subject.env_file).items():
         message = f"does not keep {subject.store.path} and {subject.env_file} out of git"
-        yield Fault("in-git", "", ".gitignore", message, f"add {' '.join(lacking)}", ignore)
+        yield Fault("in-git", "", str(path), message, f"add {' '.join(lacking)}", partial(_ignore, {path: lacking}))
+
+
+def _ignore(lines: Mapping[Path, Sequence[str]], _writer: Writer) -> None:
+    gitignore.add(lines)
 
 
 def _git(*arguments: str) -> str | None:

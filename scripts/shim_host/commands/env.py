@@ -99,12 +99,11 @@ def create_from_env(wish: EnvWish) -> None:
     plan = filing.make_plan(chosen, store, schema, wish.force)
     if wish.generate_missing:
         plan += filing.make_missing(plan, store, schema)
-    ignored = gitignore.missing_lines(Path(), wish.secrets_dir, None if str(env_file) == "-" else env_file)
+    ignored = gitignore.missing(Path(), wish.secrets_dir, None if str(env_file) == "-" else env_file)
     filing.announce(env_file, warnings, left, plan, ignored, wish.dry_run)
     if not wish.dry_run:
         filing.confirm_replacing(plan, wish.yes)
-        if ignored:  # before anything is there that git could see
-            gitignore.add_lines(Path(), ignored)
+        gitignore.add(ignored)  # before anything is there that git could see
         filing.write(store, plan, wish.owner)
     filing.give(plan, warnings, wish.secrets_dir, wish.is_json)
 

@@ -68,7 +68,7 @@ def generate(
         warn_of_old_signatures(schema, plan, entries)
     else:
         plan = filing.make_missing([], store, schema)
-    filing.announce(Path(schema.source), [], [], plan, [], dry_run)
+    filing.announce(Path(schema.source), [], [], plan, {}, dry_run)
     if not dry_run:
         filing.confirm_replacing(plan, yes)
     filing.keep_out_of_git(secrets_dir, dry_run=dry_run)

@@ -91,10 +91,10 @@ def write(
         *(source.path for source in plan.sources[:1]),
         *(item.path for item in written if item.old in env_files),
     ]
-    lacking = gitignore.missing_lines(plan.project.folder, store.path, *kept_out)
-    if lacking:
-        gitignore.add_lines(plan.project.folder, lacking)
-        output.say(f".gitignore gets {' '.join(lacking)}")
+    lacking = gitignore.missing(plan.project.folder, store.path, *kept_out)
+    gitignore.add(lacking)
+    for line in gitignore.told(lacking):
+        output.say(line)
     with store.writing() as writer:
         for name, value in values.items():
             writer.write(name, value)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +84,12 @@ def say_warnings(path: Path, warnings: list[Warned], left: list[str]) -> None:
 
 
 def announce(
-    path: Path, warnings: list[Warned], left: list[str], plan: list[Planned], ignored: list[str], dry_run: bool
+    path: Path,
+    warnings: list[Warned],
+    left: list[str],
+    plan: list[Planned],
+    ignored: Mapping[Path, Sequence[str]],
+    dry_run: bool,
 ) -> None:
     """Say on stderr what is likely to surprise, and what will be done."""
     say_warnings(path, warnings, left)
@@ -94,17 +99,17 @@ def announce(
     if counts[KEPT]:
         kept = output.listed(item.key for item in plan if item.state == KEPT)
         output.warn(f"kept, although {path} holds a different value: {kept}", "replace them with --force")
-    if ignored:
-        output.say(f".gitignore {'would get' if dry_run else 'gets'} {' '.join(ignored)}")
+    for line in gitignore.told(ignored, dry_run=dry_run):
+        output.say(line)
 
 
 def keep_out_of_git(secrets_dir: Path, *, dry_run: bool) -> None:
     """See that git ignores *secrets_dir* and `.env`, before a value is there that it could see."""
-    lacking = gitignore.missing_lines(Path(), secrets_dir, Path(".env"))
-    if lacking:
-        output.say(f".gitignore {'would get' if dry_run else 'gets'} {' '.join(lacking)}")
-        if not dry_run:
-            gitignore.add_lines(Path(), lacking)
+    lacking = gitignore.missing(Path(), secrets_dir, Path(".env"))
+    for line in gitignore.told(lacking, dry_run=dry_run):
+        output.say(line)
+    if not dry_run:
+        gitignore.add(lacking)
 
 
 def confirm_replacing(plan: list[Planned], yes: bool) -> None:

@@ -1,8 +1,13 @@
-"""The lines of `.gitignore` that keep values out of git: which are lacking, and added in one step."""
+"""The lines of `.gitignore` that keep values out of git: which are lacking, and added in one step.
+
+They go into the file of the project's folder; what is not below that, or in a repository of its own there, has one
+beside it, since git would not look for it in the other.
+"""
 
 import fnmatch
 import os
 import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shim_host.errors import Refused, failed_file
@@ -12,29 +17,74 @@ from shim_host.inputs import MOST_BYTES, read_bounded
 _FOR_FOLDER = "{0}/*\n!{0}/.gitignore\n!{0}/README.md\n!{0}/*.example\n"
 
 
-def missing_lines(folder: Path, secrets: Path, *files: Path | None) -> list[str]:
-    """Return the lines that the `.gitignore` in *folder* lacks to keep *secrets* and *files* with values out of git."""
-    have = {line.strip() for line in _lines(folder / ".gitignore")}
+def missing(folder: Path, secrets: Path, *files: Path | None) -> dict[Path, list[str]]:
+    """Return the lines that keep *secrets* and *files* with values out of git, by the `.gitignore` that lacks them.
+
+    Args:
+        folder: that of the project, whose `.gitignore` counts whether git is used there or not.
+        secrets: the folder of secrets.
+        files: files that may hold a value.
+    """
+    places: dict[Path, list[Path]] = {}
+    for target in (secrets, *(file for file in files if file is not None)):
+        place = _place(folder, target)
+        if place is not None:
+            places.setdefault(place, []).append(target)
+    lines = {place / ".gitignore": _lacking(place, secrets, found) for place, found in places.items()}
+    return {path: found for path, found in lines.items() if found}
+
+
+def told(lines: Mapping[Path, Sequence[str]], *, dry_run: bool = False) -> Iterator[str]:
+    """Yield what to say of *lines*, which `missing` found."""
+    for path, found in lines.items():
+        yield f"{path} {'would get' if dry_run else 'gets'} {' '.join(found)}"
+
+
+def _place(folder: Path, target: Path) -> Path | None:
+    """Return the folder whose `.gitignore` keeps *target* out of git; None where there is no git."""
+    inside = Path(_below(folder, target)).parents
+    if inside and not any((folder / parent / ".git").exists() for parent in inside[:-1]):
+        return folder
+    target = Path(os.path.normpath(target))
+    in_repository = inside or any((parent / ".git").exists() for parent in Path(os.path.abspath(target)).parents)
+    return target.parent if in_repository else None
+
+
+def _lacking(folder: Path, secrets: Path, targets: Sequence[Path]) -> list[str]:
+    have = [line.strip() for line in _lines(folder / ".gitignore")]
     lacking = []
-    inside = _below(folder, secrets)
+    inside = _below(folder, secrets) if secrets in targets else ""
     if inside and not ({"*", "/*"} & {line.strip() for line in _lines(secrets / ".gitignore")}):
         wanted = _FOR_FOLDER.format("/" + inside).splitlines()
-        if not have & {form + tail for form in (inside, "/" + inside) for tail in ("", "/", "/*", "/**")}:
+        if not set(have) & {form + tail for form in (inside, "/" + inside) for tail in ("", "/", "/*", "/**")}:
             lacking += wanted
-    for name in dict.fromkeys(_below(folder, file) for file in files if file is not None):
-        last = name.rpartition("/")[2]
-        if name and not any(line in (name, "/" + name) or fnmatch.fnmatchcase(last, line) for line in have):
+    for name in dict.fromkeys(_below(folder, file) for file in targets if file != secrets):
+        if not _is_ignored(name, have):
             lacking.append(name if "/" not in name else "/" + name)
     return lacking
 
 
-def add_lines(folder: Path, lines: list[str]) -> None:
-    """Add *lines* to the `.gitignore` in *folder*, in one step; the lines it has stay as they are.
+def _is_ignored(name: str, lines: Iterable[str]) -> bool:
+    """Return whether *lines* keep the file *name*: the last one counts that is about it."""
+    last, is_ignored = name.rpartition("/")[2], False
+    for line in lines:
+        pattern = line.removeprefix("!")
+        if pattern in (name, "/" + name) or fnmatch.fnmatchcase(last, pattern):
+            is_ignored = pattern == line
+    return is_ignored
+
+
+def add(lines: Mapping[Path, Sequence[str]]) -> None:
+    """Add to each `.gitignore` its *lines*, in one step; those it has stay as they are.
 
     Raises:
-        Failed: it cannot be written.
+        Failed: one cannot be written.
     """
-    path = folder / ".gitignore"
+    for path, found in lines.items():
+        _add(path, found)
+
+
+def _add(path: Path, lines: Sequence[str]) -> None:
     try:
         old, mode = _as_it_is(path)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import subprocess
 import threading
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,7 @@ def test_a_folder_that_cannot_be_restricted_is_not_written_to(store: Vault, monk
         ("secrets/\n.env\n", []),
         ("/secrets/*\n.env*\n", []),
         ("/secrets\n", [".env"]),
+        ("/secrets\n.env*\n!.env\n", [".env"]),
     ],
 )
 def test_gitignore_gets_what_it_lacks(
@@ -208,9 +210,36 @@ def test_gitignore_gets_what_it_lacks(
     monkeypatch.chdir(tmp_path)
     Path(".gitignore").write_text(have)
 
-    assert gitignore.missing_lines(Path(), Path("./secrets"), Path(".env")) == lacking
-    gitignore.add_lines(Path(), lacking)
-    assert gitignore.missing_lines(Path(), Path("./secrets"), Path(".env")) == []
+    missing = gitignore.missing(Path(), Path("./secrets"), Path(".env"))
+    assert missing == ({Path(".gitignore"): lacking} if lacking else {})
+    gitignore.add(missing)
+    assert gitignore.missing(Path(), Path("./secrets"), Path(".env")) == {}
+
+
+def test_what_is_elsewhere_is_kept_out_of_the_repository_it_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git looks for a file's `.gitignore` in its own folder and above, and in no other repository."""
+    work = tmp_path / "work"
+    files = ("deploy/.env", "deploy/sub/s.env", "shared.env", "deploy/tree/n.env", "deploy/clone/deep/.env")
+    for file in (*files, "secrets/x", "clone/x"):
+        (work / file).parent.mkdir(parents=True, exist_ok=True)
+        (work / file).write_text("x")
+    for place in (work, work / "deploy/clone"):
+        subprocess.run(["git", "init", "-q", str(place)], check=True)
+    (work / "deploy/tree/.git").write_text("gitdir: elsewhere\n")  # as `git worktree` and submodules have it
+    (tmp_path / "no-git.env").write_text("x")
+    monkeypatch.chdir(work)
+
+    gitignore.add(missing := gitignore.missing(Path("deploy"), Path("secrets"), *map(Path, (*files, "../no-git.env"))))
+
+    assert [str(path) for path in missing] == [
+        *(f"{folder}.gitignore" for folder in ("", "deploy/", "deploy/tree/", "deploy/clone/deep/")),
+    ]
+    (work / "deploy/tree/.git").unlink()
+    for folder in (work, work / "deploy/clone"):
+        seen = subprocess.run(["git", "status", "--short", "-uall"], cwd=folder, capture_output=True, check=True)
+        assert not [name for name in seen.stdout.decode().split() if "env" in name or "secrets" in name]
 
 
 def test_a_folder_that_ignores_itself_needs_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +247,7 @@ def test_a_folder_that_ignores_itself_needs_no_lines(tmp_path: Path, monkeypatch
     Path("secrets").mkdir()
     Path("secrets/.gitignore").write_text("*\n!.gitignore\n")
 
-    assert gitignore.missing_lines(Path(), Path("secrets"), None) == []
+    assert gitignore.missing(Path(), Path("secrets"), None) == {}
 
 
 WRITING = {

@@ -245,9 +245,10 @@ def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], boo
     replaced = [step.item.shown for step in steps if step.state == "replaced"]
     if replaced:
         output.confirm(f"replace {output.many(len(replaced), 'value')}: {output.listed(replaced)}?", yes=yes)
-    if ignored := gitignore.missing_lines(Path(), folders.secrets_dir, None):
-        output.say(f".gitignore gets {' '.join(ignored)}")
-        gitignore.add_lines(Path(), ignored)  # first, so that git shows no value at any moment
+    ignored = gitignore.missing(Path(), folders.secrets_dir)
+    for line in gitignore.told(ignored):
+        output.say(line)
+    gitignore.add(ignored)  # first, so that git shows no value at any moment
     places = list(dict.fromkeys([*(folders.of(item).path for item in todo), *drivers]))
     with ExitStack() as stack, output.progress("writing", len(todo)) as advance:
         if folders.secrets_dir not in places:

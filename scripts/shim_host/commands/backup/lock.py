@@ -289,7 +289,7 @@ def unlock_command(wish: UnlockWish) -> None:
             plan.append(Planned(desk.key(name), name, value, state))
     if wrong:
         raise Refused.of_all(wrong, "nothing was changed")
-    filing.announce(desk.folder.path, [], [], plan, [], wish.dry_run)
+    filing.announce(desk.folder.path, [], [], plan, {}, wish.dry_run)
     if wish.force and not wish.dry_run:
         filing.confirm_replacing(plan, wish.yes)
     filing.keep_out_of_git(wish.secrets_dir, dry_run=wish.dry_run)
