@@ -1,6 +1,8 @@
 """The new files of a migration in the place of the old ones, and the way back. The old ones are kept in ./secrets.
 
-They hold values, and ./secrets is the one folder that is private and kept from git already.
+They hold values, and ./secrets is the one folder that is private and kept from git already. Each adoption has a folder
+of its own there, so that the one before it can be undone afterwards. A run that is killed at any moment, on either way,
+can be undone: its index is the last file to be written, and the first to go.
 """
 
 import hashlib
@@ -19,7 +21,7 @@ from shim_host.migrate.model import NewFile
 from shim_host.migrate.write import Written
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Vault
 
-FOLDER = ".before-migrate"  # in ./secrets, where a name with a dot is not a secret
+_FOLDER = ".before-migrate"  # in ./secrets, where a name with a dot is not a secret; the next is `.before-migrate-2`
 _INDEX = "index.json"
 
 
@@ -57,8 +59,8 @@ def keep(store: Vault, written: Sequence[Written]) -> None:
     Raises:
         Failed: the file system does not take it; nothing has been replaced.
     """
-    folder = store.path / FOLDER
     with store.writing():
+        folder = _folder(store, _count(store) + 1)
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(FOLDER_MODE)
@@ -80,7 +82,7 @@ def kept(store: Vault) -> list[Kept]:
         Refused: there was none.
         Failed: what is kept cannot be read.
     """
-    folder = store.path / FOLDER
+    folder = _folder(store, max(_count(store), 1))
     if store.is_anothers():
         # Its owner may have written there what root is to write, and where.
         hint = "run it as that user"
@@ -112,11 +114,7 @@ def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
         Refused: a file has changed since, and nobody said --force; nothing is put back.
         Failed: the file system does not take it.
     """
-    changed = [
-        str(file.path)
-        for file in files
-        if file.path.exists() and hashlib.sha256(read_bounded(file.path)).hexdigest() != file.adopted
-    ]
+    changed = [str(file.path) for file in files if file.path.exists() and _is_changed(file)]
     if changed and not force:
         raise Refused(f"changed since it was adopted: {', '.join(changed)}", "discard the changes with --force")
     for file in files:
@@ -126,4 +124,27 @@ def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
             continue
         write_whole(file.path, file.data, file.mode)
         output.say(f"{file.path} is as it was")
-    shutil.rmtree(store.path / FOLDER, ignore_errors=True)
+    folder = _folder(store, _count(store))
+    try:
+        (folder / _INDEX).unlink()
+    except OSError as error:
+        raise failed_file("remove", str(folder / _INDEX), error) from None
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_changed(file: Kept) -> bool:
+    """Return whether *file* is neither what took its place nor, as a run that was killed leaves it, what it was."""
+    data = read_bounded(file.path)
+    return hashlib.sha256(data).hexdigest() != file.adopted and not (file.was_there and data == file.data)
+
+
+def _folder(store: Vault, number: int) -> Path:
+    return store.path / (_FOLDER if number < 2 else f"{_FOLDER}-{number}")
+
+
+def _count(store: Vault) -> int:
+    """Return how many adoptions can be undone."""
+    number = 0
+    while (_folder(store, number + 1) / _INDEX).exists():
+        number += 1
+    return number

@@ -62,6 +62,33 @@ def test_what_is_adopted_works_and_can_be_undone(project: Manage, tries_first: b
     assert judge.read(project.folder, environ=environ) == before
 
 
+def test_each_adoption_can_be_undone_and_so_can_one_that_was_killed(project: Manage, canary: Canary) -> None:
+    """The last one first. What a kill leaves, on the way there or back, is half the old files and half the new."""
+    migrate = ("migrate", "--yes", "--image-config", "images.json", "--adopt")
+    first = contents(project.folder)
+    assert project(*migrate).code == 0
+    project.write(".env", (project.folder / ".env").read_text() + f"NEW_TOKEN={canary()}\n")
+    second = contents(project.folder)
+    again = project(*migrate)
+    assert again.code == 0, again.stderr
+    third = contents(project.folder)
+    assert second != third
+    for half in range(1, len(FILES) + 1):
+        for name in list(FILES)[:half]:
+            (project.folder / name).write_bytes(second[name])
+        assert project("migrate", "--undo", "--dry-run").code == 0
+    assert project("migrate", "--undo", "--yes").code == 0
+    assert contents(project.folder) == second
+
+    edited = project("migrate", "--undo", "--yes")
+    assert "changed since it was adopted: .env" in edited.stderr, "the line that came in between"
+    assert project("migrate", "--undo", "--yes", "--force").code == 0
+
+    assert contents(project.folder) == first
+    assert "there is nothing to undo" in project("migrate", "--undo", "--yes").stderr
+    assert not list((project.folder / "secrets").glob(".before-migrate*"))
+
+
 def test_what_somebody_changed_is_not_lost_unasked(project: Manage, canary: Canary) -> None:
     """Neither a new file that is not adopted yet, nor one that is."""
     migrate = ("migrate", "--yes", "--image-config", "images.json")
@@ -101,3 +128,26 @@ def test_root_puts_nothing_back_that_somebody_else_may_have_kept(project: Manage
     end = project("migrate", "--undo", "--yes", "--force")
     assert (end.code, (project.folder / "pwned").exists()) == (1, False), end
     assert "secrets belongs to somebody else, who could choose what root writes" in end.stderr
+
+
+def test_a_project_that_was_migrated_can_be_migrated_again(project: Manage, canary: Canary) -> None:
+    """A new key goes to the shim that is there, and a new service has it from the same volume."""
+    migrate = ("migrate", "--yes", "--json", "--image-config", "images.json", "--adopt")
+    assert project(*migrate).code == 0
+    project.write(".env", (project.folder / ".env").read_text() + f"NEW_TOKEN={canary()}\n")
+    text = (project.folder / "docker-compose.yml").read_text()
+    more = "  c: {image: i, environment: ['C_TOKEN=${NEW_TOKEN}']}\n  d: {image: i, entrypoint: "
+    shim = "[/opt/shim/shim, --only, X, --, d], environment: ['D_TOKEN=${NEW_TOKEN}']}\n"
+    project.write("docker-compose.yml", text.replace("services:\n", f"services:\n{more}{shim}"))
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(project.folder), **project.env}
+    before = judge.read(project.folder, environ=environ)
+
+    end = project(*migrate)
+
+    plan = json.loads(end.stdout)
+    assert {entry["service"]: entry["how"] for entry in plan["services"]} == {"a": "already", "c": "shim"}
+    assert "the shim that starts it would need D_TOKEN in its --only" in end.stderr
+    after = judge.read(project.folder, environ=environ)
+    assert judge.differences(plan, before, after) == []
+    assert set(after["services"]) == {"a", "c", "d", "shim-install"}
+    assert list(after["volumes"]) == ["shim"]
