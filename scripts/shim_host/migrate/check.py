@@ -159,9 +159,10 @@ def _without_additions(moved: Moved, installer: str, name: str, was: Any, now: A
         found = [entry for entry in now or [] if (entry["source"], _target(entry)) not in ours]
         return found if len(now or []) == len(found) + len(ours) else now
     if name == "volumes":
-        return [entry for entry in now or [] if entry.get("target") not in (SHIM_FOLDER, SHIM_PROGRAM)]
+        targets = (SHIM_FOLDER, SHIM_PROGRAM)
+        return [entry for entry in now or [] if entry in (was or []) or entry.get("target") not in targets]
     if name == "depends_on":
-        return {key: value for key, value in (now or {}).items() if key != installer}
+        return {key: value for key, value in (now or {}).items() if key != installer or key in (was or {})}
     if name == "cap_add":
         allowed = ("SETGID", "SETUID", "DAC_OVERRIDE") if moved.user else ()
         return [entry for entry in now or [] if entry in (was or []) or entry not in allowed]
@@ -209,6 +210,8 @@ def _changed_start(moved: Moved, old: Read, new: Read) -> str:
             wanted = [*(shell if test[:1] == ["CMD-SHELL"] else []), *test[1:]]
         if front != ["CMD", SHIM_PROGRAM, "exec", *moved.options] or rest != wanted:
             return "its healthcheck"
+    if was.get("disable") and now.get("disable"):
+        return ""  # then nothing of it counts
     return "" if was == now else "its healthcheck"
 
 

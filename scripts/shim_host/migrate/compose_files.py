@@ -11,7 +11,7 @@ from shim_host.compose.editor import Editor, own_sequence
 from shim_host.compose.masked import shown
 from shim_host.compose.nodes import OVERRIDE, RESET, Document, child, elements, is_null, item, items, scalar, tag_of
 from shim_host.compose.places import document_paths, own_node
-from shim_host.compose.project import interpolated
+from shim_host.compose.project import SECRETS_ROOT, Service, interpolated
 from shim_host.compose.written import Raw, Value, is_flow
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.errors import Refused
@@ -20,6 +20,7 @@ from shim_host.migrate.variables import Variables
 from shim_host.names import SHIM_FOLDER, SHIM_PROGRAM
 
 _VOLUME_PLACE = "/opt/shim-volume"
+_INSTALL = (SHIM_PROGRAM, "install", _VOLUME_PLACE)
 
 
 class ComposeFiles:
@@ -68,8 +69,10 @@ class ComposeFiles:
                 self._editor(document).set_field(node, "user", "0:0", after="image")
                 self._let_change_user(moved)
         self._set_healthcheck(moved)
+        # Written out whole where services extend each other: only so does Compose see that one takes another's place.
+        front = f"{SECRETS_ROOT}/" if self._is_related(moved) else ""
         new: list[Value] = [
-            use.source if use.source == use.target else {"source": use.source, "target": use.target}
+            use.source if use.source == use.target else {"source": use.source, "target": front + use.target}
             for use in moved.uses
         ]
         self._add_to_list(name, "secrets", new)
@@ -107,11 +110,21 @@ class ComposeFiles:
             words = tuple(map(_literal, moved.command or ()))
             self._editor(document).set_field(node, "command", words, after="image")
 
+    def _is_related(self, moved: Moved) -> bool:
+        """Return whether the service extends another one, or the other way round."""
+        ours = {id(definition.node) for definition in moved.service.definitions}
+        return any(
+            id(definition.node) in ours
+            for name, service in self.project.services.items()
+            for definition in service.definitions
+            if name != moved.service.name
+        )
+
     def _inherits_command(self, moved: Moved) -> bool:
         """Return whether the service extends one that gets a command written down, which is not its own."""
         bases = {id(definition.node) for definition in moved.service.definitions}
-        others = (other for other in self.plan.moved.values() if other is not moved and other.command)
-        return any(id(other.service.definitions[-1].node) in bases for other in others)
+        others = (name for name, other in self.plan.moved.items() if other is not moved and other.command)
+        return any(id(own_node(self.project, name, "command")[1]) in bases for name in others)
 
     def _put_in_front(self, moved: Moved, editor: Editor, node: MappingNode, front: list[str]) -> None:
         """Put the shim in front of the entrypoint that the Compose file sets."""
@@ -249,13 +262,28 @@ class ComposeFiles:
             editor.replace(line, end, text)
 
     def installer_name(self) -> str:
-        """Return the name of the service that fills the shim's volume."""
+        """Return the name of the service that fills the shim's volume; an earlier migration may have made it."""
+        for name, service in self.project.services.items():
+            is_ours = service.entrypoint == list(_INSTALL) and service.image == self.shim.image
+            if is_ours and self._volume_of(service):
+                return name
         return self._free_name("shim-install", self.project.services)
 
     def volume_name(self) -> str:
         """Return the name of the shim's volume."""
+        made = self.project.services.get(self.installer_name())
+        if made is not None:
+            return self._volume_of(made)
         known = {key for document in self.project.documents for key, *_ in items(child(document.root, "volumes"))}
         return self._free_name("shim", known)
+
+    def _volume_of(self, installer: Service) -> str:
+        """Return the named volume that *installer* fills, or ""."""
+        for volume in elements(installer.definitions[-1].value("volumes")):
+            name, _, place = str(volume.value).partition(":")
+            if place == _VOLUME_PLACE and not name.startswith((".", "/", "~", "$")):
+                return name
+        return ""
 
     def _free_name(self, name: str, taken: Iterable[str]) -> str:
         taken = set(taken)
@@ -285,11 +313,12 @@ class ComposeFiles:
     def _add_sections(self) -> None:
         main = self.project.documents[0]
         editor = self._editor(main)
-        if not self.shim.program and any(moved.mounts_shim for moved in self.plan.moved.values()):
+        is_new = self.installer_name() not in self.project.services
+        if is_new and not self.shim.program and any(moved.mounts_shim for moved in self.plan.moved.values()):
             volume = self.volume_name()
             installer: dict[str, Value] = {
                 "image": self.shim.image,
-                "entrypoint": (SHIM_PROGRAM, "install", _VOLUME_PLACE),
+                "entrypoint": _INSTALL,
                 "network_mode": "none",
                 "volumes": [f"{volume}:{_VOLUME_PLACE}"],
             }

@@ -1,7 +1,7 @@
 """Who hands each service its secrets, and how it is started then: decided from its image and the Compose file."""
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from shim.secret import env_key, is_protected
@@ -175,6 +175,7 @@ def _start_by_shim(plan: MigrationPlan, moved: Moved) -> None:
     old_entrypoint = image.entrypoint if service.entrypoint is None else service.entrypoint
     if old_entrypoint and old_entrypoint[0].rsplit("/", 1)[-1] == "shim":
         moved.how, moved.why = READY, "the shim starts it already"
+        _refuse_what_its_shim_leaves_out(moved, old_entrypoint)
         only = image.variables.get("SHIM_ONLY", "")
         left_out = [use.key for use in moved.uses if only and use.key not in only.split(",")]
         if left_out:
@@ -203,6 +204,23 @@ def _start_by_shim(plan: MigrationPlan, moved: Moved) -> None:
     # The engine takes the image's command only where the entrypoint was the image's, or an empty one.
     if service.command is None and not service.entrypoint:
         moved.command = list(image.command)
+
+
+def _refuse_what_its_shim_leaves_out(moved: Moved, entrypoint: Sequence[str]) -> None:
+    """See that the shim that starts the service gives it the new secrets as well.
+
+    Raises:
+        Entangled: its options name those that it gives, and one of these is not among them.
+    """
+    options = [word for text in entrypoint[1:] for word in text.split("=", 1)]
+    options = options[: options.index("--")] if "--" in options else options
+    own = moved.service.environment.get("SHIM_ONLY") or ""
+    given = [options[at + 1] for at, word in enumerate(options[:-1]) if word == "--only"] or [own]
+    listed = {key.strip() for text in given for key in text.split(",")} - {""}
+    for use in moved.uses:
+        if (listed and use.key not in listed) or is_protected(use.key):
+            option = "--file-key" if is_protected(use.key) else "--only"
+            raise Entangled(moved.service.name, f"the shim that starts it would need {use.key} in its {option}")
 
 
 def _check_health(moved: Moved, keys: Iterable[str]) -> None:

@@ -241,6 +241,13 @@ FORMS: dict[str, dict[str, str]] = {
         "  b: {image: j}\n",
         "compose.override.yaml": "services:\n  a:\n    depends_on: !reset []\n    volumes: !reset null\n",
     },
+    "services that extend one another, each with a value of its own": {
+        "compose.yaml": "services:\n  a:\n    image: i\n    environment: {DB_PASSWORD: VALUEa}\n"
+        "    healthcheck: {test: [CMD, x]}\n"
+        "  b: {extends: a, environment: {DB_PASSWORD: VALUEb}, healthcheck: {disable: true}}\n"
+        "  c: {extends: {service: b}, entrypoint: [e], environment: {DB_PASSWORD: VALUE}}\n",
+        "compose.override.yaml": "services:\n  a: {init: true}\n",
+    },
     "an override of comments alone": {"compose.yaml": ONE, "compose.override.yaml": "# services:\n#   a: {}\n"},
     "an empty value at the end of braces": {"compose.yaml": ONE + "volumes: {data: }\n"},
     "a health check in a block that others have, too": {
