@@ -35,13 +35,20 @@ class Document:
             self._variables = variables(data)
 
     def pick(self, path: str) -> bytes | None:
-        """Return what is under *path*, names between dots in JSON, else a variable; None: it is not there."""
+        """Return what is under *path*, names between dots in JSON, else a variable; None: it is not there.
+
+        Where no member is found so, the last names are one that has dots itself, such as `tls.crt`.
+        """
         if not self._text:
             return self._variables.get(path)
         if path not in self._picked:
             names = path.split(".", _MOST_LEVELS)
-            is_there = len(names) <= _MOST_LEVELS
-            self._picked[path] = json_text.member(self._text, names, self._seen) if is_there else None
+            found = json_text.member(self._text, names, self._seen) if len(names) <= _MOST_LEVELS else None
+            for level in range(len(names) - 1):
+                if found is None:
+                    whole = [*names[:level], ".".join(names[level:])]
+                    found = json_text.member(self._text, whole, self._seen)
+            self._picked[path] = found
         return self._picked[path]
 
 

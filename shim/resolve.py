@@ -179,7 +179,13 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
             if secret.reveal():
                 return Resolved(key, secret, ROOT, path)
             resolution.empty[key] = path
-    if spec is not None and spec.from_file and sources.bundles and spec.from_file in sources.bundles:
+    if (
+        spec is not None
+        and spec.from_file
+        and sources.bundles
+        and spec.from_file in sources.bundles
+        and (not options.only or key in options.only)
+    ):
         from shim import elsewhere
 
         path, root = sources.bundles[spec.from_file]

@@ -33,6 +33,8 @@ _OF_DOCUMENTS = (
     *("_CRED", "_CREDS", "_CREDENTIAL", "_CREDENTIALS", "_CONFIG", "_KUBECONFIG", "_KEYTAB", "_KEYSTORE"),
     *("_TRUSTSTORE", "_HTPASSWD", "_NETRC", "_ENV"),
 )
+# Where Kubernetes and EKS put tokens of their own below /run/secrets: a value of one would soon be out of date.
+_RENEWED = (b"kubernetes.io/", b"eks.amazonaws.com/")
 
 
 def gather(environ: list[bytes], options: "Options", schema: "Schema | None", cwd: bytes = b"") -> Sources:
@@ -134,6 +136,8 @@ def _from_environment(
             other, root = pointed.by_another_name(path, sources.looked_at)
             path = other or path
         key, reason = _key_of(variable, root, sources, options, allowed, profile)
+        if not reason and path.startswith(_RENEWED, len(root) + 1) and key not in (*sources.asked, *options.file_key):
+            reason = f"the cluster renews that token, so it stays a path; --file-key {key} would take it"
         if reason:
             sources.left_alone.append((variable, reason))
             sources.untaken.append(variable)

@@ -57,6 +57,10 @@ def test_every_member_is_what_the_standard_library_reads(document: Any, is_ascii
         ('{"a": {"b":  1 }}', "a", b'{"b":  1 }'),
         ('{"a": null}', "a", None),
         ('{"a": "x"}', "a.b", None),
+        ('{"a.b": "x"}', "a.b", b"x"),
+        ('{"a.b": "x", "a": {"b": "y"}}', "a.b", b"y"),
+        ('{"data": {"tls.crt": "x"}}', "data.tls.crt", b"x"),
+        ('{"a.b.c.d.e.f.g.h.i.j": 1}', "a.b.c.d.e.f.g.h.i.j", b"1"),
         ("A=1\nA=2\n", "A", b"2"),
         ("# note\nexport A = 'x # $y\\n'  # note\nB=x#y # note\r\n", "A", b"x # $y\\n"),
         ("# note\nexport A = 'x # $y\\n'  # note\nB=x#y # note\r\n", "B", b"x#y"),
@@ -126,6 +130,14 @@ def test_a_file_is_taken_apart(shim: Shim, canary: Callable[[], str]) -> None:
     }
     assert env["DB_PASSWORD"] == secret
     assert not {"DB_JSON", "APP_ENV", "OTHER", "REST"} & set(env)
+
+
+def test_a_member_that_only_leaves_out_stays_in_its_file(frozen: Shim) -> None:
+    (frozen.folder / "schema").write_text("# @from=db.json(a)\nA=\n# @from=db.json(a)\nB=default\n")
+
+    env = frozen.child("--schema", "schema", "--only", "A", secrets={"db.json": '{"a": "v"}'}).env
+
+    assert (env["A"], env["B"]) == ("v", "default")
 
 
 def test_its_own_file_and_a_pointer_win(frozen: Shim) -> None:

@@ -51,6 +51,7 @@ def test_pointers_and_files_of_the_roots(tmp_path: Path) -> None:
         ("LD_PRELOAD_FILE=ROOT/x", "changes what programs load"),
         ("GF_SECURITY__FILE=ROOT/x", "read it themselves"),
         ("OTHER_FILE=ROOT/x", "not in --only"),
+        ("TOKEN_FILE=ROOT/kubernetes.io/serviceaccount/token", "the cluster renews that token"),
     ],
 )
 def test_a_variable_is_left_alone_for_a_reason(tmp_path: Path, entry: str, reason: str) -> None:
