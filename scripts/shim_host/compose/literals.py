@@ -101,10 +101,27 @@ def written_out(
                 named = "" if section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
                 if not value or not (key or _is_secret(section, named, value, schema)):
                     continue
-                place = (texts[0].service, _place_of(path, raw), key or (name if is_shown else ""))
-                if place not in seen:
-                    seen.add(place)
-                    yield Literal(texts[0].service, section, place[1], place[2], bool(key), document, texts[0].node)
+                said, node = key or (name if is_shown else ""), texts[0].node
+                for service in (texts[0].service, *_heirs(project, document, texts[0])):
+                    place = (service, _place_of(path, raw), said)
+                    if place not in seen:
+                        seen.add(place)
+                        yield Literal(service, section, place[1], said, bool(key), document, node)
+
+
+def _heirs(project: Project, document: Document, text: _Text) -> Iterator[str]:
+    """Yield the services that have *text* as well, since they extend the one it is written in."""
+    written_in = child(child(document.root, "services"), text.service)
+    for name, service in project.services.items():
+        if name == text.service or not any(definition.node is written_in for definition in service.definitions):
+            continue
+        if text.section == "environment":
+            is_inherited = any(variable.node is text.node for variable in service.variables.values())
+        else:
+            own = [definition for definition in service.definitions if not is_null(definition.value(text.path[2]))]
+            is_inherited = own[-1].node is written_in if own else False
+        if is_inherited:
+            yield name
 
 
 class NamedAlone(NamedTuple):

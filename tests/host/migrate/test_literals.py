@@ -209,3 +209,19 @@ def test_an_included_file_is_read_with_its_own_env_file(manage: Manage, canary: 
 
     assert "services.a.environment.T holds the value of DB_PASSWORD in plain text" in said
     assert "services.a.command holds the value of DB_PASSWORD in plain text" in said
+
+
+def test_a_service_that_extends_another_has_its_findings_as_well(manage: Manage, canary: Canary) -> None:
+    """Where it sets the field itself, it has not: `audit` sees the same."""
+    value = canary()
+    base = f"environment: {{DB_PASSWORD: {value}, NOTE: 'x {value}'}}\n    command: [run, --token, {value}]\n"
+    heirs = "  b: {extends: a}\n  c: {extends: {service: a}, environment: {NOTE: y}, command: [run]}\n"
+    project(manage, base + heirs)
+
+    said = findings(manage).splitlines()
+
+    for name in ("a", "b"):
+        for place in ("environment.NOTE", "command"):
+            message = f"DB_PASSWORD: services.a.{place} holds the value of DB_PASSWORD in plain text"
+            assert f"manage-secrets: warning: {name}: {message}" in said
+    assert not any(line.startswith("manage-secrets: warning: c: ") for line in said)
