@@ -289,10 +289,16 @@ def test_why_an_engine_manages_no_swarm(swarm: PrivateSwarm, manage: Manage) -> 
         answer = f"503 {words}"
         meddler = Meddler(swarm, lambda _number: answer, reads=True)  # noqa: B023  (closed within the turn)
         end = manage("prune", env={"DOCKER_HOST": meddler.host})
+        is_alone = meaning == "is not in a Swarm"
+        listed = manage("list", env={"DOCKER_HOST": meddler.host})
+        if is_alone:
+            assert meaning in manage("list", "--stack", "shop", env={"DOCKER_HOST": meddler.host}).stderr
         meddler.close()
         assert end.code == 111
         assert meaning in end.stderr
         assert "hint: " in end.stderr
+        # Who uses Compose alone need not hear each time that there is no Swarm.
+        assert (listed.code, meaning in listed.stderr) == ((0, False) if is_alone else (111, True)), listed
 
 
 def test_the_time_an_engine_gets_is_a_number(manage: Manage, canary: Canary) -> None:

@@ -232,11 +232,12 @@ def swarm_users(secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmServi
     return users
 
 
-def ask_swarm(question: "Callable[[Swarm], T]", gaps: list[str] | None = None) -> T | None:
-    """Return the answer of the engine's Swarm, or None (said aloud) when there is none to ask.
+def ask_swarm(question: "Callable[[Swarm], T]", gaps: list[str] | None = None, *, stack: str = "") -> T | None:
+    """Return the answer of the engine's Swarm, or None (said aloud) when it cannot be asked.
 
-    One that is there and could not be asked (locked, without a leader, a worker) is added to *gaps*: not to see it is
-    a different thing from seeing nothing in it.
+    An engine that is in no Swarm has nothing to tell, which only who named a *stack* need know. A Swarm that is there
+    and could not be asked (locked, without a leader, a worker) is added to *gaps*: not to see it is a different thing
+    from seeing nothing in it.
     """
     from shim_host.swarm import connection
     from shim_host.swarm.model import ENGINE_LEFT_OUT, SWARM_LEFT_OUT
@@ -244,7 +245,8 @@ def ask_swarm(question: "Callable[[Swarm], T]", gaps: list[str] | None = None) -
     try:
         return question(connection.connect(os.environ))
     except Ended as ended:
-        output.warn(f"{ended.message}; the Swarm is left out", *ended.hints[:1])
+        if stack or not isinstance(ended, connection.NoSwarm):
+            output.warn(f"{ended.message}; the Swarm is left out", *ended.hints[:1])
         if gaps is not None and not isinstance(ended, connection.NoSwarm):
             where = SWARM_LEFT_OUT if isinstance(ended, connection.Unclear) else ENGINE_LEFT_OUT
             gaps.append(f"{where}{ended.message}")

@@ -90,7 +90,7 @@ def take_stock(
     asks_engine = gaps is not None
     answer = None
     if asks_engine:
-        answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()), gaps)
+        answer = inventory.ask_swarm(lambda engine: (engine.secrets(), engine.services()), gaps, stack=stack)
     users: dict[str, set[str]] = {}
     if answer is not None:
         secrets, services = answer
@@ -233,7 +233,7 @@ def diff(
         env.update({key: value for key, value in made.items() if key in files})
     asked = None
     if not no_engine:
-        asked = inventory.ask_swarm(lambda e: (e.secrets(), e.services(), labels.fingerprint_key(e)), gaps)
+        asked = inventory.ask_swarm(lambda e: (e.secrets(), e.services(), labels.fingerprint_key(e)), gaps, stack=stack)
     in_swarm, services, its_key = asked or (None, [], None)
     prints = deployment_key.looking(salt, store, its_key) if its_key else deployment_key.of_folder(salt, store)
     places: dict[str, dict[str, str]] = {
