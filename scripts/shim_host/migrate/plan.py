@@ -53,7 +53,13 @@ def make_plan(
     for name, why in plan.left.items():
         keys = chosen.pop(name)
         message = f"it stays as it is, with {', '.join(keys)} in plain text: {why}"
-        plan.findings.append(Remark(name, "", message, "see docs/TROUBLESHOOTING.md", is_exposed=True))
+        hint = "see docs/TROUBLESHOOTING.md"
+        if others := _sharing(project, name):
+            hint = (
+                f"it shares extends: with {', '.join(others)}, so each secret that one adds reaches the other: "
+                "write its settings out without extends:, or give all of them the same secret variables"
+            )
+        plan.findings.append(Remark(name, "", message, hint, is_exposed=True))
     decide_services(plan, {name: keys for name, keys in chosen.items() if keys}, images)
     _keep_what_is_referred_to(plan)
     _keep_parts(plan, parts)
@@ -70,6 +76,16 @@ def make_plan(
             hint = "it is kept as a file; remove it if nothing needs it"
             plan.findings.append(Remark("", held.key, "no service gets it", hint))
     return plan
+
+
+def _sharing(project: Project, name: str) -> list[str]:
+    """Return the services that have settings in common with the service *name*, since one extends the other."""
+    ours = {id(definition.node) for definition in project.services[name].definitions}
+    return [
+        other
+        for other, service in project.services.items()
+        if other != name and any(id(definition.node) in ours for definition in service.definitions)
+    ]
 
 
 def _known_values(plan: MigrationPlan) -> dict[str, str]:

@@ -388,6 +388,8 @@ def test_a_service_that_would_change_stays_and_the_others_go_on(compose: Manage,
     messages = [finding["message"] for finding in plan["findings"]]
     assert any(message.startswith("it stays as it is, with DB_PASSWORD in plain text") for message in messages)
     assert any(message.startswith("it is not known what these images start") for message in messages)
+    (left,) = (finding for finding in plan["findings"] if finding["message"].startswith("it stays as it is"))
+    assert left["hint"].startswith("it shares extends: with web, so each secret that one adds reaches the other: write")
     assert_same(compose, plan, [], ["compose.secrets.yaml"])
 
 
