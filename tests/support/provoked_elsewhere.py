@@ -722,6 +722,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/rotate/test_rotate_situations.py::test_what_is_written_back_once_it_arrived_or_again_and_again_is_taken_back",
         "is being changed by someone else, with a different version",
     ),
+    "the secrets are created, but …": (
+        "host/rotate/test_rotate_situations.py::test_what_cannot_be_written_is_known_before_the_lock",
+        "the secrets are created, but ",
+    ),
     "the services have moved, but …": (
         "host/rotate/test_rotate_situations.py::test_what_cannot_be_written_is_known_before_the_lock",
         "the services have moved, but ",

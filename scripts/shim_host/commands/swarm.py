@@ -202,17 +202,29 @@ def _numbers(
 
 
 def _settle_numbers(made: list[Step], named: Mapping[str, int], path: Path, *, dry_run: bool) -> None:
-    """Write numbers that stack files would not name, since a key had others before, into the file of versions."""
-    other = {
-        step.wanted.key: step for step in made if named.get(versions_file.variable(step.wanted.key), 1) != step.version
-    }
-    if not other:
+    """Write the numbers that were given into the file of versions, which stack files are deployed with."""
+    new = {step.wanted.key: step for step in made if named.get(versions_file.variable(step.wanted.key)) != step.version}
+    other = [step for key, step in new.items() if named.get(versions_file.variable(key), 1) != step.version]
+    if other:
+        listed = output.listed(step.name for step in other)
+        output.say(f"{listed}: earlier numbers had other values, and are not used again")
+    if not new or dry_run:
         return
-    listed = output.listed(step.name for step in other.values())
-    output.say(f"{listed}: earlier numbers had other values, and are not used again")
-    if not dry_run:
-        versions_file.write(path, {key: step.version for key, step in other.items()})
-        output.say(f"wrote {path}, for stack files")
+    try:
+        versions_file.write(path, {key: step.version for key, step in new.items()})
+    except Ended as ended:
+        if not other:
+            output.detail(ended.message)  # a stack file names version 1 without it
+            return
+        lines = "\\n".join(f"{versions_file.variable(key)}={step.version}" for key, step in new.items())
+        output.warn(f"the secrets are created, but {ended.message}", f"printf '{lines}\\n' >>{quoted(str(path))}")
+    else:
+        output.say(f"wrote {path}: load it before `docker stack deploy`, with set -a; . {_sourced(path)}; set +a")
+
+
+def _sourced(path: Path) -> str:
+    """Return *path* as a shell's `.` finds it, which looks for a bare name elsewhere."""
+    return quoted(str(path if path.is_absolute() else f"./{path}"))
 
 
 def values_of_vault(

@@ -129,7 +129,7 @@ class Files:
             versions_file.write(path, versions)
         except Ended as ended:
             lines = "\\n".join(f"{versions_file.variable(key)}={number}" for key, number in versions.items())
-            output.warn(f"the services have moved, but {ended.message}", f"printf '{lines}\\n' >>{path}")
+            output.warn(f"the services have moved, but {ended.message}", f"printf '{lines}\\n' >>{quoted(str(path))}")
         else:
             output.say(f"wrote {path}")
 

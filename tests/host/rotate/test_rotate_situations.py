@@ -288,7 +288,9 @@ def test_a_global_service_that_ends_with_the_new_value_goes_back(
     assert (mounted(swarm, "agent"), mounted(swarm, "fragile"), locks(swarm)) == (V1, V1, "")
 
 
-def test_what_cannot_be_written_is_known_before_the_lock(swarm: PrivateSwarm, project: Manage, image: str) -> None:
+def test_what_cannot_be_written_is_known_before_the_lock(
+    swarm: PrivateSwarm, project: Manage, image: str, canary: Canary
+) -> None:
     """A folder that is not there, or full, refuses it; what fails at the very end is said with the command for it."""
     serve(swarm, "api", image, *SECRET, "--label", "com.docker.stack.namespace=shop")
     small = project.folder / "small"
@@ -311,9 +313,17 @@ def test_what_cannot_be_written_is_known_before_the_lock(swarm: PrivateSwarm, pr
     assert os.system(f"mount --bind {busy} {busy}") == 0  # it can be read, and not be replaced
     try:
         end = project("rotate", "DB_PASSWORD", "--generate", "--lock-file", "versions")
+        project.write("secrets/other", canary())
+        first = project("create-swarm", "--lock-file", "versions")  # a stack file names the first version without it
+        swarm.docker("secret", "rm", "other.v1")
+        project.write("secrets/other", canary())
+        second = project("create-swarm", "--lock-file", "versions")
     finally:
         os.system(f"umount {busy}")
 
+    assert (first.code, second.code, "cannot write" in first.stderr) == (0, 0, False), second.stderr
+    assert "the secrets are created, but cannot" in second.stderr
+    assert "printf 'OTHER_VERSION=2\\n' >>versions" in second.stderr
     assert end.code == 0, end.stderr
     assert "the services have moved, but cannot" in end.stderr
     assert "DB_PASSWORD_VERSION=2" in end.stderr
