@@ -202,6 +202,7 @@ def test_what_an_audit_says() -> str:
     "has run to its end, and would run again",
     "is not up (…): it gets the version, but is not waited for",
     "has … of … tasks up, and is not waited for to have more",
+    "has … of … tasks up, and an update would wait for the others: …",
 )
 def test_what_is_found_before_a_rotation() -> str:
     first = model.START_FIRST
@@ -213,6 +214,7 @@ def test_what_is_found_before_a_rotation() -> str:
         RotatedService("5", "once", running=0, is_finished=True),
         RotatedService("6", "down", running=0, trouble="no suitable node"),
         RotatedService("7", "some", running=2, replicas=3, has_health_check=True),
+        RotatedService("8", "tight", running=1, replicas=3, has_health_check=True, unplaced="no suitable node"),
     )
     found = [*preflight.preflight(services, 1, (3, 1)), *preflight.preflight((), 1, (3, 2))]
     return "\n".join(finding.message for finding in found)
@@ -223,6 +225,7 @@ def test_what_is_found_before_a_rotation() -> str:
     "services of several stacks mount it and move: …",
     "mounts version … of …, and … is in use: it stays",
     "mounts … for …, which this tool did not make: it keeps that value",
+    "mounts … of … for …: it keeps that value",
 )
 def test_what_a_rotation_does_not_reach_or_reaches_unasked() -> str:
     old, new, foreign = (SwarmSecret(name, name, key, n, "", "", "", "") for name, key, n in _SECRETS)
@@ -237,6 +240,9 @@ def test_what_a_rotation_does_not_reach_or_reaches_unasked() -> str:
     versions = [replace(secret, stack="shop") for secret in (old, new)]
     planned = swarm_plan.plan("run", "shop", ["A"], versions, services)
     found += preflight.left_behind(planned, versions, services)
+    late = RotatedService("1", "one", "shop", (model.SecretMount("shared", "shared", "a"),))
+    versions.append(replace(old, id="shared", name="shared", stack=""))
+    found += preflight.left_behind(planned, versions, [late])
     return "\n".join(finding.message for finding in found)
 
 

@@ -435,6 +435,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/migrate/test_migrate.py::test_a_stack_file_is_known_for_one",
         "this looks like a stack file (",
     ),
+    "mounts … of …, and not …": (
+        "host/swarm/test_stacks.py::test_each_stack_has_its_values",
+        ", and not ",
+    ),
     "the backup contains nothing of the stack …": (
         "host/backup/test_backup.py::test_one_key_comes_back_alone",
         "the backup contains nothing of the stack ",
@@ -475,6 +479,8 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     **{
         message: ("host/swarm/test_adopt.py::test_what_others_made_is_taken_over", words)
         for message, words in {
+            "mounts …, which this tool did not make": ", which this tool did not make",
+            "… is newer than what services mount, and stays as it is": " is newer than what services mount, and stays",
             "there is no secret of another tool called …": "there is no secret of another tool called ",
             "a template fills in …, which cannot be read back": "a template fills in ",
             "the name … cannot become a key": " cannot become a key",

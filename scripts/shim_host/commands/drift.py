@@ -34,6 +34,8 @@ class Swarm(NamedTuple):
     secrets: tuple[SwarmSecret, ...]  # of that stack
     services: tuple[SwarmService, ...]
     newest: Mapping[str, SwarmSecret]
+    others: tuple[SwarmSecret, ...] = ()  # of no stack, or of another one
+    foreign: tuple[SwarmSecret, ...] = ()  # of this stack, or of none, made by somebody else
 
     def sync(self, key: str, option: str = "") -> str:
         """Return the command that brings *key* together."""
@@ -42,8 +44,11 @@ class Swarm(NamedTuple):
 
 def swarm_of(secrets: Iterable[SwarmSecret], services: Iterable[SwarmService], stack: str) -> Swarm:
     """Return what concerns *stack*."""
+    secrets = list(secrets)
     own = tuple(stacks.of_stack(secrets, stack))
-    return Swarm(stack, own, tuple(services), model.newest(own, stack))
+    others = tuple(secret for secret in secrets if secret.key and secret.stack != stack)
+    foreign = tuple(secret for secret in secrets if not secret.key and secret.stack == stack and not secret.template)
+    return Swarm(stack, own, tuple(services), model.newest(own, stack), others, foreign)
 
 
 def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Path, folder: Path) -> list[Fault]:
@@ -60,6 +65,8 @@ def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Pa
     return [
         *_of_files(subject, swarm, prints),
         *_of_services(swarm),
+        *_of_other_stacks(swarm),
+        *_of_others(subject, swarm),
         *_of_versions_file(lock_file, versions, swarm),
         *_of_stack_files(folder, versions, swarm),
     ]
@@ -110,6 +117,31 @@ def _of_services(swarm: Swarm) -> Iterator[Fault]:
                 yield Fault("stale", key, service.name, message, swarm.sync(key))
 
 
+def _of_other_stacks(swarm: Swarm) -> Iterator[Fault]:
+    """Services of the stack that mount a key of no stack, or of another one, although it has its own."""
+    others = {secret.id: secret for secret in swarm.others}
+    for service in swarm.services:
+        if not swarm.stack or service.stack != swarm.stack:
+            continue
+        for mounted in (others[at] for at in service.mounts if at in others):
+            if (newest := swarm.newest.get(mounted.key)) is not None:
+                message = f"mounts {mounted.name} of {stacks.described(mounted.stack)}, and not {newest.name}"
+                yield Fault("stale", mounted.key, service.name, message, _in_stack_file(newest))
+
+
+def _of_others(subject: Subject, swarm: Swarm) -> Iterator[Fault]:
+    """Services that mount a secret for one of the keys here which somebody else made, or whose labels are damaged."""
+    known = [*(subject.schema.keys if subject.schema else ()), *validation.entries_by_key(subject), *swarm.newest]
+    foreign = {secret.id: secret for secret in swarm.foreign}
+    for service in swarm.services:
+        for secret in (foreign[at] for at in service.mounts if at in foreign):
+            key = names.key_of(names.split_version(secret.base)[0], known)
+            if key in known:
+                message = f"mounts {secret.name}, which this tool did not make"
+                hint = f"manage-secrets adopt {quoted(secret.name)}{stacks.option(swarm.stack)}"
+                yield Fault("unmanaged", key, service.name, message, hint)
+
+
 def _of_versions_file(path: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Fault]:
     """Keys for which the next deployment would not name the newest version."""
     deployed = {at for service in swarm.services if service.stack for at in service.mounts}
@@ -137,8 +169,7 @@ def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> 
             newest = bases.get(names.split_version(name)[0])
             if newest is None or name == newest.name:
                 continue
-            variable = versions_file.variable(newest.key)
-            hint = f"write {names.split_version(newest.name)[0]}.v${{{variable}:-1}}, and deploy with the versions file"
+            hint = _in_stack_file(newest)
             if name not in there:
                 yield Fault("stack-file", newest.key, path.name, f"names {name}, which is not in the Swarm", hint)
             elif "$" not in raw:
@@ -146,6 +177,12 @@ def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> 
                     f"names {name} itself, and {newest.name} is the newest: the next stack deploy would go back to it"
                 )
                 yield Fault("stack-file", newest.key, path.name, message, hint)
+
+
+def _in_stack_file(newest: SwarmSecret) -> str:
+    """Return what is to be written into a stack file so that it names *newest*."""
+    base, variable = names.split_version(newest.name)[0], versions_file.variable(newest.key)
+    return f"write name: {base}.v${{{variable}:-1}} in the stack file, and deploy with the versions file"
 
 
 def _external_names(path: Path) -> Iterator[str]:

@@ -67,7 +67,7 @@ def validate(wish: ValidateWish) -> int:
     \b
     With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
       not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
-      drift, stale, lock, stack-file, left-out (a file with mistakes, which the warning names, or the Swarm)
+      drift, stale, lock, stack-file, unmanaged, left-out (a file with mistakes, which the warning names, or the Swarm)
     """
     schema = inputs.read_schema(wish.schema_path)
     store = Vault.of_stack(wish.secrets_dir, wish.stack)

@@ -15,6 +15,7 @@ from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate.swarm import MOVED
 from shim_host.rotate.swarm_plan import SYNC, Change, Move, RotationPlan
 from shim_host.rotate.sync import SyncWork
+from shim_host.shell import quoted
 from shim_host.swarm import labels, stacks, versions, versions_file
 from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import CREATED, Step, Wanted
@@ -86,8 +87,14 @@ class AdoptWork(SyncWork):
         for _, group in sorted(groups.items()):
             group.sort(key=lambda secret: (self._number(secret), secret.created))
             if any(secret.name in wanted for secret in group) if wanted else any(s.id in mounted for s in group):
-                # All that run, and the newest: what is older and unused is nobody's any more.
-                chosen.append([secret for secret in group if secret.id in mounted or secret is group[-1]])
+                running = [secret for secret in group if secret.id in mounted]
+                newest = group[-1]
+                if running and newest not in running and newest.name not in wanted:
+                    adopt = f"manage-secrets adopt {quoted(newest.name)}{stacks.option(self.stack)} takes it over"
+                    output.warn(f"{newest.name} is newer than what services mount, and stays as it is", adopt)
+                    chosen.append(running)
+                else:  # what is older and unused is nobody's any more
+                    chosen.append([*running, *(() if newest in running else [newest])])
         if templates := [secret.name for group in chosen for secret in group if secret.template]:
             hint = "leave it as it is and name the others, or create its key again with create-swarm"
             raise Refused(f"a template fills in {output.listed(templates)}, which cannot be read back", hint)

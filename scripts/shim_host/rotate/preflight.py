@@ -8,6 +8,7 @@ from shim_host import names, output
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.swarm_plan import ROTATE, Change, RotationPlan
 from shim_host.shell import quoted
+from shim_host.swarm import stacks, versions_file
 from shim_host.swarm.model import START_FIRST, UNDER_WAY, RotatedService, SecretMount, SwarmSecret
 from shim_host.swarm.mounts import is_behind
 
@@ -104,7 +105,12 @@ def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
         words = f"is not up ({service.trouble or 'nothing of it runs'}): it gets the version, but is not waited for"
         yield Obstacle(False, name, words, f"docker service ps {quoted(name)} shows more")
         return
-    if service.running < service.replicas:
+    if service.unplaced:
+        up, why = service.running, service.unplaced
+        words = f"has {up} of {service.replicas} tasks up, and an update would wait for the others: {why}"
+        scale = f", or docker service scale {quoted(name)}={up}" if service.mode == "replicated" else ""
+        yield Obstacle(True, name, words, f"make room for them{scale}")
+    elif service.running < service.replicas:
         words = f"has {service.running} of {service.replicas} tasks up, and is not waited for to have more"
         yield Obstacle(False, name, words, f"see why with docker service ps {quoted(name)}")
     if service.order == START_FIRST:
@@ -145,11 +151,13 @@ def left_behind(
         if planned.kind == ROTATE and versions:
             found += _behind(change, versions, services)
         found += _made_by_others(change, planned, secrets, services)
-    stacks = sorted({service.stack for service in moving if service.stack})
+        if planned.kind == ROTATE:
+            found += of_another_stack(change, planned, secrets, services)
+    moved = sorted({service.stack for service in moving if service.stack})
     if planned.stack:
-        stacks = [stack for stack in stacks if stack != planned.stack]
-    if stacks[0 if planned.stack else 1 :]:
-        words = f"services of {'other' if planned.stack else 'several'} stacks mount it and move: {', '.join(stacks)}"
+        moved = [stack for stack in moved if stack != planned.stack]
+    if moved[0 if planned.stack else 1 :]:
+        words = f"services of {'other' if planned.stack else 'several'} stacks mount it and move: {', '.join(moved)}"
         found.append(Obstacle(False, "", words, "give each stack its own secrets with create-swarm --stack NAME"))
     return found
 
@@ -199,6 +207,30 @@ def _made_by_others(
                 yield Obstacle(
                     not is_moved, service.name, words, f"manage-secrets adopt {quoted(mount.name)} takes it over"
                 )
+
+
+def of_another_stack(
+    change: Change, planned: RotationPlan, secrets: Iterable[SwarmSecret], services: Iterable[RotatedService]
+) -> Iterator[Obstacle]:
+    """Yield services that keep their value, since they mount the same key of another stack, or of none.
+
+    With a stack these are its own services; without one, all of them where nothing moves: their stack may be meant.
+    """
+    others = {secret.id: secret for secret in secrets if secret.key == change.key and secret.stack != planned.stack}
+    is_moved = any(move.new_name == change.name for moves in planned.moves.values() for move in moves)
+    for service in services:
+        if service.stack != planned.stack if planned.stack else is_moved:
+            continue
+        for mount in service.mounts:
+            if (other := others.get(mount.secret_id)) is None:
+                continue
+            of_stack = stacks.described(other.stack)
+            words = f"mounts {mount.name} of {of_stack} for {change.key}: it keeps that value"
+            hint = f"rotate that one {f'with{stacks.option(other.stack)}' if other.stack else 'without --stack'}"
+            if planned.stack:
+                base, variable = names.split_version(change.name)[0], versions_file.variable(change.key)
+                hint = f"name {base}.v${{{variable}:-1}} in its stack file and deploy it, or {hint}"
+            yield Obstacle(bool(planned.stack) and not is_moved, service.name, words, hint)
 
 
 def _is_meant_for(mount: SecretMount, service: RotatedService, key: str, stack: str) -> bool:

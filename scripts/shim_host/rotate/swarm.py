@@ -62,7 +62,7 @@ class SwarmWork(SwarmValues):
             hint = f"give its stack: --stack {elsewhere[-1]}" if elsewhere else "manage-secrets create-swarm makes them"
             if elsewhere == [""]:
                 hint = "it belongs to no stack: leave --stack out"
-            if unmanaged := swarm_plan.unmanaged(missing, self.secrets, self.stack):
+            if unmanaged := swarm_plan.unmanaged(missing, self.secrets, self.stack, self.services):
                 words = f"{unmanaged[0]} has no usable labels of this tool"
                 hint = f"{words}: manage-secrets adopt {quoted(unmanaged[0])}{stacks.option(self.stack)} takes it over"
             raise Refused(f"not in the Swarm: {output.unknown(missing)}", hint)

@@ -306,11 +306,18 @@ def wrong_keys(keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str) 
     return [key for key in keys if key not in known]
 
 
-def unmanaged(keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str) -> list[str]:
-    """Return the secrets of somebody else in *stack*, or with damaged labels, whose names are those of *keys*."""
+def unmanaged(
+    keys: Iterable[str], secrets: Iterable[SwarmSecret], stack: str, services: Iterable[RotatedService]
+) -> list[str]:
+    """Return the secrets of somebody else in *stack*, or with damaged labels, whose names are those of *keys*.
+
+    Those that a service mounts come first.
+    """
     wanted = {names.file_name(key).casefold() for key in keys}
+    mounted = {mount.secret_id for service in services for mount in service.mounts}
     mine = [secret for secret in secrets if not secret.key and secret.stack == stack]
-    return [secret.name for secret in mine if names.split_version(secret.base)[0].casefold() in wanted]
+    found = [secret for secret in mine if names.split_version(secret.base)[0].casefold() in wanted]
+    return [secret.name for secret in sorted(found, key=lambda secret: secret.id not in mounted)]
 
 
 def with_derived(keys: Sequence[str], schema: Schema | None, present: Collection[str]) -> list[str]:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from shim.secret import Secret
 from shim_host import output
 from shim_host.errors import Refused
+from shim_host.rotate import preflight, swarm_plan
 from shim_host.rotate import swarm_begin as begin
-from shim_host.rotate import swarm_plan
+from shim_host.rotate.preflight import Obstacle
 from shim_host.rotate.swarm import MOVED, SwarmWork
 from shim_host.rotate.swarm_plan import RotationPlan
 from shim_host.shell import quoted
@@ -36,11 +37,15 @@ class SyncWork(SwarmWork):
         services = self._movable()
         plan = self._plan(late, services)
         if not late:
-            output.say("every service runs the version that it should")
+            strangers = self._mounting_others(goals)
+            for words, hint in preflight.grouped(strangers):
+                output.warn(words, hint)
+            if not strangers:
+                output.say("every service runs the version that it should")
             if not dry_run:
                 self._settle_versions(goals)
             self.give(plan, "nothing to do")
-            return 0
+            return int(bool(strangers))
         self._refuse_other_marks(list(late), force)
         values = self._of_versions(plan) if self._lives_inside(plan) else {}
         inside = self._inside(plan, values)
@@ -73,6 +78,14 @@ class SyncWork(SwarmWork):
                 is_said = True
             time.sleep(_POLL_SECONDS)  # the engine has no event for the end of an update
             self.services = self.engine.movable()
+
+    def _mounting_others(self, goals: dict[str, SwarmSecret]) -> list[Obstacle]:
+        """Return which services of the stack mount keys of no stack, or of another one: a person's to change."""
+        plan = self._plan(goals, self.services)
+        changes = plan.changes if self.stack else ()
+        return [
+            one for change in changes for one in preflight.of_another_stack(change, plan, self.secrets, self.services)
+        ]
 
     def differing(self, keys: Iterable[str]) -> tuple[dict[str, Secret], list[str]]:
         """Return the values of the files of *keys* that the Swarm's newest versions do not have, and which are older.

@@ -57,6 +57,7 @@ class RotatedService:
     running: int = 1  # tasks that are up, and have been for longer than the last one before them lasted
     is_finished: bool = False  # it has run to its end, and is not started again
     trouble: str = ""  # what the Swarm says about a task that is not up
+    unplaced: str = ""  # why the Swarm finds no node for a task, if it does not
     own_seconds: float = 0  # how long its own settings let an update stall: delay, monitor, health check
 
     @property

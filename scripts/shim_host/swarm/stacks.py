@@ -43,6 +43,11 @@ def say_others(secrets: Iterable[SwarmSecret], stack: str) -> None:
         )
 
 
+def described(stack: str) -> str:
+    """Return *stack* for a message."""
+    return f"the stack {stack}" if stack else "no stack"
+
+
 def option(stack: str) -> str:
     """Return what a command needs besides to be about *stack*, for a hint."""
     return f" --stack {quoted(stack)}" if stack else ""

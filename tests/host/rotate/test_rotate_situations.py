@@ -53,12 +53,20 @@ def test_services_that_are_not_up(swarm: PrivateSwarm, project: Manage, image: s
     add(swarm, "asleep", image, "exec /busybox sleep 1000", "--replicas", "0")
     add(swarm, "crashing", image, "/busybox sleep 1; exit 7", "--restart-delay", "500ms")
     add(swarm, "once", image, "exit 0", "--restart-condition", "none")
+    add(swarm, "tight", image, "exec /busybox sleep 1000", "--replicas", "2", "--replicas-max-per-node", "1")
+    wait(lambda: sorted(state.split()[0] for state in tasks(swarm, "tight")) == ["Pending", "Running"])
     wait(lambda: tasks(swarm, "once")[0].startswith("Complete"))
     wait(lambda: len([state for state in tasks(swarm, "crashing") if state.startswith("Failed")]) > 1)
 
     end = project("rotate", "DB_PASSWORD", "--generate")
     assert end.code == 1
     assert "once has run to its end, and would run again: --leave once keeps it on the version it has" in end.stderr
+    assert (
+        "tight has 1 of 2 tasks up, and an update would wait for the others: no suitable node (max replica"
+        in end.stderr
+    )
+    assert "make room for them, or docker service scale tight=1" in end.stderr
+    swarm.docker("service", "scale", "--detach", "tight=1")
     assert versions(swarm) == ["anon_key.v1", "db_password.v1", "jwt_secret.v1"]
     assert (
         "there is no service twice to leave"
@@ -69,8 +77,11 @@ def test_services_that_are_not_up(swarm: PrivateSwarm, project: Manage, image: s
 
     project.custody.canaries.append(project.secrets()["db_password"].decode())
     assert project.secrets()["db_password"].decode() != first
-    assert (document["services"], document["not_running"]) == (["api"], ["asleep", "crashing", "lost"])
-    assert [mounted(swarm, name) for name in ("api", "lost", "asleep", "crashing")] == [V2] * 4
+    assert (document["services"], document["not_running"]) == (
+        ["api", "tight"],
+        ["asleep", "crashing", "lost"],
+    )
+    assert [mounted(swarm, name) for name in ("api", "lost", "asleep", "crashing", "tight")] == [V2] * 5
     assert (mounted(swarm, "once"), len(tasks(swarm, "once"))) == (V1, 1)
     assert locks(swarm) == ""
     swarm.docker("service", "rm", "crashing")  # its update stopped, which is said by name

@@ -80,6 +80,29 @@ def test_who_mounts_only_an_older_version_stays_and_is_named() -> None:
     assert (set(synced.moves), after(synced, older)) == ({older.id}, {"jwt_secret": "jwt_secret.v2"})
 
 
+def test_who_mounts_the_key_of_another_stack_keeps_its_value_and_is_named() -> None:
+    """A stack that got secrets of its own, and was not deployed with them yet; or a --stack that was forgotten."""
+    old, own, other = version(1), version(1, stack="shop"), version(1, stack="blog")
+    versions_there = [old, own, other]
+    late = replace(service({"jwt_secret": old}, "late"), stack="shop")
+    strange = replace(service({"jwt_secret": other}, "strange"), stack="blog")
+
+    def found(stack: str, *services: RotatedService) -> list[tuple[bool, str, str]]:
+        planned = swarm_plan.plan("run", stack, ["JWT_SECRET"], versions_there, services)
+        said = preflight.left_behind(planned, versions_there, services)
+        return [(one.is_hard, f"{one.service} {one.message}", one.hint) for one in said]
+
+    ((is_hard, message, hint),) = found("shop", late, strange)
+    assert (is_hard, message) == (True, "late mounts jwt_secret.v1 of no stack for JWT_SECRET: it keeps that value")
+    start = "name shop_jwt_secret.v${JWT_SECRET_VERSION:-1} in its stack file and deploy it, or rotate that one"
+    assert hint == f"{start} without --stack"
+    moved = replace(service({"jwt_secret": own}, "moved"), stack="shop")
+    assert [one[0] for one in found("shop", late, moved)] == [False]
+    ((is_hard, message, hint),) = found("", strange)
+    assert (is_hard, hint) == (False, "rotate that one with --stack blog")
+    assert found("", strange, service({"jwt_secret": old}, "plain")) == []
+
+
 def test_when_a_deployment_put_the_old_version_back_everywhere_all_move() -> None:
     """The newest version is then in use nowhere."""
     planned = swarm_plan.plan(
@@ -174,7 +197,7 @@ def test_a_secret_whose_number_is_damaged_is_named_and_never_ours(label: str) ->
     found = secret_of({"ID": "id", "Spec": {"Name": "shop_jwt_secret.v3", "Labels": labels}})
 
     assert (found.key, found.version, found.stack, found.base) == ("", 0, "shop", "jwt_secret.v3")
-    assert swarm_plan.unmanaged(["JWT_SECRET"], [found], "shop") == ["shop_jwt_secret.v3"]
+    assert swarm_plan.unmanaged(["JWT_SECRET"], [found], "shop", []) == ["shop_jwt_secret.v3"]
     (audited,) = versions_of([found], ["JWT_SECRET"])
     assert not audited.is_ours
     good = version(2, stack="shop")

@@ -19,6 +19,12 @@ def inside(swarm: PrivateSwarm, service: str, path: str) -> str:
     return swarm.docker("exec", container.split()[0], "cat", path)
 
 
+def hints(manage: Manage) -> list[tuple[str, str]]:
+    """Return what `validate` finds of secrets that others made, and its hints."""
+    found = json.loads(manage("validate", "--swarm", "--json").stdout)["findings"]
+    return [(item["message"], item["hint"]) for item in found if item["kind"] == "unmanaged"]
+
+
 def test_what_others_made_is_taken_over(swarm: PrivateSwarm, manage: Manage, canary: Canary, busybox: str) -> None:
     """By hand, by Ansible with a pair of versions, and by a stack's file:; what the services see stays the same."""
     values = {
@@ -38,11 +44,20 @@ def test_what_others_made_is_taken_over(swarm: PrivateSwarm, manage: Manage, can
         words = [word for mount in mounted for word in ("--secret", mount)]
         swarm.serve("--name", service, "--update-monitor", "1s", *words, busybox, "sleep", "1d")
 
+    # One that nothing mounts may be of a run that failed: no deployment is to find it as the newest unasked.
+    swarm.docker("secret", "create", "--label", "ansible_version=4", "db_password_v4", "-", stdin=canary().encode())
     planned = manage.json("adopt", "--dry-run")
+    assert "db_password_v4 is newer than what services mount, and stays as it is" in manage("adopt", "--dry-run").stderr
+    asked = manage.json("adopt", "--dry-run", "db_password_v4")
+    assert [key["name"] for key in asked["keys"]] == ["db_password.v2", "db_password.v3", "db_password.v4"]
     assert [key["name"] for key in planned["keys"]] == ["api_token.v1", "db_password.v2", "db_password.v3"]
+    manage.write(".env.schema", "# @sensitive\nAPI_TOKEN=\n")
+    (unmanaged,) = hints(manage)
+    assert unmanaged == ("mounts api_token, which this tool did not make", "manage-secrets adopt api_token")
     document = manage.json("adopt")
 
     assert (document["services"], document["state"]) == (["api"], "moved")
+    assert hints(manage) == []
     assert mounts(swarm, "api") == {
         "/etc/token": ("api_token.v1", "1000", 0o400),
         "db_password": ("db_password.v3", "0", 0o444),
@@ -51,6 +66,7 @@ def test_what_others_made_is_taken_over(swarm: PrivateSwarm, manage: Manage, can
     assert inside(swarm, "api", "/etc/token") == values["api_token"]
     assert inside(swarm, "api", "/run/secrets/db_password") == values["db_password_v3"]
     assert inside(swarm, "api", "/run/secrets/db_password_old") == values["db_password_v2"]
+    swarm.docker("secret", "rm", "db_password_v4")
     by_name = manage("adopt", "db_password_v3")
     assert by_name.code == 0
     assert "its value is in db_password.v3 already" in by_name.stderr

@@ -134,6 +134,21 @@ def test_each_stack_has_its_values(swarm: PrivateSwarm, manage: Manage, canary: 
     for stack in ("shop", "shop_eu"):  # two keys that would have one name
         assert manage("create-swarm", "--stack", stack).code == 0
     made = [json.loads(swarm.docker("secret", "inspect", name))[0]["Spec"]["Labels"] for name in names(swarm)]
+
+    # A stack that gets secrets of its own, and was deployed with those of no stack.
+    manage.write(".env.schema", SCHEMA)
+    make(swarm, "", 1, canary())
+    label = ("--label", "com.docker.stack.namespace=staging")
+    swarm.serve("--name", "late", *label, "--secret", "db_password.v1", swarm.image(), "/busybox", "sleep", "1d")
+    rotated = manage("rotate", "DB_PASSWORD", "--generate", "--stack", "staging", "--leave", "staging")
+    assert rotated.code == 1
+    words = "late mounts db_password.v1 of no stack for DB_PASSWORD: it keeps that value"
+    assert words in rotated.stderr
+    synced = manage("sync", "--stack", "staging")
+    assert (synced.code, words in synced.stderr) == (1, True)
+    checked = json.loads(manage("validate", "--swarm", "--stack", "staging", "--json").stdout)["findings"]
+    stale = [item["message"] for item in checked if item["kind"] == "stale"]
+    assert stale == ["mounts db_password.v1 of no stack, and not staging_db_password.v1"]
     kept = {(labels["docker-secrets-shim.stack"], labels["docker-secrets-shim.key"]) for labels in made}
     assert {("shop", "EU_DB"), ("shop_eu", "DB")} <= kept
 

@@ -20,6 +20,7 @@ class Baseline(NamedTuple):
     meant: int  # tasks that are meant to be
     is_finished: bool  # it has run to its end, and is not started again
     trouble: str  # what the Swarm says of one that is not up
+    unplaced: str = ""  # why it finds no node for one, if it does not
 
 
 def baseline(spec: Mapping[str, Any], tasks: Iterable[Any], now: datetime) -> Baseline:
@@ -35,8 +36,11 @@ def baseline(spec: Mapping[str, Any], tasks: Iterable[Any], now: datetime) -> Ba
     if up < max(len(slots), 1):
         said = [(str(t["Status"].get("Timestamp")), t["Status"].get("Err") or "") for s in slots.values() for t in s]
         trouble = max((item for item in said if item[1]), default=("", ""))[1]
+    unplaced = next(
+        (t["Status"]["Err"] for t in current if t["Status"]["State"] == "pending" and t["Status"].get("Err")), ""
+    )
     newest = [of_slot[-1]["Status"]["State"] for of_slot in slots.values()]
-    return Baseline(up, len(current), not current and _has_finished(spec, newest), trouble)
+    return Baseline(up, len(current), not current and _has_finished(spec, newest), trouble, unplaced)
 
 
 def is_meant_to_run(task: Any) -> bool:

@@ -96,6 +96,7 @@ class ServiceWriter(LockKeeper):
             running=before.running,
             is_finished=before.is_finished,
             trouble=before.trouble,
+            unplaced=before.unplaced,
             own_seconds=_own_seconds(spec) + health.seconds,
         )
 
