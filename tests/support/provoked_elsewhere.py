@@ -435,6 +435,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/migrate/test_migrate.py::test_a_stack_file_is_known_for_one",
         "this looks like a stack file (",
     ),
+    "… mounts the file, too, and keeps the old value until it is started again": (
+        "host/swarm/test_projects.py::test_only_containers_that_have_our_secrets_count",
+        " mounts the file, too, and keeps the old value",
+    ),
     "mounts … of …, and not …": (
         "host/swarm/test_stacks.py::test_each_stack_has_its_values",
         ", and not ",

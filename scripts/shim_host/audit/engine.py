@@ -42,6 +42,8 @@ from shim_host.swarm.model import ENGINE_LEFT_OUT, RunningContainer, SwarmSecret
 
 _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm.task.id"
 _COMPOSE_SERVICE, _COMPOSE_PROJECT = "com.docker.compose.service", "com.docker.compose.project"
+_COMPOSE_ONE_OFF = "com.docker.compose.oneoff"
+_COMPOSE_FILES = "com.docker.compose.project.config_files"
 _STACK = "com.docker.stack.namespace"
 _OWN_LABELS = ("com.docker.", "org.opencontainers.", "docker-secrets-shim.", "desktop.docker.io/")
 _WIDE_FOLDERS = ("/", "/var", "/var/run", "/run", "/var/lib", "/var/lib/docker", "/proc", "/etc", "/root")
@@ -311,7 +313,7 @@ def _service_name(found: Mapping[str, Any]) -> tuple[str, str]:
     labels = found["Config"].get("Labels") or {}
     if _SERVICE_LABEL in labels:
         return labels[_SERVICE_LABEL], "swarm"
-    if _COMPOSE_SERVICE in labels:
+    if _COMPOSE_SERVICE in labels and labels.get(_COMPOSE_ONE_OFF) != "True":  # of `compose run`: none of its services
         return labels[_COMPOSE_SERVICE], "compose"
     return found["Name"].lstrip("/"), "container"
 
@@ -369,12 +371,15 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
 def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fingerprints) -> Container:
     name, (service, kind) = found["Name"].lstrip("/"), _service_name(found)
     config = found["Config"]
-    project = (config.get("Labels") or {}).get(_COMPOSE_PROJECT) or ""
+    labels = config.get("Labels") or {}
+    project = labels.get(_COMPOSE_PROJECT, "") if kind == "compose" else ""
+    files = tuple(filter(None, (labels.get(_COMPOSE_FILES) or "").split(",")))
     words = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
     watches = bool(dict(_pairs(config.get("Env"))).get("SHIM_ON_CHANGE")) or any(
         word.startswith("--on-change") for word in words
     )
-    blank = Container(name, service, None, project=project, kind=kind, started=_started(found), watches=watches)
+    started = _started(found)
+    blank = Container(name, service, None, "", project, files, kind, started=started, watches=watches)
     if explained is None:
         return blank
     mark = prints.mark if explained.made_with == "hmac" else ""

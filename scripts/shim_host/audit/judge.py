@@ -268,7 +268,9 @@ def _anew(container: Container, service: AuditedService) -> str:
     if service.kind == "swarm":
         return f"docker service update --force {quoted(service.name)}"
     if service.kind == "compose":
-        return f"docker compose -p {quoted(service.stack)} up -d --force-recreate {quoted(service.own_name)}"
+        is_other = service.name != service.own_name  # and has Compose files of its own
+        files = "".join(f" -f {quoted(file)}" for file in container.compose_files if is_other)
+        return f"docker compose -p {quoted(service.stack)}{files} up -d --force-recreate {quoted(service.own_name)}"
     return f"docker restart {quoted(container.name)}"
 
 

@@ -85,6 +85,7 @@ class Container:
     fingerprints: Mapping[str, str] | None
     salt_mark: str = ""  # tells which key or salt they were made with
     project: str = ""  # of Compose
+    compose_files: tuple[str, ...] = ()
     kind: str = "container"  # as of the service: a task and a Compose service may share a name
     seen: frozenset[str] = frozenset()  # keys of which the shim has seen what the service was started with
     started: datetime | None = None

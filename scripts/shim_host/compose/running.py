@@ -16,11 +16,13 @@ from shim_host import docker_cli, explained
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.explained import Explained
 from shim_host.recognition.sensitive import masked_line
+from shim_host.shell import quoted
 
 QUESTION_SECONDS = 60
 STOP_SECONDS = 120
 # Without a health check a container counts as up from its first moment; most that cannot work have ended by then.
 WATCH_SECONDS = 3
+LABEL = "com.docker.compose."
 
 
 class NotDone(Ended):
@@ -55,6 +57,20 @@ class Container:
     keeps_data: bool  # it can write to a volume or a folder, which two at once may not
     watches: bool  # its shim watches the secrets itself (--on-change)
     started: str = ""  # RFC 3339, by the engine's clock
+    project: str = ""  # of Compose
+    service: str = ""
+    folder: str = ""  # where that was started from
+    files: tuple[str, ...] = ()  # with these Compose files
+    sources: tuple[str, ...] = ()  # of this machine, mounted
+    is_one_off: bool = False  # of `docker compose run`
+
+    @property
+    def start_again(self) -> str:
+        """Return the command that starts it with what its files hold then."""
+        if not self.project or self.is_one_off:
+            return f"docker restart {quoted(self.name)}"
+        files = "".join(f" -f {quoted(file)}" for file in self.files)
+        return f"docker compose -p {quoted(self.project)}{files} up -d --force-recreate {quoted(self.service)}"
 
 
 @dataclass
@@ -71,6 +87,10 @@ class RunningProject:
     def named(self) -> tuple[list[str], list[str]]:
         """Return the paths of its Compose files and env files, for a run in another folder."""
         return [str(file.absolute()) for file in self.files], [str(file.absolute()) for file in self.env_files]
+
+    def folders(self) -> set[Path]:
+        """Return where its containers were started from, if it was started like this."""
+        return {file.absolute().resolve().parent for file in self.files} or {Path.cwd().resolve()}
 
     def read(self) -> None:
         """Read the project, as Compose itself does.
@@ -100,11 +120,18 @@ class RunningProject:
         Raises:
             Failed: the engine does not answer.
         """
-        labels = {"com.docker.compose.project": self.name, "com.docker.compose.service": service}
-        labels["com.docker.compose.oneoff"] = "False"
-        filters = [word for name, value in labels.items() for word in ("--filter", f"label={name}={value}")]
+        labels = {"project": self.name, "service": service, "oneoff": "False"}
+        filters = [word for name, value in labels.items() for word in ("--filter", f"label={LABEL}{name}={value}")]
         ids = self._ask(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters], f"list {service}").split()
         return self._inspected(ids, service)
+
+    def mounting(self, paths: Iterable[Path]) -> list[Container]:
+        """Return every container that runs with one of *paths*, or its folder, mounted, whoever started it."""
+        places = {place for path in paths for end in (path.absolute(), path.resolve()) for place in (end, end.parent)}
+        filters = [word for place in sorted(places) for word in ("--filter", f"volume={place}")]
+        what = "list containers"
+        ids = self._ask(["docker", "ps", "--quiet", "--no-trunc", *filters], what).split()
+        return self._inspected(ids, what)
 
     def watched(self, containers: Sequence[Container]) -> list[Container]:
         """Return *containers* as they are when each that has no health check has been watched for some seconds.
@@ -178,7 +205,8 @@ class RunningProject:
     def _compose(self, *words: str) -> list[str]:
         files = [word for file in self.files for word in ("--file", str(file))]
         files += [word for file in self.env_files for word in ("--env-file", str(file))]
-        return ["docker", "compose", *files, *words]
+        name = ["--project-name", self.name] if self.name else []
+        return ["docker", "compose", *name, *files, *words]
 
     def _ask(self, command: Sequence[str], what: str, seconds: int = QUESTION_SECONDS) -> str:
         answer = self._run(command, seconds)
@@ -222,6 +250,8 @@ def _container(found: Mapping[str, Any]) -> Container:
     config = found.get("Config") or {}
     variables = [str(entry) for entry in config.get("Env") or ()]
     words = [*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())]
+    labels = config.get("Labels") or {}
+    of_compose = {name.removeprefix(LABEL): value for name, value in labels.items() if name.startswith(LABEL)}
     is_watching = any(entry.startswith("SHIM_ON_CHANGE=") and not entry.endswith("=") for entry in variables)
     return Container(
         id=str(found["Id"]),
@@ -231,4 +261,10 @@ def _container(found: Mapping[str, Any]) -> Container:
         keeps_data=any(mount.get("RW") and mount.get("Type") != "tmpfs" for mount in found.get("Mounts") or ()),
         watches=is_watching or any(str(word).startswith("--on-change") for word in words),
         started=str(state.get("StartedAt") or ""),
+        project=of_compose.get("project", ""),
+        service=of_compose.get("service", ""),
+        folder=of_compose.get("project.working_dir", ""),
+        files=tuple(filter(None, of_compose.get("project.config_files", "").split(","))),
+        is_one_off=of_compose.get("oneoff") == "True",
+        sources=tuple(mount["Source"] for mount in found.get("Mounts") or () if mount.get("Source")),
     )

@@ -42,6 +42,7 @@ class Journal:
     services: list[Moving]
     compose_files: list[str]
     env_files: list[str] = field(default_factory=list)
+    project: str = ""  # its name, which a run elsewhere would derive from other things
     direction: str = FORWARD
     why: str = ""  # it goes back
     new: dict[str, Secret] = field(default_factory=dict)  # by key
@@ -54,6 +55,7 @@ class Journal:
             "services": [asdict(service) for service in self.services],
             "compose_files": self.compose_files,
             "env_files": self.env_files,
+            "project": self.project,
             "direction": self.direction,
             "why": self.why,
         }
@@ -86,6 +88,7 @@ class Desk:
                 services=[Moving(**service) for service in document["services"]],
                 compose_files=list(document["compose_files"]),
                 env_files=list(document.get("env_files") or ()),
+                project=str(document.get("project") or ""),
                 direction=document["direction"],
                 why=document["why"],
             )

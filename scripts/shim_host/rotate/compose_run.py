@@ -5,7 +5,7 @@ beside the old one where that can be, so that somebody answers all the time. A f
 watches it (--on-change) is left alone, who wants a signal gets one. What fails goes back, and says why.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,19 @@ from shim_host.compose.running import Container, NotDone, RunningProject
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
 from shim_host.rotate.compose_journal import BACK, FOLDER, Desk, Journal, Moving, desk, is_under_way
-from shim_host.rotate.compose_uses import AUTO, NONE, NOT_RUNNING, OVERLAP, RECREATE, SIGNAL, findings, uses, way
+from shim_host.rotate.compose_uses import (
+    AUTO,
+    NONE,
+    NOT_RUNNING,
+    OVERLAP,
+    RECREATE,
+    SIGNAL,
+    Use,
+    findings,
+    strangers,
+    uses,
+    way,
+)
 from shim_host.rotate.inside import InsideChange
 from shim_host.store.vault import Vault
 
@@ -88,6 +100,7 @@ def resume(settings: Settings) -> Result | None:
         if any(service.how != NONE for service in journal.services):
             settings.project.files = [Path(file) for file in journal.compose_files]
             settings.project.env_files = [Path(file) for file in journal.env_files]
+            settings.project.name = journal.project
             settings.project.read()
         return _carry_on(open_desk, journal, settings)
 
@@ -122,9 +135,12 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
             moving.append(
                 Moving(use.service.name, how, len(use.containers), [container.id for container in use.containers])
             )
-            wrong += findings(use, how)
-            if how != NOT_RUNNING:
+            strange = strangers(use, paths, settings.project)
+            wrong += strange or findings(use, how)
+            if how != NOT_RUNNING and not strange:
                 wrong += stale(use.containers, old, settings)
+        if not wrong:
+            _tell_guests(found, paths, settings.project)
     for key in old:
         change = settings.inside(key, values, old)
         wrong += change.check() if change is not None else []
@@ -132,7 +148,21 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
         raise Refused.of_all(wrong, "nothing was changed")
     for words in wrong:
         output.warn(words)
-    return Journal(dict(files), moving, *settings.project.named(), new=dict(values), old=old)
+    compose_files, env_files = settings.project.named()
+    of_project = (compose_files, env_files, settings.project.name)
+    return Journal(dict(files), moving, *of_project, new=dict(values), old=old)
+
+
+def _tell_guests(found: Iterable[Use], paths: Sequence[Path], project: RunningProject) -> None:
+    """Name containers that have the files, too, and are none of the project's services: they keep the old value."""
+    own = {container.id for use in found for container in use.containers}
+    for guest in project.mounting(paths):
+        if guest.id not in own and guest.is_running and not guest.watches:
+            of = f", of the project {guest.project}," if guest.project not in ("", project.name) else ""
+            name = guest.name + of
+            output.warn(
+                f"{name} mounts the file, too, and keeps the old value until it is started again", guest.start_again
+            )
 
 
 def stale(containers: Iterable[Container], old: Mapping[str, Secret], settings: Settings) -> list[str]:

@@ -30,6 +30,22 @@ def uses(project: RunningProject, paths: Sequence[Path]) -> list[Use]:
     return found
 
 
+def strangers(use: Use, paths: Sequence[Path], project: RunningProject) -> list[str]:
+    """Return which containers of *use* are of another project with the same name: recreated, they would be ours.
+
+    A container of this project mounts its files, or was at least started from its folder.
+    """
+    places = {place for path in paths for place in (path.resolve(), path.resolve().parent)}
+    found = []
+    for container in use.containers:
+        is_from_here = not container.folder or Path(container.folder).resolve() in project.folders()
+        if is_from_here or places & {Path(source).resolve() for source in container.sources}:
+            continue
+        twins = f"two projects are called {project.name}; give one of them another name (name: in its Compose file)"
+        found.append(f"{container.name} was started from {container.folder}, and mounts none of the files: {twins}")
+    return found
+
+
 def way(use: Use, wish: str) -> str:
     """Return how *use*'s service gets the new value."""
     if not use.containers or not any(container.is_running for container in use.containers):

@@ -198,11 +198,15 @@ def _made_by_others(
 ) -> Iterator[Obstacle]:
     """Yield services that mount a secret of somebody else where the key belongs: they would keep that value."""
     leaving = {old for other in planned.changes for old in other.old_ids}
-    foreign = {secret.id for secret in secrets if not secret.key} - leaving
+    foreign = {secret.id: secret for secret in secrets if not secret.key and secret.id not in leaving}
     is_moved = any(move.new_name == change.name for moves in planned.moves.values() for move in moves)
+    own = names.file_name(change.key)
     for service in services:
         for mount in service.mounts:
-            if mount.secret_id in foreign and _is_meant_for(mount, service, change.key, planned.stack):
+            if (theirs := foreign.get(mount.secret_id)) is None:
+                continue
+            is_copy = theirs.stack == planned.stack and names.split_version(theirs.base)[0] == own
+            if is_copy or _is_meant_for(mount, service, change.key, planned.stack):
                 words = f"mounts {mount.name} for {change.key}, which this tool did not make: it keeps that value"
                 yield Obstacle(
                     not is_moved, service.name, words, f"manage-secrets adopt {quoted(mount.name)} takes it over"

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from shim_host.errors import Failed
+from shim_host.names import file_name, split_version
 from shim_host.swarm.model import (
     ANSIBLE_VERSION,
     BY,
@@ -138,8 +139,8 @@ def secret_of(found: Mapping[str, Any]) -> SwarmSecret:
     labels = spec.get("Labels") or {}
     name = spec.get("Name") or ""
     version = labels.get(VERSION, "")
-    if not labels.get(KEY) or not _is_number(version):
-        return _foreign(found, name, labels)  # with a damaged label it is named as one, and can be adopted
+    if not labels.get(KEY) or not _is_number(version) or split_version(name)[1] != int(version):
+        return _foreign(found, name, labels)  # with a damaged label, or a copy: it is named as one, and can be adopted
     return SwarmSecret(
         id=found["ID"],
         name=name,
@@ -167,6 +168,8 @@ def _foreign(found: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> 
     number = int(version) if _is_number(version) and base.endswith(f"_v{version}") else 0
     if number:
         base = base.removesuffix(f"_v{version}")
+    if labels.get(KEY) and split_version(base)[0].casefold() != file_name(labels[KEY]).casefold():
+        base = file_name(labels[KEY])  # a copy under another name
     created = found.get("CreatedAt") or ""
     template = ((found.get("Spec") or {}).get("Templating") or {}).get("Name", "")
     return SwarmSecret(found["ID"], name, "", number, created, "", "", stack, template=template, base=base)

@@ -238,3 +238,20 @@ def test_what_waits_is_removed_also_when_it_was_half_written(tmp_path: Path) -> 
         (store.path / left).write_bytes(b"half")
         Files(store, tmp_path / "secrets.lock.env", None, WITHOUT_KEY).unstage(["A"])
         assert list(store.path.iterdir()) == []
+
+
+def test_a_copy_with_our_labels_is_never_ours() -> None:
+    """Made by hand from a version: it may hold anything, and no next version takes its name."""
+    labels = {KEY: "JWT_SECRET", VERSION: "1"}
+    own, copy = (
+        secret_of({"ID": name, "Spec": {"Name": name, "Labels": labels}}) for name in ("jwt_secret.v1", "jwt_copy")
+    )
+    assert (own.key, copy.key, copy.base) == ("JWT_SECRET", "", "jwt_secret")
+    one, two = service({"jwt_secret": own}, "one"), service({"jwt_secret": copy}, "two")
+
+    planned = swarm_plan.plan("run", "", ["JWT_SECRET"], [own, copy], [one, two])
+
+    assert (planned.changes[0].name, set(planned.moves)) == ("jwt_secret.v2", {one.id})
+    (finding,) = preflight.left_behind(planned, [own, copy], [one, two])
+    assert finding.message == "mounts jwt_copy for JWT_SECRET, which this tool did not make: it keeps that value"
+    assert swarm_plan.unmanaged(["JWT_SECRET"], [copy], "", [two]) == ["jwt_copy"]

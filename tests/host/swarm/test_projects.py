@@ -44,12 +44,15 @@ def projects(swarm: PrivateSwarm, manage: Manage, canary: Canary, shim_binary: P
         folder = manage.write(name, SERVICE.format(project=project, image=image, file=file)).parent
         swarm.compose(folder, "up", "--detach")
     yield {project: f"{project}-api-1" for project in files}
+    swarm.docker("rm", "--force", "one-off", check=False)
     for name, _ in files.values():
         swarm.compose((manage.folder / name).parent, "down", "--timeout", "1")
 
 
 @pytest.mark.frozen
-def test_only_containers_that_have_our_secrets_count(projects: dict[str, str], manage: Manage, canary: Canary) -> None:
+def test_only_containers_that_have_our_secrets_count(
+    projects: dict[str, str], swarm: PrivateSwarm, manage: Manage, canary: Canary
+) -> None:
     """A key of the same name in another project is none of our business; a file that another one mounts is."""
     same = manage.json("diff", "--all")
     assert {projects["ours"], projects["guest"]} <= set(same["places"])
@@ -62,9 +65,29 @@ def test_only_containers_that_have_our_secrets_count(projects: dict[str, str], m
     assert "theirs" not in json.dumps(document)
     assert [item for item in document["findings"] if item["id"] == "container-stale"] == []
 
+    # Who mounts the file is told what it keeps; a project that is only called the same is not recreated as ours.
+    words = ("rotate", "DB_PASSWORD", "--generate", "--compose", "--dry-run")
+    by_hand = ("run", "--detach", "--name", "by-hand", "--network", "none", "--entrypoint", "/opt/shim/shim")
+    file = manage.folder / "secrets" / "db_password"
+    image = swarm.docker("inspect", "--format", "{{.Config.Image}}", projects["ours"])
+    swarm.docker(*by_hand, "--volume", f"{file}:/run/secrets/db_password", image, "--", "/busybox", "sleep", "1d")
+    swarm.compose(manage.folder, "run", "--detach", "--name", "one-off", "api")
+    planned = manage(*words)
+    guest = f"docker compose -p guest -f {manage.folder}/g/compose.yaml up -d --force-recreate api"
+    assert planned.code == 0, planned.stderr
+    assert "guest-api-1, of the project guest, mounts the file, too, and keeps the old value" in planned.stderr
+    assert all(
+        f"hint: {hint}\n" in planned.stderr for hint in (guest, "docker restart by-hand", "docker restart one-off")
+    )
+    swarm.docker("rm", "--force", "by-hand")
+    refused = manage(*words, env={"COMPOSE_PROJECT_NAME": "theirs"})
+    assert refused.code == 1
+    folder = manage.folder / "theirs"
+    assert f"theirs-api-1 was started from {folder}, and mounts none of the files" in refused.stderr
+
     # In place: every container now reads the new bytes, and runs with the old.
-    with (manage.folder / "secrets" / "db_password").open("w") as file:
-        file.write(canary())
+    with file.open("w") as opened:
+        opened.write(canary())
 
     end = manage("diff", "--json")
     assert end.code == 1
@@ -74,7 +97,8 @@ def test_only_containers_that_have_our_secrets_count(projects: dict[str, str], m
     stale = {item["service"]: item["command"] for item in document["findings"] if item["id"] == "container-stale"}
     assert stale == {
         "api": "docker compose -p ours up -d --force-recreate api",
-        "guest/api": "docker compose -p guest up -d --force-recreate api",
+        "guest/api": guest,
+        "one-off": "docker restart one-off",
     }
 
 
