@@ -74,11 +74,14 @@ def with_swarm(
     spelled = {
         (item.stack, item.key): item.file for item in merged.values() if item.key
     }  # `DB_PASSWORD`, `db-password`
-    for found in swarm:
+    for found in sorted(swarm, key=lambda one: not one.newest.key):  # what we made comes first, and has its key's name
         about = tuple(_about(version) for version in found.versions)
         value = values.get(found.newest.name)
         plain, key = _plain_name(found), found.key if found.newest.key else ""
         at, flat = ((stack, spelled.get((stack, key), plain)) for stack in (found.stack, ""))
+        was_adopted = not key and at in merged and bool(merged[at].swarm)
+        if was_adopted and value is not None and _is_same(merged[at].value, value, found.newest, holds):
+            continue  # a version of ours has the value
         if at in merged and not merged[at].swarm:
             merged[at] = merged[at]._replace(swarm=about)
             continue

@@ -748,3 +748,23 @@ def test_a_key_is_one_item_however_its_file_is_spelled(name: str, stack: str, ca
     merged = collect.with_swarm(files, collect.swarm_keys([version]), {version.name: value}, lambda *_: True)
 
     assert [(item.file, [about["name"] for about in item.swarm]) for item in merged] == [(name, [version.name])]
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_what_was_adopted_is_saved_once_and_never_in_the_place_of_its_key(in_folder: bool, canary: Canary) -> None:
+    """The original may still be there: it has the value that was taken over, or, after a rotation, an older one."""
+    old, new = Secret(canary().encode()), Secret(canary().encode())
+    theirs = SwarmSecret("1", "db_password", "", 0, "", "", "", "", base="db_password")
+    ours = SwarmSecret("2", "db_password.v1", "DB_PASSWORD", 1, "", "", "", "")
+    there = collect.swarm_keys([theirs, ours])
+
+    def merged(value: Secret) -> dict[str, Secret | None]:
+        files = [Item("DB_PASSWORD", "db_password", value, backup.FOLDER)] if in_folder else []
+        values = {theirs.name: old, ours.name: value}
+        found = collect.with_swarm(files, there, values, lambda *_: True)
+        return {item.file: item.value for item in found}
+
+    assert merged(old) == {"db_password": old}
+    after_a_rotation = merged(new)
+    assert after_a_rotation.pop("db_password") == new
+    assert list(after_a_rotation.values()) == [old]
