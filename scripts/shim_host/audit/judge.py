@@ -353,7 +353,9 @@ def _of_place(row: Row) -> Iterator[Finding]:
     for version in row.versions:
         if not version.is_ours:
             message = f"the Swarm's secret {version.name} was not created by manage-secrets"
-            yield Finding("secret-unmanaged", NOTE, message, RULES["secret-unmanaged"].help, row.key)
+            adopt = f"manage-secrets adopt {quoted(version.name)}{stacks.option(version.stack)}"
+            adopt = "" if version.is_template else adopt
+            yield Finding("secret-unmanaged", NOTE, message, RULES["secret-unmanaged"].help, row.key, "", "", adopt)
 
 
 def _of_gaps(facts: Facts) -> Iterator[Finding]:

@@ -99,7 +99,7 @@ RULES = {
     ),
     "secret-unmanaged": Rule(
         "A Swarm secret that this tool did not create",
-        "Its version and fingerprint are unknown, so nothing can be compared with it. create-swarm creates a version.",
+        "Its version and fingerprint are unknown, so nothing can be compared with it. `adopt` takes it over.",
     ),
     "mount-readable-by-all": Rule(
         "Every user in a container can read its secrets",

@@ -118,6 +118,7 @@ def test_versions_left_behind_and_secrets_of_others(swarm: PrivateSwarm, manage:
 
     assert [(item["key"], item["service"]) for item in drift] == [("A", "old")]
     assert ("note", "secret-unmanaged", "", "") in found(document)
+    assert "manage-secrets adopt theirs" in {item["command"] for item in document["findings"]}
     assert {row["title"]: row["services"] for row in document["secrets"]} == {
         "A": {"new": ["mounted"], "old": ["old", "mounted"]},
         "theirs": {"new": ["mounted"]},
