@@ -24,19 +24,22 @@ def child_environment(
             another user.
     """
     dropped: set[str] = set()
-    added: list[bytes] = []
+    values: dict[str, bytes] = {}
     for key, resolved in resolution.secrets.items():
         if resolved.deliver != "env":
             dropped.add(key)
             dropped.add(key + "_FILE")
         elif resolved.origin != "environment":
-            dropped.add(key)
-            added.append(_name(key) + resolved.secret.reveal())
+            values[key] = resolved.secret.reveal()
+    dropped.update(values)
+    added = files.assignments(values)
     sources = resolution.sources
     if not options.keep_file_vars:
         spelled = sources.spelled
-        for key in sources.pointers:
-            dropped.add(spelled[key] if key in spelled else key + "_FILE")
+        if spelled:
+            dropped.update([spelled[key] if key in spelled else key + "_FILE" for key in sources.pointers])
+        else:
+            dropped.update([key + "_FILE" for key in sources.pointers])
         if sources.hollow:
             from shim import pointed
 

@@ -2,6 +2,7 @@
 
 try:
     from _kernel import (
+        assignments,
         environ_without,
         is_ordinary_json,
         list_folder,
@@ -10,9 +11,12 @@ try:
         open_folder,
         open_path,
         ordinary_blocks,
+        ordinary_names,
+        ordinary_pointers,
         read_at,
         read_link_at,
         read_open,
+        read_ordinary,
         read_plain,
         status,
         status_at,
@@ -20,6 +24,7 @@ try:
     )
 except ImportError:
     from shim.files_unfrozen import (
+        assignments,
         environ_without,
         is_ordinary_json,
         list_folder,
@@ -28,9 +33,12 @@ except ImportError:
         open_folder,
         open_path,
         ordinary_blocks,
+        ordinary_names,
+        ordinary_pointers,
         read_at,
         read_link_at,
         read_open,
+        read_ordinary,
         read_plain,
         status,
         status_at,
@@ -38,6 +46,7 @@ except ImportError:
     )
 
 __all__ = [
+    "assignments",
     "environ_without",
     "is_ordinary_json",
     "list_folder",
@@ -46,9 +55,12 @@ __all__ = [
     "open_folder",
     "open_path",
     "ordinary_blocks",
+    "ordinary_names",
+    "ordinary_pointers",
     "read_at",
     "read_link_at",
     "read_open",
+    "read_ordinary",
     "read_plain",
     "status",
     "status_at",

@@ -106,6 +106,26 @@ def environ_without(environ: list[bytes], names: set[str]) -> list[bytes]:
     ]
 
 
+def ordinary_pointers(_env: object, variables: list[str], *_: object) -> list[tuple[bytes, bytes] | None]:
+    """Return that none is surely a pointer: sources.py looks at each."""
+    return [None] * len(variables)
+
+
+def ordinary_names(names: list[bytes], *_: object) -> list[bytes]:
+    """Return all of them: sources.py looks at each."""
+    return names
+
+
+def read_ordinary(*_: object) -> dict[str, tuple[bytes, bytes]]:
+    """Return nothing: resolve.py reads each file."""
+    return {}
+
+
+def assignments(values: dict[str, bytes]) -> list[bytes]:
+    """Return `KEY=value` for each."""
+    return [key.encode("utf-8", "surrogateescape") + b"=" + value for key, value in values.items()]
+
+
 def ordinary_blocks(_text: bytes) -> None:
     """Return None: who has this module reads each line of a schema in Python."""
 

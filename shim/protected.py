@@ -1,4 +1,7 @@
-"""Which names decide what programs load, run and trust. Shared by the container and the host, through secret.py."""
+"""Which names decide what programs load, run and trust, and which they read as paths.
+
+Shared by the container and the host, through secret.py.
+"""
 
 # What decides which code a program loads and runs, whom it trusts, and where it looks for its configuration: no file in
 # a secrets root sets it unasked, no implicit KEY_FILE does, and no default of a schema. From the manuals of ld.so(8),
@@ -176,6 +179,51 @@ _PROTECTED_ENDS = (
 _CREDENTIAL_ENDS = ("_KEY", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_PIN", "_SECRET", "_TOKEN", "_USERNAME")
 _HARMLESS = " DOTNET_ENVIRONMENT NODE_ENV "
 
+TABLES = _PROTECTED, _PROTECTED_PAIRS, _PROTECTED_STARTS, _PROTECTED_ENDS  # what the start code takes
+
+# Variables that programs read as paths, whatever the path is; a row for each first letter from "A" to "Z".
+PATHS = (
+    (
+        " ANSIBLE_BECOME_PASSWORD_FILE ANSIBLE_CONNECTION_PASSWORD_FILE ANSIBLE_VAULT_PASSWORD_FILE "
+        "AWS_CONFIG_FILE AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE "
+        "AWS_WEB_IDENTITY_TOKEN_FILE AZURE_FEDERATED_TOKEN_FILE "
+    ),
+    " BORG_KEY_FILE ",
+    " CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE CURL_CA_FILE ",
+    " DOCKER_CONFIG_FILE ",
+    " ENV_FILE ",
+    "",
+    " GIT_INDEX_FILE GOOGLE_API_CERTIFICATE_CONFIG_FILE ",
+    " HISTFILE ",
+    "",
+    "",
+    " KUBECONFIG_FILE ",
+    " LOG_FILE ",
+    " MYSQL_HISTFILE ",
+    " NIX_SSL_CERT_FILE NSS_WRAPPER_FILE ",
+    "",
+    " PGPASSFILE PID_FILE ",
+    "",
+    (
+        " RABBITMQ_ADVANCED_CONFIG_FILE RABBITMQ_CONFIG_FILE RABBITMQ_CONF_ENV_FILE "
+        "RABBITMQ_ENABLED_PLUGINS_FILE RABBITMQ_PID_FILE REQUESTS_CA_FILE "
+    ),
+    " SSL_CERT_FILE ",
+    " TF_CLI_CONFIG_FILE ",
+    "",
+    " VAULT_TOKEN_FILE ",
+    "",
+    "",
+    "",
+    "",
+)  # fmt: skip
+# How a key ends whose file is read as a file: certificates, keytabs, documents of credentials, env files.
+DOCUMENTS = (
+    *("_CERT", "_CERTS", "_CRT", "_CERTIFICATE", "_CA", "_CACERT", "_CA_CERT", "_CA_BUNDLE", "_TRUSTED_CA", "_PEM"),
+    *("_CRED", "_CREDS", "_CREDENTIAL", "_CREDENTIALS", "_CONFIG", "_KUBECONFIG", "_KEYTAB", "_KEYSTORE"),
+    *("_TRUSTSTORE", "_HTPASSWD", "_NETRC", "_ENV"),
+)
+
 
 def is_protected(key: str) -> bool:
     """Return whether *key* decides what programs load, run and trust: only who asks for it by name may set it.
@@ -199,3 +247,11 @@ def is_protected(key: str) -> bool:
     return bool(
         underscore and f" {family}_ " in row and not name.endswith(_CREDENTIAL_ENDS) and f" {name} " not in _HARMLESS
     )
+
+
+def is_path_variable(variable: str) -> bool:
+    """Return whether programs read *variable* as a path (`SSL_CERT_FILE`, Keycloak's `KC_*_FILE`, `X_CONFIG_FILE`)."""
+    first = ord(variable[0]) - 65 if variable else -1
+    if (0 <= first < 26 and f" {variable} " in PATHS[first]) or variable.startswith("KC_"):
+        return True
+    return ("_" + variable[:-5]).endswith(DOCUMENTS) and variable.endswith("_FILE")

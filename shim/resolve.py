@@ -31,25 +31,42 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     specs = schema.keys if schema is not None else {}
     wrong: dict[str, list[Breach]] = {}
     pointers, roots, secrets = sources.pointers, sources.roots, resolution.secrets
-    read_bytes = 0
-    for key in {**sources.asked, **pointers, **roots}:
+    keys: dict[str, object] = {**sources.asked, **pointers, **roots}
+    ordinary: dict[str, tuple[bytes, bytes]] = {}
+    if sources.guarded not in sources.folders:
+        ordinary = files.read_ordinary(keys, pointers, roots, sources.env, sources.folders, _DOUBTFUL_STARTS)
+    read_bytes = all_bytes = 0
+    for key in keys:
         spec = specs.get(key)
-        try:
-            resolved = _resolved(key, spec, resolution, options)
-        except Breach as breach:
-            wrong[key] = [breach]
-            continue
-        if resolved is not None:
-            if spec is not None:
-                resolved.deliver = spec.deliver
-            read_bytes += len(resolved.secret.reveal())
-            if read_bytes > _MAX_READ_BYTES:
-                from shim import strays
-
-                read_bytes -= len(resolved.secret.reveal())
-                strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
+        if key in ordinary and (spec is None or not spec.raw_bytes):
+            value, data = ordinary[key]
+            resolved: Resolved | None
+            if key in pointers:
+                resolved = Resolved(key, Secret(value, data), FILE, pointers[key][0])
+            else:
+                resolved = Resolved(key, Secret(value, data), ROOT, roots[key][0])
+            size = len(value)
+        else:
+            ordinary.pop(key, None)
+            try:
+                resolved = _resolved(key, spec, resolution, options)
+            except Breach as breach:
+                wrong[key] = [breach]
                 continue
-            secrets[key] = resolved
+            if resolved is None:
+                continue
+            size = len(resolved.secret.reveal())
+        if spec is not None:
+            resolved.deliver = spec.deliver
+        if read_bytes + size > _MAX_READ_BYTES:
+            from shim import strays
+
+            strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
+            continue
+        read_bytes += size
+        if key in ordinary:
+            all_bytes += size
+        secrets[key] = resolved
     if sources.untaken and not options.keep_file_vars:
         from shim import pointed
 
@@ -59,8 +76,9 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             _from_schema(resolution, spec, wrong, [])
     if sources.asked:
         _check(resolution, options, wrong)
-    all_bytes = 0
     for key, resolved in list(secrets.items()):
+        if key in ordinary:
+            continue
         value = resolved.secret.reveal()
         # At most four bytes a character: the exact length is only worth counting when it comes near the limit.
         if (
@@ -116,7 +134,10 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
 
 
 def _is_doubtful(key: str, value: bytes) -> bool:
-    """Return whether *value*, which is not letters and digits alone, looks like something else; doubts.py decides."""
+    """Return whether *value*, which is not letters and digits alone, looks like something else; doubts.py decides.
+
+    ordinary.c asks the same of one short line.
+    """
     # Numbers, since `b":" in value` makes an exception on its way: ":", "{", "=" and a line end.
     if value[0] in _DOUBTFUL_FIRST or value[-1] in _DOUBTFUL_LAST:
         return True

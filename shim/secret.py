@@ -104,20 +104,6 @@ def env_key(file_name: str, keys: "Iterable[str]" = (), folded_keys: dict[str, s
     return upper if is_key(upper) else ""
 
 
-def plain_keys(file_names: list[str]) -> list[str] | None:
-    """Return `env_key` of each of *file_names* at once, where no keys are known; None when one is out of the ordinary.
-
-    Most folders hold only letters, digits, `-` and `_`: none of it is skipped, and all of it is a key.
-    """
-    text = "\n".join(file_names)
-    upper = text.upper().replace("-", "_")
-    bare = upper.replace("_", "").replace("\n", "")
-    if not (text.isascii() and bare.isalnum()) or "README" in text or "RHSM" in upper or "ENTITLEMENT" in upper:
-        return None
-    keys = upper.split("\n")
-    return keys if len(keys) == len(file_names) and all(map(str.isidentifier, keys)) else None
-
-
 def is_skipped(file_name: str) -> bool:
     """Return whether a file of this name is not a secret: hidden, an example, documentation, another program's.
 

@@ -5,8 +5,9 @@ Folders are listed here; files are read only once `resolve` knows which of them 
 
 from shim import files
 from shim.errors import Breach
+from shim.protected import DOCUMENTS, PATHS, TABLES, is_path_variable
 from shim.resolution import Sources
-from shim.secret import env_key, fold_keys, is_protected, is_skipped, plain_keys
+from shim.secret import env_key, fold_keys, is_protected, is_skipped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,22 +18,6 @@ if TYPE_CHECKING:
 _HERE = -100  # AT_FDCWD, openat(2)
 DEFAULT_ROOTS = (b"/run/secrets", b"./secrets")
 
-# Variables that programs read as paths, whatever the path is.
-_PATH_VARIABLES = (
-    " ANSIBLE_BECOME_PASSWORD_FILE ANSIBLE_CONNECTION_PASSWORD_FILE ANSIBLE_VAULT_PASSWORD_FILE AWS_CONFIG_FILE "
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE AWS_SHARED_CREDENTIALS_FILE AWS_WEB_IDENTITY_TOKEN_FILE "
-    "AZURE_FEDERATED_TOKEN_FILE BORG_KEY_FILE CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE CURL_CA_FILE DOCKER_CONFIG_FILE "
-    "ENV_FILE GIT_INDEX_FILE GOOGLE_API_CERTIFICATE_CONFIG_FILE HISTFILE KUBECONFIG_FILE LOG_FILE MYSQL_HISTFILE "
-    "NIX_SSL_CERT_FILE NSS_WRAPPER_FILE PGPASSFILE PID_FILE RABBITMQ_CONFIG_FILE RABBITMQ_ADVANCED_CONFIG_FILE "
-    "RABBITMQ_CONF_ENV_FILE RABBITMQ_ENABLED_PLUGINS_FILE RABBITMQ_PID_FILE REQUESTS_CA_FILE SSL_CERT_FILE "
-    "TF_CLI_CONFIG_FILE VAULT_TOKEN_FILE "
-)
-# How a key ends whose file is read as a file: certificates, keytabs, documents of credentials, env files.
-_OF_DOCUMENTS = (
-    *("_CERT", "_CERTS", "_CRT", "_CERTIFICATE", "_CA", "_CACERT", "_CA_CERT", "_CA_BUNDLE", "_TRUSTED_CA", "_PEM"),
-    *("_CRED", "_CREDS", "_CREDENTIAL", "_CREDENTIALS", "_CONFIG", "_KUBECONFIG", "_KEYTAB", "_KEYSTORE"),
-    *("_TRUSTSTORE", "_HTPASSWD", "_NETRC", "_ENV"),
-)
 # Where Kubernetes and EKS put tokens of their own below /run/secrets: a value of one would soon be out of date.
 _RENEWED = (b"kubernetes.io/", b"eks.amazonaws.com/")
 
@@ -120,7 +105,16 @@ def _from_environment(
             from shim import profile_effects
 
             pointers = profile_effects.pointers(profile, env, pointers)
-    for variable in pointers:
+    ordinary: list[tuple[bytes, bytes] | None] = []
+    if allowed is None and profile is None:
+        ordinary = files.ordinary_pointers(env, pointers, sources.looked_at, TABLES, PATHS, DOCUMENTS)
+    for at, variable in enumerate(pointers):
+        if ordinary and (place := ordinary[at]) is not None:
+            key = variable[:-5]
+            if sources.spelled:
+                sources.spelled.pop(key, None)
+            sources.pointers[key] = place
+            continue
         value = env[variable]
         is_quoted = value.strip(b"\"' \t\r\n") != value and (
             value[:1] in (b'"', b"'", b" ") or value[-1:] in (b" ", b"\t", b"\r", b"\n")
@@ -246,13 +240,17 @@ def _from_root(
         return
     names.sort()
     found: dict[str, bytes] = {}
+    is_sorted = True
     left_alone = sources.left_alone
     pointers = sources.pointers
-    decoded = [raw.decode("utf-8", "surrogateescape") for raw in names]
-    keys = None if named else plain_keys(decoded)
-    for at, name in enumerate(decoded):
-        path = root + b"/" + names[at]
-        if keys is None and is_skipped(name):
+    if not named and schema is None and wanted is None and not sources.roots:
+        names = files.ordinary_names(names, root, pointers, sources.roots, TABLES)
+        found = {key: path for key, (path, _) in sources.roots.items()} if names else {}
+        is_sorted = not found
+    for raw in names:
+        name = raw.decode("utf-8", "surrogateescape")
+        path = root + b"/" + raw
+        if is_skipped(name):
             if name.endswith(".example"):
                 sources.examples.setdefault(env_key(name[:-8], named, folded_keys), (path, root))
             continue
@@ -262,7 +260,7 @@ def _from_root(
             sources.bundles.setdefault(name, (path, root))
             if env_key(name, named, folded_keys) not in named:
                 continue
-        key = env_key(name, named, folded_keys) if keys is None else keys[at]
+        key = env_key(name, named, folded_keys)
         if key in pointers and pointers[key][0] == path and key not in found and key not in sources.roots:
             found[key] = path  # it is there because a variable points to it
             sources.roots[key] = path, root
@@ -289,6 +287,12 @@ def _from_root(
                 sources.roots[key] = path, root
             elif sources.follows_roots:
                 sources.shadowed.append((key, path, root))
+    if not is_sorted:  # what was not ordinary came last
+        sources.roots = dict(sorted(sources.roots.items(), key=_place))
+
+
+def _place(found: tuple[str, tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
+    return found[1]
 
 
 def _opened(root: bytes, sources: Sources) -> int:
@@ -332,13 +336,6 @@ def _is_folder(sources: Sources, path: bytes, root: bytes) -> bool:
         return folder.read(path[len(root) + 1 :], 0)[0] & 0o170000 == 0o040000
     except OSError:
         return False  # what it is gets said when it is read
-
-
-def is_path_variable(variable: str) -> bool:
-    """Return whether programs read *variable* as a path (`SSL_CERT_FILE`, Keycloak's `KC_*_FILE`, `X_CONFIG_FILE`)."""
-    if f" {variable} " in _PATH_VARIABLES or variable.startswith("KC_"):
-        return True
-    return ("_" + variable[:-5]).endswith(_OF_DOCUMENTS) and variable.endswith("_FILE")
 
 
 def _normal(path: bytes) -> bytes:

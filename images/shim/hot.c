@@ -165,7 +165,7 @@ PyObject *shim_start_imports(const struct hot_module *modules, size_t count)
     kernel = shim_kernel_module();
     quick_posix = plain_import ? shim_posix_module(plain_import) : NULL;
     if (quick_posix == NULL || ours == NULL || kernel == NULL || shim_add_staying(kernel, quick_posix) < 0 ||
-        shim_add_schema(kernel) < 0 ||
+        shim_add_schema(kernel) < 0 || shim_add_ordinary(kernel) < 0 ||
         PyDict_SetItemString(PyImport_GetModuleDict(), "_kernel", kernel) < 0 ||
         PyObject_SetAttrString(builtins, "__import__", ours) < 0)
         return NULL;

@@ -632,20 +632,14 @@ static PyObject *value_and_data(PyObject *data)
     return both;
 }
 
-static PyObject *read_plain(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+static PyObject *plain_file(int folder, const char *name, Py_ssize_t limit)
 {
     PyObject *data = NULL;
     struct stat status;
-    Py_ssize_t limit;
-    char *name;
-    int folder, descriptor;
+    int descriptor = strchr(name, '/') ? -1 : openat(folder, name, TO_READ | O_NOFOLLOW);
 
-    (void)self;
-    if (!folder_name_and_limit(arguments, count, &folder, &name, &limit))
-        return NULL;
-    descriptor = strchr(name, '/') ? -1 : openat(folder, name, TO_READ | O_NOFOLLOW);
     if (descriptor < 0)
-        Py_RETURN_NONE;
+        return NULL;
     if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && status.st_size <= limit)
         data = contents(descriptor, status.st_size, limit + 1);
     close(descriptor);
@@ -653,7 +647,26 @@ static PyObject *read_plain(PyObject *self, PyObject *const *arguments, Py_ssize
         return value_and_data(data);
     Py_XDECREF(data);
     PyErr_Clear();
-    Py_RETURN_NONE;
+    return NULL;
+}
+
+static PyObject *read_plain(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *both;
+    Py_ssize_t limit;
+    char *name;
+    int folder;
+
+    (void)self;
+    if (!folder_name_and_limit(arguments, count, &folder, &name, &limit))
+        return NULL;
+    both = plain_file(folder, name, limit);
+    return both || PyErr_Occurred() ? both : Py_NewRef(Py_None);
+}
+
+PyObject *shim_read_short(int folder, const char *name)
+{
+    return plain_file(folder, name, 4095); /* what contents() reads in one go */
 }
 
 static PyObject *open_at(PyObject *self, PyObject *arguments)

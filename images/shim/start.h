@@ -20,6 +20,13 @@ struct _object *shim_kernel_module(void);
 /* Add what reads a schema to the module `_kernel` (schema.c). Return -1 when memory runs out. */
 int shim_add_schema(struct _object *kernel);
 
+/* Add what recognises ordinary pointers, names and files (ordinary.c). Return -1 when memory runs out. */
+int shim_add_ordinary(struct _object *kernel);
+
+/* Return the value, or None, and the bytes of a small file that simply lies in a folder (kernel.c); NULL, often without
+ * an exception, for all else. */
+struct _object *shim_read_short(int folder, const char *name);
+
 /* What the bootloader does in an ordinary PyInstaller program, when something asks for it (bootloader.c). 0 when done. */
 int shim_open_archive(void);
 

@@ -42,6 +42,7 @@ PyMODINIT_FUNC PyInit__kernel(void)
     PyObject *kernel = shim_kernel_module(), *posix = shim_posix_module(import);
 
     if (kernel == NULL || posix == NULL || shim_add_staying(kernel, posix) < 0 || shim_add_schema(kernel) < 0 ||
+        shim_add_ordinary(kernel) < 0 ||
         PyModule_AddObject(kernel, "posix", posix) < 0)
         return NULL;
     return kernel;

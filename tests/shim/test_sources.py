@@ -8,11 +8,12 @@ import pytest
 
 from shim import protected
 from shim.options import Options
+from shim.protected import is_path_variable
 from shim.resolution import Sources
 from shim.resolve import resolve
 from shim.schema import parse
 from shim.secret import is_protected
-from shim.sources import gather, is_path_variable
+from shim.sources import gather
 from tests.support.forms import Shim
 
 

@@ -66,6 +66,41 @@ def variables(environ: list[bytes], /) -> tuple[dict[str, bytes], list[str]]:
 def environ_without(environ: list[bytes], names: set[str], /) -> list[bytes]:
     """Return *environ* without the variables *names* and `SHIM_*`; an entry without "=" stays."""
 
+def ordinary_pointers(
+    env: dict[str, bytes],
+    variables: list[str],
+    roots: list[bytes],
+    protected: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]],
+    paths: tuple[str, ...],
+    documents: tuple[str, ...],
+    /,
+) -> list[tuple[bytes, bytes] | None]:
+    """Return path and root of each of *variables* that is surely a pointer to a secret; None for the others."""
+
+def ordinary_names(
+    names: list[bytes],
+    root: bytes,
+    pointers: dict[str, tuple[bytes, bytes]],
+    places: dict[str, tuple[bytes, bytes]],
+    protected: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]],
+    /,
+) -> list[bytes]:
+    """Give *places* the files in *root* that are surely secrets, by key; return those of *names* that are left."""
+
+def read_ordinary(
+    keys: dict[str, object],
+    pointers: dict[str, tuple[bytes, bytes]],
+    places: dict[str, tuple[bytes, bytes]],
+    env: dict[str, bytes],
+    folders: dict[bytes, int],
+    doubtful: tuple[bytes, ...],
+    /,
+) -> dict[str, tuple[bytes, bytes]]:
+    """Return value and bytes of each key whose file holds one short line that raises no question."""
+
+def assignments(values: dict[str, bytes], /) -> list[bytes]:
+    """Return `KEY=value` for each."""
+
 def ordinary_blocks(
     text: bytes, /
 ) -> list[tuple[int, str, bytes | None, tuple[str, ...], Sequence[tuple[int, str, str]]]] | None:

@@ -1,0 +1,381 @@
+/* What is ordinary among pointers, names and files, in one pass each; the rest is left to Python.
+ *
+ * Ordinary is what nearly all containers have: `KEY_FILE=/run/secrets/name` in upper case, a key that is none of
+ * the protected names, a file that simply lies there with one short line in it. Whatever this does not take, it leaves as it
+ * was, and sources.py and resolve.py decide; whatever it takes, they would take in the same way. tests/sanitized compares the
+ * two. The tables are theirs (protected.py and sources.py), so that each name is written in one place.
+ */
+#define PY_SSIZE_T_CLEAN
+#define _GNU_SOURCE
+#include <Python.h>
+#include <string.h>
+
+#include "start.h"
+
+#define LONGEST_KEY 255
+
+struct text {
+    const char *start;
+    size_t length;
+};
+
+/* Return the bytes of ASCII text; of all else, of which no key is made, none. */
+static inline struct text text_of(PyObject *string)
+{
+    if (!PyUnicode_Check(string) || !PyUnicode_IS_ASCII(string))
+        return (struct text){"", 0};
+    return (struct text){(const char *)PyUnicode_1BYTE_DATA(string), (size_t)PyUnicode_GET_LENGTH(string)};
+}
+
+static struct text bytes_of(PyObject *bytes)
+{
+    return (struct text){PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
+}
+
+static int is_same(struct text one, struct text other)
+{
+    return one.length == other.length && memcmp(one.start, other.start, one.length) == 0;
+}
+
+static int begins_with(struct text text, struct text start)
+{
+    return text.length >= start.length && text.start[0] == start.start[0] &&
+           memcmp(text.start, start.start, start.length) == 0;
+}
+
+static int ends_with(struct text text, struct text end)
+{
+    return text.length >= end.length && text.start[text.length - 1] == end.start[end.length - 1] &&
+           memcmp(text.start + text.length - end.length, end.start, end.length) == 0;
+}
+
+static inline int ends_with_any(struct text text, PyObject *ends)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ends); i++)
+        if (ends_with(text, text_of(PyTuple_GET_ITEM(ends, i))))
+            return 1;
+    return 0;
+}
+
+/* Whether `row`, words with a space on either side of each, holds this one. */
+static int has_word(struct text row, struct text word)
+{
+    const char *at = row.start, *end = row.start + row.length;
+
+    while ((at = memmem(at, (size_t)(end - at), word.start, word.length)) != NULL) {
+        if (at > row.start && at[-1] == ' ' && at + word.length < end && at[word.length] == ' ')
+            return 1;
+        at++;
+    }
+    return 0;
+}
+
+/* The tables of protected.py: rows, pairs, starts and ends. */
+struct tables {
+    PyObject *rows, *pairs, *starts, *ends;
+};
+
+static int tables_of(PyObject *tuple, struct tables *tables)
+{
+    return PyArg_ParseTuple(tuple, "O!O!O!O!:tables", &PyTuple_Type, &tables->rows, &PyTuple_Type, &tables->pairs,
+                            &PyTuple_Type, &tables->starts, &PyTuple_Type, &tables->ends);
+}
+
+/* Whether a key is upper case, begins with a letter, names no file, and is surely not protected. */
+static int is_ordinary_key(struct text key, const struct tables *tables)
+{
+    const struct text file = {"_FILE", 5}, in_front = {"FILE__", 6};
+    struct text row, pair, family = key;
+    const char *underscore;
+    Py_ssize_t first;
+
+    if (key.length < 3 || key.length > LONGEST_KEY || key.start[0] < 'A' || key.start[0] > 'Z')
+        return 0;
+    for (size_t i = 1; i < key.length; i++)
+        if (!((key.start[i] >= 'A' && key.start[i] <= 'Z') || (key.start[i] >= '0' && key.start[i] <= '9') ||
+              key.start[i] == '_'))
+            return 0;
+    if (key.start[key.length - 1] == '_' || ends_with(key, file) || begins_with(key, in_front) ||
+        ends_with_any(key, tables->ends))
+        return 0;
+    first = key.start[0] - 'A';
+    if (first >= PyTuple_GET_SIZE(tables->rows) || first >= PyTuple_GET_SIZE(tables->pairs))
+        return 0;
+    pair = text_of(PyTuple_GET_ITEM(tables->pairs, first));
+    if (key.start[1] != '_' && memmem(pair.start, pair.length, key.start + 1, 2) == NULL)
+        return 1;
+    row = text_of(PyTuple_GET_ITEM(tables->rows, first));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tables->starts); i++)
+        if (begins_with(key, text_of(PyTuple_GET_ITEM(tables->starts, i))))
+            return 0;
+    underscore = memchr(key.start, '_', key.length);
+    if (underscore != NULL)
+        family.length = (size_t)(underscore - key.start) + 1;
+    return !has_word(row, key) && (underscore == NULL || !has_word(row, family));
+}
+
+/* Return the root that a path names a file of, as a borrowed reference; NULL when it is not simply one. */
+static PyObject *root_of(struct text path, PyObject *roots)
+{
+    const char *slash = memrchr(path.start, '/', path.length);
+    struct text folder = {path.start, slash ? (size_t)(slash - path.start) : 0};
+    struct text name = {slash ? slash + 1 : path.start, slash ? path.length - folder.length - 1 : 0};
+
+    if (name.length == 0 || folder.length == 0 || (path.start[0] != '/' && path.start[0] != '.') ||
+        name.start[0] == '.' || strchr(" \t\r\n", name.start[name.length - 1]) != NULL)
+        return NULL;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(roots); i++)
+        if (PyBytes_Check(PyList_GET_ITEM(roots, i)) && is_same(folder, bytes_of(PyList_GET_ITEM(roots, i))))
+            return PyList_GET_ITEM(roots, i);
+    return NULL;
+}
+
+/* Whether programs read the variable of a key as a path, or may. */
+static int is_path(struct text variable, struct text key, PyObject *paths, PyObject *documents)
+{
+    char with_underscore[LONGEST_KEY + 1] = "_";
+
+    if (PyTuple_GET_SIZE(paths) != 26)
+        return 1;
+    memcpy(with_underscore + 1, key.start, key.length);
+    return (key.start[0] == 'K' && key.start[1] == 'C') ||
+           ends_with_any((struct text){with_underscore, key.length + 1}, documents) || has_word(text_of(PyTuple_GET_ITEM(paths, key.start[0] - 'A')), variable);
+}
+
+static PyObject *ordinary_pointers(PyObject *self, PyObject *arguments)
+{
+    PyObject *environment, *names, *roots, *tuple, *paths, *documents, *found;
+    struct tables tables;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!:ordinary_pointers", &PyDict_Type, &environment, &PyList_Type, &names,
+                          &PyList_Type, &roots, &PyTuple_Type, &tuple, &PyTuple_Type, &paths, &PyTuple_Type,
+                          &documents) ||
+        !tables_of(tuple, &tables))
+        return NULL;
+    found = PyList_New(PyList_GET_SIZE(names));
+    for (Py_ssize_t i = 0; found != NULL && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = PyList_GET_ITEM(names, i), *path = PyDict_GetItemWithError(environment, name), *place = NULL;
+        struct text variable = text_of(name), key = variable;
+
+        if (path != NULL && PyBytes_Check(path) && ends_with(variable, (struct text){"_FILE", 5})) {
+            PyObject *root = root_of(bytes_of(path), roots);
+
+            key.length -= 5;
+            if (root != NULL && is_ordinary_key(key, &tables) && !is_path(variable, key, paths, documents)) {
+                place = PyTuple_Pack(2, path, root);
+                if (place == NULL)
+                    Py_CLEAR(found);
+            }
+        }
+        if (PyErr_Occurred()) {
+            Py_XDECREF(found);
+            return NULL;
+        }
+        PyList_SET_ITEM(found, i, place ? place : Py_NewRef(Py_None));
+    }
+    return found;
+}
+
+/* Whether a file of a key is the one that its variable points to, or no variable does. */
+static int is_its_file(PyObject *pointers, PyObject *key, PyObject *path)
+{
+    PyObject *place = PyDict_GetItemWithError(pointers, key);
+
+    if (place == NULL)
+        return 0;
+    return PyTuple_Check(place) && PyTuple_GET_SIZE(place) == 2 && PyBytes_Check(PyTuple_GET_ITEM(place, 0)) &&
+           is_same(bytes_of(PyTuple_GET_ITEM(place, 0)), bytes_of(path));
+}
+
+static PyObject *path_below(PyObject *root, PyObject *name)
+{
+    struct text folder = bytes_of(root), file = bytes_of(name);
+    PyObject *path = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(folder.length + 1 + file.length));
+    char *start = path ? PyBytes_AS_STRING(path) : NULL;
+
+    if (path == NULL)
+        return NULL;
+    memcpy(start, folder.start, folder.length);
+    start[folder.length] = '/';
+    memcpy(start + folder.length + 1, file.start, file.length);
+    return path;
+}
+
+/* Return the key that a file's name gives, where it is of letters, digits, "-" and "_" alone and no other program's; NULL,
+ * perhaps without an exception. */
+static PyObject *key_of(struct text name)
+{
+    char key[LONGEST_KEY];
+
+    if (name.length == 0 || name.length > sizeof key || begins_with(name, (struct text){"README", 6}) ||
+        is_same(name, (struct text){"rhsm", 4}) || is_same(name, (struct text){"etc-pki-entitlement", 19}))
+        return NULL;
+    for (size_t i = 0; i < name.length; i++) {
+        char character = name.start[i];
+
+        if (character >= 'a' && character <= 'z')
+            key[i] = (char)(character - 'a' + 'A');
+        else if ((character >= 'A' && character <= 'Z') || character == '_' ||
+                 (character >= '0' && character <= '9' && i > 0))
+            key[i] = character;
+        else if (character == '-')
+            key[i] = '_';
+        else
+            return NULL;
+    }
+    return PyUnicode_FromStringAndSize(key, (Py_ssize_t)name.length);
+}
+
+static PyObject *ordinary_names(PyObject *self, PyObject *arguments)
+{
+    PyObject *names, *root, *pointers, *places, *tuple, *left;
+    struct tables tables;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "O!SO!O!O!:ordinary_names", &PyList_Type, &names, &root, &PyDict_Type, &pointers,
+                          &PyDict_Type, &places, &PyTuple_Type, &tuple) ||
+        !tables_of(tuple, &tables))
+        return NULL;
+    left = PyList_New(0);
+    for (Py_ssize_t i = 0; left != NULL && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = PyList_GET_ITEM(names, i), *key = PyBytes_Check(name) ? key_of(bytes_of(name)) : NULL;
+        PyObject *path = key ? path_below(root, name) : NULL, *place = NULL;
+        int is_taken = path != NULL && !PyDict_Contains(places, key) &&
+                       (is_its_file(pointers, key, path) || is_ordinary_key(text_of(key), &tables));
+        int failed = PyErr_Occurred() != NULL;
+
+        if (!failed && is_taken) {
+            place = PyTuple_Pack(2, path, root);
+            failed = place == NULL || PyDict_SetItem(places, key, place) < 0;
+        } else if (!failed) {
+            failed = PyList_Append(left, name) < 0;
+        }
+        Py_XDECREF(place);
+        Py_XDECREF(path);
+        Py_XDECREF(key);
+        if (failed)
+            Py_CLEAR(left);
+    }
+    return left;
+}
+
+/* Whether a value is one short line of which no question arises: resolve.py, `_is_doubtful`, and pointed.py ask them. */
+static int is_ordinary_value(struct text value, size_t key_length, PyObject *doubtful_starts)
+{
+    const char *equals;
+
+    if (value.length == 0 || strchr("\"'/. \t\r[{", value.start[0]) != NULL ||
+        strchr(" \t\r", value.start[value.length - 1]) != NULL || memchr(value.start, '\n', value.length) != NULL ||
+        memchr(value.start, '{', value.length) != NULL || memchr(value.start, '\0', value.length) != NULL)
+        return 0;
+    if (value.length > key_length + 1 && value.start[key_length] == ':' && value.start[key_length + 1] == ' ')
+        return 0;
+    equals = memchr(value.start, '=', value.length);
+    if (equals != NULL &&
+        ((size_t)(equals - value.start) == key_length || begins_with(value, (struct text){"export ", 7})))
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(doubtful_starts); i++) {
+        PyObject *start = PyTuple_GET_ITEM(doubtful_starts, i);
+
+        if (!PyBytes_Check(start) || begins_with(value, bytes_of(start)))
+            return 0;
+    }
+    return 1;
+}
+
+/* Read the file of a key, if it is ordinary and nothing else gives the key a value, into `found`. -1: an exception. */
+static int read_one(PyObject *key, PyObject *place, PyObject *environment, PyObject *folders, PyObject *starts,
+                    PyObject *found)
+{
+    PyObject *given = PyDict_GetItemWithError(environment, key), *path, *root, *number, *both;
+    struct text value;
+    long descriptor;
+    int failed = 0;
+
+    if (PyErr_Occurred() || !PyTuple_Check(place) || PyTuple_GET_SIZE(place) != 2)
+        return PyErr_Occurred() ? -1 : 0;
+    path = PyTuple_GET_ITEM(place, 0);
+    root = PyTuple_GET_ITEM(place, 1);
+    number = PyDict_GetItemWithError(folders, root);
+    if (number == NULL || (given != NULL && PyObject_IsTrue(given)) || !PyBytes_Check(path) || !PyBytes_Check(root) ||
+        PyBytes_GET_SIZE(path) <= PyBytes_GET_SIZE(root) + 1)
+        return PyErr_Occurred() ? -1 : 0;
+    descriptor = PyLong_AsLong(number);
+    if (descriptor < 0 || descriptor > INT_MAX)
+        return PyErr_Occurred() ? -1 : 0;
+    both = shim_read_short((int)descriptor, PyBytes_AS_STRING(path) + PyBytes_GET_SIZE(root) + 1);
+    if (both == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    if (PyTuple_GET_ITEM(both, 0) != Py_None) {
+        value = bytes_of(PyTuple_GET_ITEM(both, 0));
+        if (is_ordinary_value(value, (size_t)PyUnicode_GET_LENGTH(key), starts))
+            failed = PyDict_SetItem(found, key, both);
+    }
+    Py_DECREF(both);
+    return failed;
+}
+
+static PyObject *read_ordinary(PyObject *self, PyObject *arguments)
+{
+    PyObject *keys, *pointers, *places, *environment, *folders, *starts, *found, *key, *value;
+    Py_ssize_t at = 0;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!:read_ordinary", &PyDict_Type, &keys, &PyDict_Type, &pointers,
+                          &PyDict_Type, &places, &PyDict_Type, &environment, &PyDict_Type, &folders, &PyTuple_Type,
+                          &starts))
+        return NULL;
+    found = PyDict_New();
+    while (found != NULL && PyDict_Next(keys, &at, &key, &value)) {
+        PyObject *place = PyDict_GetItemWithError(pointers, key);
+
+        if (place == NULL && !PyErr_Occurred())
+            place = PyDict_GetItemWithError(places, key);
+        if (PyErr_Occurred() ||
+            (place != NULL && PyUnicode_Check(key) && read_one(key, place, environment, folders, starts, found) < 0))
+            Py_CLEAR(found);
+    }
+    return found;
+}
+
+static PyObject *assignments(PyObject *self, PyObject *values)
+{
+    PyObject *list = PyDict_Check(values) ? PyList_New(0) : PyErr_NoMemory(), *key, *value;
+    Py_ssize_t at = 0;
+
+    (void)self;
+    while (list != NULL && PyDict_Next(values, &at, &key, &value)) {
+        PyObject *name = PyUnicode_AsEncodedString(key, "utf-8", "surrogateescape"), *entry = NULL;
+
+        if (name != NULL && PyBytes_Check(value))
+            entry = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(name) + 1 + PyBytes_GET_SIZE(value));
+        if (entry != NULL) {
+            char *start = PyBytes_AS_STRING(entry);
+
+            memcpy(start, PyBytes_AS_STRING(name), (size_t)PyBytes_GET_SIZE(name));
+            start[PyBytes_GET_SIZE(name)] = '=';
+            memcpy(start + PyBytes_GET_SIZE(name) + 1, PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value));
+        }
+        if (entry == NULL || PyList_Append(list, entry) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(entry);
+        Py_XDECREF(name);
+    }
+    if (list == NULL && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "a value is bytes");
+    return list;
+}
+
+static PyMethodDef functions[] = {
+    {"assignments", assignments, METH_O, NULL},
+    {"ordinary_pointers", ordinary_pointers, METH_VARARGS, NULL},
+    {"ordinary_names", ordinary_names, METH_VARARGS, NULL},
+    {"read_ordinary", read_ordinary, METH_VARARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+int shim_add_ordinary(PyObject *kernel)
+{
+    return PyModule_AddFunctions(kernel, functions);
+}
