@@ -11,10 +11,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "blocks.h"
 #include "core.h"
 #include "hot.h"
 #include "start.h"
-#include "wipe.h"
 #include "frozen.h"
 
 uint64_t shim_birth_mask; /* filled by entry.S */
@@ -118,7 +118,7 @@ int main(int argc, char **argv, char **environment)
     keep_from_libc(environment);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* values pass through: no core file, no debugger; exec undoes that */
     check_memory();
-    shim_watch_arenas();
+    shim_use_blocks();
     start_interpreter();
     module = shim_start_imports(shim_hot_modules, sizeof shim_hot_modules / sizeof *shim_hot_modules);
     done = module ? PyObject_CallMethod(module, "run", NULL) : NULL;

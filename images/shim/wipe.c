@@ -1,8 +1,8 @@
 /* No copy of a value in the memory of an init whose service has it.
  *
  * Freed is not wiped: what was freed keeps its bytes until somebody writes there. So under `--init` large blocks are
- * wiped when they are freed, and once the service is on its way all that CPython's own allocator holds free is wiped, and
- * the stack below us. Its layout is known to its own build only (Objects/obmalloc.c): this is written against one release.
+ * wiped when they are freed, and once the service is on its way all small ones that are free (blocks.c) are wiped, and
+ * the stack below us.
  */
 #define _GNU_SOURCE
 #include <Python.h>
@@ -11,61 +11,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "blocks.h"
 #include "start.h"
 #include "wipe.h"
 
-#if (PY_VERSION_HEX >> 16) != 0x030d || SIZEOF_VOID_P != 8
-#error "wipe.c is written for CPython 3.13 with 64 bits"
-#endif
-
-#define POOL_SIZE ((size_t)1 << 14)
 #define NEAR_BYTES 2048 /* more stack than our own frame takes, and those of the system calls that we make */
-#define MOST_ARENAS 1024 /* of a MiB each; what lies in more of them is not wiped, and no start needs so many */
 
-struct pool {
-    unsigned int used;
-    unsigned char *free; /* the first of a list */
-    void *next, *before;
-    unsigned int arena, size_class, next_offset, max_next_offset;
-};
-
-static struct {
-    unsigned char *address;
-    size_t size;
-} arenas[MOST_ARENAS];
-static PyObjectArenaAllocator plain_arenas;
 static PyMemAllocatorEx plain_raw;
-
-static void *new_arena(void *context, size_t size)
-{
-    unsigned char *address = plain_arenas.alloc(plain_arenas.ctx, size);
-
-    (void)context;
-    for (int i = 0; address != NULL && i < MOST_ARENAS; i++)
-        if (arenas[i].address == NULL) {
-            arenas[i].address = address;
-            arenas[i].size = size;
-            break;
-        }
-    return address;
-}
-
-static void free_arena(void *context, void *address, size_t size)
-{
-    (void)context;
-    for (int i = 0; i < MOST_ARENAS; i++)
-        if (arenas[i].address == address)
-            arenas[i].address = NULL;
-    plain_arenas.free(plain_arenas.ctx, address, size); /* munmap(2): nobody reads that again */
-}
-
-void shim_watch_arenas(void)
-{
-    PyObjectArenaAllocator ours = {NULL, new_arena, free_arena};
-
-    PyObject_GetArenaAllocator(&plain_arenas);
-    PyObject_SetArenaAllocator(&ours);
-}
 
 static void *raw_malloc(void *context, size_t size)
 {
@@ -112,19 +64,6 @@ void shim_wipe_what_is_freed(void)
     PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &ours);
 }
 
-static void wipe_pool(struct pool *pool)
-{
-    unsigned char *start = (unsigned char *)pool;
-    size_t block = ((size_t)pool->size_class + 1) << 4;
-
-    if (pool->next_offset < sizeof *pool || pool->next_offset > POOL_SIZE + block || block > 512)
-        return; /* never used */
-    for (unsigned char *free = pool->free; free != NULL; free = *(unsigned char **)free)
-        explicit_bzero(free + sizeof free, block - sizeof free);
-    if (pool->next_offset < POOL_SIZE)
-        explicit_bzero(start + pool->next_offset, POOL_SIZE - pool->next_offset);
-}
-
 /* Overwrite the stack below us: a page of it, and what our callers keep when they give back the pages further down. */
 __attribute__((noinline)) static void overwrite_stack(size_t size)
 {
@@ -146,13 +85,7 @@ __attribute__((noinline)) static void wipe_stack(void)
 
 void shim_wipe_free_memory(void)
 {
-    for (int i = 0; i < MOST_ARENAS; i++) {
-        uintptr_t start = (uintptr_t)arenas[i].address, end = start + arenas[i].size;
-
-        for (start = (start + POOL_SIZE - 1) & ~(POOL_SIZE - 1); arenas[i].address && start + POOL_SIZE <= end;
-             start += POOL_SIZE)
-            wipe_pool((struct pool *)start);
-    }
+    shim_wipe_free_blocks();
     wipe_stack();
 }
 

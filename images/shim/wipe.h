@@ -4,9 +4,6 @@
 
 #include <stddef.h>
 
-/* Remember where CPython's allocator gets its memory; before anything is allocated. */
-void shim_watch_arenas(void);
-
 /* Wipe every large block from now on when it is freed. */
 void shim_wipe_what_is_freed(void);
 

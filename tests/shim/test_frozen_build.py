@@ -513,7 +513,7 @@ def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
         cannot_run(f"the start code is compiled against the headers of Debian 13's Python: {there.stderr}")
     source, data = REPOSITORY / "images" / "shim", tmp_path / "data"
     data.mkdir()
-    parts = [source / f"{part}.c" for part in ("kernel", "ordinary", "posix", "schema", "staying", "wipe")]
+    parts = [source / f"{part}.c" for part in ("blocks", "kernel", "ordinary", "posix", "schema", "staying", "wipe")]
     checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
     sources = [*parts, TESTS / "sanitized" / "module.c"]
     compiler = ["gcc", "-shared", "-fPIC", "-g", "-O1", "-w", *checks, "-I/usr/include/python3.13", f"-I{source}"]
@@ -523,7 +523,7 @@ def test_the_start_code_under_sanitizers(tmp_path: Path) -> None:
         run(DEBIAN_13, "gcc", f"-print-file-name={name}").stdout.strip() for name in ("libasan.so", "libubsan.so")
     ]
     for script, folder, rounds in (
-        ("fuzz_kernel.py", data, 5_000),
+        *(("fuzz_blocks.py", data, 20_000), ("fuzz_kernel.py", data, 5_000)),
         *(("fuzz_ordinary.py", REPOSITORY, 2_000), ("fuzz_schema.py", REPOSITORY, 5_000)),
     ):
         done = subprocess.run(
