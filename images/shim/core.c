@@ -90,7 +90,8 @@ static int waits(PyTypeObject *type)
 {
     if (!is_starting || !is_for_later(type))
         return 0;
-    Py_SET_TYPE(type, &PyType_Type); /* whoever holds it looks at that */
+    if (!Py_IS_TYPE(type, &PyType_Type)) /* most have it, and writing it again would copy a page */
+        Py_SET_TYPE(type, &PyType_Type); /* whoever holds it looks at that */
     return 1;
 }
 

@@ -151,6 +151,15 @@ static int add_own_strings(void)
     return 0;
 }
 
+/* Nobody gets a block of CPython's own allocator (blocks.c), so its table of pools need not be written. */
+int __wrap__PyMem_init_obmalloc(PyInterpreterState *interpreter);
+
+int __wrap__PyMem_init_obmalloc(PyInterpreterState *interpreter)
+{
+    (void)interpreter;
+    return 0;
+}
+
 int __wrap__PyStaticType_InitBuiltin(PyInterpreterState *interpreter, PyTypeObject *type);
 int __real__PyStaticType_InitBuiltin(PyInterpreterState *interpreter, PyTypeObject *type);
 int __wrap_PyType_Ready(PyTypeObject *type);

@@ -5,8 +5,10 @@ that several functions share is written once. Nothing is interned and no hash is
 wants them.
 
 What only a traceback, a debugger or a mistake looks at (line tables, the names of local variables) lies apart, so that
-no page of it is ever copied: on the others CPython writes hashes and, until 3.12, counts references. So do the
-constants and names of functions that no usual start calls (called.txt).
+no page of it is ever copied. So do the constants and names of functions that no usual start calls (called.txt).
+On the other pages CPython writes the hashes of strings, rewrites the bytecode that it executes and, until 3.12, counts
+references. Strings lie side by side, and so does the code that a start executes: of what is between them nothing is
+written since 3.12.
 """
 
 import importlib
@@ -32,6 +34,7 @@ class StaticObjects:
         self._called = called
         self._definitions: dict[str, tuple[str, str]] = {}  # name -> declaration, initial value
         self._looked_at: dict[str, int] = {}  # name -> _NOTHING, _ITSELF or _ALL
+        self._written: dict[str, str] = {}  # name -> the section of what CPython writes to
         self._names: dict[object, str] = {}
         self._codes: list[CodeType] = []  # kept, so that no two have one id
         self._frozensets: list[tuple[str, str]] = []
@@ -44,7 +47,7 @@ class StaticObjects:
     def lines(self) -> list[str]:
         """Return the definitions."""
         return [
-            f"static {declaration} {_place(self._looked_at[name] > _NOTHING)} = {{{values}}};"
+            f"static {declaration} {_place(self._section(name))} = {{{values}}};"
             for name, (declaration, values) in self._definitions.items()
         ]
 
@@ -52,6 +55,9 @@ class StaticObjects:
         """Return (place, items) of each frozenset since the last call: C has no constant for one (hot.c makes it)."""
         found, self._frozensets = self._frozensets, []
         return found
+
+    def _section(self, name: str) -> str:
+        return ".data.unused" if self._looked_at[name] == _NOTHING else self._written.get(name, ".data.constants")
 
     def _reference(self, value: object, looked_at: int = _ALL) -> str:
         """Return the C expression of a pointer to *value*, which is defined when it is new."""
@@ -103,6 +109,7 @@ class StaticObjects:
             raise TypeError(f"no C for a constant of type {type(value).__name__}: {value!r}")
 
     def _define_text(self, name: str, text: str) -> None:
+        self._written[name] = ".data.strings"
         if text.isascii():
             self._struct(
                 name,
@@ -136,6 +143,8 @@ class StaticObjects:
 
     def _define_code(self, name: str, code: CodeType, looked_at: int) -> None:
         is_called = looked_at > _NOTHING and f"{code.co_filename}:{code.co_qualname}" in self._called
+        if is_called:
+            self._written[name] = ".data.executed"
         variables = dict.fromkeys([*code.co_varnames, *code.co_cellvars, *code.co_freevars])
         kinds = bytes(
             (_LOCAL | release.variable_kind(code) if variable in code.co_varnames else 0)
@@ -185,9 +194,9 @@ class StaticObjects:
         self._definitions[name] = f"struct {{ {members} }} {name}", values
 
 
-def _place(is_used: bool) -> str:
+def _place(section: str) -> str:
     """Return where an object lies; 8 is what it needs, and more than that is what a compiler would like."""
-    return "__attribute__((aligned(8)" + ("))" if is_used else ', section(".data.unused")))')
+    return f'__attribute__((aligned(8), section("{section}")))'
 
 
 def _head(type_name: str, size: int | None = None) -> str:
