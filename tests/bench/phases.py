@@ -29,8 +29,8 @@ PHASES = {
     "main": "CPython's core",
     "shim_start_imports": "our modules, options",
     "end_on_stop_signals": "schema, variables, listing",
-    "read_plain": "reading, which source wins",
-    "LAST_READ": "checking, warnings",
+    "shim_read_short": "reading",
+    "LAST_READ": "which source wins, checking",
     "block_signals": "the environment, execve",
 }
 FIRST = "libc"
@@ -130,13 +130,13 @@ def _faults(shim: Path, environment: dict[str, str], place: Path) -> Counter[str
 
 def _by_phase(pieces: list[tuple[int, str]]) -> Counter[str]:
     """Return the sum of *pieces*, each with the function before which it ends, by phase."""
-    reads = [at for at, (_, name) in enumerate(pieces) if name == "read_plain"]
+    reads = [at for at, (_, name) in enumerate(pieces) if name == "shim_read_short"]
     found: Counter[str] = Counter()
     phase = FIRST
     for at, (count, name) in enumerate(pieces):
         found[phase] += count
         if name in PHASES:
-            phase = PHASES["LAST_READ" if name == "read_plain" and at == reads[-1] and len(reads) > 1 else name]
+            phase = PHASES["LAST_READ" if name == "shim_read_short" and at == reads[-1] and len(reads) > 1 else name]
     return found
 
 
