@@ -72,12 +72,15 @@ static PyObject *kinds_of_oserror;
  * these needs before what it would inherit: they bring their own tp_getattro, tp_iter and the like. The exceptions do,
  * and nobody raises or names them on the way to exec (freeze.py looks after that). What is left when importlib comes is
  * made ready then. */
-static PyTypeObject *for_later[PLACES]; /* by address; of two at one place, one is made ready at once */
+static PyTypeObject *for_later[PLACES]; /* by address, or after those that were there first; a third is used */
 static int is_starting;
 
+/* Return where a type is, or would be. */
 static PyTypeObject **place_of(PyTypeObject *type)
 {
-    return &for_later[((uintptr_t)type >> 5) % PLACES];
+    for (uintptr_t place = (uintptr_t)type >> 5;; place++)
+        if (for_later[place % PLACES] == NULL || for_later[place % PLACES] == type)
+            return &for_later[place % PLACES];
 }
 
 static int is_for_later(PyTypeObject *type)
