@@ -172,7 +172,7 @@ PyObject *__wrap_PyUnicode_InternFromString(const char *text)
 
 int shim_start_core(PyConfig *config)
 {
-    mallopt(M_TOP_PAD, 1 << 16); /* never room enough for obmalloc's table of 128 KiB: it would be cleared by hand */
+    mallopt(M_TOP_PAD, 1 << 16); /* and with that, the limit from which a block is mapped by itself stays as it is */
     literals = calloc(LITERALS, sizeof *literals);
     leave_types_for_later();
     config->_init_main = 0;
