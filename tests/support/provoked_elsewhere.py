@@ -461,7 +461,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     ),
     "trying a passphrase would take more than … GiB of memory": (
         "host/backup/test_backup.py::test_a_passphrase_that_is_made_costly_to_try_is_not_tried",
-        "trying a passphrase would take more than 1 GiB of memory",
+        "trying a passphrase would take more than ",
     ),
     "… …, and is not used": (
         "host/test_validate.py::test_a_key_of_fingerprints_that_others_know_is_named_and_mended",

@@ -154,7 +154,7 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
 
 
 def _tell_guests(found: Iterable[Use], paths: Sequence[Path], project: RunningProject) -> None:
-    """Name containers that have the files, too, and are none of the project's services: they keep the old value."""
+    """Name containers that have the files, too, and belong to no service of the project: they keep the old value."""
     own = {container.id for use in found for container in use.containers}
     for guest in project.mounting(paths):
         if guest.id not in own and guest.is_running and not guest.watches:
