@@ -31,7 +31,7 @@ def absent(program: bytes, paths: list[bytes], search_path: bytes, environment: 
         hint = "there is no such file in the image"
     else:
         folders = _shown(search_path)
-        hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word per item"
+        hint = f"looked in PATH={folders}; the arguments of ENTRYPOINT and CMD must be a JSON list, one word an item"
     return CannotStart(NOT_FOUND, f"{_shown(program)}: command not found", hint)
 
 

@@ -235,6 +235,7 @@ def test_a_program_that_is_not_there(shim: Shim) -> None:
     assert end.code == 127
     assert end.errors == ["no-such-program: command not found"]
     assert "PATH=/usr/bin:/bin" in end.stderr
+    assert "one word an item" in end.stderr, "searched for in logs: as it has always been"
     assert shim("/no/such/program").code == 127
     assert shim("./no-such-program").code == 127
 
