@@ -22,7 +22,7 @@ ROUNDS = int(sys.argv[3])
 PLACE = Path(sys.argv[1]) / "ordinary"
 random.seed(1)
 
-# Ordinary, protected (by their words, families, starts and ends), documents, and what is no key at all.
+# Ordinary, protected (by their words, families, starts and ends), documents, and what cannot be a key.
 KEYS = [
     *("DB_PASSWORD", "API_KEY", "DB_USER", "A", "AB", "ABC", "TOKEN_2", "SERVICE_URL", "MYSQL_PASSWORD", "MYSQL_HOME"),
     *("PATH", "LD_PRELOAD", "GIT_TOKEN", "GIT_SSH", "NODE_OPTIONS", "NODE_ENV", "PYTHONPATH", "PGPASSWORD", "PGSSLKEY"),
