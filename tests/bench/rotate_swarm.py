@@ -69,6 +69,7 @@ def client(swarm: PrivateSwarm) -> Any:
 def prepare(swarm: PrivateSwarm, folder: Path, keys: list[str], count: int, replicas: int) -> None:
     """Make the first versions, and *count* services that mount all of them; return when every task runs."""
     swarm.empty()
+    (folder / "secrets.lock.env").unlink(missing_ok=True)  # of the round before
     (folder / "secrets").mkdir(0o700, exist_ok=True)
     for key in keys:
         (folder / "secrets" / key).write_text(f"value of {key}")

@@ -26,6 +26,7 @@ def project(swarm: PrivateSwarm, manage: Manage) -> Manage:
 def prepare(swarm: PrivateSwarm, project: Manage, canary: Canary) -> None:
     """Two keys, and three services of no replicas that mount one or both."""
     swarm.empty()
+    (project.folder / "secrets.lock.env").unlink(missing_ok=True)  # the numbers of the round before
     project.write("secrets/a", canary())
     project.write("secrets/b", canary())
     assert project("create-swarm").code == 0
