@@ -60,7 +60,8 @@ def test_services_that_are_not_up(swarm: PrivateSwarm, project: Manage, image: s
 
     end = project("rotate", "DB_PASSWORD", "--generate")
     assert end.code == 1
-    assert "once has run to its end, and would run again: --leave once keeps it on the version it has" in end.stderr
+    assert "error: once has run to its end, and would run again\n" in end.stderr
+    assert "hint: --leave once keeps it on the version it has; --force lets it run again\n" in end.stderr
     assert (
         "tight has 1 of 2 tasks up, and an update would wait for the others: no suitable node (max replica"
         in end.stderr
