@@ -472,7 +472,7 @@ def test_the_build_refuses_what_would_fail_or_be_slow(module: str, line: str, sa
 
 def test_debian_13_is_there_for_one_program_only() -> None:
     """Its packages lie over /usr while a program runs; this system keeps its own, and no mount."""
-    here, mounts = run("cat", "/etc/os-release").stdout, Path("/proc/self/mountinfo").read_text()
+    here, mounts = run("cat", "/etc/os-release").stdout, _mounts()
 
     inside = run(
         DEBIAN_13, "sh", "-c", '. /etc/os-release && echo "$VERSION_ID $0" && python3.13 --version', "an argument"
@@ -481,8 +481,14 @@ def test_debian_13_is_there_for_one_program_only() -> None:
     if inside.returncode == 111:
         cannot_run(inside.stderr)
     assert inside.stdout.startswith("13 an argument\nPython 3.13."), inside.stderr
-    assert (run("cat", "/etc/os-release").stdout, Path("/proc/self/mountinfo").read_text()) == (here, mounts)
+    assert (run("cat", "/etc/os-release").stdout, _mounts()) == (here, mounts)
     assert run(DEBIAN_13).returncode == 2
+
+
+def _mounts() -> list[str]:
+    """Return where something is mounted over parts of the system; engines mount elsewhere all the time."""
+    places = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [place for place in places if place.startswith(("/usr", "/etc", "/var/lib/dpkg"))]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--arch", "mips", "--out", "x"], ["--out"], ["--quick"]])
