@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shim_host.errors import failed_file
 
+UNFINISHED = ".*.new"  # matches every name that a killed run can leave
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _LISTINGS = 20  # of a folder that never rests
 _NOBODY = 65534  # user_namespaces(7)
@@ -22,8 +23,7 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
     Raises:
         Failed: the file system does not take it; what was there is as it was. The message names *shown*.
     """
-    # One name a target, so that what a killed run left is found by the next.
-    unfinished = path.with_name(f".{path.name}.new")
+    unfinished = unfinished_of(path)
     try:
         _refuse_links_of_others(path.parent)
         unfinished.unlink(missing_ok=True)
@@ -37,6 +37,11 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
         with suppress(OSError):  # a disk that takes nothing does not give either
             unfinished.unlink(missing_ok=True)
         raise failed_file("write", shown or str(path), error) from None
+
+
+def unfinished_of(path: Path) -> Path:
+    """Return where the file *path* is written first: always the same place, so that the next run finds what is left."""
+    return path.with_name(f".{path.name}.new")
 
 
 def _refuse_links_of_others(folder: Path) -> None:

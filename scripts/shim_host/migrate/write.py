@@ -87,11 +87,9 @@ def write(
     """Write secrets first, so that no Compose file ever names one that is missing."""
     # First, so that git shows no value at any moment: a secret that must stay is in the new env files, too.
     env_files = {source.path.absolute() for source in plan.sources} | set(plan.env_file_keys)
-    kept_out = [
-        *(source.path for source in plan.sources[:1]),
-        *(item.path for item in written if item.old in env_files),
-    ]
-    lacking = gitignore.missing(plan.project.folder, store.path, *kept_out)
+    new = [item.path for item in written if item.old in env_files]
+    kept_out = [*(source.path for source in plan.sources[:1]), *new]
+    lacking = gitignore.missing(plan.project.folder, store.path, *kept_out, written=new)
     gitignore.add(lacking)
     for line in gitignore.told(lacking):
         output.say(line)

@@ -7,30 +7,33 @@ beside it, since git would not look for it in the other.
 import fnmatch
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shim_host.errors import Refused, failed_file
-from shim_host.files import write_whole
+from shim_host.files import UNFINISHED, unfinished_of, write_whole
 from shim_host.inputs import MOST_BYTES, read_bounded
 
 _FOR_FOLDER = "{0}/*\n!{0}/.gitignore\n!{0}/README.md\n!{0}/*.example\n"
 
 
-def missing(folder: Path, secrets: Path, *files: Path | None) -> dict[Path, list[str]]:
+def missing(
+    folder: Path, secrets: Path, *files: Path | None, written: Collection[Path] = ()
+) -> dict[Path, list[str]]:
     """Return the lines that keep *secrets* and *files* with values out of git, by the `.gitignore` that lacks them.
 
     Args:
         folder: that of the project, whose `.gitignore` counts whether git is used there or not.
         secrets: the folder of secrets.
         files: files that may hold a value.
+        written: those of *files* that are about to be written: a kill leaves an unfinished one beside its place.
     """
     places: dict[Path, list[Path]] = {}
     for target in (secrets, *(file for file in files if file is not None)):
         place = _place(folder, target)
         if place is not None:
             places.setdefault(place, []).append(target)
-    lines = {place / ".gitignore": _lacking(place, secrets, found) for place, found in places.items()}
+    lines = {place / ".gitignore": _lacking(place, secrets, found, written) for place, found in places.items()}
     return {path: found for path, found in lines.items() if found}
 
 
@@ -50,7 +53,7 @@ def _place(folder: Path, target: Path) -> Path | None:
     return target.parent if in_repository else None
 
 
-def _lacking(folder: Path, secrets: Path, targets: Sequence[Path]) -> list[str]:
+def _lacking(folder: Path, secrets: Path, targets: Sequence[Path], written: Collection[Path]) -> list[str]:
     have = [line.strip() for line in _lines(folder / ".gitignore")]
     lacking = []
     inside = _below(folder, secrets) if secrets in targets else ""
@@ -61,6 +64,9 @@ def _lacking(folder: Path, secrets: Path, targets: Sequence[Path]) -> list[str]:
     for name in dict.fromkeys(_below(folder, file) for file in targets if file != secrets):
         if not _is_ignored(name, have):
             lacking.append(name if "/" not in name else "/" + name)
+    unfinished = [_below(folder, unfinished_of(file)) for file in targets if file in written]
+    if not all(_is_ignored(name, have) for name in unfinished):
+        lacking.append(UNFINISHED)
     return lacking
 
 

@@ -133,7 +133,7 @@ def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, can
 
     assert manage("migrate", "--image-config", "images.json", "--yes").code == 1
     ignored = (manage.folder / ".gitignore").read_text().splitlines()
-    assert {".env", ".env.new", "/secrets/*"} <= set(ignored)
+    assert {".env", ".env.new", ".*.new", "/secrets/*"} <= set(ignored)
 
 
 @provokes("… holds … in plain text")

@@ -595,6 +595,7 @@ def test_killed_before_any_change_the_next_run_completes(manage: Manage, canary:
     manage.env["PATH"] = "/nowhere"  # no Docker client: it has no part in this, and takes long
     manage.write("docker-compose.yml", "services: {a: {image: app, environment: [TOKEN, KEY]}}\n")
     manage.write(".env", f"TOKEN={canary()}\nKEY={canary()}\n")
+    subprocess.run(["git", "init", "-q", str(manage.folder)], check=True)
     whole = migrated(manage)
     wanted = {entry["path"]: (manage.folder / entry["path"]).read_bytes() for entry in whole["files"]}
     secrets = manage.secrets()
@@ -615,6 +616,8 @@ def test_killed_before_any_change_the_next_run_completes(manage: Manage, canary:
         if left in seen:  # the call changed nothing: what comes of this was looked at
             continue
         seen.append(left)
+        shown = subprocess.run(["git", "status", "--short", "-uall"], cwd=manage.folder, capture_output=True, check=True)
+        assert not [name for name in shown.stdout.decode().split() if ".env." in name or "secrets/" in name]
         migrated(manage)
         assert {name: (manage.folder / name).read_bytes() for name in wanted} == wanted
         assert manage.secrets() == secrets

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from shim_host.errors import Failed, Refused
+from shim_host.files import unfinished_of
 from shim_host.store import gitignore, vault
 from shim_host.store.vault import Vault
 
@@ -240,6 +241,26 @@ def test_what_is_elsewhere_is_kept_out_of_the_repository_it_is_in(
     for folder in (work, work / "deploy/clone"):
         seen = subprocess.run(["git", "status", "--short", "-uall"], cwd=folder, capture_output=True, check=True)
         assert not [name for name in seen.stdout.decode().split() if "env" in name or "secrets" in name]
+
+
+@pytest.mark.parametrize("have", ["", "*.env\n.env*\n/secrets/\n", ".*.new\n!..env.new\n"])
+def test_what_a_kill_leaves_of_an_env_file_is_kept_out_of_git(
+    have: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written beside its place, under a name that no pattern for `.env` matches."""
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    Path(".gitignore").write_text(have)
+    files = [Path(".env"), Path("sub/prod.env")]
+
+    gitignore.add(gitignore.missing(Path(), Path("secrets"), *files, written=files))
+
+    assert gitignore.missing(Path(), Path("secrets"), *files, written=files) == {}
+    for file in files:
+        unfinished_of(file).parent.mkdir(exist_ok=True)
+        unfinished_of(file).write_text("x")
+    seen = subprocess.run(["git", "status", "--short", "-uall"], capture_output=True, check=True)
+    assert seen.stdout == b"?? .gitignore\n"
 
 
 def test_a_folder_that_ignores_itself_needs_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
