@@ -95,7 +95,7 @@ def with_own_services(documents: Sequence[Document]) -> list[Document]:
     for spot in sorted(spots, reverse=True):
         text = f"{text[: spot.value]}{{<<: {text[spot.value : spot.end]} }}{text[spot.end :]}"
     return [
-        Document(first.path, text, root, first.folder, layout, first.text, first.environ)
+        Document(first.path, text, root, first.folder, layout, first.original or first.text, first.environ)
         for root, layout in parse(text, first.path)
     ]
 

@@ -14,6 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose import nodes
 from shim_host.compose.nodes import OVERRIDE, RESET, Document, child, elements, is_null, item, items, scalar, tag_of
+from shim_host.compose.plain_keys import with_plain_keys
 from shim_host.compose.project import (
     SECRETS_ROOT,
     Definition,
@@ -118,7 +119,7 @@ def read_project(
 
 
 def _load_to_edit(path: Path, folder: Path, environ: Mapping[str, str] | None) -> list[Document]:
-    return nodes.with_own_services(nodes.load(path, folder, environ))
+    return nodes.with_own_services(with_plain_keys(nodes.load(path, folder, environ)))
 
 
 def settings_of(paths: Sequence[Path], shell: Mapping[str, str]) -> dict[str, str]:

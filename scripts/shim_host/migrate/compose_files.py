@@ -52,7 +52,9 @@ class ComposeFiles:
             editor = self.editors[path]
             if editor.has_edits:
                 text, place = editor.result(), documents[0].path
-                old_shown = shown(documents[0].original or documents[0].text, _roots(documents), keys, values)
+                old = documents[0].original
+                roots = _parsed(old, place) if old else _roots(documents)
+                old_shown = shown(old or documents[0].text, roots, keys, values)
                 new_shown = shown(text, _parsed(text, place), keys, values)
                 found.append(NewFile(place, self.rename(place), text, old_shown, new_shown))
         return found

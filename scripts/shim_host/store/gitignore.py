@@ -17,9 +17,7 @@ from shim_host.inputs import MOST_BYTES, read_bounded
 _FOR_FOLDER = "{0}/*\n!{0}/.gitignore\n!{0}/README.md\n!{0}/*.example\n"
 
 
-def missing(
-    folder: Path, secrets: Path, *files: Path | None, written: Collection[Path] = ()
-) -> dict[Path, list[str]]:
+def missing(folder: Path, secrets: Path, *files: Path | None, written: Collection[Path] = ()) -> dict[Path, list[str]]:
     """Return the lines that keep *secrets* and *files* with values out of git, by the `.gitignore` that lacks them.
 
     Args:

@@ -11,6 +11,7 @@ import pytest
 from shim_host.compose import nodes
 from shim_host.compose.editor import Editor
 from shim_host.compose.nodes import child
+from shim_host.compose.plain_keys import with_plain_keys
 
 from tests.support import compose_judge as judge
 from tests.support.host import compose_program
@@ -159,6 +160,32 @@ def test_a_field_is_replaced(tmp_path: Path, form: str, after: str) -> None:
     assert now["services"]["a"].pop("command") == ["new", "a: $$b"]
     before["services"]["a"].pop("command", None)
     assert now == before
+
+
+PLAIN = {
+    "? a\n: b\n": "a: b\n",
+    "? a\n? b\n# c\n: |\n  x ? y\n": "a:\n# c\nb: |\n  x ? y\n",
+    "? &k 'a'  # one\n: &v  # two\n  - x\nb:\n  ? *k\n  : *v\n": "# one\n&k 'a': &v  # two\n  - x\nb:\n  *k : *v\n",
+    "a:\n- ? b\n  : ? c\n    : - d\n  e: 1\n": "a:\n- b:\n    c:\n      - d\n  e: 1\n",
+    "? a\r\n: b: 1\r\n  c: 2\r\n": "a:\r\n  b: 1\r\n  c: 2\r\n",
+    "a: {? b : 1, ? c, d: x ? y}\n": "a: {b: 1, c, d: x ? y}\n",
+    "a: is it ?\nb: what ? c\n": "",
+    "? |\n  a\n: b\n": "",
+    f"? {'a' * 2000}\n: b\n": "",
+}
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_keys_with_a_mark_lose_it(tmp_path: Path, text: str) -> None:
+    """What cannot be a plain key stays as it is; so does a file whose text says something else then."""
+    path = tmp_path / "compose.yaml"
+    path.write_bytes(text.encode())
+    (before,) = nodes.load(path, tmp_path)
+
+    (after,) = with_plain_keys([before])
+
+    assert after.text == (PLAIN[text] or before.text)
+    assert after.original == (before.text if PLAIN[text] else "")
 
 
 def test_the_corpus_program_judges_a_folder(tmp_path: Path) -> None:

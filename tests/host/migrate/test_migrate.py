@@ -616,7 +616,9 @@ def test_killed_before_any_change_the_next_run_completes(manage: Manage, canary:
         if left in seen:  # the call changed nothing: what comes of this was looked at
             continue
         seen.append(left)
-        shown = subprocess.run(["git", "status", "--short", "-uall"], cwd=manage.folder, capture_output=True, check=True)
+        shown = subprocess.run(
+            ["git", "status", "--short", "-uall"], cwd=manage.folder, capture_output=True, check=True
+        )
         assert not [name for name in shown.stdout.decode().split() if ".env." in name or "secrets/" in name]
         migrated(manage)
         assert {name: (manage.folder / name).read_bytes() for name in wanted} == wanted

@@ -164,7 +164,11 @@ FORMS: dict[str, dict[str, str]] = {
     },
     "explicit keys": {
         "compose.yaml": "services:\n  a:\n    image: i\n    environment:\n      ? DB_PASSWORD\n      : VALUE\n"
-        "      A: 1\n",
+        "      A: 1\n"
+        "  ? b  # why\n  : ? image\n    : i\n    ? environment\n    : A: 1\n      ? DB_PASSWORD\n"
+        "      # why not\n      : VALUE\n    ? ports\n    : - '1:1'\n"
+        "  c:\n    ? environment\n    :\n    - DB_PASSWORD=VALUE\n    image: i\n    ? depends_on\n    : - a\n"
+        "  ? d\n  : {? image : i, ? environment : [DB_PASSWORD=VALUE]}\n? volumes\n: ? v\n",
     },
     "a health check as a folded text": {
         "compose.yaml": ONE

@@ -161,3 +161,19 @@ def test_a_generated_project_stays_the_same(tmp_path: Path, seed: int) -> None:
     written = new.get(old, old).read_bytes().decode()
     assert [comment for comment in re.findall(r"# c\d+\.|# the end", text) if comment not in written] == []
     assert len(re.findall(r"(?<!\r)\n", written)) == 0 or line_end == "\n"
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["  a: &a {image: app}\n  b: *a\n", "  ? a\n  : image: app\n  ? b\n  : {image: app}\n"],
+)
+def test_nothing_is_shown_of_a_file_that_is_read_in_another_form(tmp_path: Path, before: str) -> None:
+    """The old text is masked at its own places: a short value is masked nowhere else."""
+    (tmp_path / "compose.yaml").write_text(f"services:\n{before}  c: {{image: app, environment: [CODE=q7x, A=1]}}\n")
+    project = read_project(tmp_path, to_edit=True)
+    plan = make_plan(project, [], Wishes(secret=frozenset({"CODE"}), secrets_dir=tmp_path / "secrets"), IMAGES)
+
+    (file,) = new_files(plan, ShimSource(), new_path)
+
+    assert "q7x" not in file.old_shown + file.new_shown
+    assert "environment: [CODE=***, A=1]}" in file.old_shown
