@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from shim.schema import Schema, parse
+from shim.schema import KeySpec, Schema, parse
 from shim.secret import Secret
 from shim.secret import read_file as read_secret_file
 from shim_host import output
 from shim_host.errors import Refused, UsageError, failed_file
 
 SCHEMA = ".env.schema"
+SCHEMA_HEAD = "# What the services of this project need. Values are in ./secrets; this file may be in git.\n"
 SECRETS_DIR = "./secrets"
 
 
@@ -95,6 +96,19 @@ def read_schema(path: Path | None) -> Schema | None:
     except SchemaRefused as refused:
         wrong = [Refused(breach.message, *filter(None, [breach.hint])) for breach in refused.breaches]
         raise Refused.of_all(wrong) from None
+
+
+def deciding(schema: Schema | None) -> Schema | None:
+    """Return *schema* if it decides what is a secret, or None: one that is as `migrate` wrote it only lists some."""
+    if schema is None or not Path(schema.source).is_file():
+        return schema
+    plain = KeySpec("")
+    said = ("type", "default", "rotate", "generate", "services", "deliver", "description", "is_required")
+    is_own = read_bounded(Path(schema.source)).startswith(SCHEMA_HEAD.encode()) and all(
+        spec.sensitive and all(getattr(spec, name) == getattr(plain, name) for name in said)
+        for spec in schema.keys.values()
+    )
+    return None if is_own else schema
 
 
 def read_file(path: Path) -> bytes:

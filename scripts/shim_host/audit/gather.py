@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim.schema import Schema
 from shim.secret import Secret, clean
-from shim_host import deployment_key, inventory, machine, output
+from shim_host import deployment_key, inputs, inventory, machine, output
 from shim_host.ages import days_of
 from shim_host.audit import joining
 from shim_host.audit.model import (
@@ -68,13 +68,14 @@ def gather(
     project = inventory.compose_project(given, gaps) if not stack else None
     outside = inventory.outside_files(project, store, known)
     entries.update({key: item.entry for key, item in outside.items() if key not in entries})
-    values = _values(schema, env, entries)
+    deciding = inputs.deciding(schema)
+    values = _values(deciding, env, entries)
     alike = _named_alike(project, env, values)
-    recogniser = Recogniser(values, schema, alike)
+    recogniser = Recogniser(values, deciding, alike, schema.keys if schema else ())
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
     services = []
     if project is not None:
-        literals = [*_literals(project, schema, values, alike), *_named_alone(project, values, env)]
+        literals = [*_literals(project, deciding, values, alike), *_named_alone(project, values, env)]
         services = list(_compose_services(project, recogniser, store, gaps, literals))
     own_project = project.name if project is not None else ""
     prints_under = partial(deployment_key.looking, salt, store)

@@ -13,6 +13,7 @@ from shim_host.names import behind_shim
 from shim_host.recognition.command_lines import shown_option
 from shim_host.recognition.sensitive import (
     is_harmless,
+    is_nothing,
     is_placeholder,
     is_telling,
     why_by_name,
@@ -24,7 +25,6 @@ from shim_host.recognition.value_forms import forms
 # A value that is short or a single word occurs in many places by chance: it counts where it is the whole of what a
 # secret's name gets, and nowhere else.
 _SHORTEST_WITHIN, _SHORTEST_WHOLE = 8, 4
-_TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
 # A place, a reference, or what replaces a value.
 _NO_VALUE = re.compile(r"/[\w./@-]*|\$\{?\w+\}?|<[^>]*>|\*+|\[?redacted\]?", re.IGNORECASE)
 # Images of languages carry the prints of the keys that their release is signed with.
@@ -41,9 +41,14 @@ class Recogniser:
     """Knows the values of ./secrets and .env in the forms that they travel in, and the schema."""
 
     def __init__(
-        self, values: Mapping[str, Iterable[Secret]], schema: Schema | None, names: Collection[str] = ()
+        self,
+        values: Mapping[str, Iterable[Secret]],
+        schema: Schema | None,
+        names: Collection[str] = (),
+        keys: Collection[str] = (),
     ) -> None:
-        self.schema = schema
+        self.schema = schema  # what decides, if there is one
+        self._keys = keys  # that are known
         self._names = names  # of users and databases
         self._whole: dict[str, str] = {}
         self._telling: set[str] = set()  # those that nothing else is by chance
@@ -56,7 +61,7 @@ class Recogniser:
 
     def _add(self, key: str, value: bytes) -> None:
         text = value.decode("utf-8", "surrogateescape")
-        if len(text) >= _SHORTEST_WHOLE and not _TRIVIAL.fullmatch(text):
+        if len(text) >= _SHORTEST_WHOLE and not is_nothing(text):
             self._whole.setdefault(text, key)
         if is_telling(text) and text not in self._names and not is_placeholder(text):
             self._telling.add(text)
@@ -73,10 +78,10 @@ class Recogniser:
         found = self.known(value, name)
         if found is not None:
             return Trace(where, name, found[0], found[1], True, place)
-        if _NO_VALUE.fullmatch(value) or _TRIVIAL.fullmatch(value) or (_SIGNING_KEYS.fullmatch(value) and "G" in name):
+        if _NO_VALUE.fullmatch(value) or is_nothing(value) or (_SIGNING_KEYS.fullmatch(value) and "G" in name):
             return None
         reason = why_secret(name, value, self.schema)
-        key = name if self.schema is not None and name in self.schema.keys else ""
+        key = name if name in self._keys else ""
         return Trace(where, name, key, reason, False, place) if reason else None
 
     def words(self, where: str, words: Sequence[str], place: str = "") -> Iterator[Trace]:
@@ -140,5 +145,5 @@ class Recogniser:
 def _is_told(option: str, value: str) -> bool:
     """Return whether *value* behind *option* is likely to be a secret."""
     name = option.lstrip("-")
-    is_none = _NO_VALUE.fullmatch(value) or _TRIVIAL.fullmatch(value) or _AT_RUN_TIME.search(value)
+    is_none = _NO_VALUE.fullmatch(value) or is_nothing(value) or _AT_RUN_TIME.search(value)
     return bool(why_by_name(name)) and not is_none and not is_harmless(name, value)

@@ -6,13 +6,14 @@ it, and `rotate`, `set` and `validate` keep its file in step. Nothing is written
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from shim.errors import Refused as SchemaRefused
 from shim.schema import KeySpec, Schema, composed_value, parse
 from shim.secret import is_key, is_protected
+from shim_host import inputs
 from shim_host.compose.nodes import child, elements
 from shim_host.compose.project import Service, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
@@ -25,25 +26,43 @@ _IN_URL = re.compile(
     r"(?:[^/\s:@]*:(?P<password>\S+)@(?P<host>[\w.-]+)|\S*?[?&;](?:password|passwd|pass|pwd)=(?P<queried>[^&;\s]+))"
 )
 _UNRESERVED = "-._~"
-_HEAD = "# What the services of this project need. Values are in ./secrets; this file may be in git.\n"
 
 
 def find_composed(plan: MigrationPlan) -> None:
     """Note in *plan* which of its secrets are made of others, and of which."""
-    held = {item.key: item for item in plan.held.values() if item.services and _can_be_listed(item.key)}
     written = _written(plan)
-    for key, item in held.items():
-        others = {other.key: text_of(other) for other in held.values() if other is not item}
-        text = text_of(item)
-        others = {other: value for other, value in others.items() if value and len(value) < len(text)}
-        template = _of_references(written.get(key, ()), text, others) or _of_values(plan, item, text, others)
-        known = {other: held[other].value.reveal() for other in others}
-        if template and composed_value(_spec(key, template), known.get) == item.value.reveal():
-            plan.composed[key] = template
+    held = [item for item in plan.held.values() if item.services and _can_be_listed(item.key)]
+    listed = [item for item in held if item.key not in plan.public_keys]
+    for item in held:
+        template = _template(plan, item, held, written.get(item.key, ()))
+        public = {item.key, *_parts(template)} & plan.public_keys if template else set()
+        without = _template(plan, item, listed, written.get(item.key, ())) if public and item in listed else ""
+        for key in sorted(public) if not without else ():
+            _say_left_out(plan, item.key, _parts(template), key)
+        if without or (template and not public):
+            plan.composed[item.key] = without or template
     if plan.composed and plan.wishes.schema is None:
         for moved in plan.moved.values():
             if moved.how == SHIM and _mounts(moved.service, plan.project.folder.absolute()):
                 moved.options += ["--schema", "none"]
+
+
+def _template(plan: MigrationPlan, item: Held, held: Iterable[Held], written: Sequence[str]) -> str:
+    """Return how *item* is made of others that are *held*; "" where it is not."""
+    text = text_of(item)
+    values = {other.key: text_of(other) for other in held if other is not item}
+    others = {other: value for other, value in values.items() if value and len(value) < len(text)}
+    template = _of_references(written, text, others) or _of_values(plan, item, text, others)
+    known = {key: value.encode("utf-8", "surrogateescape") for key, value in others.items()}
+    is_right = template and composed_value(_spec(item.key, template), known.get) == item.value.reveal()
+    return template if is_right else ""
+
+
+def _say_left_out(plan: MigrationPlan, key: str, parts: Iterable[str], public: str) -> None:
+    changed = ", ".join(dict.fromkeys(parts))
+    message = f"a rotation of {changed} does not change it: {plan.env_name} has another, public {public}"
+    hint = f"rename one of the two, or make both secrets: --secret {public}"
+    plan.findings.append(Remark("", key, message, hint))
 
 
 def _mounts(service: Service, folder: Path) -> bool:
@@ -90,7 +109,7 @@ def _written(plan: MigrationPlan) -> dict[str, list[str]]:
     return found
 
 
-def _of_references(written: list[str] | tuple[()], text: str, others: Mapping[str, str]) -> str:
+def _of_references(written: Sequence[str], text: str, others: Mapping[str, str]) -> str:
     """Return the template of what is *written* with references to *others*, if that is *text*; else ""."""
     for raw in written:
         parts = names_in(raw) & set(others)
@@ -166,7 +185,7 @@ def _whose(plan: MigrationPlan, item: Held, password: str, host: str, others: Ma
 
 def with_composed(text: str, plan: MigrationPlan) -> str:
     """Return the schema *text* with what *plan* has composed, and all that is there as it was; made if it is ""."""
-    lines = (text or _HEAD).splitlines(keepends=True)
+    lines = (text or inputs.SCHEMA_HEAD).splitlines(keepends=True)
     line_end = "\r\n" if text.endswith("\r\n") else "\n"
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += line_end
@@ -180,7 +199,11 @@ def with_composed(text: str, plan: MigrationPlan) -> str:
     for key in sorted(todo.keys() & keys.keys(), key=lambda key: -keys[key].line):
         lines.insert(keys[key].line - 1, _decorator(todo[key]) + line_end)
     parts = {part for template in todo.values() for part in _parts(template)}
-    listed = [held.key for held in plan.held.values() if held.services and _can_be_listed(held.key)]
+    listed = [
+        held.key
+        for held in plan.held.values()
+        if held.services and _can_be_listed(held.key) and held.key not in plan.public_keys
+    ]
     for key in listed if not text else [key for key in listed if key in todo or key in parts]:
         if key not in keys:
             lines += [line_end, *(line + line_end for line in _entry(key, todo.get(key, "")))]
@@ -188,16 +211,6 @@ def with_composed(text: str, plan: MigrationPlan) -> str:
     after = _parsed(new)
     is_right = after is not None and all(after.keys[key].composed == template for key, template in todo.items())
     return new if is_right else text
-
-
-def is_own(text: str, schema: Schema) -> bool:
-    """Return whether *schema*, with the *text*, is as `with_composed` made it: then it decides nothing."""
-    plain = KeySpec("")
-    said = ("type", "default", "rotate", "generate", "services", "deliver", "description", "is_required")
-    return text.startswith(_HEAD) and all(
-        spec.sensitive and all(getattr(spec, name) == getattr(plain, name) for name in said)
-        for spec in schema.keys.values()
-    )
 
 
 def _entry(key: str, template: str) -> Iterator[str]:

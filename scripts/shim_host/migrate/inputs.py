@@ -12,7 +12,6 @@ from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Failed, Refused, failed_file
 from shim_host.inputs import read_bounded
-from shim_host.migrate.composed import is_own
 from shim_host.migrate.model import EnvSource, Wishes, image_of
 from shim_host.output import Warned
 
@@ -47,8 +46,8 @@ def wishes_of(
     """Return what the person asked for."""
     place = project.folder / inputs.SCHEMA
     schema = inputs.read_schema(schema_path or (place if place.exists() else None))
-    if schema is not None and schema_path is None and is_own(read_bounded(place).decode(errors="replace"), schema):
-        schema = None  # a run before this one made it, and this one is to come to the same end
+    if schema_path is None:
+        schema = inputs.deciding(schema)  # not one of a run before this one, which is to come to the same end
     return Wishes(schema, frozenset(secret), frozenset(public), secrets_dir)
 
 

@@ -140,6 +140,7 @@ class MigrationPlan:
     unknown: list[str] = field(default_factory=list)  # services of whose image nothing is known
     left: dict[str, str] = field(default_factory=dict)  # services that stay as they are -> why
     composed: dict[str, str] = field(default_factory=dict)  # secrets that hold others -> how they are made of those
+    public_keys: set[str] = field(default_factory=set)  # of the .env, where services have secrets of the same name
     env_file_keys: dict[Path, set[str]] = field(default_factory=dict)  # what each `env_file:` sets
     owner: int | None = None  # user id that the secret files get; None: that of whoever runs this
 

@@ -18,6 +18,7 @@ from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
 from shim_host.migrate.composed import find_composed
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
+from shim_host.migrate.namesakes import add_same
 from shim_host.migrate.services import decide_services, only_reference, removable
 from shim_host.recognition.sensitive import is_placeholder, is_telling, named_alike, why_secret
 from shim_host.shell import quoted
@@ -49,7 +50,11 @@ def make_plan(
     for key, why in plan.reasons.items():
         plan.hold([key], "", parts.values[key], why)
     _read_env_files(plan)
-    chosen = {name: _chosen(plan, service) for name, service in project.services.items()}
+    values = {name: compose.environment_of(service, project) for name, service in project.services.items()}
+    whys = {name: _whys(plan, service, values[name]) for name, service in project.services.items()}
+    add_same(plan, values, whys)
+    plan.public_keys = {key for key, value in parts.values.items() if value and key not in plan.reasons}
+    chosen = {name: _chosen(plan, name, values[name], found) for name, found in whys.items()}
     for name, why in plan.left.items():
         keys = chosen.pop(name)
         message = f"it stays as it is, with {', '.join(keys)} in plain text: {why}"
@@ -227,15 +232,14 @@ def why_not(key: str, value: str) -> str:
     return ""
 
 
-def _chosen(plan: MigrationPlan, service: Service) -> dict[str, tuple[str, str]]:
-    """Return the variables of *service* that become secrets: key -> value and reason."""
-    chosen = {}
+def _whys(plan: MigrationPlan, service: Service, values: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of *service* that are secrets, with the reason for each."""
+    whys = {}
     parts: dict[str, set[str]] = {}
     for use in service.env_files:
         if use.path.exists():
             parts.update(parts_of(read_bounded(use.path), use.dialect))
     parts.update({key: names_in(variable.raw or "") for key, variable in service.variables.items()})
-    values = compose.environment_of(service, plan.project)
     for key, value in values.items():
         variable = service.variables.get(key)
         # A name without a value takes that of the project's env file, as an env_file does.
@@ -244,15 +248,25 @@ def _chosen(plan: MigrationPlan, service: Service) -> dict[str, tuple[str, str]]
         secret_parts = parts.get(key, set()) & set(plan.reasons)
         if not why and secret_parts and key not in plan.wishes.public:
             why = f"it is made from {min(secret_parts)}"
-        if not why or not value:
-            continue
+        if why and value:
+            whys[key] = why
+    return whys
+
+
+def _chosen(
+    plan: MigrationPlan, name: str, values: Mapping[str, str], whys: Mapping[str, str]
+) -> dict[str, tuple[str, str]]:
+    """Return the variables of the service *name* that become secrets: key -> value and reason."""
+    chosen = {}
+    for key, why in whys.items():
+        value = values[key]
         against = why_not(key, value)
         if not against and values.get(f"{key}_FILE"):
             against = f"{key}_FILE is set, too, and the two would be one"
         if against:
             hint = _WAY_OUT if not is_key(key) else ""
             message = f"it stays in plain text: {against}"
-            plan.findings.append(Remark(service.name, key, message, hint, is_exposed=True))
+            plan.findings.append(Remark(name, key, message, hint, is_exposed=True))
         else:
             chosen[key] = (value, why)
     return chosen

@@ -42,6 +42,7 @@ _OPENS_NOTHING = frozenset(("FOREIGN", "PARTITION", "ROUTING", "SHARD", "SITE", 
 _PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PWD", "PW", "SECRET", "CREDENTIALS")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
+_NO_SECRET = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
 _SHORTEST_TELLING = 8
 _A_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}|[A-Z][a-z]{1,14}|[0-9]{1,9}")
 _ANSWER = re.compile(
@@ -113,6 +114,11 @@ def why_by_name(name: str) -> str:
 
 def _is_about(word: str) -> bool:
     return f" {word} " in _ABOUT or f" {word.removesuffix('S')} " in _ABOUT
+
+
+def is_nothing(value: str) -> bool:
+    """Return whether *value* cannot be a secret, whatever it is called: an answer, or a small number."""
+    return bool(_NO_SECRET.fullmatch(value))
 
 
 def is_harmless(name: str, value: str) -> bool:

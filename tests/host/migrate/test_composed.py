@@ -121,6 +121,44 @@ def test_a_value_inside_another_is_known_again(form: str, manage: Manage, canary
         assert "have in common, so it is not known which it follows" in said
 
 
+NAMESAKES = """services:
+  db: {image: postgres:16, environment: {POSTGRES_PASSWORD: "VALUE"}}
+  web:
+    image: i
+    build: {context: ., args: {DATABASE_URL: "sqlite://build.db"}}
+    labels: {DATABASE_URL: none-at-all}
+    command: [run, "DATABASE_URL=file:x.db"]
+    environment: {LEVEL: "pre-${SITE}", SITE: "${SITE}", DATABASE_URL: "postgres://u:VALUE@db/x", CODE: "a${PIN_TOKEN}"}
+  api: {image: i, environment: {LEVEL: "${LEVEL}", DATABASE_URL: "sqlite://x.db", CODE: aq7x}}
+"""
+
+
+@provokes("a rotation of … does not change it: … has another, public …")
+def test_audit_and_migrate_agree_about_a_name_that_is_a_secret_in_one_place_only(manage: Manage, canary: Canary) -> str:
+    """What is equal is the same secret; what `.env` goes on having in public, no schema can call a secret."""
+    manage.write("compose.yaml", NAMESAKES.replace("VALUE", canary()))
+    manage.write(".env", f"LEVEL=info\nSITE=http://u:{canary()}@h/\nPIN_TOKEN=q7x\n")
+
+    end = manage("migrate", "--json", "--yes", "--image-config", "images.json")
+
+    assert end.code == 0, end.stderr
+    plan = json.loads(end.stdout)
+    assert {service["service"]: sorted(service["secrets"]) for service in plan["services"]} == {
+        "db": ["POSTGRES_PASSWORD"],
+        "web": ["CODE", "DATABASE_URL", "LEVEL", "SITE"],
+        "api": ["CODE"],
+    }
+    text = (manage.folder / ".env.schema").read_text()
+    keys = parse(text.encode()).keys
+    assert "LEVEL" not in keys
+    assert keys["DATABASE_URL"].composed == "postgres://u:${POSTGRES_PASSWORD|url}@db/x"
+    audit = ("audit", "--no-engine", "-f", "compose.secrets.yaml", "--env-file", ".env.new")
+    assert "secret-in-" not in manage(*audit).stdout
+    manage.write(".env.schema", text + "\n# @sensitive\n# @rotate=90d\nMINE=\n")
+    assert "seems to hold a secret (by the schema)" in manage(*audit).stdout, "now a person says so"
+    return end.stderr
+
+
 def test_a_schema_that_is_there_keeps_all_it_says(manage: Manage, canary: Canary) -> None:
     """It gets a line before the key, and the parts that it does not know at its end."""
     own = "# mine\n# @required\nDATABASE_URL=\n\n# @type=port\nPORT=80"
