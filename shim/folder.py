@@ -181,9 +181,9 @@ class Folder:
     def _below(self, target: bytes) -> bytes:
         """Return where the absolute path *target* leads below this folder, whose own path may go through links."""
         if not target.startswith(self._path + b"/"):
-            from shim import pointed
+            from shim import links
 
-            target = pointed.by_another_name(target, [self._path])[0]
+            target = links.by_another_name(target, [self._path])[0]
             if not target:
                 raise OSError(_EXDEV, "the link leads out of its folder")
         return target[len(self._path) :]

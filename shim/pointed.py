@@ -1,4 +1,4 @@
-"""Pointers that need a closer look: spelt otherwise, in quotes, through links, or to what is no one value.
+"""Pointers that need a closer look: spelt otherwise, in quotes, or to what is no one value.
 
 Loaded when there is such, apart from the rarer matters of strays.py, since images set many of these. A key arrives
 once: as a value, or as the variable that names its file, never as both.
@@ -9,9 +9,6 @@ from shim.resolution import FILE, ROOT
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.resolution import Resolution, Sources
-
-_MOST_LINKS = 40  # the kernel's own limit, path_resolution(7)
-
 
 # --- a key arrives once ----------------------------------------------------------------------------------------------
 
@@ -54,7 +51,11 @@ def settle_pointers(resolution: "Resolution") -> None:
 
 
 def _is_same(path: bytes, other: bytes) -> bool:
-    return path == other or real(path) == real(other)
+    if path == other:
+        return True
+    from shim.links import real
+
+    return real(path) == real(other)
 
 
 def superseded(resolution: "Resolution") -> list[str]:
@@ -67,52 +68,6 @@ def base_of(variable: str) -> str:
     if variable.startswith("FILE__"):
         return variable[6:]
     return variable[:-6] if variable.endswith("__FILE") else variable[:-5]
-
-
-def by_another_name(path: bytes, roots: list[bytes]) -> tuple[bytes, bytes]:
-    """Return *path* as it lies below one of *roots*, and that root, where links alone make the two look different.
-
-    `/var/run` is `/run` in most images. Both are b"" when the path leads elsewhere.
-    """
-    target = real(path)
-    for root in roots:
-        place = real(root)
-        if target.startswith(place + b"/"):
-            return root + target[len(place) :], root
-    return b"", b""
-
-
-def real(path: bytes) -> bytes:
-    """Return *path* with every link on the way followed, as far as it can be seen."""
-    from posix import getcwdb, readlink
-
-    if path[:1] != b"/":
-        try:
-            path = getcwdb() + b"/" + path
-        except OSError:
-            return path
-    todo = path.split(b"/")
-    done: list[bytes] = []
-    links = 0
-    while todo:
-        name = todo.pop(0)
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            del done[-1:]
-            continue
-        try:
-            target = readlink(b"/".join([b"", *done, name]))
-        except (OSError, ValueError):  # it is not a link, or not there; a NUL byte
-            done.append(name)
-            continue
-        links += 1
-        if links > _MOST_LINKS:
-            return path
-        if target[:1] == b"/":
-            done = []
-        todo[:0] = target.split(b"/")
-    return b"/" + b"/".join(done)
 
 
 # --- pointers that are not pointers -----------------------------------------------------------------------------------

@@ -125,9 +125,9 @@ def _from_environment(
             value = pointed.unquoted(value)
         path, root = _below_root(value, sources.looked_at, cwd)
         if not root and not is_path_variable(variable):
-            from shim import pointed
+            from shim import links
 
-            other, root = pointed.by_another_name(path, sources.looked_at)
+            other, root = links.by_another_name(path, sources.looked_at)
             path = other or path
         key, reason = _key_of(variable, root, sources, options, allowed, profile)
         if not reason and path.startswith(_RENEWED, len(root) + 1) and key not in (*sources.asked, *options.file_key):

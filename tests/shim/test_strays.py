@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shim.pointed import base_of, real
+from shim.links import real
+from shim.pointed import base_of
 from shim.strays import near, nearest
 from tests.support.forms import End, Shim
 
