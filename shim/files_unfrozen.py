@@ -3,6 +3,10 @@
 import errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 # Windows, where get_secret and the host side import this and read files by their path, has none of these.
 _READ = os.O_RDONLY
 for _flag in ("O_CLOEXEC", "O_NONBLOCK", "O_NOCTTY"):
@@ -107,7 +111,7 @@ def environ_without(environ: list[bytes], names: set[str]) -> list[bytes]:
 
 
 def ordinary_pointers(_env: object, variables: list[str], *_: object) -> list[tuple[bytes, bytes] | None]:
-    """Return that none is surely a pointer: sources.py looks at each."""
+    """Return that none is surely a pointer, and take none: sources.py looks at each."""
     return [None] * len(variables)
 
 
@@ -116,7 +120,7 @@ def ordinary_names(names: list[bytes], *_: object) -> list[bytes]:
     return names
 
 
-def read_ordinary(*_: object) -> dict[str, tuple[bytes, bytes]]:
+def read_ordinary(*_: object) -> "dict[str, Any]":
     """Return nothing: resolve.py reads each file."""
     return {}
 

@@ -32,20 +32,19 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     wrong: dict[str, list[Breach]] = {}
     pointers, roots, secrets = sources.pointers, sources.roots, resolution.secrets
     keys: dict[str, object] = {**sources.asked, **pointers, **roots}
-    ordinary: dict[str, tuple[bytes, bytes]] = {}
+    ordinary: dict[str, tuple[Secret, int]] = {}
     if sources.guarded not in sources.folders:
-        ordinary = files.read_ordinary(keys, pointers, roots, sources.env, sources.folders, _DOUBTFUL_STARTS)
-    read_bytes = all_bytes = 0
+        ordinary = files.read_ordinary(keys, pointers, roots, sources.env, sources.folders, _DOUBTFUL_STARTS, Secret)
+    read_bytes = other_bytes = 0
     for key in keys:
-        spec = specs.get(key)
+        spec = specs[key] if key in specs else None  # noqa: SIM401  (a call for each key)
         if key in ordinary and (spec is None or not spec.raw_bytes):
-            value, data = ordinary[key]
+            secret, size = ordinary[key]
             resolved: Resolved | None
             if key in pointers:
-                resolved = Resolved(key, Secret(value, data), FILE, pointers[key][0])
+                resolved = Resolved(key, secret, FILE, pointers[key][0], "env")
             else:
-                resolved = Resolved(key, Secret(value, data), ROOT, roots[key][0])
-            size = len(value)
+                resolved = Resolved(key, secret, ROOT, roots[key][0], "env")
         else:
             ordinary.pop(key, None)
             try:
@@ -56,16 +55,17 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             if resolved is None:
                 continue
             size = len(resolved.secret.reveal())
+            other_bytes += size
         if spec is not None:
             resolved.deliver = spec.deliver
-        if read_bytes + size > _MAX_READ_BYTES:
+        read_bytes += size
+        if read_bytes > _MAX_READ_BYTES:
             from shim import strays
 
+            read_bytes -= size
+            other_bytes -= 0 if key in ordinary else size
             strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
             continue
-        read_bytes += size
-        if key in ordinary:
-            all_bytes += size
         secrets[key] = resolved
     if sources.untaken and not options.keep_file_vars:
         from shim import pointed
@@ -76,9 +76,9 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             _from_schema(resolution, spec, wrong, [])
     if sources.asked:
         _check(resolution, options, wrong)
-    for key, resolved in list(secrets.items()):
-        if key in ordinary:
-            continue
+    all_bytes = read_bytes - other_bytes
+    for key in [key for key in secrets if key not in ordinary]:
+        resolved = secrets[key]
         value = resolved.secret.reveal()
         # At most four bytes a character: the exact length is only worth counting when it comes near the limit.
         if (

@@ -107,7 +107,8 @@ def _from_environment(
             pointers = profile_effects.pointers(profile, env, pointers)
     ordinary: list[tuple[bytes, bytes] | None] = []
     if allowed is None and profile is None:
-        ordinary = files.ordinary_pointers(env, pointers, sources.looked_at, TABLES, PATHS, DOCUMENTS)
+        ordinary = files.ordinary_pointers(env, pointers, sources.looked_at, TABLES, PATHS, DOCUMENTS, sources.pointers)
+        pointers = pointers[len(pointers) - len(ordinary) :]
     for at, variable in enumerate(pointers):
         if ordinary and (place := ordinary[at]) is not None:
             key = variable[:-5]

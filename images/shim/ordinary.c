@@ -8,6 +8,7 @@
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
 #include <Python.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "start.h"
@@ -32,6 +33,19 @@ static struct text bytes_of(PyObject *bytes)
     return (struct text){PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes)};
 }
 
+/* Return a string of ASCII text. */
+static PyObject *string_of(struct text text)
+{
+    PyObject *string;
+
+    if (text.length < 2) /* CPython has these */
+        return PyUnicode_FromStringAndSize(text.start, (Py_ssize_t)text.length);
+    string = PyUnicode_New((Py_ssize_t)text.length, 127);
+    if (string != NULL)
+        memcpy(PyUnicode_1BYTE_DATA(string), text.start, text.length);
+    return string;
+}
+
 static int is_same(struct text one, struct text other)
 {
     return one.length == other.length && memcmp(one.start, other.start, one.length) == 0;
@@ -49,10 +63,60 @@ static int ends_with(struct text text, struct text end)
            memcmp(text.start + text.length - end.length, end.start, end.length) == 0;
 }
 
-static inline int ends_with_any(struct text text, PyObject *ends)
+/* Which pairs of characters a table's entries begin or end with, nearly: most texts have none of them. */
+struct pairs {
+    uint64_t seen[4];
+    int has_short; /* an entry of less than two characters, or of another kind: the table is to be looked through */
+};
+
+static unsigned pair_of(const char *two)
 {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ends); i++)
-        if (ends_with(text, text_of(PyTuple_GET_ITEM(ends, i))))
+    return ((unsigned char)two[0] * 31U + (unsigned char)two[1]) % 256;
+}
+
+static void add_pair(struct pairs *pairs, struct text text, size_t at)
+{
+    unsigned pair;
+
+    if (text.length < 2) {
+        pairs->has_short = 1;
+        return;
+    }
+    pair = pair_of(text.start + at);
+    pairs->seen[pair / 64] |= UINT64_C(1) << pair % 64;
+}
+
+/* Whether no entry of the table begins, or ends, with these two characters. */
+static inline int none_has(const struct pairs *pairs, const char *two)
+{
+    unsigned pair = pair_of(two);
+
+    return !pairs->has_short && !(pairs->seen[pair / 64] >> pair % 64 & 1);
+}
+
+struct texts {
+    PyObject *all;
+    struct pairs pairs;
+};
+
+static struct texts ends_of(PyObject *texts)
+{
+    struct texts ends = {texts, {{0}, 0}};
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts); i++) {
+        struct text text = text_of(PyTuple_GET_ITEM(texts, i));
+
+        add_pair(&ends.pairs, text, text.length - 2);
+    }
+    return ends;
+}
+
+static inline int ends_with_any(struct text text, const struct texts *ends)
+{
+    if (text.length >= 2 && none_has(&ends->pairs, text.start + text.length - 2))
+        return 0;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(ends->all); i++)
+        if (ends_with(text, text_of(PyTuple_GET_ITEM(ends->all, i))))
             return 1;
     return 0;
 }
@@ -72,13 +136,19 @@ static int has_word(struct text row, struct text word)
 
 /* The tables of protected.py: rows, pairs, starts and ends. */
 struct tables {
-    PyObject *rows, *pairs, *starts, *ends;
+    PyObject *rows, *pairs, *starts;
+    struct texts ends;
 };
 
 static int tables_of(PyObject *tuple, struct tables *tables)
 {
-    return PyArg_ParseTuple(tuple, "O!O!O!O!:tables", &PyTuple_Type, &tables->rows, &PyTuple_Type, &tables->pairs,
-                            &PyTuple_Type, &tables->starts, &PyTuple_Type, &tables->ends);
+    PyObject *ends;
+
+    if (!PyArg_ParseTuple(tuple, "O!O!O!O!:tables", &PyTuple_Type, &tables->rows, &PyTuple_Type, &tables->pairs,
+                          &PyTuple_Type, &tables->starts, &PyTuple_Type, &ends))
+        return 0;
+    tables->ends = ends_of(ends);
+    return 1;
 }
 
 /* Whether a key is upper case, begins with a letter, names no file, and is surely not protected. */
@@ -96,7 +166,7 @@ static int is_ordinary_key(struct text key, const struct tables *tables)
               key.start[i] == '_'))
             return 0;
     if (key.start[key.length - 1] == '_' || ends_with(key, file) || begins_with(key, in_front) ||
-        ends_with_any(key, tables->ends))
+        ends_with_any(key, &tables->ends))
         return 0;
     first = key.start[0] - 'A';
     if (first >= PyTuple_GET_SIZE(tables->rows) || first >= PyTuple_GET_SIZE(tables->pairs))
@@ -131,7 +201,7 @@ static PyObject *root_of(struct text path, PyObject *roots)
 }
 
 /* Whether programs read the variable of a key as a path, or may. */
-static int is_path(struct text variable, struct text key, PyObject *paths, PyObject *documents)
+static int is_path(struct text variable, struct text key, PyObject *paths, const struct texts *documents)
 {
     char with_underscore[LONGEST_KEY + 1] = "_";
 
@@ -142,39 +212,60 @@ static int is_path(struct text variable, struct text key, PyObject *paths, PyObj
            ends_with_any((struct text){with_underscore, key.length + 1}, documents) || has_word(text_of(PyTuple_GET_ITEM(paths, key.start[0] - 'A')), variable);
 }
 
+/* Return path and root of a variable that is an ordinary pointer, and NULL for all else, perhaps with an exception. */
+static PyObject *place_of(PyObject *name, PyObject *environment, PyObject *roots, const struct tables *tables,
+                          PyObject *paths, const struct texts *documents)
+{
+    PyObject *path = PyDict_GetItemWithError(environment, name), *root;
+    struct text variable = text_of(name), key = variable;
+
+    if (path == NULL || !PyBytes_Check(path) || !ends_with(variable, (struct text){"_FILE", 5}))
+        return NULL;
+    root = root_of(bytes_of(path), roots);
+    key.length -= 5;
+    if (root == NULL || !is_ordinary_key(key, tables) || is_path(variable, key, paths, documents))
+        return NULL;
+    return PyTuple_Pack(2, path, root);
+}
+
+static int take_pointer(PyObject *taken, PyObject *name, PyObject *place)
+{
+    struct text variable = text_of(name);
+    PyObject *key = string_of((struct text){variable.start, variable.length - 5});
+    int failed = key == NULL || PyDict_SetItem(taken, key, place) < 0;
+
+    Py_XDECREF(key);
+    return failed ? -1 : 0;
+}
+
 static PyObject *ordinary_pointers(PyObject *self, PyObject *arguments)
 {
-    PyObject *environment, *names, *roots, *tuple, *paths, *documents, *found;
+    PyObject *environment, *names, *roots, *tuple, *paths, *texts, *taken, *left = PyList_New(0);
     struct tables tables;
+    struct texts documents;
+    int failed = left == NULL || !PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!:ordinary_pointers", &PyDict_Type,
+                                                   &environment, &PyList_Type, &names, &PyList_Type, &roots,
+                                                   &PyTuple_Type, &tuple, &PyTuple_Type, &paths, &PyTuple_Type,
+                                                   &texts, &PyDict_Type, &taken) ||
+                 !tables_of(tuple, &tables);
 
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!:ordinary_pointers", &PyDict_Type, &environment, &PyList_Type, &names,
-                          &PyList_Type, &roots, &PyTuple_Type, &tuple, &PyTuple_Type, &paths, &PyTuple_Type,
-                          &documents) ||
-        !tables_of(tuple, &tables))
-        return NULL;
-    found = PyList_New(PyList_GET_SIZE(names));
-    for (Py_ssize_t i = 0; found != NULL && i < PyList_GET_SIZE(names); i++) {
-        PyObject *name = PyList_GET_ITEM(names, i), *path = PyDict_GetItemWithError(environment, name), *place = NULL;
-        struct text variable = text_of(name), key = variable;
+    if (!failed)
+        documents = ends_of(texts);
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(names); i++) {
+        PyObject *name = PyList_GET_ITEM(names, i);
+        PyObject *place = place_of(name, environment, roots, &tables, paths, &documents);
 
-        if (path != NULL && PyBytes_Check(path) && ends_with(variable, (struct text){"_FILE", 5})) {
-            PyObject *root = root_of(bytes_of(path), roots);
-
-            key.length -= 5;
-            if (root != NULL && is_ordinary_key(key, &tables) && !is_path(variable, key, paths, documents)) {
-                place = PyTuple_Pack(2, path, root);
-                if (place == NULL)
-                    Py_CLEAR(found);
-            }
-        }
-        if (PyErr_Occurred()) {
-            Py_XDECREF(found);
-            return NULL;
-        }
-        PyList_SET_ITEM(found, i, place ? place : Py_NewRef(Py_None));
+        failed = PyErr_Occurred() != NULL;
+        if (!failed && place != NULL && PyList_GET_SIZE(left) == 0)
+            failed = take_pointer(taken, name, place) < 0;
+        else if (!failed)
+            failed = PyList_Append(left, place ? place : Py_None) < 0;
+        Py_XDECREF(place);
     }
-    return found;
+    if (failed)
+        Py_CLEAR(left);
+    return left;
 }
 
 /* Whether a file of a key is the one that its variable points to, or no variable does. */
@@ -224,7 +315,7 @@ static PyObject *key_of(struct text name)
         else
             return NULL;
     }
-    return PyUnicode_FromStringAndSize(key, (Py_ssize_t)name.length);
+    return string_of((struct text){key, name.length});
 }
 
 static PyObject *ordinary_names(PyObject *self, PyObject *arguments)
@@ -260,8 +351,20 @@ static PyObject *ordinary_names(PyObject *self, PyObject *arguments)
     return left;
 }
 
+static struct texts starts_of(PyObject *texts)
+{
+    struct texts starts = {texts, {{0}, 0}};
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(texts); i++) {
+        PyObject *start = PyTuple_GET_ITEM(texts, i);
+
+        add_pair(&starts.pairs, PyBytes_Check(start) ? bytes_of(start) : (struct text){"", 0}, 0);
+    }
+    return starts;
+}
+
 /* Whether a value is one short line of which no question arises: resolve.py, `_is_doubtful`, and pointed.py ask them. */
-static int is_ordinary_value(struct text value, size_t key_length, PyObject *doubtful_starts)
+static int is_ordinary_value(struct text value, size_t key_length, const struct texts *doubtful)
 {
     const char *equals;
 
@@ -275,8 +378,10 @@ static int is_ordinary_value(struct text value, size_t key_length, PyObject *dou
     if (equals != NULL &&
         ((size_t)(equals - value.start) == key_length || begins_with(value, (struct text){"export ", 7})))
         return 0;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(doubtful_starts); i++) {
-        PyObject *start = PyTuple_GET_ITEM(doubtful_starts, i);
+    if (value.length >= 2 && none_has(&doubtful->pairs, value.start))
+        return 1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(doubtful->all); i++) {
+        PyObject *start = PyTuple_GET_ITEM(doubtful->all, i);
 
         if (!PyBytes_Check(start) || begins_with(value, bytes_of(start)))
             return 0;
@@ -284,11 +389,25 @@ static int is_ordinary_value(struct text value, size_t key_length, PyObject *dou
     return 1;
 }
 
-/* Read the file of a key, if it is ordinary and nothing else gives the key a value, into `found`. -1: an exception. */
-static int read_one(PyObject *key, PyObject *place, PyObject *environment, PyObject *folders, PyObject *starts,
-                    PyObject *found)
+static PyObject *value_name, *file_name; /* secret.py: of what a Secret holds */
+
+/* Return Secret(value, file) and the value's length, without a call for each. */
+static PyObject *secret_of(PyTypeObject *type, PyObject *both)
 {
-    PyObject *given = PyDict_GetItemWithError(environment, key), *path, *root, *number, *both;
+    PyObject *secret = PyType_GenericAlloc(type, 0), *found = NULL;
+
+    if (secret != NULL && PyObject_SetAttr(secret, value_name, PyTuple_GET_ITEM(both, 0)) == 0 &&
+        PyObject_SetAttr(secret, file_name, PyTuple_GET_ITEM(both, 1)) == 0)
+        found = Py_BuildValue("On", secret, PyBytes_GET_SIZE(PyTuple_GET_ITEM(both, 0)));
+    Py_XDECREF(secret);
+    return found;
+}
+
+/* Read the file of a key, if it is ordinary and nothing else gives the key a value, into `found`. -1: an exception. */
+static int read_one(PyObject *key, PyObject *place, PyObject *environment, PyObject *folders,
+                    const struct texts *doubtful, PyTypeObject *type, PyObject *found)
+{
+    PyObject *given = PyDict_GetItemWithError(environment, key), *path, *root, *number, *both, *secret;
     struct text value;
     long descriptor;
     int failed = 0;
@@ -309,8 +428,11 @@ static int read_one(PyObject *key, PyObject *place, PyObject *environment, PyObj
         return PyErr_Occurred() ? -1 : 0;
     if (PyTuple_GET_ITEM(both, 0) != Py_None) {
         value = bytes_of(PyTuple_GET_ITEM(both, 0));
-        if (is_ordinary_value(value, (size_t)PyUnicode_GET_LENGTH(key), starts))
-            failed = PyDict_SetItem(found, key, both);
+        if (is_ordinary_value(value, (size_t)PyUnicode_GET_LENGTH(key), doubtful)) {
+            secret = secret_of(type, both);
+            failed = secret ? PyDict_SetItem(found, key, secret) : -1;
+            Py_XDECREF(secret);
+        }
     }
     Py_DECREF(both);
     return failed;
@@ -318,14 +440,16 @@ static int read_one(PyObject *key, PyObject *place, PyObject *environment, PyObj
 
 static PyObject *read_ordinary(PyObject *self, PyObject *arguments)
 {
-    PyObject *keys, *pointers, *places, *environment, *folders, *starts, *found, *key, *value;
+    PyObject *keys, *pointers, *places, *environment, *folders, *starts, *type, *found, *key, *value;
+    struct texts doubtful;
     Py_ssize_t at = 0;
 
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!:read_ordinary", &PyDict_Type, &keys, &PyDict_Type, &pointers,
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!:read_ordinary", &PyDict_Type, &keys, &PyDict_Type, &pointers,
                           &PyDict_Type, &places, &PyDict_Type, &environment, &PyDict_Type, &folders, &PyTuple_Type,
-                          &starts))
+                          &starts, &PyType_Type, &type))
         return NULL;
+    doubtful = starts_of(starts);
     found = PyDict_New();
     while (found != NULL && PyDict_Next(keys, &at, &key, &value)) {
         PyObject *place = PyDict_GetItemWithError(pointers, key);
@@ -333,7 +457,8 @@ static PyObject *read_ordinary(PyObject *self, PyObject *arguments)
         if (place == NULL && !PyErr_Occurred())
             place = PyDict_GetItemWithError(places, key);
         if (PyErr_Occurred() ||
-            (place != NULL && PyUnicode_Check(key) && read_one(key, place, environment, folders, starts, found) < 0))
+            (place != NULL && PyUnicode_Check(key) &&
+             read_one(key, place, environment, folders, &doubtful, (PyTypeObject *)type, found) < 0))
             Py_CLEAR(found);
     }
     return found;
@@ -346,21 +471,26 @@ static PyObject *assignments(PyObject *self, PyObject *values)
 
     (void)self;
     while (list != NULL && PyDict_Next(values, &at, &key, &value)) {
-        PyObject *name = PyUnicode_AsEncodedString(key, "utf-8", "surrogateescape"), *entry = NULL;
+        PyObject *encoded = NULL, *entry = NULL;
+        struct text name = text_of(key);
 
-        if (name != NULL && PyBytes_Check(value))
-            entry = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(name) + 1 + PyBytes_GET_SIZE(value));
+        if (name.length == 0) {
+            encoded = PyUnicode_AsEncodedString(key, "utf-8", "surrogateescape");
+            name = encoded ? bytes_of(encoded) : name;
+        }
+        if (!PyErr_Occurred() && PyBytes_Check(value))
+            entry = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)name.length + 1 + PyBytes_GET_SIZE(value));
         if (entry != NULL) {
             char *start = PyBytes_AS_STRING(entry);
 
-            memcpy(start, PyBytes_AS_STRING(name), (size_t)PyBytes_GET_SIZE(name));
-            start[PyBytes_GET_SIZE(name)] = '=';
-            memcpy(start + PyBytes_GET_SIZE(name) + 1, PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value));
+            memcpy(start, name.start, name.length);
+            start[name.length] = '=';
+            memcpy(start + name.length + 1, PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value));
         }
         if (entry == NULL || PyList_Append(list, entry) < 0)
             Py_CLEAR(list);
         Py_XDECREF(entry);
-        Py_XDECREF(name);
+        Py_XDECREF(encoded);
     }
     if (list == NULL && !PyErr_Occurred())
         PyErr_SetString(PyExc_TypeError, "a value is bytes");
@@ -377,5 +507,7 @@ static PyMethodDef functions[] = {
 
 int shim_add_ordinary(PyObject *kernel)
 {
-    return PyModule_AddFunctions(kernel, functions);
+    value_name = PyUnicode_InternFromString("_value");
+    file_name = PyUnicode_InternFromString("_file");
+    return value_name == NULL || file_name == NULL ? -1 : PyModule_AddFunctions(kernel, functions);
 }

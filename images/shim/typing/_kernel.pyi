@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from shim.secret import Secret
+
 argv: list[bytes]
 environ: list[bytes]  # raw: in order, with duplicates and entries without "="
 birth_mask: int  # bit N-1: signal N was blocked when this process was exec'ed
@@ -73,9 +75,14 @@ def ordinary_pointers(
     protected: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[str, ...]],
     paths: tuple[str, ...],
     documents: tuple[str, ...],
+    taken: dict[str, tuple[bytes, bytes]],
     /,
 ) -> list[tuple[bytes, bytes] | None]:
-    """Return path and root of each of *variables* that is surely a pointer to a secret; None for the others."""
+    """Find path and root of each of *variables* that is surely a pointer to a secret.
+
+    Up to the first that may not be one, *taken* gets them by key. Those of the others are returned, None for what is
+    for Python to decide.
+    """
 
 def ordinary_names(
     names: list[bytes],
@@ -94,9 +101,10 @@ def read_ordinary(
     env: dict[str, bytes],
     folders: dict[bytes, int],
     doubtful: tuple[bytes, ...],
+    secret: type[Secret],
     /,
-) -> dict[str, tuple[bytes, bytes]]:
-    """Return value and bytes of each key whose file holds one short line that raises no question."""
+) -> dict[str, tuple[Secret, int]]:
+    """Return value, in custody, and its length for each key whose file holds one short line that raises no question."""
 
 def assignments(values: dict[str, bytes], /) -> list[bytes]:
     """Return `KEY=value` for each."""
