@@ -154,8 +154,8 @@ def words_of(svg: str) -> list[str]:
 PEERS = {
     ("tini", None): "tini, no secrets",
     ("s6-envdir", SECRETS): "s6-envdir",
-    ("bash file_env", SECRETS): "bash file_env",
     ("shim", SECRETS): "the shim",
+    ("bash file_env", SECRETS): "bash file_env",
     ("python3.11 -I -S -c pass", None): "a bare Python, no secrets",
     ("sh $(cat) loop", SECRETS): "sh, $(cat) per file",
     ("naive onedir", SECRETS): "PyInstaller, as it comes",
