@@ -125,15 +125,16 @@ def apply(
         kept = labels(step, prints.of(key, value), stack, prints.mark, by)
         engine.create(step.name, value if len(value) else EMPTY_IN_SWARM, kept, step.template)
 
-    with ThreadPoolExecutor(connection.PARALLEL_CALLS) as pool:
-        jobs: dict[Future[None], Step] = {pool.submit(one, step): step for step in todo}
-        for job in jobs:
+    jobs: dict[Future[None], Step] = {}
+    pool = ThreadPoolExecutor(connection.PARALLEL_CALLS)
+    try:
+        for step in todo:
+            job = pool.submit(one, step)
+            jobs[job] = step
             job.add_done_callback(lambda _: advance())
-        try:
-            wait(jobs, return_when=FIRST_EXCEPTION)
-        finally:
-            for job in jobs:
-                job.cancel()  # those that have not begun; what is under way comes to its end
+        wait(jobs, return_when=FIRST_EXCEPTION)
+    finally:
+        pool.shutdown(cancel_futures=True)  # those that have not begun; what is under way comes to its end
     for job, step in jobs.items():
         if job.cancelled():
             continue
