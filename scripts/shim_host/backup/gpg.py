@@ -26,7 +26,8 @@ _TRUSTED = "mfu"
 _UNUSABLE = {"e": "has expired", "r": "is revoked", "d": "is disabled", "i": "is not valid"}
 # Why a secret key did not decrypt, as libgpg-error counts: what gpg 2.2 and 2.4 report alike, in every language.
 _BAD_PASSPHRASE = 11
-_NO_PASSPHRASE = {62, 85, 99, 177, 198}  # timeout, no pinentry, canceled, none given, fully canceled
+# Timeout, no pinentry, canceled, none given, fully canceled; a pinentry without a terminal: ENODEV, ENOTTY, ENXIO.
+_NO_PASSPHRASE = {62, 85, 99, 177, 198, 32848, 32870, 32872}
 
 # It would print to stderr what its children say.
 logging.getLogger("gnupg").addHandler(logging.NullHandler())

@@ -564,6 +564,18 @@ def key_of(keys: Keys) -> str:
     return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
 
 
+PINENTRY_WITHOUT_TERMINAL = """#!/bin/sh
+echo OK
+while read -r command rest; do
+    case $command in
+        GETPIN) echo "ERR 83918950 Inappropriate ioctl for device <Pinentry>" ;;
+        BYE) echo OK; exit ;;
+        *) echo OK ;;
+    esac
+done
+"""
+
+
 def test_a_key_that_does_not_sign_stops_no_backup(filled: Manage, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Its passphrase may be asked for where nobody can answer; then the backup is unsigned, and that is said."""
     with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp", ignore_cleanup_errors=True) as home:
@@ -575,6 +587,13 @@ def test_a_key_that_does_not_sign_stops_no_backup(filled: Manage, tmp_path_facto
         end = filled("export", "-o", "b.gpg", "--recipient", MAIL, env={"GNUPGHOME": home})
         opened = ("import", "b.gpg", "--dry-run")
         nobody_answers = filled(*opened, env={"GNUPGHOME": home})
+        # What pinentry-curses answers where there is no terminal, as in a cron job.
+        asks = tmp_path_factory.mktemp("pinentry") / "pinentry"
+        asks.write_text(PINENTRY_WITHOUT_TERMINAL)
+        asks.chmod(0o755)
+        Path(home, "gpg-agent.conf").write_text(f"pinentry-program {asks}\n")
+        run("gpgconf", "--kill", "gpg-agent", home=Path(home))
+        no_terminal = filled(*opened, env={"GNUPGHOME": home})
         typed = (*opened, "--passphrase-file", "-")
         wrong = filled(*typed, stdin=b"another\n", env={"GNUPGHOME": home})
         right = filled(*typed, stdin=b"asked-for\n", env={"GNUPGHOME": home})
@@ -584,7 +603,8 @@ def test_a_key_that_does_not_sign_stops_no_backup(filled: Manage, tmp_path_facto
     assert ", so nobody vouches for this backup" in end.stderr
     assert (filled.folder / "b.gpg").exists()
     # gpg 2.2 and 2.4 tell these apart with different words.
-    assert (nobody_answers.code, "gpg wanted a passphrase and got none" in nobody_answers.stderr) == (1, True)
+    for asked in (nobody_answers, no_terminal):
+        assert (asked.code, "gpg wanted a passphrase and got none" in asked.stderr) == (1, True), asked.stderr
     assert (wrong.code, "the passphrase does not open it" in wrong.stderr) == (1, True), wrong.stderr
     assert right.code == 0, right.stderr
 
