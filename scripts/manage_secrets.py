@@ -170,8 +170,15 @@ def cli() -> None:
     """
 
 
+def use_utf8() -> None:
+    """Read files and their names as Docker Compose does, whatever the locale: as UTF-8. Python must be told first."""
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606  (ourselves)
+
+
 def main() -> None:
     """Run the command line; an error becomes a message and an exit code."""
+    use_utf8()
     output.open_streams()
     # click wraps --help with this, and would break names at hyphens, which then cannot be copied.
     textwrap.TextWrapper.wordsep_re = textwrap.TextWrapper.wordsep_simple_re

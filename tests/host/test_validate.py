@@ -52,6 +52,23 @@ def test_a_project_in_order_has_no_findings(manage: Manage, canary: Canary) -> N
     assert findings(manage, code=0) == []
 
 
+def test_names_are_utf_8_whatever_the_locale(manage: Manage, canary: Canary) -> None:
+    """As Compose reads them: a secret's file is found, and no character ends the run."""
+    manage.write(".env.schema", "# @sensitive\nKEY=\n")
+    manage.write("secrets/key", canary())
+    manage.write("wörter/schlüssel", canary())
+    manage.write(
+        "compose.yml",
+        "services: {a: {image: i, user: root, secrets: [key, k2], env_file: ä.env}}\n"
+        "secrets: {key: {file: secrets/key}, k2: {file: wörter/schlüssel}}\n",
+    )
+    manage.write("ä.env", "Ü=1\n")
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    assert manage("validate", "--json", env=ascii_only).stdout == manage("validate", "--json").stdout
+    assert manage("create-from-env", "ä.env", "--all", "--dry-run", env=ascii_only).code == 0
+
+
 def test_all_findings_come_at_once_and_each_has_a_repair(manage: Manage, canary: Canary) -> None:
     manage.write(".env.schema", SCHEMA)
     manage.write("secrets/db_password", canary()[:8])
