@@ -43,6 +43,11 @@ class Recipient(NamedTuple):
         return self.name or self.text[:24] + ("…" if len(self.text) > 24 else "")
 
     @property
+    def tail(self) -> str:
+        """Return the end of the key, which tells it from others: many SSH keys begin alike."""
+        return self.identity[-12:]
+
+    @property
     def identity(self) -> str:
         """Return the key without a comment."""
         return " ".join(self.text.split()[:2])

@@ -192,26 +192,31 @@ def test_somebody_comes_and_somebody_leaves(team: Team, canary: Canary) -> str:
     return left.stderr
 
 
-@provokes("is not encrypted to exactly the keys in the file of recipients")
+@provokes("is not encrypted to exactly the keys in the file of recipients", "new in … since you last locked: …")
 def test_a_line_that_somebody_pushed_gives_nobody_a_value_unasked(team: Team, canary: Canary, tmp_path: Path) -> str:
     """Whoever can push could add himself; the next run of somebody else would encrypt everything to him."""
     ann = team.ann
     ann.set("DB_PASSWORD", canary())
     ann("lock", "-r", team.ann_public)
     recipients = ann.folder / "secrets.age/recipients"
-    recipients.write_text(recipients.read_text() + f"# mallory\n{identity(tmp_path / 'mallory')}\n")
+    stranger = identity(tmp_path / "mallory")
+    recipients.write_text(recipients.read_text() + f"# mallory\n{stranger}\n")
     before = ann.files()
     assert ann("unlock").code == 0
 
-    refused = ann("lock")
+    ann_dry, refused = ann("lock", "--dry-run"), ann("lock")
 
-    assert refused.code == 1
+    assert (ann_dry.code, refused.code) == (0, 1)
     assert "encrypt to mallory, who could not open these files" in refused.stderr
     assert ann.files() == before
     found = ann.findings()
-    assert ann("lock", "--yes").code == 0
+    agreed = ann("lock", "--yes")
+    assert agreed.code == 0
     assert ann.findings() == ""
-    return found
+    # Who agrees beforehand is shown to whom, with as much of the key as tells it from others.
+    for end in (refused, ann_dry, agreed):
+        assert f"new in secrets.age/recipients since you last locked: mallory (…{stranger[-12:]})" in end.stderr
+    return found + agreed.stderr
 
 
 def test_an_unlocked_value_needs_no_disk(team: Team, canary: Canary, tmp_path: Path) -> None:

@@ -117,9 +117,16 @@ def lock_command(wish: LockWish) -> None:
     if left:
         shown = output.listed(desk.folder.shown(name) for name in left)
         output.warn(f"without a value here: {shown}", "unlock brings it here; git rm removes it for everyone")
+    if strangers:
+        path = desk.folder.path / locked.RECIPIENTS
+        output.warn(
+            f"new in {path} since you last locked: {output.listed(f'{one.shown} (…{one.tail})' for one in strangers)}",
+            f"git log -p {quoted(str(path))} shows who added them; lock --drop leaves one out",
+        )
     if not wish.dry_run:
         if strangers:
-            question = f"encrypt to {', '.join(strangers)}, who could not open these files when you last locked them?"
+            names_of = output.listed(one.shown for one in strangers)
+            question = f"encrypt to {names_of}, who could not open these files when you last locked them?"
             output.confirm(question, yes=wish.yes)
         encrypted = output.each("encrypting", sealed, lambda name: desk.seal(plain[name], after))
         made = dict(zip(sealed, encrypted, strict=True))
@@ -161,14 +168,14 @@ def _recipients(before: Sequence[Recipient], wish: LockWish) -> list[Recipient]:
     return list(after.values())
 
 
-def _strangers(note: Note, before: Sequence[Recipient], after: Sequence[Recipient]) -> list[str]:
+def _strangers(note: Note, before: Sequence[Recipient], after: Sequence[Recipient]) -> list[Recipient]:
     """Return who is in the file of recipients since this machine last looked, and was not named just now.
 
     Whoever may push to the repository may write a line there, and would be given every value by the next run.
     """
     there = {one.identity for one in before}
     known = set(note.recipients)
-    return [one.shown for one in after if one.identity in there and known and one.identity not in known]
+    return [one for one in after if one.identity in there and known and one.identity not in known]
 
 
 def _to_seal(
