@@ -1,5 +1,6 @@
 """`set`, `get`, `edit` and `remove`: one secret at a time."""
 
+import json
 import os
 import signal
 import subprocess
@@ -96,6 +97,25 @@ def test_a_terminal_shows_no_value_unless_it_is_asked_to(manage: Manage, canary:
     assert value not in str(refused.before)
     assert "stdout is a terminal" in str(refused.before)
     assert value in str(shown.before)
+
+
+@provokes("… both write to stdout")
+def test_a_dash_is_stdout(manage: Manage) -> str:
+    """And no file of that name is made."""
+    manage.write(".env.schema", SCHEMA)
+    manage.write("secrets/db_password", "of no worth")
+
+    assert manage("get", "DB_PASSWORD", "--output", "-").stdout == "of no worth"
+    assert "get_secret" in manage("types", "--python", "-o", "-").stdout
+    sarif, page = (manage("audit", "--no-engine", kind, "-").stdout for kind in ("--sarif", "--html"))
+    refused = manage("audit", "--no-engine", "--json", "--sarif", "-")
+
+    assert json.loads(sarif)["version"] == "2.1.0"
+    assert page.startswith("<!doctype html>")
+    assert refused.code == 2
+    assert "--json and --sarif - both write to stdout" in refused.stderr
+    assert not (manage.folder / "-").exists()
+    return refused.stderr
 
 
 def test_a_value_is_generated_and_another_one_is_replaced_only_when_that_is_said(manage: Manage) -> None:

@@ -90,7 +90,7 @@ SECTIONS = {
         "*/compose/*.py", "*/shim_host/inputs.py", "*/shim_host/inventory.py",
     ),
     "migrate reports a finding": ("*/migrate/*.py", "*/commands/migrate.py"),
-    "audit reports a finding": ("*/audit/*.py",),
+    "audit reports a finding": ("*/audit/*.py", "*/commands/audit.py"),
     "A command needs confirmation": ("*/shim_host/output.py",),
 }  # fmt: skip
 

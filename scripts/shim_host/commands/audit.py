@@ -14,13 +14,14 @@ from shim_host import ages, inputs, output
 from shim_host.audit.model import ELSEWHERE, ENGINE_NOT_WANTED, NOT_ASKED
 from shim_host.audit.rules import NOT_LOOKED_AT
 from shim_host.commands import options
-from shim_host.errors import CLEAN, FAILED, REFUSED
+from shim_host.errors import CLEAN, FAILED, REFUSED, UsageError
 
 if TYPE_CHECKING:
     from shim_host.audit.model import Audit, Row
     from shim_host.inventory import Asked
 
 _WANTED = (ENGINE_NOT_WANTED, NOT_ASKED)  # by --no-engine, --no-exec
+_STDOUT = "-"
 _LEVELS = ("error", "warning", "note")
 
 
@@ -48,12 +49,17 @@ class AuditWish:
 @options.secrets_dir
 @options.schema
 @options.salt
-@click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Also write the audit as an HTML page.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Also write the audit as an HTML page; - writes only that, to stdout.",
+)
 @click.option(
     "--sarif",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Also write the findings as SARIF, for GitHub and other code hosts.",
+    help="Also write the findings as SARIF, for GitHub and other code hosts; - writes only that, to stdout.",
 )
 @click.option(
     "--fail-on",
@@ -104,6 +110,9 @@ def audit_command(wish: AuditWish) -> int:
     from shim_host.audit import gather, judge
     from shim_host.store.vault import Vault
 
+    given = [name for name, takes in _on_stdout(wish).items() if takes]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} both write to stdout", "name a file for one of them")
     facts = gather.gather(
         inputs.read_schema(wish.schema_path),
         Vault.of_stack(wish.secrets_dir, wish.stack),
@@ -117,14 +126,14 @@ def audit_command(wish: AuditWish) -> int:
     if wish.html:
         from shim_host.audit import page
 
-        _write(wish.html, page.page(judged).encode("utf-8", "backslashreplace"))
+        _write(wish.html, page.page(judged))
     if wish.sarif:
         from shim_host.audit.sarif import document
 
-        _write(wish.sarif, json.dumps(document(judged), indent=2).encode() + b"\n")
+        _write(wish.sarif, json.dumps(document(judged), indent=2) + "\n")
     if wish.is_json:
         output.give_json(as_document(judged))
-    else:
+    elif not given:
         _give(judged)
     _say_end(judged)
     is_blind = any(finding.id == NOT_LOOKED_AT for finding in judged.findings)
@@ -132,11 +141,19 @@ def audit_command(wish: AuditWish) -> int:
     return FAILED if is_blind else REFUSED if is_partial or judge.is_reached(judged, wish.fail_on) else CLEAN
 
 
-def _write(path: str, data: bytes) -> None:
-    """Write *path* whole or not at all, for its owner alone."""
+def _on_stdout(wish: AuditWish) -> dict[str, bool]:
+    """Return which options take stdout for what they write."""
+    return {"--json": wish.is_json, "--html -": wish.html == _STDOUT, "--sarif -": wish.sarif == _STDOUT}
+
+
+def _write(path: str, text: str) -> None:
+    """Write *path* whole or not at all, for its owner alone, or *text* to stdout."""
     from shim_host.backup import sealed_file
 
-    sealed_file.write(path, data)
+    if path == _STDOUT:
+        output.give_text(text)
+        return
+    sealed_file.write(path, text.encode("utf-8", "backslashreplace"))
     output.say(f"wrote {path}")
 
 

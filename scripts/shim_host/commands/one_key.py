@@ -205,7 +205,7 @@ def _set_in_swarm(wish: SetWish, desk: _Desk, value: Secret) -> int:
     "target",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the value to FILE, with mode 0600.",
+    help="Write the value to FILE, with mode 0600.  [default: - (stdout)]",
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @options.secrets_dir
@@ -221,7 +221,7 @@ def get_command(
       manage-secrets get TLS_KEY --output /dev/shm/tls.key
     """
     value = _Desk(secrets_dir, schema_path, key).existing(key).value.reveal()
-    if target is not None:
+    if target is not None and str(target) != "-":
         if os.path.lexists(target) and not force:
             raise Refused(f"{target} already exists", "name another file, or replace it with --force")
         write_whole(target, value, 0o600)

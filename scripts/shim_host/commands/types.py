@@ -20,7 +20,7 @@ from shim_host.files import write_whole
     "path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write the module to FILE.  [default: stdout]",
+    help="Write the module to FILE.  [default: - (stdout)]",
 )
 @options.schema
 def types(language: str | None, service: str, path: Path | None, schema_path: Path | None) -> None:
@@ -45,7 +45,7 @@ def types(language: str | None, service: str, path: Path | None, schema_path: Pa
 
     module = python_types.module if language == "python" else typescript_types.module
     text = module(part, Path(schema.source).name)
-    if path is None:
+    if path is None or str(path) == "-":
         output.give_text(text)
         return
     write_whole(path, text.encode("utf-8"), 0o666)
