@@ -144,6 +144,23 @@ def test_an_editor_changes_a_value_in_memory(typed: bytes, kept: bytes, manage: 
     assert not where.exists()
 
 
+@provokes("… needs a terminal, and there is none", "… has a quotation mark that is not closed")
+def test_an_editor_that_draws_is_not_started_without_a_terminal(manage: Manage, canary: Canary) -> str:
+    """vi would wait forever for whoever is not there; one that a script drives has work to do."""
+    value = canary()
+    manage.write("secrets/db_password", "first")
+    manage.write("vim", f'#!/bin/sh\nshift\nprintf %s {value} >"$1"\n').chmod(0o755)
+    script = f"{manage.folder / 'vim'} -es"
+
+    ends = [manage("edit", "DB_PASSWORD", env={"VISUAL": editor}) for editor in ("", " ", "/usr/bin/nano -w", "vi '")]
+    scripted = manage("edit", "DB_PASSWORD", "--yes", env={"EDITOR": script}, timeout=20)
+
+    assert [end.code for end in ends] == [1] * 4
+    assert ["vi needs" in end.stderr for end in ends] == [True, True, False, False]
+    assert (scripted.code, manage.secrets()) == (0, {"db_password": value.encode()})
+    return "".join(end.stderr for end in ends)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGHUP, signal.SIGTERM])
 def test_a_run_that_is_ended_leaves_nothing_of_an_edited_value(
     stop: signal.Signals, manage: Manage, canary: Canary

@@ -25,6 +25,8 @@ from shim_host.store.filing import Planned
 from shim_host.store.vault import Entry, Vault
 
 _PATIENCE_SECONDS, _AT_ONCE = 300, 4  # as rotate has them when nobody asks for more
+# Editors that draw on the terminal, where vi waits forever if there is none; and its options for a script.
+_ON_TERMINAL, _SCRIPTED = frozenset(("vi", "vim", "nvim", "nano", "pico", "micro", "hx", "joe", "mcedit")), ("-e", "-s")
 _MEMORY = ("/dev/shm", "/run")  # noqa: S108  (a folder of our own is made there)
 
 
@@ -264,7 +266,7 @@ def edit_command(key: str, secrets_dir: Path, schema_path: Path | None, yes: boo
 
 def _edited(key: str, value: bytes) -> bytes:
     """Return what a person makes of *value* in an editor; it is on no disk meanwhile."""
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    editor = _editor()
     folder = next((place for place in _MEMORY if _is_in_memory(place)), None)
     if folder is None:
         raise Refused(
@@ -289,6 +291,26 @@ def _edited(key: str, value: bytes) -> bytes:
             raise Refused(f"{editor[0]} ended with {done.returncode}", "nothing was changed")
         with open(path, "rb") as file:
             return file.read(MAX_SECRET_BYTES + 1)
+
+
+def _editor() -> list[str]:
+    """Return the editor and its options.
+
+    Raises:
+        Refused: it cannot be read, or would wait for somebody who is not there.
+    """
+    words: list[str] = []
+    for variable in ("VISUAL", "EDITOR"):
+        try:
+            words = words or shlex.split(os.environ.get(variable, ""))
+        except ValueError:
+            raise Refused(f"{variable} has a quotation mark that is not closed", "close it") from None
+    words = words or ["vi"]
+    draws = os.path.basename(words[0]) in _ON_TERMINAL and not any(word.startswith(_SCRIPTED) for word in words[1:])
+    if draws and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        hint = "run this at a terminal, or give the value with set --value-file"
+        raise Refused(f"{words[0]} needs a terminal, and there is none", hint)
+    return words
 
 
 def _is_in_memory(folder: str) -> bool:
