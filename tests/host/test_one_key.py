@@ -280,6 +280,21 @@ def test_what_makes_a_value_keeps_it_out_of_git(manage: Manage) -> None:
     assert manage("validate").code == 0
 
 
+@pytest.mark.parametrize("words", ["set SESSION_KEY --generate", "generate", "create-from-env --all"])
+def test_what_is_refused_changes_nothing(words: str, manage: Manage) -> None:
+    """No value is written through a link, so that git needs no lines either."""
+    (manage.folder / "elsewhere").mkdir()
+    (manage.folder / "secrets").symlink_to("elsewhere")
+    manage.write(".env.schema", "# @generate\nSESSION_KEY=\n")
+    manage.write(".env", "API_KEY=a-value-of-some-length\n")
+    before = {path: path.stat().st_mtime_ns for path in manage.folder.iterdir()}
+
+    end = manage(*words.split())
+
+    assert (end.code, "secrets is a link or a file" in end.stderr) == (1, True), end
+    assert {path: path.stat().st_mtime_ns for path in manage.folder.iterdir()} == before
+
+
 @provokes(
     "there is no command …",
     "there are more arguments than this command takes",

@@ -99,10 +99,12 @@ def create_from_env(wish: EnvWish) -> None:
     plan = filing.make_plan(chosen, store, schema, wish.force)
     if wish.generate_missing:
         plan += filing.make_missing(plan, store, schema)
+    store.refuse_link()
     ignored = gitignore.missing(Path(), wish.secrets_dir, None if str(env_file) == "-" else env_file)
     filing.announce(env_file, warnings, left, plan, ignored, wish.dry_run)
     if not wish.dry_run:
         filing.confirm_replacing(plan, wish.yes)
+        store.ask_owner()
         gitignore.add(ignored)  # before anything is there that git could see
         filing.write(store, plan, wish.owner)
     filing.give(plan, warnings, wish.secrets_dir, wish.is_json)

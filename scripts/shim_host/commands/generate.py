@@ -71,7 +71,7 @@ def generate(
     filing.announce(Path(schema.source), [], [], plan, {}, dry_run)
     if not dry_run:
         filing.confirm_replacing(plan, yes)
-    filing.keep_out_of_git(secrets_dir, dry_run=dry_run)
+    filing.keep_out_of_git(store, dry_run=dry_run)
     if not dry_run:
         filing.write(store, plan)
     filing.give(plan, [], secrets_dir, is_json)

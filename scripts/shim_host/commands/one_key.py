@@ -112,7 +112,7 @@ class _Desk:
                 shown = output.listed(replaced)
                 question = f"replace the value of {shown}? services that run keep the old one until they are recreated"
                 output.confirm(question, yes=yes)
-            filing.keep_out_of_git(self.store.path, dry_run=False)
+            filing.keep_out_of_git(self.store, dry_run=False)
             filing.write(self.store, plan)
         filing.give(plan, [], self.store.path, is_json)
 

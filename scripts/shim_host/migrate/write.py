@@ -89,6 +89,8 @@ def write(
     env_files = {source.path.absolute() for source in plan.sources} | set(plan.env_file_keys)
     new = [item.path for item in written if item.old in env_files]
     kept_out = [*(source.path for source in plan.sources[:1]), *new]
+    store.refuse_link()
+    store.ask_owner()
     lacking = gitignore.missing(plan.project.folder, store.path, *kept_out, written=new)
     gitignore.add(lacking)
     for line in gitignore.told(lacking):

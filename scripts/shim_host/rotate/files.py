@@ -87,6 +87,7 @@ class Files:
         """
         sizes = [len(value) for key, value in values.items() if self.store.read(self._name(key)) is not None]
         if sizes:
+            self.store.refuse_link()
             self.store.ask_owner()
             refuse_without_room(self.store.path, 2 * sum(sizes))  # waiting, and in its place
         if has_versions:

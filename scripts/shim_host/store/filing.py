@@ -103,9 +103,16 @@ def announce(
         output.say(line)
 
 
-def keep_out_of_git(secrets_dir: Path, *, dry_run: bool) -> None:
-    """See that git ignores *secrets_dir* and `.env`, before a value is there that it could see."""
-    lacking = gitignore.missing(Path(), secrets_dir, Path(".env"))
+def keep_out_of_git(store: Vault, *, dry_run: bool) -> None:
+    """See that git ignores the folder of *store* and `.env`, before a value is there that it could see.
+
+    Raises:
+        Refused: no value will be written there, so nothing is changed.
+    """
+    store.refuse_link()
+    if not dry_run:
+        store.ask_owner()
+    lacking = gitignore.missing(Path(), store.path, Path(".env"))
     for line in gitignore.told(lacking, dry_run=dry_run):
         output.say(line)
     if not dry_run:

@@ -132,6 +132,15 @@ class Vault:
         except OSError:
             return False
 
+    def refuse_link(self) -> None:
+        """See that the place is a folder or free, where nothing has been changed yet.
+
+        Raises:
+            Refused: `writing` would not take it.
+        """
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
+            raise self._no_folder()
+
     def ask_owner(self) -> None:
         """Ask before root writes into the folder of somebody else, where nothing has been changed yet.
 
@@ -163,10 +172,7 @@ class Vault:
                 ownership.give_as_around(self.path)
             except FileExistsError:
                 if self.path.is_symlink() or not self.path.is_dir():
-                    hint = "make it a folder, or name another with --secrets-dir"
-                    if self.is_public:
-                        hint = "make it a folder, or name another with --locked-dir"
-                    raise Refused(f"{self.path} is a link or a file, and secrets are not written there", hint) from None
+                    raise self._no_folder() from None
         except OSError as error:
             raise failed_file("make", str(self.path), error) from None
         with _folder(self.path, is_public=self.is_public) as descriptor:
@@ -174,6 +180,12 @@ class Vault:
             writer.remove_unfinished()
             yield writer
             writer.settle()
+
+    def _no_folder(self) -> Refused:
+        hint = "make it a folder, or name another with --secrets-dir"
+        if self.is_public:
+            hint = "make it a folder, or name another with --locked-dir"
+        return Refused(f"{self.path} is a link or a file, and secrets are not written there", hint)
 
 
 def _is_unfinished(name: str) -> bool:

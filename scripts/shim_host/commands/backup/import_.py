@@ -245,6 +245,8 @@ def _write(steps: list[Step], folders: _Folders, is_as_planned: Callable[[], boo
     replaced = [step.item.shown for step in steps if step.state == "replaced"]
     if replaced:
         output.confirm(f"replace {output.many(len(replaced), 'value')}: {output.listed(replaced)}?", yes=yes)
+    Vault(folders.secrets_dir).refuse_link()
+    Vault(folders.secrets_dir).ask_owner()
     ignored = gitignore.missing(Path(), folders.secrets_dir)
     for line in gitignore.told(ignored):
         output.say(line)

@@ -299,7 +299,7 @@ def unlock_command(wish: UnlockWish) -> None:
     filing.announce(desk.folder.path, [], [], plan, {}, wish.dry_run)
     if wish.force and not wish.dry_run:
         filing.confirm_replacing(plan, wish.yes)
-    filing.keep_out_of_git(wish.secrets_dir, dry_run=wish.dry_run)
+    filing.keep_out_of_git(desk.store, dry_run=wish.dry_run)
     if not wish.dry_run:
         filing.write(desk.store, plan)
         recipients = desk.folder.recipients()

@@ -126,7 +126,7 @@ def _up(service: str, given: dict[str, str]) -> None:
     store = Vault(Path(given.get("secrets-dir") or options.SECRETS_DIR))
     made = _missing(_subject(store, schema, project), schema) if schema is not None else []
     if made:
-        filing.keep_out_of_git(store.path, dry_run=False)
+        filing.keep_out_of_git(store, dry_run=False)
         filing.write(store, made)
         give("info", f"generated {output.listed(item.key for item in made)}")
     subject = _subject(store, schema, project)
