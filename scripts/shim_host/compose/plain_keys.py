@@ -1,5 +1,6 @@
 """A Compose file with `? key` and `: value`, as some programs write long keys, in the form that can be edited."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 
@@ -78,9 +79,16 @@ def _changes(text: str, mapping: Node, key: Node, value: Node, spot: Spot) -> li
     front = text[line : spot.start]
     fits = (_FLOW_FRONT if is_flow(mapping) else _BLOCK_FRONT).fullmatch(front)
     written = text[spot.start : spot.key_end]
-    if fits is None or not isinstance(key, ScalarNode) or "\n" in written or not 0 < len(written) < _LONGEST:
+    if fits is None or not isinstance(key, ScalarNode):
         return []
     mark = line + front.rindex("?")
+    if "\n" in written and len(str(key.value)) < _LONGEST and written[0] in "|>\"'":
+        # On one line first: then it is an entry like the others.
+        header = comments(written.partition("\n")[0]) if written[0] in "|>" else []
+        one_line = json.dumps(key.value, ensure_ascii=False)
+        return [(spot.start, spot.start + len(written.rstrip()), " ".join([one_line, *header]))]
+    if "\n" in written or not 0 < len(written) < _LONGEST:
+        return []
     colon = _UP_TO_COLON.match(text, spot.key_end)
     if colon is None:
         return [(mark, spot.start, ""), (spot.key_end, spot.key_end, "" if is_flow(mapping) else ":")]
@@ -113,7 +121,7 @@ def _plain(root: Node) -> list[object]:
         if is_known:
             continue
         if isinstance(node, ScalarNode):
-            found.append((node.value, node.style))
+            found.append((node.value, bool(node.style)))  # a plain one has none, and may be a number
             continue
         parts = node.value if isinstance(node, SequenceNode) else [part for pair in node.value for part in pair]
         found.append((type(node), len(parts)))

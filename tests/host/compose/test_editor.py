@@ -170,7 +170,10 @@ PLAIN = {
     "? a\r\n: b: 1\r\n  c: 2\r\n": "a:\r\n  b: 1\r\n  c: 2\r\n",
     "a: {? b : 1, ? c, d: x ? y}\n": "a: {b: 1, c, d: x ? y}\n",
     "a: is it ?\nb: what ? c\n": "",
-    "? |\n  a\n: b\n": "",
+    "? |\n  a\n: b\n": '"a\\n": b\n',
+    "a:\n  ? >-  # one\n    b\n    c\n  # two\n  :\n    - d\n": 'a:\n  # one\n  # two\n  "b c":\n    - d\n',
+    "a: {? 'b\n  c' : 1}\n": 'a: {"b c": 1}\n',
+    "? |-\r\n  a\r\n: b\r\n": '"a": b\r\n',
     f"? {'a' * 2000}\n: b\n": "",
 }
 
