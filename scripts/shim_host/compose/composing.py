@@ -33,7 +33,7 @@ class Spot(NamedTuple):
 Layout = dict[int, list[Spot]]  # by the `id` of a collection's node
 
 
-_TAB = "found character '\\t' that cannot start any token"
+_TABS = ("found character '\\t' that cannot start any token", "but found '\\t'")
 
 
 def _events(text: str) -> list[Event]:
@@ -49,7 +49,7 @@ def _events(text: str) -> list[Event]:
         except MarkedYAMLError as error:
             mark = error.problem_mark
             tabs += 1
-            if mark is None or _TAB not in str(error.problem) or tabs > _MOST_TABS:
+            if mark is None or not str(error.problem).endswith(_TABS) or tabs > _MOST_TABS:
                 raise
             end = mark.index + 1
             while text[end : end + 1] in (" ", "\t"):

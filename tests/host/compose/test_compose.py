@@ -140,6 +140,17 @@ services:
 """
 
 
+def test_a_tab_between_two_tokens_is_a_space(tmp_path: Path, write: Write) -> None:
+    write(
+        "compose.yaml",
+        "services:\n  a:\t# one\n    image: &i\t# two\n      x\n    command: !override\t# three\n    - >-\t# four\n      b\tc\n",
+    )
+
+    service = read_project(tmp_path).services["a"]
+
+    assert (service.image, service.command) == ("x", ["b\tc"])
+
+
 def test_references_are_replaced_from_the_shell_and_then_from_the_env_file(tmp_path: Path, write: Write) -> None:
     """Every operator, nested ones, bare names, and an env_file that refers to the project's values."""
     write("compose.yaml", REFERENCES)
