@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import Node, ScalarNode
 
 from shim.schema import Schema
 from shim_host.compose.nodes import Document, child, is_null, items
-from shim_host.compose.places import reached, scalars
+from shim_host.compose.places import reached, scalars, scalars_in_effect
 from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.names import behind_shim
@@ -36,6 +36,7 @@ _SETTING = re.compile(r"[\"'\s-]*(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']
 # A `$$` of the file reaches a shell in the container as `$`: what it names is looked up at run time.
 _AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])|^`")
 _USER_AND_PASSWORD = frozenset(("u", "U", "user", "proxy-user", "userpwd"))
+_USER_AND_GROUP = re.compile(r"[0-9]+:[0-9]+")
 _SHELL_WORDS = frozenset(("sudo", "exec", "env", "then", "do", "if", "while", "until", "!", "cmd", "cmd-shell"))
 
 
@@ -176,16 +177,17 @@ def _texts(document: Document) -> Iterator[_Text]:
         for section, _, value, *_ in items(service):
             if section in _NAMES:
                 continue
-            for path, node in scalars(value, ("services", name, section)):
-                short = tuple(part for part in path if part != "<<")
-                yield _Text(name, _section_of(section, short), short, node)
+            for path, node in scalars_in_effect(value, ("services", name, section)):
+                yield _Text(name, _section_of(section, path), path, node)
     for name, _, config, *_ in items(child(document.root, "configs")):
-        for path, node in scalars(config, ("configs", name)):
+        for path, node in scalars_in_effect(config, ("configs", name)):
             if path[2:] == ("content",):
                 yield _Text("", "configs", path, node)
 
     for name, _, volume, *_ in items(child(document.root, "volumes")):
-        for path, node in scalars(child(volume, "driver_opts") or ScalarNode("", ""), ("volumes", name, "driver_opts")):
+        for path, node in scalars_in_effect(
+            child(volume, "driver_opts") or ScalarNode("", ""), ("volumes", name, "driver_opts")
+        ):
             yield _Text("", "volumes", path, node)
 
 
@@ -240,7 +242,7 @@ def _of_command(words: Sequence[str]) -> Iterator[_Pair]:
             continue
         assigned = found or _ASSIGNMENT.fullmatch(bare)
         name, value = (assigned["name"], assigned["value"].strip("\"'")) if assigned else (option, bare)
-        if name in _USER_AND_PASSWORD and ":" in value.strip(":"):
+        if name in _USER_AND_PASSWORD and ":" in value.strip(":") and not _USER_AND_GROUP.fullmatch(value):
             name, value = "password", value.partition(":")[2]
         yield _Pair(name, value, is_shown)
         option, is_shown = "", True

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose.nodes import Document, child, elements, is_merge, items, layers, scalar
-from shim_host.compose.project import Project, Service
+from shim_host.compose.project import Project, Service, interpolated
+from shim_host.env.compose_rules import InvalidReference
 
 
 def scalars(
@@ -26,6 +27,19 @@ def scalars(
     elif isinstance(node, MappingNode):
         for key_node, value in node.value:
             yield from scalars(value, (*path, str(key_node.value)), seen)
+
+
+def scalars_in_effect(
+    node: Node, path: tuple[str, ...], above: tuple[Node, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], ScalarNode]]:
+    """Yield the scalars below *node* that count: a merged one that a stronger one hides is not among them."""
+    if isinstance(node, ScalarNode):
+        yield path, node
+    elif node not in above:
+        for element in elements(node):
+            yield from scalars_in_effect(element, path, (*above, node))
+        for key, _, value, _ in items(node):
+            yield from scalars_in_effect(value, (*path, key), (*above, node))
 
 
 def variable_nodes(service: Service, key: str) -> Iterable[Node]:
@@ -84,16 +98,28 @@ def _reach(node: Node, found: set[int]) -> None:
         _reach(value, found)
 
 
-def unused_places(project: Project, keys: Collection[str]) -> Iterator[Place]:
-    """Yield every place that has one of *keys*, and from which no service gets it."""
+def unused_places(project: Project, keys: Collection[str], gone: Collection[str] = ()) -> Iterator[Place]:
+    """Yield every place that has one of *keys*, or cannot be without one of *gone*, and from which no service gets it.
+
+    Compose reads what `${KEY:?}` is in, used or not.
+    """
     known = reached(project)
     for document in project.documents:
-        yield from _unused_below(document, document.root, keys, known, set())
+        for place in _unused_below(document, document.root, known, set()):
+            if place.key in keys or _demands(str(place.node.value), gone):
+                yield place
 
 
-def _unused_below(
-    document: Document, node: Node, keys: Collection[str], known: set[int], seen: set[int]
-) -> Iterator[Place]:
+def _demands(text: str, gone: Collection[str]) -> bool:
+    """Return whether Compose would refuse *text* where only *gone* are not set."""
+    try:
+        interpolated(text, lambda name: None if name in gone else "x")
+    except InvalidReference:
+        return True
+    return False
+
+
+def _unused_below(document: Document, node: Node, known: set[int], seen: set[int]) -> Iterator[Place]:
     if id(node) in seen or isinstance(node, ScalarNode):
         return
     seen.add(id(node))
@@ -102,10 +128,10 @@ def _unused_below(
         if isinstance(value, ScalarNode) and id(value) not in known:
             text = str(value.value if key_node is None else key_node.value)
             key = text.partition("=")[0] if key_node is None else text
-            if key in keys and (key_node is None or not is_merge(key_node)):
+            if key_node is None or not is_merge(key_node):
                 yield Place(key, document, node, position, value)
         else:
-            yield from _unused_below(document, value, keys, known, seen)
+            yield from _unused_below(document, value, known, seen)
 
 
 def own_node(project: Project, name: str, field_name: str) -> tuple[Document, MappingNode]:

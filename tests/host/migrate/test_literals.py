@@ -162,6 +162,9 @@ def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
         'entrypoint: sh -c "export B_PASSWORD=$$A_PASSWORD; C_TOKEN=$$(cat /x); run --token=$$TOKEN&& y"',
         "command: ['--secret=$${X:-}', --password, '$$X;', 'A_TOKEN=`cat /x`']",
         "healthcheck: {test: \"curl -H 'Authorization: Bearer $$T' -u a:$$P h\"}",
+        "command: [serve, --user, '7:8', -u=1000:1000]",
+        # What a merged mapping holds counts only where the service has nothing of that name.
+        "healthcheck: {<<: {test: [CMD, psql]}, test: [CMD, /opt/shim/shim, exec, --user, '7:b', --, x]}",
     ],
 )
 def test_what_is_no_secret_is_no_finding(service: str, manage: Manage) -> None:
