@@ -6,6 +6,7 @@ layout says: an alias, an empty value and a block list have places like all othe
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -50,10 +51,7 @@ class Editor:
         flows = (edit for changed in self._flows.values() for edit in changed.edits(self.text, self.line_end))
         edits = [*self._edits, *flows]
         edits += anchors_moved(self.documents, self.layout, edits, self.raw)
-        text = self.text
-        for start, end, _, new in sorted(edits, key=lambda edit: edit[:3])[::-1]:
-            text = text[:start] + new + text[end:]
-        return text
+        return _edited(self.text, edits)
 
     def replace(self, start: int, end: int, new: str) -> None:
         """Put *new* in the place of what is between *start* and *end*."""
@@ -145,7 +143,7 @@ class Editor:
 
     def _drop_inner(self, start: int, end: int) -> None:
         # What is put in at the very end belongs to what is around it.
-        self._edits = [edit for edit in self._edits if not start <= edit[0] <= edit[1] <= end or edit[0] == end]
+        self._edits = [edit for edit in self._edits if not start <= edit[0] < end]
         self._flows = {
             key: found for key, found in self._flows.items() if not start <= found.node.start_mark.index < end
         }
@@ -239,10 +237,11 @@ class Editor:
             self.set_field(mapping, key, {"<<": Raw(alias + " "), **new})
         elif keeps_others and found.value.anchor and id(found.value) in self.aliased:
             # Others have it by its anchor, and keep what it says.
-            if not is_flow(found.value) and not is_flow(mapping):
+            if not is_flow(found.value) and not is_flow(mapping) and not self.is_emptied(found.value):
                 self._put_below_merge(spot, new)
                 return
             kept_for_others = Raw(f"&{found.value.anchor} {self.raw(found.value)}")
+            self._grown.add(id(found.value))
             self.set_field(mapping, key, {"<<": kept_for_others, **new})
         else:
             for name, value in new.items():
@@ -250,11 +249,12 @@ class Editor:
 
     def _put_below_merge(self, spot: Spot, fields: Mapping[str, Value]) -> None:
         """Move the block at *spot* one level down, below a merge key, and put *fields* beside that; comments stay."""
-        self._drop_inner(spot.value, spot.end)
         start, end = spot.value, self.next_line(spot.end)
         colon = self.colon_of(spot) + 1
         front = self.line_end + " " * (self._column(spot.start) + self.step)
-        lines = self.text[start:end].splitlines(keepends=True)
+        inner = [edit for edit in self._edits if start <= edit[0] < end]
+        lines = _edited(self.text[:end], inner)[start:].splitlines(keepends=True)
+        self._drop_inner(start, end)
         moved = [" " * self.step + line if line.strip() else line for line in lines[1:]]
         self.replace(colon, end, f"{front}<<: {lines[0]}{''.join(moved)}")
         self._below_empty(spot, fields)
@@ -289,7 +289,7 @@ class Editor:
             self.replace(len(self.text), len(self.text), self._joined(["", *lines]))
 
     def raw(self, node: Node) -> Raw:
-        """Return *node* as it is written in braces, each scalar as it was."""
+        """Return *node* as it is written in braces, each scalar as it was, without the elements that are removed."""
         if isinstance(node, ScalarNode):
             own = self.text[node.start_mark.index : node.end_mark.index].rstrip()
             is_fit = node.style in ("'", '"') or _FIT_FOR_BRACES.fullmatch(own) is not None
@@ -299,17 +299,21 @@ class Editor:
                 return Raw("null")
             return Raw(as_json(str(node.value)))
         if isinstance(node, SequenceNode):
-            return Raw("[" + ", ".join(map(self.raw, node.value)) + "]")
+            return Raw("[" + ", ".join(map(self.raw, self._left(node))) + "]")
         return Raw("{" + ", ".join(f"{key}: {value}" for key, value in self._raw_pairs(node)) + "}")
 
     def _raw_pairs(self, node: Node) -> Iterator[tuple[str, Raw]]:
-        for key_node, value in node.value:
+        for key_node, value in self._left(node):
             if is_merge(key_node):
                 for merged in value.value if isinstance(value, SequenceNode) else (value,):
                     present = {str(own.value) for own, _ in node.value}
                     yield from (pair for pair in self._raw_pairs(merged) if pair[0].strip("\"'") not in present)
             else:
                 yield self.quote(str(key_node.value)), self.raw(value)
+
+    def _left(self, node: Node) -> Iterator[Any]:
+        gone = [spot.start in self._removed for spot in self.spots(node)]
+        yield from (entry for position, entry in enumerate(node.value) if not any(gone[position : position + 1]))
 
     def raw_fields(self, node: Node) -> dict[str, Value]:
         """Return the fields of a mapping, or of a list of `KEY=value`, to be written again."""
@@ -358,6 +362,12 @@ class Editor:
 
     def _flow_of(self, collection: Node) -> Braces:
         return self._flows.setdefault(id(collection), Braces(collection, self.spots(collection)))
+
+
+def _edited(text: str, edits: Iterable[Edit]) -> str:
+    for start, end, _, new in sorted(edits, key=lambda edit: edit[:3])[::-1]:
+        text = text[:start] + new + text[end:]
+    return text
 
 
 def _step(root: MappingNode) -> int:

@@ -38,13 +38,12 @@ class ComposeFiles:
 
     def files(self, values: list[str]) -> list[NewFile]:
         """Return the files that change; none of *values* is in what may be shown of them."""
-        if not self.plan.moved:
-            return []
         Variables(self.plan, self._editor).take_out()
         for moved in self.plan.moved.values():
             self._change_service(moved)
         self._settle_emptied()
-        self._add_sections()
+        if self.plan.moved:
+            self._add_sections()
         self._rename_documents()
         keys = {*self.plan.reasons, *(use.key for moved in self.plan.moved.values() for use in moved.uses)}
         found = []

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose.editor import Editor, own_sequence
 from shim_host.compose.nodes import Document, child, elements, item
@@ -26,6 +26,7 @@ class Variables:
             for variable in service.variables.values():
                 self.users.setdefault((id(variable.holder), variable.key), set()).add(name)
         self.moved_keys = {name: {use.key for use in moved.uses} for name, moved in plan.moved.items()}
+        self.new: dict[str, dict[str, str]] = {}  # what each service gets in the place of what is taken out
         self.written: set[_At] = set()  # where something else is now
         self.leaving: list[tuple[Place, str]] = []  # with what is written before a comment that stays
 
@@ -39,16 +40,18 @@ class Variables:
             by_key: dict[str, list[Place]] = {}
             for place in places_of(moved.service):
                 by_key.setdefault(place.key, []).append(place)
-            new: dict[str, str] = {}
+            new = self.new[moved.service.name] = {}
             for use in moved.uses:
                 new.update(self._settle(moved, use, by_key.get(use.key, [])))
-            if new:
-                self._add(moved, new)
         keys = {key for keys in self.moved_keys.values() for key in keys}
-        self.leaving += [(place, "") for place in unused_places(self.project, keys)]
+        gone = set(self.plan.reasons) - set(self.plan.staying)
+        self.leaving += [(place, "") for place in unused_places(self.project, keys, gone)]
         for place, note in self.leaving:
             if place.at not in self.written:
                 self.editor_of(place.document).remove(place.collection, place.position, note)
+        for moved in self.plan.moved.values():
+            if self.new[moved.service.name]:
+                self._add(moved, self.new[moved.service.name])
 
     def _settle(self, moved: Moved, use: Use, places: Sequence[Place]) -> dict[str, str]:
         """Decide what becomes of one variable of one service; return what its `environment:` gets besides."""
@@ -102,9 +105,10 @@ class Variables:
         value = child(node, "environment")
         gone = {use.key for use in moved.uses}
         own = own_sequence(node, "environment", editor)
+        keeps_others = self._differs_for_others(moved, value, new)
         if not isinstance(value, SequenceNode):
-            editor.grow(node, "environment", dict(new), without=gone)
-        elif own is not None:
+            editor.grow(node, "environment", dict(new), without=gone, keeps_others=keeps_others)
+        elif own is not None and not keeps_others:
             for key, text in new.items():
                 editor.add_item(own, f"{key}={text}")
         else:
@@ -115,3 +119,13 @@ class Variables:
                 if isinstance(element, ScalarNode) and str(element.value).partition("=")[0] not in gone
             ]
             editor.set_field(node, "environment", [*kept, *(f"{key}={text}" for key, text in new.items())])
+
+    def _differs_for_others(self, moved: Moved, value: Node | None, new: Mapping[str, str]) -> bool:
+        """Return whether a service that has the same `environment:`, by an alias, is not to get all of *new*."""
+        return any(
+            value is not None
+            and name != moved.service.name
+            and any(definition.value("environment") is value for definition in service.definitions)
+            and not new.items() <= self.new.get(name, {}).items()
+            for name, service in self.project.services.items()
+        )

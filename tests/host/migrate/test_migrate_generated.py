@@ -163,6 +163,54 @@ def test_a_generated_project_stays_the_same(tmp_path: Path, seed: int) -> None:
     assert len(re.findall(r"(?<!\r)\n", written)) == 0 or line_end == "\n"
 
 
+SHARED = {
+    "a block": "    environment: &e  # c1.\n      DB_PASSWORD: v1\n      # c2.\n      LEVEL: '1'  # c3.\n",
+    "a block with nothing else": "    environment: &e\n      DB_PASSWORD: v1\n",
+    "braces": "    environment: &e {DB_PASSWORD: v1, LEVEL: '1'}\n",
+    "a list": "    environment: &e\n    - DB_PASSWORD=v1\n    - LEVEL=1\n",
+    "a list in brackets": "    environment: &e [DB_PASSWORD=v1, LEVEL=1]\n",
+}
+
+
+@pytest.mark.parametrize("form", SHARED)
+def test_what_a_service_gets_does_not_reach_one_with_the_same_anchor(tmp_path: Path, form: str) -> None:
+    """An env file of the first gives it a secret, so that a blank comes to its variables, and to no other's."""
+    compose, env_file = tmp_path / "compose.yaml", tmp_path / "x.env"
+    services = f"  a:\n    image: app\n    env_file: x.env\n{SHARED[form]}  b: {{image: app, environment: *e}}\n"
+    compose.write_text(f"services:\n{services}  c: {{image: app, environment: *e}}\n")
+    env_file.write_text("API_TOKEN=another\n")
+    project = read_project([compose], to_edit=True)
+    plan = make_plan(project, [], Wishes(secrets_dir=tmp_path / "secrets"), IMAGES)
+
+    (file,) = (file for file in new_files(plan, ShimSource(), new_path) if file.old == compose)
+
+    file.new.write_text(file.text)
+    migrated = read_project([file.new])
+    assert set(plan.moved) == {"a", "b", "c"}
+    assert check.differs(plan, migrated) is None
+    assert [("API_TOKEN" in service.environment) for service in migrated.services.values()][:3] == [True, False, False]
+    assert all(comment in file.text for comment in re.findall(r"# c\d\.", SHARED[form]))
+
+
+@pytest.mark.parametrize("service", ["{image: app, environment: [DB_PASSWORD]}", "{image: app}"])
+def test_what_nothing_uses_and_compose_would_refuse_goes(tmp_path: Path, service: str) -> None:
+    """Compose reads `${KEY:?}` wherever it is; once the key is gone from `.env`, it would refuse the file."""
+    (tmp_path / "compose.yaml").write_text(
+        "x-a: &a\n  ONE: ${DB_PASSWORD:?gone}\n  TWO: ${LEVEL:?}\nx-b: ['${NOPE:-${DB_PASSWORD?}}', '${DB_PASSWORD}']\n"
+        f"services:\n  a: {service}\n"
+    )
+    env_file = tmp_path / ".env"
+    env_file.write_text("DB_PASSWORD=v1-secret\nLEVEL=1\n")
+    project = read_project(tmp_path, to_edit=True)
+    sources = [EnvSource(env_file, env_file.read_bytes(), project.environ)]
+    plan = make_plan(project, sources, Wishes(secrets_dir=tmp_path / "secrets"), IMAGES)
+
+    texts = {file.old.name: file.text for file in new_files(plan, ShimSource(), new_path)}
+
+    assert "DB_PASSWORD=" not in texts[".env"]
+    assert texts["compose.yaml"].startswith("x-a: &a\n  TWO: ${LEVEL:?}\nx-b: ['${DB_PASSWORD}']\nservices:\n")
+
+
 @pytest.mark.parametrize(
     "before",
     ["  a: &a {image: app}\n  b: *a\n", "  ? a\n  : image: app\n  ? b\n  : {image: app}\n"],
