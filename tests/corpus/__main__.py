@@ -160,7 +160,7 @@ def _unnamed(folder: Path, plan: Mapping[str, Any], files: list[str], env_files:
 
 def _names_it(finding: Mapping[str, Any], kind: str, found: Mapping[str, Any]) -> bool:
     """Return whether *finding*, of migrate, is about what audit *found*."""
-    if finding["service"] not in ("", found["service"].rpartition(".")[2].rpartition("/")[2]):
+    if finding["service"] and not re.search(rf"(^|[./]){re.escape(finding['service'])}$", found["service"]):
         return False
     said = f"{finding['key']} {finding['message']}"
     if kind in WORDS:

@@ -143,7 +143,8 @@ services:
 def test_a_tab_between_two_tokens_is_a_space(tmp_path: Path, write: Write) -> None:
     write(
         "compose.yaml",
-        "services:\n  a:\t# one\n    image: &i\t# two\n      x\n    command: !override\t# three\n    - >-\t# four\n      b\tc\n",
+        "services:\n  a:\t# one\n    image: &i\t# two\n      x\n"
+        "    command: !override\t# three\n    - >-\t# four\n      b\tc\n",
     )
 
     service = read_project(tmp_path).services["a"]
