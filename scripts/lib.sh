@@ -75,8 +75,21 @@ package_of() { # NAME[|NAME...][?]
   for name in ${names//|/ }; do ! is_offered "$name" || { printf %s "$name"; return; }; done
 }
 
+# An engine and its client; whoever has Docker's own packages keeps them.
+# shellcheck disable=SC2034  # read by the scripts that source this file
+ENGINE_PACKAGES=('docker.io|docker-ce|moby-engine' 'docker-cli|docker-ce-cli|moby-cli?' iptables iproute2 ca-certificates)
+
+# The client's plugins, as whoever made the client calls them: those of Debian and Ubuntu need their engine.
+plugin_packages() {
+  if is_installed docker-ce-cli; then
+    printf '%s\n' docker-compose-plugin docker-buildx-plugin
+  else
+    printf '%s\n' 'docker-compose-v2|docker-compose-plugin|docker-compose' 'docker-buildx|docker-buildx-plugin'
+  fi
+}
+
 # Install packages that are not there yet: `a|b` is the first that this system has, `a?` is left out where it has none.
-# The machine's package lists are read again only when they must be.
+# The machine's package lists are read again only when they must be. Nothing is removed for them.
 install_packages() {
   local wish package missing=() lists=old
   for wish in "$@"; do
@@ -101,9 +114,9 @@ install_packages() {
   (
     flock 9
     export DEBIAN_FRONTEND=noninteractive
-    if ! apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >"$CACHE/apt.log" 2>&1; then
+    if ! apt-get install -y -qq --no-remove --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >"$CACHE/apt.log" 2>&1; then
       apt-get update -qq >"$CACHE/apt.log" 2>&1 &&
-        apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >>"$CACHE/apt.log" 2>&1
+        apt-get install -y -qq --no-remove --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >>"$CACHE/apt.log" 2>&1
     fi
   ) 9>"$CACHE/apt.lock" || {
     tail -n 20 "$CACHE/apt.log" >&2
@@ -180,14 +193,17 @@ wait_for_line() { # FILE SECONDS PATTERN...
   return $found
 }
 
-# Print the path of a Python that is new enough; Debian's own before any that a user has put in front of it.
-recent_python() {
-  local name
+# Print the path of a Python that is new enough, and has the modules; Debian's own before any that a user has put in
+# front of it.
+recent_python() { # [MODULE...]
+  local name modules=sys
+  [ $# = 0 ] || modules=$(printf 'sys%s' "$(printf ', %s' "$@")")
   for name in /usr/bin/python3.11 python3.11 python3.12 python3.13 python3.14 python3; do
-    if has "$name" && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if has "$name" && "$name" -c "import $modules; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
       command -v "$name"
       return
     fi
   done
-  die "there is no Python 3.11 or newer" "install python3"
+  [ $# = 0 ] || ! has python3 || die "there is no Python 3.11 or newer with $*" "install python3-venv, or a newer Python"
+  die "there is no Python 3.11 or newer" "install one: python3, or python3.12 where that is older"
 }

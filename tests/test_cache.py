@@ -42,6 +42,53 @@ def test_a_package_is_the_first_of_its_names_that_this_system_has(tmp_path: Path
     assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "")
 
 
+# What a system offers, of what is called differently somewhere, what is installed there, and what is wished for then.
+SYSTEMS = {
+    "Debian 12": ("docker.io libpython3.11", "", "docker.io", ""),
+    "Debian 13": (
+        "docker.io docker-cli docker-compose docker-buildx",
+        "",
+        "docker.io docker-cli",
+        "docker-compose docker-buildx",
+    ),
+    "Ubuntu 24.04": ("docker.io docker-compose-v2 docker-buildx", "", "docker.io", "docker-compose-v2 docker-buildx"),
+    "Docker's packages": (
+        "docker.io docker-ce docker-ce-cli docker-compose-v2 docker-buildx docker-compose-plugin docker-buildx-plugin",
+        "docker-ce docker-ce-cli",
+        "docker-ce docker-ce-cli",
+        "docker-compose-plugin docker-buildx-plugin",
+    ),
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_each_system_is_asked_for_what_it_has(system: str, tmp_path: Path) -> None:
+    """The decisions are those of its own apt and dpkg, which know the packages of that system alone."""
+    if not Path("/usr/bin/apt-cache").exists():
+        cannot_run("packages are Debian's")
+    offered, installed, engine, plugins = SYSTEMS[system]
+    form = "Package: {}\nArchitecture: all\nVersion: 1\nMaintainer: nobody\nDescription: none\n{}\n"
+    (tmp_path / "Packages").write_text(
+        "".join(form.format(name, f"Filename: ./{name}.deb\n") for name in offered.split())
+    )
+    (tmp_path / "status").write_text(
+        "".join(form.format(name, "Status: install ok installed\n") for name in installed.split())
+    )
+    (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{tmp_path} ./\n")
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{tmp_path}/sources.list"; Dir::Etc::sourceparts "-"; Dir::State "{tmp_path}";\n'
+        f'Dir::State::status "{tmp_path}/status"; Dir::Cache "{tmp_path}/cache"; APT::Sandbox::User "";\n'
+    )
+    env = {"XDG_CACHE_HOME": str(tmp_path), "APT_CONFIG": str(tmp_path / "apt.conf"), "DPKG_ADMINDIR": str(tmp_path)}
+    wishes = '"${ENGINE_PACKAGES[@]:0:2}"', "$(plugin_packages)"
+    asked = " ".join(f"echo $(for wish in {wish}; do package_of $wish; echo; done);" for wish in wishes)
+
+    done = run("bash", "-c", f'apt-get update -qq && . "{REPOSITORY}/scripts/lib.sh" && {asked}', env=env)
+
+    assert (done.stdout.splitlines(), done.stderr) == ([engine, plugins], "")
+
+
 @pytest.fixture(name="planted")
 def _planted(tmp_path: Path) -> Path:
     """Return the binary that a stranger put where scripts/shim-binary would look for the one it made."""
