@@ -1,10 +1,12 @@
 """`@from=command(...)`: what a store's own program prints becomes a secret, when somebody agreed to run it."""
 
 import os
+import select
 import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,8 +154,10 @@ def test_one_that_does_not_end_is_ended_with_its_children(tmp_path: Path) -> Non
 
     assert failed.value.hints == ("A: sh takes longer than 1 s",)
     assert time.monotonic() - began < 30
-    status = Path(f"/proc/{(tmp_path / 'child').read_text().strip()}/stat")
-    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
+    with suppress(ProcessLookupError):  # reaped already
+        child = os.pidfd_open(int((tmp_path / "child").read_text()))
+        assert select.select([child], [], [], 30)[0]  # it ends, on a busy machine a moment after its signal
+        os.close(child)
 
 
 def test_a_helper_that_stays_keeps_nobody_waiting() -> None:
