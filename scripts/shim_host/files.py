@@ -6,7 +6,9 @@ Who lists the folder meanwhile must not miss the file either.
 import errno
 import os
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shim_host.errors import failed_file
@@ -14,6 +16,7 @@ from shim_host.errors import failed_file
 UNFINISHED = ".*.new"  # matches every name that a killed run can leave
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _LISTINGS = 20  # of a folder that never rests
+_MOMENTS = 2.0
 _NOBODY = 65534  # user_namespaces(7)
 
 
@@ -42,6 +45,41 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
 def unfinished_of(path: Path) -> Path:
     """Return where the file *path* is written first: always the same place, so that the next run finds what is left."""
     return path.with_name(f".{path.name}.new")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Wait for other runs that are in here with *folder*, and let others wait; for moments only, and not on Windows.
+
+    After some seconds it goes on all the same: whoever started this run may hold the folder's lock (flock(1)), and some
+    network file systems lock no folder.
+
+    Raises:
+        Failed: the folder cannot be opened.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise failed_file("open", str(folder), error) from None
+    try:
+        end = time.monotonic() + _MOMENTS
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:
+                break
+            else:
+                break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _refuse_links_of_others(folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shim_host.errors import Refused, failed_file
-from shim_host.files import UNFINISHED, unfinished_of, write_whole
+from shim_host.files import UNFINISHED, alone_in, unfinished_of, write_whole
 from shim_host.inputs import MOST_BYTES, read_bounded
 
 _FOR_FOLDER = "{0}/*\n!{0}/.gitignore\n!{0}/README.md\n!{0}/*.example\n"
@@ -85,7 +85,8 @@ def add(lines: Mapping[Path, Sequence[str]]) -> None:
         Failed: one cannot be written.
     """
     for path, found in lines.items():
-        _add(path, found)
+        with alone_in(path.parent):
+            _add(path, found)
 
 
 def _add(path: Path, lines: Sequence[str]) -> None:
@@ -93,9 +94,12 @@ def _add(path: Path, lines: Sequence[str]) -> None:
         old, mode = _as_it_is(path)
     except OSError as error:
         raise failed_file("write", str(path), error) from None
+    added = [os.fsencode(line) for line in lines]
+    if old.splitlines()[-len(added) :] == added:
+        return  # another run lacked the same ones a moment ago
     end = b"\r\n" if b"\r\n" in old else b"\n"
     start = old if not old or old.endswith(b"\n") else old + end
-    write_whole(path, start + b"".join(os.fsencode(line) + end for line in lines), mode)
+    write_whole(path, start + b"".join(line + end for line in added), mode)
 
 
 def _as_it_is(path: Path) -> tuple[bytes, int]:

@@ -1,13 +1,16 @@
 """./secrets by itself: whole files, private from their first moment, no links, one writer at a time."""
 
+import fcntl
 import os
 import stat
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from shim_host import files
 from shim_host.errors import Failed, Refused
 from shim_host.files import unfinished_of
 from shim_host.store import gitignore, vault
@@ -215,6 +218,32 @@ def test_gitignore_gets_what_it_lacks(
     assert missing == ({Path(".gitignore"): lacking} if lacking else {})
     gitignore.add(missing)
     assert gitignore.missing(Path(), Path("./secrets"), Path(".env")) == {}
+
+
+def test_runs_at_the_same_moment_add_to_one_gitignore(tmp_path: Path) -> None:
+    same, different = tmp_path / "same/.gitignore", tmp_path / "different/.gitignore"
+    same.parent.mkdir()
+    different.parent.mkdir()
+
+    with ThreadPoolExecutor(12) as runs:
+        list(runs.map(lambda number: gitignore.add({same: ["/secrets/*"], different: [f"/{number}"]}), range(12)))
+
+    assert same.read_text() == "/secrets/*\n"
+    assert set(different.read_text().split()) == {f"/{number}" for number in range(12)}
+
+
+def test_a_folder_that_somebody_else_locked_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`flock . manage-secrets set KEY` holds that lock until this run has ended."""
+    monkeypatch.setattr(files, "_MOMENTS", 0.1)
+    holder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+
+    gitignore.add({tmp_path / ".gitignore": ["/secrets/*"]})
+
+    os.close(holder)
+    assert (tmp_path / ".gitignore").read_text() == "/secrets/*\n"
 
 
 def test_what_is_elsewhere_is_kept_out_of_the_repository_it_is_in(
