@@ -241,6 +241,9 @@ def test_without_memory_nothing_is_edited(manage: Manage, custody: Custody, as_r
     "stdout is a terminal, and would show the value",
     "there is no editor …",
     "… ended with …",
+    "the new value of … is empty",
+    "the new value of … holds a NUL byte, which no environment can carry",
+    "the new value of … is longer than …",
 )
 def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
     manage.write(".env.schema", SCHEMA)
@@ -260,6 +263,10 @@ def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
             ("lits",),
         )
     ]
+    for unfit in (b"\n", b"key\0store", b"x" * 131_071):
+        manage.write("unfit", unfit)
+        said.append(manage("set", "API_KEY", "--value-file", "unfit").stderr)
+    assert "@deliver=file" in said[-1]
     for editor in ("no-such-editor", "false"):
         manage.env["VISUAL"] = editor
         said.append(manage("edit", "API_KEY").stderr)

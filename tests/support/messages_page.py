@@ -70,7 +70,7 @@ SECTIONS = {
     "A rotation is refused before it begins": (
         "*/rotate/*.py",
     ),
-    "lock or unlock refuses": ("*/backup/locked.py", "*/commands/backup/lock.py"),
+    "lock or unlock refuses": ("*/backup/locked.py", "*/backup/secret_key.py", "*/commands/backup/lock.py"),
     "A backup cannot be restored": (
         "*/backup/document.py", "*/backup/age*.py", "*/backup/sealed_file.py", "*/commands/backup/import_.py",
     ),

@@ -103,7 +103,7 @@ class _Desk:
         for key, value in found.items():
             wrong = values.refusal(key, value, self.schema)
             if wrong:
-                raise Refused(wrong, "nothing was changed")
+                raise wrong.with_hint("nothing was changed")
             state = filing.state_of(self.entry(key), value, force=True)
             plan.append(Planned(key, self.file_name(key), value, state))
         if not dry_run:

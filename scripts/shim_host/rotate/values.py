@@ -113,18 +113,20 @@ def _spec(key: str, schema: Schema | None) -> KeySpec:
     return schema.keys.get(key, KeySpec(key)) if schema is not None else KeySpec(key)
 
 
-def refusal(key: str, value: Secret, schema: Schema | None) -> str:
-    """Return why *value* cannot be the new one of *key*, or ""."""
+def refusal(key: str, value: Secret, schema: Schema | None) -> Refused | None:
+    """Return why *value* cannot be the new one of *key*; None if it can."""
     spec = _spec(key, schema)
     whole = value.reveal()
     # As a variable has it, and as a type is held against it; a binary value may well end in a line end's byte.
     seen = whole if spec.raw_bytes and len(whole) == spec.raw_bytes else clean(whole)
     if not len(seen):
-        return f"the new value of {key} is empty"
+        return Refused(f"the new value of {key} is empty")
     if schema is not None and key in schema.keys and schema.keys[key].deliver == "env":
+        hint = "write @deliver=file above the key in the schema: the service then gets a file"
         if b"\0" in seen:
-            return f"the new value of {key} holds a NUL byte, which no environment can carry"
+            return Refused(f"the new value of {key} holds a NUL byte, which no environment can carry", hint)
         if len(key) + 1 + len(seen) > MAX_ENV_BYTES:
-            return f"the new value of {key} is longer than the {MAX_ENV_BYTES} bytes that one variable may have"
+            most = f"the {MAX_ENV_BYTES} bytes that one variable may have"
+            return Refused(f"the new value of {key} is longer than {most}", hint)
     wrong = check_value(spec, seen)
-    return f"{key} {wrong}" if wrong else ""
+    return Refused(f"{key} {wrong}") if wrong else None

@@ -302,3 +302,30 @@ def test_what_cannot_be_is_said(team: Team, canary: Canary) -> str:
     ann.write("secrets.age/api_key.age", whole)
     ann.write("secrets.age/1 !.age", "x")
     return said + damaged.stderr + ann("unlock").stderr
+
+
+@provokes(
+    "a secret key was given as a recipient; it is not shown here",
+    "--identity was given a secret key itself; it is not shown here",
+)
+def test_a_secret_key_in_the_place_of_a_public_one_is_not_repeated(team: Team, canary: Canary, custody: Custody) -> str:
+    ann = team.ann
+    ann.set("DB_PASSWORD", canary())
+    of_age = (ann.folder / "ann.key").read_text().splitlines()[-1]
+    identity(ann.folder / "ssh.key", "ed25519")
+    of_ssh = (ann.folder / "ssh.key").read_text()
+    custody.canaries += [of_age.removeprefix("AGE-SECRET-KEY-1"), of_ssh.splitlines()[3]]
+    ann.write("keys", f"{team.bob_public}\n{of_age}\n")
+
+    lines = (
+        ("lock", "-r", of_age),
+        ("lock", "-R", "keys"),
+        ("lock", "--drop", of_age),
+        ("export", "-o", "b.age", "-r", of_ssh),
+        ("import", "b.age", "-i", of_age),
+        ("lock", "-i", of_ssh),
+    )
+    ends = [ann(*line) for line in lines]
+
+    assert [end.code for end in ends] == [1] * len(ends), ends
+    return "".join(end.stderr for end in ends)

@@ -13,7 +13,7 @@ from shim import __version__
 from shim.secret import Secret
 from shim_host import inputs
 from shim_host import output as report
-from shim_host.backup import collect, document, passphrase, sealed_file
+from shim_host.backup import collect, document, passphrase, sealed_file, secret_key
 from shim_host.backup.document import Backup, Item
 from shim_host.commands import options
 from shim_host.errors import Failed, Refused
@@ -107,6 +107,7 @@ def export_command(wish: ExportWish) -> None:
     if wish.no_swarm and (wish.from_swarm or wish.image):
         raise click.UsageError("--no-swarm cannot be used with --from-swarm or --image")
     keys = [*wish.recipients, *_listed(wish.recipients_file)]
+    secret_key.refuse_as_recipient(keys)
     encryption = _encryption(wish.encryption, keys, wish.output)
     _check_export(
         wish.output, keys, wish.passphrase_file, wish.asks, is_json=wish.is_json, armor=wish.armor, dry_run=wish.dry_run

@@ -12,7 +12,7 @@ import click
 
 from shim.secret import Secret
 from shim_host import deployment_key, output
-from shim_host.backup import document, passphrase, sealed_file
+from shim_host.backup import document, passphrase, sealed_file, secret_key
 from shim_host.backup.document import Backup, Item, Step
 from shim_host.commands import options
 from shim_host.errors import Refused
@@ -78,6 +78,7 @@ def import_command(wish: ImportWish) -> None:
         raise click.UsageError("the backup and the passphrase cannot both come from stdin")
     if wish.passphrase_file is not None and wish.asks:
         raise click.UsageError("--passphrase and --passphrase-file cannot be used together")
+    secret_key.refuse_as_file(wish.identities)
     found = _opened(wish.file, list(wish.identities), wish.passphrase_file, asks=wish.asks)
     folders = _Folders(wish.secrets_dir, wish.stack)
     items = _chosen(found, wish.keys, wish.stack)

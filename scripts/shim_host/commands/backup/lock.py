@@ -9,7 +9,7 @@ import click
 
 from shim.secret import Secret
 from shim_host import inputs, names, output
-from shim_host.backup import locked
+from shim_host.backup import locked, secret_key
 from shim_host.backup.locked import BOTH, GONE_THERE, SAME, THERE, UNKNOWN, Locked, Note, Recipient
 from shim_host.commands import options
 from shim_host.errors import Ended, Refused
@@ -148,12 +148,14 @@ def _recipients(before: Sequence[Recipient], wish: LockWish) -> list[Recipient]:
     Raises:
         Refused: for nobody, or somebody is to be dropped who is not there.
     """
+    secret_key.refuse_as_recipient([*wish.recipients, *wish.drop])
     added = [Recipient(text.strip(), wish.name) for text in wish.recipients]
     if wish.name and len(added) != 1:
         raise click.UsageError("--name needs exactly one --recipient")
     added = [one if one.name else locked.read_recipients(one.text)[0] for one in added if one.text]
     for file in wish.recipients_file:
         added += locked.read_recipients(inputs.read_file(file).decode("utf-8", "replace"))
+    secret_key.refuse_as_recipient(one.text for one in [*before, *added])
     after = {one.identity: one for one in [*before, *added]}
     for name in wish.drop:
         gone = [one for one in before if name in (one.name, one.text, one.identity)]
@@ -318,6 +320,7 @@ class _Desk:
     def __init__(
         self, secrets_dir: Path, locked_dir: Path | None, schema_path: Path | None, identities: Sequence[Path]
     ) -> None:
+        secret_key.refuse_as_file(identities)
         self.store = Vault(secrets_dir)
         self.folder = Locked(locked_dir) if locked_dir is not None else locked.beside(self.store)
         self.note = Note.of(self.store)
