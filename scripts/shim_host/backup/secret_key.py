@@ -18,7 +18,7 @@ def refuse_as_recipient(texts: Iterable[str]) -> None:
     if any(map(_SECRET_KEY.search, texts)):
         raise Refused(
             "a secret key was given as a recipient; it is not shown here",
-            "name the public key: `age-keygen -y FILE` shows that of age, and that of SSH is in the file ending in .pub",
+            "name the public key: `age-keygen -y FILE` shows that of age, that of SSH is in the file ending in .pub",
         )
 
 
