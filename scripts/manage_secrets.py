@@ -172,7 +172,8 @@ def cli() -> None:
 
 def use_utf8() -> None:
     """Read files and their names as Docker Compose does, whatever the locale: as UTF-8. Python must be told first."""
-    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode and sys.executable:
+    is_told = "utf8" in sys._xoptions  # by us, or by somebody who wants it otherwise
+    if sys.getfilesystemencoding() != "utf-8" and not is_told and sys.executable:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606  (ourselves)
 
 
