@@ -42,5 +42,6 @@ class BuildRenamed(build_py):
         return outfile, is_copied
 
 
-# All there are below scripts/: a list by hand would lose the next one.
-setup(packages=[HERE, INSTALLED, *find_packages("scripts")], cmdclass={"build_py": BuildRenamed})
+# All there are below scripts/: a list by hand would lose the next one. `find_packages` sees no folder without a module.
+PACKAGES = [HERE, INSTALLED, *find_packages("scripts"), "shim_host.schemas"]
+setup(packages=PACKAGES, cmdclass={"build_py": BuildRenamed})
