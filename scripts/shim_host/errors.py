@@ -6,7 +6,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Self
 
@@ -68,9 +68,18 @@ class Failed(Ended):
     code = FAILED
 
 
+class LinkOfAnother(PermissionError):
+    """A link of another user would choose for root what it reads or writes."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EPERM, "a link of another user leads there")
+
+
 def failed_file(verb: str, path: str, error: OSError) -> Failed:
     """Return the `Failed` for an `OSError` met while doing *verb* to *path*; where a right is missing, who owns it."""
-    hints = _whose(verb, path) if error.errno == errno.EACCES else ()
+    hints: Iterable[str] = _whose(verb, path) if error.errno == errno.EACCES else ()
+    if isinstance(error, LinkOfAnother):
+        hints = ("name the place itself, without the link, or run this as that user",)
     return Failed(f"cannot {verb} {path}: {error.strerror or type(error).__name__}", *hints)
 
 

@@ -5,16 +5,21 @@ Who lists the folder meanwhile must not miss the file either.
 
 import errno
 import os
+import stat
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from shim_host.errors import failed_file
+from shim_host.errors import LinkOfAnother, failed_file
 
 UNFINISHED = ".*.new"  # matches every name that a killed run can leave
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+HAS_DESCRIPTORS = os.open in os.supports_dir_fd  # of folders; Windows has none
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_MOST_LINKS = 40  # the kernel's own limit, path_resolution(7)
 _LISTINGS = 20  # of a folder that never rests
 _MOMENTS = 2.0
 _NOBODY = 65534  # user_namespaces(7)
@@ -26,19 +31,13 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
     Raises:
         Failed: the file system does not take it; what was there is as it was. The message names *shown*.
     """
-    unfinished = unfinished_of(path)
     try:
-        _refuse_links_of_others(path.parent)
-        unfinished.unlink(missing_ok=True)
-        with open(os.open(unfinished, _NEW, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-        _settle(path.parent)
+        if not path.name:  # "." or "/"
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with opened(path.parent) as folder:
+            folder.write(path.name, data, mode)
+            folder.settle()
     except OSError as error:
-        with suppress(OSError):  # a disk that takes nothing does not give either
-            unfinished.unlink(missing_ok=True)
         raise failed_file("write", shown or str(path), error) from None
 
 
@@ -82,18 +81,165 @@ def alone_in(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _refuse_links_of_others(folder: Path) -> None:
-    """Let root write into no *folder* to which a link of another user leads, unless it is that user's, too.
+class Folder(NamedTuple):
+    """A folder that is open: names in it are looked up there, wherever its path leads meanwhile.
+
+    Windows has no descriptors of folders; there the path is used as it is. Links are not followed.
+    """
+
+    path: Path
+    descriptor: int | None
+
+    def open(self, name: str, flags: int, mode: int = 0o600) -> int:
+        """Return a descriptor of *name*."""
+        return os.open(self._place(name), flags | _NO_FOLLOW, mode, dir_fd=self.descriptor)
+
+    def read(self, name: str, limit: int) -> tuple[int, bytes]:
+        """Return mode and at most `limit + 1` bytes of *name*; a file alone has bytes, a FIFO could go on forever."""
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+        opened = self.open(name, flags)
+        try:
+            mode = os.fstat(opened).st_mode
+            if not stat.S_ISREG(mode):
+                return mode, b""
+            with open(opened, "rb", closefd=False) as file:
+                return mode, file.read(limit + 1)
+        finally:
+            os.close(opened)
+
+    def status(self, name: str) -> os.stat_result:
+        """Return the status of *name*, of a link itself."""
+        return os.stat(self._place(name), dir_fd=self.descriptor, follow_symlinks=False)
+
+    def make(self, name: str, mode: int) -> None:
+        """Make the folder *name*."""
+        os.mkdir(self._place(name), mode, dir_fd=self.descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove the file *name*."""
+        os.unlink(self._place(name), dir_fd=self.descriptor)
+
+    def remove_all(self, name: str) -> None:
+        """Remove the folder *name* and what is in it."""
+        from shutil import rmtree
+
+        rmtree(self._place(name), dir_fd=self.descriptor)
+
+    def write(self, name: str, data: bytes, mode: int, prepare: Callable[[int], None] | None = None) -> None:
+        """Make *name* hold *data*, in one step; *prepare* gets the descriptor of the file that will be there.
+
+        Raises:
+            OSError: the file system does not take it; what was there is as it was.
+        """
+        unfinished = unfinished_of(Path(name)).name
+        try:
+            with suppress(FileNotFoundError):
+                self.remove(unfinished)
+            with open(self.open(unfinished, _NEW, mode), "wb") as file:
+                if prepare is not None:
+                    prepare(file.fileno())
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            old, new = self._place(unfinished), self._place(name)
+            os.replace(old, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+        except OSError:
+            with suppress(OSError):  # a disk that takes nothing does not give either; the next run removes it
+                self.remove(unfinished)
+            raise
+
+    def settle(self) -> None:
+        """See that new names outlive a power failure; Windows has no way to ask for it."""
+        if self.descriptor is None:
+            return
+        readable = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
+        try:
+            os.fsync(readable)
+        finally:
+            os.close(readable)
+
+    def _place(self, name: str) -> str:
+        return str(self.path / name) if self.descriptor is None else name
+
+
+def make_folders(path: Path) -> None:
+    """Make the folder at *path*, and those on the way to it, where they are missing.
 
     Raises:
-        PermissionError: that link would say where root writes.
+        OSError: as `opened` says.
     """
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+    with opened(path, is_made=True):
+        pass
+
+
+@contextmanager
+def opened(path: Path, *, is_made: bool = False) -> Iterator[Folder]:
+    """Give the folder at *path*; root gets none to which a link of another user leads, unless it is theirs, too.
+
+    Args:
+        path: where it is.
+        is_made: make it, and those on the way to it, where they are missing.
+
+    Raises:
+        OSError: as open(2) says.
+        LinkOfAnother: there is such a link.
+    """
+    is_looked_at = sys.platform == "linux" and os.geteuid() == 0
+    if is_made and not is_looked_at:
+        path.mkdir(parents=True, exist_ok=True)
+    if not HAS_DESCRIPTORS:
+        yield Folder(path, None)
         return
-    whole = folder.absolute()
-    links = [part for part in (whole, *whole.parents) if part.is_symlink()]
-    if {part.lstat().st_uid for part in links} - {0, folder.stat().st_uid}:
-        raise PermissionError(errno.EACCES, "a link of another user leads there")
+    with ExitStack() as held:
+        if is_looked_at:
+            descriptor = _reached(path, held, is_made=is_made)
+        else:
+            descriptor = os.open(path, os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY))
+            held.callback(os.close, descriptor)
+        yield Folder(path, descriptor)
+
+
+def _reached(path: Path, held: ExitStack, *, is_made: bool) -> int:
+    """Return a descriptor of the folder at *path*, reached name by name: each is looked at, and used as it was then.
+
+    Whoever owns a folder on the way could exchange a link for another one at any moment.
+    """
+    root, *names = path.absolute().parts
+    at = os.open(root, os.O_PATH)
+    held.callback(os.close, at)
+    todo: list[str | int] = [*names, "."]  # what comes next, and whose the link was that ends there
+    links = 0
+    while todo:
+        step = todo.pop(0)
+        if isinstance(step, int):
+            _refuse_link_of(step, at)
+            continue
+        try:
+            found = os.open(step, os.O_PATH | os.O_NOFOLLOW, dir_fd=at)
+        except FileNotFoundError:
+            if not is_made:
+                raise
+            for owner in [step for step in todo if isinstance(step, int)]:
+                _refuse_link_of(owner, at)
+            os.mkdir(step, dir_fd=at)
+            todo.insert(0, step)
+            continue
+        held.callback(os.close, found)
+        status = os.fstat(found)
+        if not stat.S_ISLNK(status.st_mode):
+            at = found
+            continue
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        todo[:0] = [*Path(os.readlink("", dir_fd=found)).parts, status.st_uid]
+    return at
+
+
+def _refuse_link_of(owner: int, folder: int) -> None:
+    """Let a link lead to *folder* only if its *owner* is root, or has that folder."""
+    if owner not in (0, os.fstat(folder).st_uid):
+        raise LinkOfAnother
 
 
 def names_in(folder: Path) -> set[str]:
@@ -130,14 +276,3 @@ def is_unknown(uid: int) -> bool:
         return Path("/proc/self/uid_map").read_text("ascii").split() != ["0", "0", "4294967295"]
     except FileNotFoundError:  # a system that has no such namespaces
         return False
-
-
-def _settle(folder: Path) -> None:
-    """See that a new name in *folder* outlives a power failure; Windows has no way to ask for it."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shim_host.errors import Refused, UsageError, failed_file
-from shim_host.files import write_whole
+from shim_host.files import make_folders, write_whole
 
 # Only a-z and 0-9 are allowed, and Docker itself has `secret` and `pass`, and a Secrets Engine.
 NAME = "secretshim"
@@ -121,7 +121,7 @@ def install(path: Path, program: Path) -> None:
     if os.path.lexists(path) and not is_ours(path):
         raise Refused(f"{path} was not written by manage-secrets", "move it away, if it is not needed")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         if sys.platform == "win32":
             # A plugin is an .exe there, and the command of an installed package is one that can be copied.
             shutil.copyfile(shutil.which("manage-secrets") or "manage-secrets.exe", path)

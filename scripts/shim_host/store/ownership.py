@@ -35,11 +35,11 @@ def ask(path: Path, owner: int) -> None:
         _agreed.add(owner)
 
 
-def give_as_around(path: Path) -> None:
-    """Give a new folder to whoever has the one around it, if root was told to write there."""
-    around = os.stat(path.parent)
-    if is_anothers(around.st_uid) and around.st_uid in _agreed:
-        os.chown(path, around.st_uid, around.st_gid, follow_symlinks=False)
+def give_as_around(folder: int, around: int) -> None:
+    """Give a new *folder* to whoever has the one *around* it, if root was told to write there."""
+    found = os.fstat(around)
+    if is_anothers(found.st_uid) and found.st_uid in _agreed:
+        os.fchown(folder, found.st_uid, found.st_gid)
 
 
 def _name_of(uid: int) -> str:

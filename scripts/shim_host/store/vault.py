@@ -9,14 +9,14 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped, read_file
+from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped
 from shim_host import output
 from shim_host.errors import Failed, Refused, failed_file
-from shim_host.files import is_unknown, names_in
+from shim_host.files import Folder, is_unknown, names_in, opened
 from shim_host.store import ownership
 
 FOLDER_MODE = 0o700
@@ -25,9 +25,6 @@ _PUBLIC_FOLDER_MODE = 0o755
 _PUBLIC_FILE_MODE = 0o644
 _TEMPLATES = ".templates"
 _UNFINISHED = (".", ".new")  # how the name of a file that is being written begins and ends
-# Windows has neither the flags nor descriptors of folders: there the paths are used as they are.
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_HAS_FOLDER_DESCRIPTORS = os.open in os.supports_dir_fd
 
 
 class Entry(NamedTuple):
@@ -64,7 +61,8 @@ class Vault:
         An empty folder is not one of these: Compose makes one for a file that is missing.
         """
         try:
-            found = sorted(name for name in names_in(self.path) if not is_skipped(name))
+            with opened(self.path):
+                found = sorted(name for name in names_in(self.path) if not is_skipped(name))
             return [name for name in found if not _has_files(self.path / name)]
         except FileNotFoundError:
             return []
@@ -92,7 +90,8 @@ class Vault:
         try:
             if path.is_symlink():
                 raise Refused(f"{path} is a link, and links are not followed here", "replace it with the file itself")
-            mode, _size, data = read_file(os.fsencode(path), MAX_SECRET_BYTES, False)
+            with opened(self.path) as folder:
+                mode, data = folder.read(name, MAX_SECRET_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -165,21 +164,50 @@ class Vault:
             Refused: the folder is a link or something else, or another run is writing.
             Failed: the file system does not take it.
         """
+        with ExitStack() as held:
+            folder = self._entered(held)
+            writer = Writer(folder, _PUBLIC_FILE_MODE if self.is_public else FILE_MODE)
+            writer.remove_unfinished()
+            yield writer
+            writer.settle()
+
+    def _entered(self, held: ExitStack) -> Folder:
+        """Return the folder, made if need be, private and ours alone until *held* ends."""
+        name = self.path.name or "."
         try:
-            os.makedirs(self.path.parent, exist_ok=True)
+            around = held.enter_context(opened(self.path.parent, is_made=True))
             try:
-                os.mkdir(self.path, _PUBLIC_FOLDER_MODE if self.is_public else FOLDER_MODE)
-                ownership.give_as_around(self.path)
+                around.make(name, _PUBLIC_FOLDER_MODE if self.is_public else FOLDER_MODE)
+                is_new = True
             except FileExistsError:
+                is_new = False
                 if self.path.is_symlink() or not self.path.is_dir():
                     raise self._no_folder() from None
         except OSError as error:
             raise failed_file("make", str(self.path), error) from None
-        with _folder(self.path, is_public=self.is_public) as descriptor:
-            writer = Writer(self.path, descriptor, _PUBLIC_FILE_MODE if self.is_public else FILE_MODE)
-            writer.remove_unfinished()
-            yield writer
-            writer.settle()
+        if around.descriptor is None:
+            if not self.is_public:
+                _restrict_on_windows(self.path)
+            return Folder(self.path, None)
+        try:
+            descriptor = around.open(name, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise failed_file("open", str(self.path), error) from None
+        held.callback(os.close, descriptor)
+        if is_new:
+            ownership.give_as_around(descriptor, around.descriptor)
+        ownership.ask(self.path, os.fstat(descriptor).st_uid)
+        import fcntl
+
+        try:
+            if not self.is_public and stat.S_IMODE(os.fstat(descriptor).st_mode) != FOLDER_MODE:
+                os.fchmod(descriptor, FOLDER_MODE)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"another run is writing to {self.path}", "wait for it to end") from None
+        except OSError as error:
+            raise failed_file("restrict", str(self.path), error) from None
+        return Folder(self.path, descriptor)
 
     def _no_folder(self) -> Refused:
         hint = "make it a folder, or name another with --secrets-dir"
@@ -198,34 +226,6 @@ def _has_files(path: Path) -> bool:
         return not path.is_symlink() and path.is_dir() and any(True for _ in os.scandir(path))
     except OSError:
         return False  # what is wrong with it shows when it is read
-
-
-@contextmanager
-def _folder(path: Path, *, is_public: bool) -> Iterator[int | None]:
-    if not _HAS_FOLDER_DESCRIPTORS:
-        if not is_public:
-            _restrict_on_windows(path)
-        yield None
-        return
-    import fcntl
-
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NO_FOLLOW)
-    except OSError as error:
-        raise failed_file("open", str(path), error) from None
-    try:
-        ownership.ask(path, os.fstat(descriptor).st_uid)
-        try:
-            if not is_public and stat.S_IMODE(os.fstat(descriptor).st_mode) != FOLDER_MODE:
-                os.fchmod(descriptor, FOLDER_MODE)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(f"another run is writing to {path}", "wait for it to end") from None
-        except OSError as error:
-            raise failed_file("restrict", str(path), error) from None
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _restrict_on_windows(path: Path) -> None:
@@ -268,9 +268,9 @@ def refuse_without_room(folder: Path, size: int) -> None:
 class Writer:
     """Writes into one folder; every file is there whole or not at all."""
 
-    def __init__(self, path: Path, descriptor: int | None, file_mode: int = FILE_MODE) -> None:
-        self.path = path
-        self._descriptor = descriptor
+    def __init__(self, folder: Folder, file_mode: int = FILE_MODE) -> None:
+        self.path = folder.path
+        self._folder = folder
         self._file_mode = file_mode
         self._has_changed = False
 
@@ -280,38 +280,29 @@ class Writer:
         Raises:
             Failed: the file system does not take it; the file is as it was.
         """
-        unfinished = self._place(_UNFINISHED[0] + name + _UNFINISHED[1])
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_FOLLOW
+
+        def prepare(opened: int) -> None:
+            if self._folder.descriptor is not None:
+                os.fchmod(opened, self._file_mode)  # whatever the umask took away
+                owner = self._owner_of(name)
+                if owner is not None:
+                    os.fchown(opened, *owner)
+
         try:
-            opened = os.open(unfinished, flags, self._file_mode, **self._where)
-            try:
-                if self._descriptor is not None:
-                    os.fchmod(opened, self._file_mode)  # whatever the umask took away
-                    owner = self._owner_of(name)
-                    if owner is not None:
-                        os.fchown(opened, *owner)
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(opened, view) :]
-                os.fsync(opened)
-            finally:
-                os.close(opened)
-            self._rename(unfinished, self._place(name))
+            self._folder.write(name, data, self._file_mode, prepare)
         except OSError as error:
-            with suppress(OSError):  # what cannot be removed now is removed by the next run
-                os.unlink(unfinished, **self._where)
             raise failed_file("write", str(self.path / name), error) from None
         self._has_changed = True
         output.detail(f"wrote {self.path / name}")
 
     def _owner_of(self, name: str) -> tuple[int, int] | None:
         """Return whose *name* is to be; None where only who writes can own it, or owns it anyway."""
-        if self._descriptor is None or os.geteuid() != 0:
+        if self._folder.descriptor is None or os.geteuid() != 0:
             return None
         try:
-            found = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)
+            found = self._folder.status(name)
         except FileNotFoundError:
-            found = os.fstat(self._descriptor)
+            found = os.fstat(self._folder.descriptor)
         is_roots = (found.st_uid, found.st_gid) == (0, 0)
         return None if is_roots or is_unknown(found.st_uid) else (found.st_uid, found.st_gid)
 
@@ -322,17 +313,17 @@ class Writer:
 
     def give_to(self, name: str, owner: tuple[int, int]) -> None:
         """Make *name* belong to this user and group, -1 for as it is; where files have no owners, nothing is done."""
-        if self._descriptor is None:
+        if self._folder.descriptor is None:
             return
         try:
-            os.chown(name, *owner, dir_fd=self._descriptor, follow_symlinks=False)
+            os.chown(name, *owner, dir_fd=self._folder.descriptor, follow_symlinks=False)
         except OSError as error:
             raise failed_file("change the owner of", str(self.path / name), error) from None
 
     def remove(self, name: str) -> None:
         """Remove the file *name*, if it is there."""
         try:
-            os.unlink(self._place(name), **self._where)
+            self._folder.remove(name)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -341,10 +332,10 @@ class Writer:
 
     def restrict(self, name: str) -> None:
         """Make *name* readable by its owner only; where files have no modes, they inherit the folder's access list."""
-        if self._descriptor is None:
+        if self._folder.descriptor is None:
             return
         try:
-            opened = os.open(self._place(name), os.O_RDONLY | _NO_FOLLOW, **self._where)
+            opened = self._folder.open(name, os.O_RDONLY)
             try:
                 os.fchmod(opened, FILE_MODE)
             finally:
@@ -354,44 +345,29 @@ class Writer:
 
     def remove_unfinished(self) -> None:
         """Remove what a run that was killed left over: files, and the folder of a stack."""
-        for name in os.listdir(self.path if self._descriptor is None else self._descriptor):
+        for name in os.listdir(self.path if self._folder.descriptor is None else self._folder.descriptor):
             if not _is_unfinished(name):
                 continue
-            if stat.S_ISDIR(os.lstat(self.path / name).st_mode):
+            if stat.S_ISDIR(self._folder.status(name).st_mode):
                 self._remove_folder(name)
             else:
                 self.remove(name)
 
     def _remove_folder(self, name: str) -> None:
         """Remove the folder *name* with the files in it; it was never in its place, so it is nobody else's."""
-        import shutil
-
         try:
-            shutil.rmtree(self.path / name)
+            self._folder.remove_all(name)
         except OSError as error:
             raise failed_file("remove", str(self.path / name), error) from None
         self._has_changed = True
 
     def settle(self) -> None:
         """See that the new names outlive a power failure."""
-        if self._descriptor is not None and self._has_changed:
+        if self._has_changed:
             try:
-                os.fsync(self._descriptor)
+                self._folder.settle()
             except OSError as error:
                 raise failed_file("write", str(self.path), error) from None
-
-    @property
-    def _where(self) -> dict[str, int]:
-        return {} if self._descriptor is None else {"dir_fd": self._descriptor}
-
-    def _place(self, name: str) -> str:
-        return str(self.path / name) if self._descriptor is None else name
-
-    def _rename(self, old: str, new: str) -> None:
-        if self._descriptor is None:
-            os.replace(old, new)
-        else:
-            os.rename(old, new, src_dir_fd=self._descriptor, dst_dir_fd=self._descriptor)
 
 
 def has_private_modes() -> bool:

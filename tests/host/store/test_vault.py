@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from shim_host import files
-from shim_host.errors import Failed, Refused
-from shim_host.files import unfinished_of
-from shim_host.store import gitignore, vault
+from shim_host.errors import Failed, LinkOfAnother, Refused
+from shim_host.files import make_folders, opened, unfinished_of
+from shim_host.store import gitignore
 from shim_host.store.vault import Vault
 
 from shim.secret import MAX_SECRET_BYTES
@@ -175,7 +175,7 @@ def test_without_folder_descriptors_paths_are_used(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
     monkeypatch.setenv("USERNAME", "somebody")
-    monkeypatch.setattr(vault, "_HAS_FOLDER_DESCRIPTORS", False)
+    monkeypatch.setattr(files, "HAS_DESCRIPTORS", False)
 
     with store.writing() as writer:
         writer.write("a", b"old")
@@ -191,7 +191,7 @@ def test_without_folder_descriptors_paths_are_used(
 
 
 def test_a_folder_that_cannot_be_restricted_is_not_written_to(store: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vault, "_HAS_FOLDER_DESCRIPTORS", False)
+    monkeypatch.setattr(files, "HAS_DESCRIPTORS", False)
     monkeypatch.setenv("PATH", "/nonexistent")
 
     with pytest.raises(Failed, match=r"cannot restrict .* with icacls"), store.writing():
@@ -378,15 +378,59 @@ def test_root_reads_nothing_through_a_link_of_somebody_who_could_not(manage: Man
     assert manage("create-from-env", "--dry-run", "folder/elsewhere").code == 0
 
 
-def test_root_writes_nowhere_that_a_link_of_another_user_leads_to(manage: Manage, as_root: None) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [["get", "A", "--output", "folder/file"], ["set", "B", "--value-file", "-", "--secrets-dir", "folder/new/secrets"]],
+    ids=lambda words: words[0],
+)
+def test_root_writes_nowhere_that_a_link_of_another_user_leads_to(
+    manage: Manage, as_root: None, words: list[str]
+) -> None:
     """A folder of a checkout may be such a link, to /etc; a folder of theirs is theirs to link to."""
     manage.write("secrets/a", "c4n4ry-of-a-test").chmod(0o600)
     (manage.folder / "roots").mkdir()
-    (manage.folder / "folder").symlink_to("roots")
-    os.chown(manage.folder / "folder", 12345, 12345, follow_symlinks=False)
+    (manage.folder / "folder").symlink_to("link")
+    (manage.folder / "link").symlink_to("roots")
+    os.chown(manage.folder / "link", 12345, 12345, follow_symlinks=False)
 
-    end = manage("get", "A", "--output", "folder/file")
+    end = manage(*words, stdin=b"c4n4ry-of-a-test")
+    with pytest.raises(Failed, match="a link of another user leads there"), Vault(manage.folder / "link/x").writing():
+        pass
+    with pytest.raises(LinkOfAnother):
+        make_folders(manage.folder / "link" / "new")
     assert (end.code, list((manage.folder / "roots").iterdir())) == (111, [])
-    assert "cannot write folder/file: a link of another user leads there" in end.stderr
+    assert "a link of another user leads there" in end.stderr
     os.chown(manage.folder / "roots", 12345, 12345)
-    assert manage("get", "A", "--output", "folder/file").code == 0
+    assert manage(*words, stdin=b"c4n4ry-of-a-test").code == 0
+    assert list((manage.folder / "roots").iterdir())
+
+
+def test_no_link_that_is_exchanged_meanwhile_leads_root_astray(tmp_path: Path, as_root: None) -> None:
+    """The folder is the one that was looked at, even if its path leads elsewhere by the time a file is written."""
+    for name in ("theirs", "roots"):
+        (tmp_path / name).mkdir()
+    os.chown(tmp_path / "theirs", 12345, 12345)
+    link = tmp_path / "link"
+    link.symlink_to("theirs")
+
+    with opened(link) as folder:
+        link.unlink()
+        link.symlink_to("roots")
+        folder.write("file", b"x", 0o600)
+    assert [path.name for path in tmp_path.glob("*/file")] == ["file"]
+    assert (tmp_path / "theirs" / "file").exists()
+
+
+@pytest.mark.parametrize("words", [["list"], ["get", "A"], ["lock", "--yes"]], ids=lambda words: words[0])
+def test_root_reads_no_secrets_through_a_link_of_another_user(manage: Manage, as_root: None, words: list[str]) -> None:
+    """Whoever may write the recipients beside such a link would get what they cannot read."""
+    manage.write("roots/a", "c4n4ry-of-a-test").chmod(0o600)
+    manage.write("secrets.age/recipients", "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p\n")
+    (manage.folder / "secrets").symlink_to("roots")
+    os.chown(manage.folder / "secrets", 12345, 12345, follow_symlinks=False)
+
+    end = manage(*words)
+    assert end.code == 111
+    assert "secrets: a link of another user leads there" in end.stderr
+    assert "hint: name the place itself, without the link, or run this as that user" in end.stderr
+    assert [path.name for path in (manage.folder / "secrets.age").iterdir()] == ["recipients"]

@@ -10,7 +10,7 @@ import click
 from shim_host import binary, output
 from shim_host.commands import options
 from shim_host.errors import CLEAN, failed_file
-from shim_host.files import write_whole
+from shim_host.files import make_folders, write_whole
 
 TAG = "docker-secrets-shim"
 _TAG = re.compile(r"(?:[\w.-]+(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[\w][\w.-]{0,127})?", re.ASCII)
@@ -63,7 +63,7 @@ def shim_command(folder: Path, arches: tuple[str, ...], source: Path | None, dry
         output.say(f"{path} {'would be' if dry_run else 'is'} the shim for {arch}, {len(data)} bytes")
         if not dry_run:
             try:
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folders(folder)
             except OSError as error:
                 raise failed_file("make", str(folder), error) from None
             write_whole(path, data, 0o755)
