@@ -212,17 +212,17 @@ def say_what_was_done(plan: Plan) -> None:
     """Write one line per key to stderr: where its value came from."""
     from shim import stderr
 
+    done = []
     chosen = plan.resolution.sources.chosen
     if chosen is not None:
-        stderr.note(f"profile {chosen.profile.name}: {chosen.why}")
+        done.append(f"profile {chosen.profile.name}: {chosen.why}")
     for key, resolved in plan.resolution.secrets.items():
         source = resolved.path.decode("utf-8", "surrogateescape") or resolved.origin
         how = "" if resolved.deliver == "env" else f", delivered as {resolved.deliver}"
         over = ", in place of the environment's value" if _overrides(plan.resolution, key) else ""
-        stderr.note(f"{key} from {source} ({resolved.origin}){over}{how}")
-    for name, reason in plan.resolution.sources.left_alone:
-        stderr.note(f"{name} left alone: {reason}")
-    for file in plan.rendered:
-        stderr.note(f"rendered {file.path.decode('utf-8', 'backslashreplace')}")
+        done.append(f"{key} from {source} ({resolved.origin}){over}{how}")
+    done += [f"{name} left alone: {reason}" for name, reason in plan.resolution.sources.left_alone]
+    done += [f"rendered {file.path.decode('utf-8', 'backslashreplace')}" for file in plan.rendered]
     if plan.target is not None:
-        stderr.note(f"becoming {plan.target.name or plan.target.uid}, group {plan.target.gid}")
+        done.append(f"becoming {plan.target.name or plan.target.uid}, group {plan.target.gid}")
+    stderr.notes(done)

@@ -17,12 +17,17 @@ _TELLING = (b"PASS", b"SECRET", b"TOKEN", b"KEY", b"CREDENTIAL", b"AUTH")
 _OF_PATHS = (b"_FILE", b"_DIR", b"_DIRECTORY", b"_PATH")  # CREDENTIALS_DIRECTORY, SSH_KEY_PATH
 
 
-def hidden(text: str) -> str:
-    """Return *text* with `***` in the place of each value that the environment came with."""
-    for value in sorted(_values(), key=len, reverse=True):
+def hidden(text: str, values: list[str] | None = None) -> str:
+    """Return *text* with `***` in the place of each of *values*: those that the environment came with."""
+    for value in hidden_values() if values is None else values:
         if value in text:
             text = text.replace(value, "***")
     return text
+
+
+def hidden_values() -> list[str]:
+    """Return what is hidden, the longest first. Whoever has many messages asks once, and keeps none of it."""
+    return sorted(_values(), key=len, reverse=True)
 
 
 def _values() -> set[str]:

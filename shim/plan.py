@@ -69,8 +69,7 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
     if before is None and options.action != "exec" and (warnings or sources.warnings):
         from shim import stderr
 
-        for message, hint in [*warnings, *sources.warnings]:
-            stderr.warning(message, hint)
+        stderr.warnings([*warnings, *sources.warnings])
     breaches = resolution.breaches
     target = None
     if options.user:
@@ -179,8 +178,7 @@ def warn(plan: Plan) -> None:
     if chosen is not None:
         from shim import profile_effects, stderr
 
-        for message, hint in profile_effects.warnings(chosen.profile, plan.resolution, plan.options):
-            stderr.warning(message, hint)
+        stderr.warnings(profile_effects.warnings(chosen.profile, plan.resolution, plan.options))
 
 
 def child_of(

@@ -5,7 +5,11 @@ stdout belongs to the service. A stderr that is closed or full must not keep a s
 
 from posix import write
 
-from shim.errors import Breach, Refused
+from shim.errors import Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _is_json = False
 
@@ -16,29 +20,19 @@ def use_json(is_json: bool = True) -> None:
     _is_json = is_json
 
 
-def error(breach: Breach) -> None:
-    """Write what is wrong, and what to do about it."""
-    if _is_json:
-        _line(_object("error", breach.message, breach.hint, breach.key, breach.code))
-        return
-    _line(f"shim: error: {_hidden(breach.message)}")
-    if breach.hint:
-        _line(f"shim: hint: {_hidden(breach.hint)}")
-
-
 def warning(message: str, hint: str = "") -> None:
     """Write what is likely to surprise."""
-    if _is_json:
-        _line(_object("warning", message, hint))
-        return
-    _line(f"shim: warning: {_hidden(message)}")
-    if hint:
-        _line(f"shim: hint: {_hidden(hint)}")
+    warnings([(message, hint)])
 
 
-def note(message: str) -> None:
+def warnings(all_of_them: "Iterable[tuple[str, str]]") -> None:
+    """Write what is likely to surprise, each with its hint or ""."""
+    _write("warning", [(message, hint, "", 0) for message, hint in all_of_them])
+
+
+def notes(messages: "Iterable[str]") -> None:
     """Write what was done; asked for with -v."""
-    _line(_object("info", message) if _is_json else f"shim: {_hidden(message)}")
+    _write("info", [(message, "", "", 0) for message in messages])
 
 
 def report(failure: BaseException) -> int:
@@ -52,8 +46,7 @@ def report(failure: BaseException) -> int:
 
 def report_refusal(refusal: Refused) -> int:
     """Write every breach; return the exit code."""
-    for breach in refusal.breaches:
-        error(breach)
+    _write("error", [(breach.message, breach.hint, breach.key, breach.code) for breach in refusal.breaches])
     return refusal.code
 
 
@@ -72,11 +65,27 @@ def report_bug(failure: BaseException) -> int:
     return report_refusal(Refused([Retryable("", message, hint)]))
 
 
-def _object(level: str, message: str, hint: str = "", key: str = "", code: int = 0) -> str:
+def _write(level: str, messages: list[tuple[str, str, str, int]]) -> None:
+    """Write *messages*, each with its hint, key and code, less the values of the environment.
+
+    One of these may be where a name belongs; there may be thousands, and as many messages about them.
+    """
+    from shim.hide import hidden, hidden_values
+
+    values = hidden_values() if messages else []
+    for message, hint, key, code in messages:
+        message, hint, key = hidden(message, values), hidden(hint, values), hidden(key, values)
+        if _is_json:
+            _line(_object({"level": level, "message": message, "hint": hint, "key": key}, code))
+            continue
+        _line(f"shim: {message}" if level == "info" else f"shim: {level}: {message}")
+        if hint:
+            _line(f"shim: hint: {hint}")
+
+
+def _object(fields: dict[str, str], code: int) -> str:
     from shim.template import json
 
-    fields = {"level": level, "message": message, "hint": hint, "key": key}
-    fields = {name: _hidden(value) for name, value in fields.items()}
     text = ",".join(
         f'"{name}":' + json(value.encode("utf-8", "backslashreplace")).decode()
         for name, value in fields.items()
@@ -92,13 +101,6 @@ def _escaped(code: int) -> str:
         return f"\\u{code:04x}"
     code -= 0x10000  # as UTF-16 writes it: RFC 8259, 7
     return f"\\u{0xD800 | code >> 10:04x}\\u{0xDC00 | code & 0x3FF:04x}"
-
-
-def _hidden(text: str) -> str:
-    """Return *text* without the values that the environment holds: one of them may be where a name belongs."""
-    from shim.hide import hidden
-
-    return hidden(text)
 
 
 def _line(text: str) -> None:

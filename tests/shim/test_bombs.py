@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -53,12 +53,12 @@ def shim(frozen: Shim) -> Shim:
     return frozen
 
 
-def said_within_bounds(shim: Shim, *options: str) -> str:
+def said_within_bounds(shim: Shim, *options: str, env: Mapping[str, str] | None = None) -> str:
     """Return what `shim check` said, within the bounds; the seconds are the processor's, whoever else uses it."""
     with open(shim.folder / "said", "wb") as said:
         process = subprocess.Popen(
             ["prlimit", f"--data={MOST_BYTES}", *shim.command, *options, "check"],
-            env={"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(shim.root)},
+            env={"PATH": "/usr/bin:/bin", "SHIM_SECRETS_DIR": str(shim.root), **(env or {})},
             cwd=shim.folder,
             stdout=said,
             stderr=said,
@@ -164,6 +164,13 @@ def test_many_large_files(shim: Shim) -> None:
     )
     said = said_within_bounds(shim)
     assert "warning: K16: all secrets together are longer than 16777216 bytes; nothing asks for K16" in said
+
+
+def test_many_variables_that_name_no_file(shim: Shim) -> None:
+    """Each of the messages is searched for each of the variables' values."""
+    env = {f"K{number}_FILE": f"{shim.root}/k{number}" for number in range(1_000)}
+
+    assert f"K999: {shim.root}/k999 does not exist" in said_within_bounds(shim, env=env)
 
 
 @pytest.mark.parametrize("option", ["--signal=%s=TERM", "--signal=TERM=RTMIN+%s", "--parent-death=%s", "--user=%s"])

@@ -23,10 +23,9 @@ def as_text() -> Iterator[None]:
 
 
 def test_messages_are_text_with_hints(capfd: pytest.CaptureFixture[str]) -> None:
-    stderr.error(Missing("A", "A is missing", "give it"))
-    stderr.error(Breach("A", "A is wrong"))
+    stderr.report_refusal(Refused([Missing("A", "A is missing", "give it"), Breach("A", "A is wrong")]))
     stderr.warning("careful", "so")
-    stderr.note("done")
+    stderr.notes(["done"])
 
     lines = ["error: A is missing", "hint: give it", "error: A is wrong", "warning: careful", "hint: so", "done"]
     assert capfd.readouterr() == ("", "".join(f"shim: {line}\n" for line in lines))
@@ -37,13 +36,13 @@ def test_messages_are_text_with_hints(capfd: pytest.CaptureFixture[str]) -> None
 def test_any_message_is_one_line(capfd: pytest.CaptureFixture[str], message: str, hint: str) -> None:
     """Whatever a name holds: nothing that a terminal would obey, and JSON that reads back."""
     stderr.use_json(False)
-    stderr.error(Breach("KEY", message, hint))
+    stderr.report_refusal(Refused([Breach("KEY", message, hint)]))
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == (2 if hint else 1)
     assert all(line.isprintable() for line in lines)
 
     stderr.use_json()
-    stderr.error(Breach("KEY", message, hint))
+    stderr.report_refusal(Refused([Breach("KEY", message, hint)]))
     out = capfd.readouterr().err
     assert out.count("\n") == 1
     assert out.endswith("\n")
