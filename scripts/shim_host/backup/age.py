@@ -19,7 +19,6 @@ except ModuleNotFoundError:  # no wheel for this machine
     pyrage = None
 
 ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
-HEADER = b"age-encryption.org/v1"
 _SSH_TYPES = ("ssh-ed25519 ", "ssh-rsa ")
 _SCRYPT = re.compile(rb"-> scrypt \S+ ([0-9]+)")
 _MOST_WORK = 20  # the exponent of scrypt's work, a kibibyte each; age itself takes 18

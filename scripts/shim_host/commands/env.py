@@ -53,11 +53,7 @@ class EnvWish:
 @click.option("--generate-missing", is_flag=True, help="Generate the values that the schema marks @generate.")
 @click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
 @options.reading
-@options.secrets_dir
-@options.schema
-@options.as_json
-@options.dry_run
-@options.yes
+@options.writing
 @options.gathered(EnvWish)
 def create_from_env(wish: EnvWish) -> None:
     """Turn a .env file into one file per secret in ./secrets.

@@ -19,11 +19,7 @@ from shim_host.store.vault import Entry, Vault
 @click.command("generate")
 @options.keys()
 @click.option("--force", is_flag=True, help="Replace existing values.")
-@options.secrets_dir
-@options.schema
-@options.as_json
-@options.dry_run
-@options.yes
+@options.writing
 def generate(
     keys: tuple[str, ...],
     force: bool,

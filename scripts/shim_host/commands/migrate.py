@@ -68,14 +68,7 @@ class MigrateWish:
 @click.option(
     "--file", "-f", "more_files", multiple=True, type=_A_FILE, metavar="FILE", help="A Compose file; may be repeated."
 )
-@click.option(
-    "--env-file",
-    "env_files",
-    multiple=True,
-    type=_A_FILE,
-    metavar="FILE",
-    help="The project's .env file; may be repeated.  [default: those that Compose finds]",
-)
+@options.env_files
 @click.option(
     "--image-config",
     "image_configs",
@@ -110,11 +103,7 @@ class MigrateWish:
     "--force", is_flag=True, help="Replace the new files of an earlier run, and secrets that hold different values."
 )
 @click.option("--owner", callback=lambda _ctx, _option, value: owner_of(value), metavar="UID[:GID]", help=OWNER_HELP)
-@options.secrets_dir
-@options.schema
-@options.as_json
-@options.dry_run
-@options.yes
+@options.writing
 @options.gathered(MigrateWish)
 def command(wish: MigrateWish) -> int:
     """Move the secrets of a Compose project from its .env and environment: to files.

@@ -201,14 +201,7 @@ def _set_in_swarm(wish: SetWish, desk: _Desk, value: Secret) -> int:
 @click.command("get")
 @options.keys("key")
 @click.option("--show", is_flag=True, help="Print the value even if stdout is a terminal.")
-@click.option(
-    "--output",
-    "-o",
-    "target",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the value to FILE, with mode 0600.  [default: - (stdout)]",
-)
+@options.output_file("Write the value to FILE, with mode 0600.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @options.secrets_dir
 @options.schema
@@ -223,7 +216,7 @@ def get_command(
       manage-secrets get TLS_KEY --output /dev/shm/tls.key
     """
     value = _Desk(secrets_dir, schema_path, key).existing(key).value.reveal()
-    if target is not None and str(target) != "-":
+    if target is not None:
         if os.path.lexists(target) and not force:
             raise Refused(f"{target} already exists", "name another file, or replace it with --force")
         write_whole(target, value, 0o600)
@@ -321,11 +314,7 @@ def _is_in_memory(folder: str) -> bool:
 @click.command("remove")
 @options.keys(required=True)
 @click.option("--force", is_flag=True, help="Remove keys even if a service or the schema still needs them.")
-@options.secrets_dir
-@options.schema
-@options.as_json
-@options.dry_run
-@options.yes
+@options.writing
 def remove_command(
     keys: tuple[str, ...],
     force: bool,

@@ -56,6 +56,36 @@ def schema(function: F) -> F:
     )(function)
 
 
+def writing(function: F) -> F:
+    """Add the options of a command that writes ./secrets: where, by which schema, and how it tells and asks."""
+    return secrets_dir(schema(as_json(dry_run(yes(function)))))
+
+
+def output_file(help_text: str) -> Callable[[F], F]:
+    """Return what adds `--output`; the command gets the path *target*, or None for stdout."""
+    return click.option(
+        "--output",
+        "-o",
+        "target",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        callback=lambda _ctx, _option, path: None if str(path) == "-" else path,
+        help=f"{help_text}  [default: - (stdout)]",
+    )
+
+
+def env_files(function: F, *, exists: bool = True) -> F:
+    """Add `--env-file`; the command gets the paths *env_files*."""
+    return click.option(
+        "--env-file",
+        "env_files",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=exists, dir_okay=not exists),
+        metavar="FILE",
+        help="A .env file of the Compose project; may be repeated.  [default: those that Compose finds]",
+    )(function)
+
+
 def project(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--file` and `--env-file`, each as often as Compose takes it; the command gets `given`, an `Asked`."""
     from shim_host.inventory import Asked
@@ -73,15 +103,7 @@ def project(function: Callable[..., Any]) -> Callable[..., Any]:
         metavar="FILE",
         help="A Compose file; may be repeated.  [default: those that Compose finds]",
     )
-    env_file = click.option(
-        "--env-file",
-        "env_files",
-        multiple=True,
-        type=click.Path(path_type=Path),
-        metavar="FILE",
-        help="A .env file; may be repeated.  [default: those that Compose finds]",
-    )
-    return file(env_file(command))
+    return file(env_files(command, exists=False))
 
 
 def reading(function: F) -> F:

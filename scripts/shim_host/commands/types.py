@@ -14,16 +14,9 @@ from shim_host.files import write_whole
 @click.option("--python", "language", flag_value="python", help="Write a Python module with a dataclass.")
 @click.option("--typescript", "language", flag_value="typescript", help="Write a TypeScript module with an interface.")
 @click.option("--service", default="", metavar="NAME", help="Only the keys that the schema gives this service.")
-@click.option(
-    "--output",
-    "-o",
-    "path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write the module to FILE.  [default: - (stdout)]",
-)
+@options.output_file("Write the module to FILE.")
 @options.schema
-def types(language: str | None, service: str, path: Path | None, schema_path: Path | None) -> None:
+def types(language: str | None, service: str, target: Path | None, schema_path: Path | None) -> None:
     """Write typed code that loads an application's secrets, from the schema.
 
     A key's @type becomes a type of the language, and the comments above it become its documentation. A key that is not
@@ -45,7 +38,7 @@ def types(language: str | None, service: str, path: Path | None, schema_path: Pa
 
     module = python_types.module if language == "python" else typescript_types.module
     text = module(part, Path(schema.source).name)
-    if path is None or str(path) == "-":
+    if target is None:
         output.give_text(text)
         return
-    write_whole(path, text.encode("utf-8"), 0o666)
+    write_whole(target, text.encode("utf-8"), 0o666)

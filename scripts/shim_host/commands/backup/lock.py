@@ -75,11 +75,7 @@ class LockWish(UnlockWish):
 @click.option("--force", is_flag=True, help="Replace encrypted files that are newer than the values here.")
 @_identity
 @_folder
-@options.secrets_dir
-@options.schema
-@options.as_json
-@options.dry_run
-@options.yes
+@options.writing
 @options.gathered(LockWish)
 def lock_command(wish: LockWish) -> None:
     """Encrypt the values in ./secrets into ./secrets.age, one file per secret, for git.
@@ -258,11 +254,7 @@ def _give(
 @click.option("--force", is_flag=True, help="Replace values that you have changed here.")
 @_identity
 @_folder
-@options.secrets_dir
-@options.schema
-@options.as_json
-@options.dry_run
-@options.yes
+@options.writing
 @options.gathered(UnlockWish)
 def unlock_command(wish: UnlockWish) -> None:
     """Decrypt the files in ./secrets.age into ./secrets, with your age or SSH key.

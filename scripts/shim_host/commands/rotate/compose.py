@@ -11,7 +11,7 @@ import click
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import deployment_key, inventory, names, output
-from shim_host.commands import from_command
+from shim_host.commands import from_command, options
 from shim_host.compose import reading
 from shim_host.compose.running import RunningProject
 from shim_host.errors import Ended, Failed, Refused
@@ -47,15 +47,7 @@ def options_of_compose(function: F) -> F:
         metavar="[FILE]",
         help="Use the Compose project instead of the Swarm.  [default: detected]",
     )
-    env_files = click.option(
-        "--env-file",
-        "env_files",
-        multiple=True,
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        metavar="FILE",
-        help="A .env file of the Compose project; may be repeated.  [default: those that Compose finds]",
-    )
-    return files(env_files(how(function)))
+    return files(options.env_files(how(function)))
 
 
 @dataclass(frozen=True)
