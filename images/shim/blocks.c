@@ -145,7 +145,7 @@ static void *resize(void *context, void *block, size_t bytes)
     void *moved;
 
     if (block == NULL)
-        return allocate(context, bytes);
+        return allocate_cleared(context, 1, bytes);
     if (chunk == NULL)
         return PyMem_RawRealloc(block, bytes);
     before = size_of(chunk, block) * UNIT;
@@ -157,6 +157,8 @@ static void *resize(void *context, void *block, size_t bytes)
     if (moved == NULL)
         return NULL;
     memcpy(moved, block, before < bytes ? before : bytes);
+    if (before < bytes && bytes <= LARGEST) /* a list grows further than it needs, and what was there may be a value */
+        memset((unsigned char *)moved + before, 0, bytes - before);
     release(context, block);
     return moved;
 }

@@ -211,7 +211,7 @@ static PyObject *queue_signal(PyObject *self, PyObject *arguments)
 
 /* --- exec ---------------------------------------------------------------------------------------------------- */
 
-static char **strings(PyObject *list)
+char **shim_strings(PyObject *list)
 {
     Py_ssize_t count = PyList_GET_SIZE(list);
     char **all = PyMem_RawCalloc((size_t)count + 1, sizeof *all);
@@ -241,10 +241,10 @@ static PyObject *replace_process(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "yO!O!:execve", &path, &PyList_Type, &argument_list, &PyList_Type,
                           &environment_list))
         return NULL;
-    argument_strings = strings(argument_list);
+    argument_strings = shim_strings(argument_list);
     if (argument_strings == NULL)
         return NULL;
-    environment_strings = strings(environment_list);
+    environment_strings = shim_strings(environment_list);
     if (environment_strings == NULL) {
         PyMem_RawFree(argument_strings);
         return NULL;

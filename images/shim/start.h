@@ -27,6 +27,10 @@ int shim_add_ordinary(struct _object *kernel);
  * an exception, for all else. */
 struct _object *shim_read_short(int folder, const char *name);
 
+/* Return a NULL-terminated array of a list's bytes, which stay the list's; whoever asks frees it with PyMem_RawFree. NULL:
+ * an exception, as a NUL byte inside makes one (kernel.c). */
+char **shim_strings(struct _object *list);
+
 /* What the bootloader does in an ordinary PyInstaller program, when something asks for it (bootloader.c). 0 when done. */
 int shim_open_archive(void);
 

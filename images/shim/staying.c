@@ -315,25 +315,6 @@ static PyObject *fork_process(PyObject *self, PyObject *none)
     return number_or_error(pid);
 }
 
-/* Return a NULL-terminated array of a list's bytes, which stay the list's. */
-static char **strings(PyObject *list)
-{
-    Py_ssize_t count = PyList_GET_SIZE(list);
-    char **all = PyMem_RawCalloc((size_t)count + 1, sizeof *all);
-
-    if (all == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (PyBytes_AsStringAndSize(PyList_GET_ITEM(list, i), &all[i], NULL) < 0) {
-            PyMem_RawFree(all);
-            return NULL;
-        }
-    }
-    return all;
-}
-
 /* In the child of vfork(2): our memory is the parent's, so only system calls happen here, and in a frame of its
  * own, since the parent goes on with all that the child has changed. */
 __attribute__((noinline, noreturn)) static void become(char **paths, char **arguments, char **environment, int ignores_children, volatile int *has_failed)
@@ -363,9 +344,9 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "O!O!O!p:spawn", &PyList_Type, &path_list, &PyList_Type, &argument_list,
                           &PyList_Type, &environment_list, &ignores_children))
         return NULL;
-    paths = strings(path_list);
-    if (paths != NULL && (argument_strings = strings(argument_list)) != NULL &&
-        (environment_strings = strings(environment_list)) != NULL) {
+    paths = shim_strings(path_list);
+    if (paths != NULL && (argument_strings = shim_strings(argument_list)) != NULL &&
+        (environment_strings = shim_strings(environment_list)) != NULL) {
         pid = vfork();
         if (pid == 0)
             become(paths, argument_strings, environment_strings, ignores_children, &has_failed);

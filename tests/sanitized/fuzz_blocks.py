@@ -4,6 +4,7 @@ What was allocated before the switch goes back to malloc(3) afterwards, so the s
 whose memory comes from there.
 """
 
+import ctypes
 import importlib
 import os
 import random
@@ -19,6 +20,24 @@ _kernel: Any = importlib.import_module("_kernel")  # it has two functions more h
 ROUNDS = int(sys.argv[3])
 random.seed(1)
 _kernel.use_blocks()
+
+
+def unused(row: list[Any]) -> bytes:
+    """Return the memory that *row* has for items to come (listobject.h)."""
+    start = ctypes.c_size_t.from_address(id(row) + 24).value
+    room = ctypes.c_ssize_t.from_address(id(row) + 32).value
+    return ctypes.string_at(start + 8 * len(row), 8 * (room - len(row)))
+
+
+for size in range(8, 480, 8):  # a value is gone, and a list that grows gets its memory
+    values = [b"\xa5" * size for _ in range(40)]
+    del values
+    for count in range(1, 40):
+        row: list[Any] = []
+        for _ in range(count):
+            row.append(None)
+        assert b"\xa5" not in unused(row), (size, count)
+
 held: list[tuple[Any, int, int]] = []
 grown: list[bytearray] = []
 for number in range(ROUNDS):
