@@ -243,59 +243,15 @@ def _compose_services(
     literals: Sequence[tuple[str, Trace]],
 ) -> Iterable[AuditedService]:
     """Yield the services of the Compose file."""
-    from shim_host.compose import nodes
-    from shim_host.compose import project as compose
-
     for service in project.services.values():
-        try:
-            environment = compose.environment_of(service, project)
-        except Ended as ended:
-            gaps.append(f"the env_file of {service.name}: {ended.message}")
-            environment = {key: value for key, value in service.environment.items() if value is not None}
-        place = _place(service.definitions[-1].document.path, service.definitions[-1].node)
-        traces: list[Trace] = []
-        for name, value in environment.items():
-            variable = service.variables.get(name)
-            where = place
-            if variable is not None:
-                where = _place(variable.definition.document.path, variable.node)
-            elif service.env_files:
-                where = str(service.env_files[-1].path)
-            if (trace := recogniser.variable(ENVIRONMENT, name, value, where)) is not None:
-                traces.append(trace)
-        for name, value in service.labels.items():
-            if (trace := recogniser.variable(LABEL, name, value, place)) is not None:
-                traces.append(trace)
-        traces += recogniser.words(ARGUMENTS, [*(service.entrypoint or ()), *(service.command or ())], place)
-        traces += recogniser.words(HEALTH_CHECK, service.healthcheck, place)
-        uses = {
-            CONFIG: {str((nodes.child(use, "source") or use).value) for use in _fields(service, "configs")},
-            VOLUME: {
-                str((nodes.child(use, "source") or use).value).partition(":")[0] for use in _fields(service, "volumes")
-            },
-            ENV_FILE: {use.source for use in service.secrets},
-        }
-        seen = {trace.where for trace in traces}
+        last = service.definitions[-1]
+        place = _place(last.document.path, last.node)
+        traces = _traces_of(service, project, recogniser, gaps, place)
+        seen, uses = {trace.where for trace in traces}, _used_by(service)
         for of, trace in literals:
             is_ours = of == service.name or trace.name in uses.get(trace.where, ())
             if is_ours and trace.where not in seen:
                 traces.append(trace)
-        mounts = []
-        for use in service.secrets:
-            definition = project.secrets.get(use.source)
-            file = definition.file if definition is not None else None
-            name = inventory.secret_name(project, use.source, store)
-            mounts.append(
-                AuditedMount("", use.target, name=name, file=str(file.absolute()) if file is not None else "")
-            )
-        last = service.definitions[-1]
-        reach = []
-        for volume in nodes.elements(last.value("volumes")):
-            source = nodes.child(volume, "source") or volume
-            if "docker.sock" in str(source.value):
-                reach.append("has the engine's socket")
-        if str(getattr(last.value("privileged"), "value", "")) == "true":
-            reach.append("is privileged")
         yield AuditedService(
             name=service.name,
             kind="compose",
@@ -303,11 +259,75 @@ def _compose_services(
             stack=project.name,
             image=service.image,
             user=service.user,
-            mounts=tuple(mounts),
+            mounts=tuple(_mounts_of(service, project, store)),
             traces=tuple(dict.fromkeys(traces)),
-            reach=tuple(reach),
+            reach=tuple(_reach_of(service)),
             place=place,
         )
+
+
+def _traces_of(
+    service: "compose.Service", project: "compose.Project", recogniser: Recogniser, gaps: list[str], place: str
+) -> list[Trace]:
+    """Return the values in plain text that *service* itself has."""
+    from shim_host.compose import project as compose
+
+    try:
+        environment = compose.environment_of(service, project)
+    except Ended as ended:
+        gaps.append(f"the env_file of {service.name}: {ended.message}")
+        environment = {key: value for key, value in service.environment.items() if value is not None}
+    traces: list[Trace] = []
+    for name, value in environment.items():
+        variable = service.variables.get(name)
+        where = place
+        if variable is not None:
+            where = _place(variable.definition.document.path, variable.node)
+        elif service.env_files:
+            where = str(service.env_files[-1].path)
+        if (trace := recogniser.variable(ENVIRONMENT, name, value, where)) is not None:
+            traces.append(trace)
+    for name, value in service.labels.items():
+        if (trace := recogniser.variable(LABEL, name, value, place)) is not None:
+            traces.append(trace)
+    traces += recogniser.words(ARGUMENTS, [*(service.entrypoint or ()), *(service.command or ())], place)
+    traces += recogniser.words(HEALTH_CHECK, service.healthcheck, place)
+    return traces
+
+
+def _used_by(service: "compose.Service") -> dict[str, set[str]]:
+    """Return the names of what the project defines and *service* uses, by where a value could be in it."""
+    from shim_host.compose import nodes
+
+    def sources(field: str) -> Iterable[str]:
+        return (str((nodes.child(use, "source") or use).value) for use in _fields(service, field))
+
+    return {
+        CONFIG: set(sources("configs")),
+        VOLUME: {source.partition(":")[0] for source in sources("volumes")},
+        ENV_FILE: {use.source for use in service.secrets},
+    }
+
+
+def _mounts_of(service: "compose.Service", project: "compose.Project", store: Vault) -> Iterable[AuditedMount]:
+    for use in service.secrets:
+        definition = project.secrets.get(use.source)
+        file = definition.file if definition is not None else None
+        name = inventory.secret_name(project, use.source, store)
+        yield AuditedMount("", use.target, name=name, file=str(file.absolute()) if file is not None else "")
+
+
+def _reach_of(service: "compose.Service") -> Iterable[str]:
+    """Yield how *service* can reach beyond its container."""
+    from shim_host.compose import nodes
+
+    last = service.definitions[-1]
+    for volume in nodes.elements(last.value("volumes")):
+        source = nodes.child(volume, "source") or volume
+        if "docker.sock" in str(source.value):
+            yield "has the engine's socket"
+    if str(getattr(last.value("privileged"), "value", "")) == "true":
+        yield "is privileged"
 
 
 def _fields(service: "compose.Service", name: str) -> list[Any]:

@@ -1,7 +1,7 @@
 """`list` and `diff`: what is where, and whether it is the same everywhere. No value is shown, only fingerprints."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from shim_host.fingerprints import Fingerprints
 from shim_host.inventory import Asked, Inventory
 from shim_host.store.vault import Entry, Vault
 from shim_host.swarm import asking, connection, labels, model, stacks
-from shim_host.swarm.model import RunningContainer
+from shim_host.swarm.model import RunningContainer, SwarmSecret
 
 
 @click.command("list")
@@ -248,17 +248,7 @@ def diff(
         newest = model.newest(of_stack, stack)
         users = {service.id for service in services if any(secret.id in service.mounts for secret in of_stack)}
         templates = {key for key, item in newest.items() if item.template}
-        places[SWARM] = {key: item.fingerprint for key, item in newest.items() if item.salt == prints.mark}
-        other = [key for key, item in newest.items() if item.salt != prints.mark]
-        # Made under the key when its fingerprints were slow, and not of the value here, or it would be taken over.
-        older = {key: newest[key] for key in other if prints.is_own(newest[key].salt) and key in {*env, *files}}
-        places[SWARM].update({key: item.fingerprint for key, item in older.items()})
-        salted = [key for key in other if key not in older]
-        if salted:
-            output.warn(
-                f"made with a different key or salt: {output.listed(sorted(salted))}",
-                "give the salt with --salt or SHIM_SALT",
-            )
+        places[SWARM] = _comparable(newest, prints, {*env, *files})
     if not no_engine:
         project = inventory.compose_project(given)
         name = project.name if project is not None and not stack else ""
@@ -278,6 +268,24 @@ def diff(
     )
     output.say(f"{words} in what could be looked at" if gaps else words)
     return FAILED if gaps else REFUSED if differing else CLEAN
+
+
+def _comparable(newest: Mapping[str, SwarmSecret], prints: Fingerprints, here: Set[str]) -> dict[str, str]:
+    """Return the fingerprints of the *newest* versions that *prints* can be compared with, by key; warn of others."""
+    own = {key: item.fingerprint for key, item in newest.items() if item.salt == prints.mark}
+    # Made under the key when its fingerprints were slow, and not of the value here, or it would be taken over.
+    older = {
+        key: item.fingerprint
+        for key, item in newest.items()
+        if key not in own and key in here and prints.is_own(item.salt)
+    }
+    salted = [key for key in newest if key not in own and key not in older]
+    if salted:
+        output.warn(
+            f"made with a different key or salt: {output.listed(sorted(salted))}",
+            "give the salt with --salt or SHIM_SALT",
+        )
+    return {**own, **older}
 
 
 def composed_of(env: Mapping[str, Secret], schema: Schema) -> dict[str, Secret]:
