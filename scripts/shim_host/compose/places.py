@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from shim_host.compose.nodes import Document, child, elements, is_merge, items, layers, scalar
-from shim_host.compose.project import Project, Service, interpolated
+from shim_host.compose.nodes import Document, child, elements, is_merge, is_null, items, layers, scalar
+from shim_host.compose.project import Definition, Project, Service, interpolated
 from shim_host.env.compose_rules import InvalidReference
 
 
@@ -67,14 +67,19 @@ class Place(NamedTuple):
 def places_of(service: Service) -> Iterable[Place]:
     """Yield every place where *service* has a variable from, also those that a stronger one hides."""
     for definition in service.definitions:
-        node = definition.value("environment")
-        for position, element in enumerate(elements(node)):
-            if isinstance(element, ScalarNode):
-                key = (scalar(element) or "").partition("=")[0]
-                yield Place(key, definition.document, node, position, element)  # type: ignore[arg-type]
-        for mapping in layers(node):
-            for position, (key_node, value) in enumerate(mapping.value):
-                yield Place(str(key_node.value), definition.document, mapping, position, value)
+        yield from places_in(definition)
+
+
+def places_in(definition: Definition) -> Iterable[Place]:
+    """Yield every place where the service has a variable from, as one file writes it."""
+    node = definition.value("environment")
+    for position, element in enumerate(elements(node)):
+        if isinstance(element, ScalarNode):
+            key = (scalar(element) or "").partition("=")[0]
+            yield Place(key, definition.document, node, position, element)  # type: ignore[arg-type]
+    for mapping in layers(node):
+        for position, (key_node, value) in enumerate(mapping.value):
+            yield Place(str(key_node.value), definition.document, mapping, position, value)
 
 
 def reached(project: Project) -> set[int]:
@@ -139,14 +144,46 @@ def own_node(project: Project, name: str, field_name: str) -> tuple[Document, Ma
 
     That is the last file that has the field, so that it wins; else the first that has the service.
     """
+    found = _own_nodes(project, name)
+    with_field = [entry for entry in found if child(entry[1], field_name) is not None]
+    return with_field[-1] if with_field else found[0]
+
+
+def _own_nodes(project: Project, name: str) -> list[tuple[Document, MappingNode]]:
     ours = {id(definition.node) for definition in project.services[name].definitions}
     found = []
     for document in project.documents:
         node = child(child(document.root, "services"), name)
         if isinstance(node, MappingNode) and id(node) in ours:
             found.append((document, node))
-    with_field = [entry for entry in found if child(entry[1], field_name) is not None]
-    return with_field[-1] if with_field else found[0]
+    return found
+
+
+def related(project: Project, name: str) -> list[str]:
+    """Return the services that have settings in common with the service *name*, since one extends the other."""
+    ours = {id(definition.node) for definition in project.services[name].definitions}
+    return [
+        other
+        for other, service in project.services.items()
+        if other != name and any(id(definition.node) in ours for definition in service.definitions)
+    ]
+
+
+def giving_node(project: Project, name: str, field_name: str, key: str) -> tuple[Document, MappingNode]:
+    """Return what `own_node` does, or a later file if the variable *key* comes from there.
+
+    That counts where another service extends this one: it inherits from the first file alone.
+    """
+    usual, own = own_node(project, name, field_name), _own_nodes(project, name)
+    service = project.services[name]
+    if not related(project, name):
+        return usual
+    for definition in service.definitions:
+        gives = any(place.key == key for place in places_in(definition))
+        if gives or (key not in service.variables and not is_null(definition.value("env_file"))):
+            later = own[own.index(usual) + 1 :]
+            return next((entry for entry in later if entry[1] is definition.node), usual)
+    return usual
 
 
 def document_paths(document: Document) -> Iterable[ScalarNode]:

@@ -10,7 +10,7 @@ from shim_host.compose import nodes
 from shim_host.compose.editor import Editor, own_sequence
 from shim_host.compose.masked import shown
 from shim_host.compose.nodes import OVERRIDE, RESET, Document, child, elements, is_null, item, items, scalar, tag_of
-from shim_host.compose.places import document_paths, own_node
+from shim_host.compose.places import document_paths, giving_node, own_node, related
 from shim_host.compose.project import SECRETS_ROOT, Service, interpolated
 from shim_host.compose.written import Raw, Value, is_flow
 from shim_host.env.compose_rules import InvalidReference
@@ -71,12 +71,14 @@ class ComposeFiles:
                 self._let_change_user(moved)
         self._set_healthcheck(moved)
         # Written out whole where services extend each other: only so does Compose see that one takes another's place.
-        front = f"{SECRETS_ROOT}/" if self._is_related(moved) else ""
-        new: list[Value] = [
-            use.source if use.source == use.target else {"source": use.source, "target": front + use.target}
-            for use in moved.uses
-        ]
-        self._add_to_list(name, "secrets", new)
+        front = f"{SECRETS_ROOT}/" if related(self.project, name) else ""
+        mounts: dict[int, tuple[Document, MappingNode, list[Value]]] = {}
+        for use in moved.uses:
+            place = giving_node(self.project, name, "secrets", use.key)
+            _, _, new = mounts.setdefault(id(place[1]), (*place, []))
+            new.append(use.source if use.source == use.target else {"source": use.source, "target": front + use.target})
+        for document, node, new in mounts.values():
+            self._editor(document).add_to_list(node, "secrets", new)
         if moved.mounts_shim:
             if self.shim.program:
                 mount: Value = {"type": "bind", "source": self.shim.program, "target": SHIM_PROGRAM, "read_only": True}
@@ -110,16 +112,6 @@ class ComposeFiles:
             document, node = own_node(self.project, name, "command")
             words = tuple(map(_literal, moved.command or ()))
             self._editor(document).set_field(node, "command", words, after="image")
-
-    def _is_related(self, moved: Moved) -> bool:
-        """Return whether the service extends another one, or the other way round."""
-        ours = {id(definition.node) for definition in moved.service.definitions}
-        return any(
-            id(definition.node) in ours
-            for name, service in self.project.services.items()
-            for definition in service.definitions
-            if name != moved.service.name
-        )
 
     def _inherits_command(self, moved: Moved) -> bool:
         """Return whether the service extends one that gets a command written down, which is not its own."""

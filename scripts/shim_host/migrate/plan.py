@@ -12,13 +12,13 @@ from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.literals import HINTS, named_alone, written_out
-from shim_host.compose.places import reached, scalars, variable_nodes
+from shim_host.compose.places import reached, related, scalars, variable_nodes
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
 from shim_host.migrate.composed import find_composed
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
-from shim_host.migrate.namesakes import add_same
+from shim_host.migrate.namesakes import add_inherited, add_same
 from shim_host.migrate.services import decide_services, only_reference, removable
 from shim_host.recognition.sensitive import is_placeholder, is_telling, named_alike, why_secret
 from shim_host.shell import quoted
@@ -53,13 +53,14 @@ def make_plan(
     values = {name: compose.environment_of(service, project) for name, service in project.services.items()}
     whys = {name: _whys(plan, service, values[name]) for name, service in project.services.items()}
     add_same(plan, values, whys)
+    add_inherited(plan, values, whys)
     plan.public_keys = {key for key, value in parts.values.items() if value and key not in plan.reasons}
     chosen = {name: _chosen(plan, name, values[name], found) for name, found in whys.items()}
     for name, why in plan.left.items():
         keys = chosen.pop(name)
         message = f"it stays as it is, with {', '.join(keys)} in plain text: {why}"
         hint = "see docs/TROUBLESHOOTING.md"
-        if others := _sharing(project, name):
+        if others := related(project, name):
             hint = (
                 f"it shares extends: with {', '.join(others)}, so each secret that one adds reaches the other: "
                 "write its settings out without extends:, or give all of them the same secret variables"
@@ -81,16 +82,6 @@ def make_plan(
             hint = "it is kept as a file; remove it if nothing needs it"
             plan.findings.append(Remark("", held.key, "no service gets it", hint))
     return plan
-
-
-def _sharing(project: Project, name: str) -> list[str]:
-    """Return the services that have settings in common with the service *name*, since one extends the other."""
-    ours = {id(definition.node) for definition in project.services[name].definitions}
-    return [
-        other
-        for other, service in project.services.items()
-        if other != name and any(id(definition.node) in ours for definition in service.definitions)
-    ]
 
 
 def _known_values(plan: MigrationPlan) -> dict[str, str]:

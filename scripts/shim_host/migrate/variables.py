@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose.editor import Editor, own_sequence
-from shim_host.compose.nodes import Document, child, elements, item
-from shim_host.compose.places import Place, own_node, places_of, unused_places
+from shim_host.compose.nodes import OVERRIDE, RESET, Document, child, elements, item, tag_of
+from shim_host.compose.places import Place, giving_node, own_node, places_of, unused_places
 from shim_host.compose.project import SECRETS_ROOT
 from shim_host.compose.written import Value
 from shim_host.migrate.model import IMAGE, Entangled, MigrationPlan, Moved, Use
@@ -50,8 +50,12 @@ class Variables:
             if place.at not in self.written:
                 self.editor_of(place.document).remove(place.collection, place.position, note)
         for moved in self.plan.moved.values():
-            if self.new[moved.service.name]:
-                self._add(moved, self.new[moved.service.name])
+            places: dict[int, tuple[Document, MappingNode, dict[str, str]]] = {}
+            for key, text in self.new[moved.service.name].items():
+                own = giving_node(self.project, moved.service.name, "environment", key.removesuffix("_FILE"))
+                places.setdefault(id(own[1]), (*own, {}))[2][key] = text
+            for document, node, new in places.values():
+                self._add(moved, document, node, new)
 
     def _settle(self, moved: Moved, use: Use, places: Sequence[Place]) -> dict[str, str]:
         """Decide what becomes of one variable of one service; return what its `environment:` gets besides."""
@@ -99,8 +103,7 @@ class Variables:
         else:
             editor.replace(spot.start, spot.end, editor.quote(f"{key}={value}"))
 
-    def _add(self, moved: Moved, new: Mapping[str, str]) -> None:
-        document, node = own_node(self.project, moved.service.name, "environment")
+    def _add(self, moved: Moved, document: Document, node: MappingNode, new: Mapping[str, str]) -> None:
         editor = self.editor_of(document)
         value = child(node, "environment")
         gone = {use.key for use in moved.uses}
@@ -113,12 +116,14 @@ class Variables:
                 editor.add_item(own, f"{key}={text}")
         else:
             # The service's own field replaces what it inherits, so that is written out.
+            is_reset = tag_of(value) == RESET
             kept: list[Value] = [
                 editor.raw(element)
-                for element in elements(value)
+                for element in ([] if is_reset else elements(value))
                 if isinstance(element, ScalarNode) and str(element.value).partition("=")[0] not in gone
             ]
-            editor.set_field(node, "environment", [*kept, *(f"{key}={text}" for key, text in new.items())])
+            tag = OVERRIDE if is_reset else tag_of(value)
+            editor.set_field(node, "environment", [*kept, *(f"{key}={text}" for key, text in new.items())], tag=tag)
 
     def _differs_for_others(self, moved: Moved, value: Node | None, new: Mapping[str, str]) -> bool:
         """Return whether a service that has the same `environment:`, by an alias, is not to get all of *new*."""

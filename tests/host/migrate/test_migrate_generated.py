@@ -192,6 +192,55 @@ def test_what_a_service_gets_does_not_reach_one_with_the_same_anchor(tmp_path: P
     assert all(comment in file.text for comment in re.findall(r"# c\d\.", SHARED[form]))
 
 
+BASE = (
+    "services:\n  base:\n    image: app\n    environment: {A_TOKEN: v1-token}\n  heir:\n    extends: {service: base}\n"
+)
+# The first file, the one that overrides it, and the secrets that each service has then.
+EXTENDED = {
+    "a secret of the base is in the file that overrides": (
+        BASE,
+        "services:\n  base:\n    environment: {DB_PASSWORD: v2}\n",
+        {"base": {"a_token", "db_password"}, "heir": {"a_token"}},
+    ),
+    "its env file is named there": (
+        BASE,
+        "services:\n  base:\n    env_file: x.env\n",
+        {"base": {"a_token", "api_token"}, "heir": {"a_token"}},
+    ),
+    "the heir has no secret of that name": (
+        BASE + "    environment: {A_TOKEN: 'true'}\n",
+        "services: {}\n",
+        {"base": {"a_token"}, "heir": {"a_token"}},
+    ),
+    "a list takes the place of what there was": (
+        "services:\n  base:\n    image: app\n    env_file: x.env\n    environment: [LEVEL=1, DB_PASSWORD=v2]\n",
+        "services:\n  base:\n    environment: !reset []\n",
+        {"base": {"api_token"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("form", EXTENDED)
+def test_a_service_that_extends_another_gets_its_own_secrets(tmp_path: Path, form: str) -> None:
+    first, second, expected = EXTENDED[form]
+    (tmp_path / "compose.yaml").write_text(first)
+    (tmp_path / "compose.override.yaml").write_text(second)
+    (tmp_path / "x.env").write_text("API_TOKEN=another\n")
+    project = read_project(tmp_path, to_edit=True)
+    plan = make_plan(project, [], Wishes(secrets_dir=tmp_path / "secrets"), IMAGES)
+
+    files = new_files(plan, ShimSource(), new_path)
+
+    for file in files:
+        file.new.write_text(file.text)
+    new = {file.old: file.new for file in files}
+    migrated = read_project([new.get(file, file) for file in project.files])
+    assert check.differs(plan, migrated) is None
+    found = {name: {use.target for use in service.secrets} for name, service in migrated.services.items()}
+    assert {name: {target.rpartition("/")[2] for target in found[name]} for name in expected} == expected
+    assert "LEVEL" not in migrated.services["base"].environment
+
+
 @pytest.mark.parametrize("service", ["{image: app, environment: [DB_PASSWORD]}", "{image: app}"])
 def test_what_nothing_uses_and_compose_would_refuse_goes(tmp_path: Path, service: str) -> None:
     """Compose reads `${KEY:?}` wherever it is; once the key is gone from `.env`, it would refuse the file."""
