@@ -39,11 +39,12 @@ def file_names(keys: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     # A key that is all upper-case comes first, so that its name depends least on the others.
     for key in sorted(known, key=lambda key: (key != key.upper(), key)):
-        names[key] = encoded(key)
         for name in _spellings(key):
             if _is_taken_everywhere(name) and name.casefold() not in taken and env_key(name, known, folded) == key:
                 names[key] = name
                 break
+        else:
+            names[key] = encoded(key)
         taken.add(names[key].casefold())
     return names
 

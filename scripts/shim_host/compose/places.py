@@ -42,13 +42,6 @@ def scalars_in_effect(
             yield from scalars_in_effect(value, (*path, key), (*above, node))
 
 
-def variable_nodes(service: Service, key: str) -> Iterable[Node]:
-    """Yield every node that gives *service* the variable *key*: values in mappings, whole elements of lists."""
-    for place in places_of(service):
-        if place.key == key:
-            yield place.node
-
-
 class Place(NamedTuple):
     """Where a variable is written: in which collection of which file, and how far down in it."""
 

@@ -143,6 +143,7 @@ class MigrationPlan:
     public_keys: set[str] = field(default_factory=set)  # of the .env, where services have secrets of the same name
     env_file_keys: dict[Path, set[str]] = field(default_factory=dict)  # what each `env_file:` sets
     owner: int | None = None  # user id that the secret files get; None: that of whoever runs this
+    _file_names: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict, repr=False)
 
     @property
     def env_name(self) -> str:
@@ -159,7 +160,10 @@ class MigrationPlan:
         # In a fixed order: names of keys that differ by case alone depend on it.
         known = list(dict.fromkeys([*self.reasons, *(held.key for held in self.held.values()), *keys]))
         for key in [*keys, f"{service}_{keys[-1]}".upper().replace("-", "_").replace(".", "_")]:
-            name = names.file_names([*known, key])[key]
+            keys_known = tuple(dict.fromkeys([*known, key]))
+            if keys_known not in self._file_names:
+                self._file_names[keys_known] = names.file_names(keys_known)
+            name = self._file_names[keys_known][key]
             held = self.held.get(name)
             if held is not None and held.value == secret:
                 return held

@@ -12,7 +12,7 @@ from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.literals import HINTS, named_alone, written_out
-from shim_host.compose.places import reached, related, scalars, variable_nodes
+from shim_host.compose.places import places_of, reached, related, scalars
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
@@ -271,12 +271,11 @@ _WAY_OUT = (
 
 def _removed(plan: MigrationPlan) -> set[int]:
     """Return the nodes that the migration takes out, by their `id`."""
-    return {
-        id(node)
-        for moved in plan.moved.values()
-        for use in moved.uses
-        for node in variable_nodes(moved.service, use.key)
-    }
+    found = set()
+    for moved in plan.moved.values():
+        keys = {use.key for use in moved.uses}
+        found |= {id(place.node) for place in places_of(moved.service) if place.key in keys}
+    return found
 
 
 def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
