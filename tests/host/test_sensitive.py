@@ -14,6 +14,7 @@ SPEAKING_ABOUT = """
     AUTH_BACKENDS auth.config JWT_AUDIENCE SESSION_COOKIE_SAMESITE TOKEN_HEADERS PASSWORD_RESET_TIMEOUTS KEY_FILENAME
     JWT_EXP SECRET_LOCAL_HOSTNAME PASSWORD_HASHERS DB_PASSWORD_SEEDER RECAPTCHA_SITE_KEY SORT_KEY ROUTING_KEY
     CREDENTIALS_FILEPATH traefik.http.middlewares.a.forwardauth.authResponseHeaders SECRET_NAME PUBLIC_KEY
+    REDIS_PREFIX_KEY
 """
 
 
@@ -59,6 +60,11 @@ def test_a_name_that_speaks_about_a_secret_is_none(name: str, canary: Canary) ->
         ("NGINX_SSL_CERT_KEY", "site.key"),
         ("DB_PASSWORD", "/run/secrets/db_password"),
         ("SIGNING_KEY", "~/keys/signing"),
+        ("CORS_CREDENTIALS", "true"),
+        ("DISABLE_AUTH", "'true'"),
+        ("AWS_CREDENTIALS_S3", "http://host.docker.internal:9001"),
+        ("CLICKHOUSE_DSN", "tcp://clickhouse:9000/traces"),
+        ("HOST", "rustdesk-server_web_1"),
     ],
 )
 def test_an_answer_or_a_place_is_no_secret(name: str, value: str) -> None:
@@ -72,6 +78,9 @@ def test_an_answer_or_a_place_is_no_secret(name: str, value: str) -> None:
         ("SECRET_KEY", "/9j4AAQSkZ/Jg9Yq+x"),  # base64 that happens to begin with a slash
         ("DB_PASSWORD", "/Qz7Xk9/pL2mN"),
         ("DB_PASSWORD", "notes.txt"),
+        ("SENTRY_DSN", "https://3f9d@sentry.example/4"),
+        ("HOOK_SECRET", "https://ntfy.example/Hb7x"),
+        ("NAME", "key:sk-live0example0of0one"),
     ],
 )
 def test_what_only_looks_like_one_is_a_secret(name: str, value: str) -> None:

@@ -32,13 +32,14 @@ _TELLS_LAST = frozenset(("AUTH", "PRIVATE"))
 _ENCODED = frozenset(("PEM", "BASE", "BASE64", "B64", "64", "B"))  # behind what the value is: VAPID_PRIVATE_BASE64
 # A name with one of these asks a question, and a yes or no answers it: ALLOW_EMPTY_PASSWORD.
 _FLAGS = (
-    " ALLOW ALLOWED AUTO CAN CHANGE CHECK DISABLE DISABLED DISALLOW EMPTY ENABLE ENABLED FORCE FORGOT GENERATE HAS "
-    "HIDE INSTALL IS KEEP LOG NO ONETIME OPTIONAL PROMPT RANDOM REQUIRE REQUIRED REQUIRES RESET SHOW SKIP USE USES "
+    " ALLOW ALLOWED AUTO CAN CHANGE CHECK CORS DISABLE DISABLED DISALLOW EMPTY ENABLE ENABLED FORCE FORGOT GENERATE "
+    "HAS HIDE INSTALL IS KEEP LOG NO ONETIME OPTIONAL PROMPT RANDOM REQUIRE REQUIRED REQUIRES RESET SHOW SKIP USE USES "
     "VALIDATE VERIFY WITH WITHOUT "
 )
 _PUBLIC = frozenset(("PUBLIC", "PUBLISHABLE", "PUB"))
-# The word before KEY in what is not a key to anything: a column, a queue's address, what reCAPTCHA shows to everybody.
-_OPENS_NOTHING = frozenset(("FOREIGN", "PARTITION", "ROUTING", "SHARD", "SITE", "SORT"))
+# The word before KEY in what is not a key to anything: a column, a queue's address, the front of names in a cache, what
+# reCAPTCHA shows to everybody.
+_OPENS_NOTHING = frozenset(("FOREIGN", "PARTITION", "PREFIX", "ROUTING", "SHARD", "SITE", "SORT"))
 _PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PWD", "PW", "SECRET", "CREDENTIALS")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
@@ -60,6 +61,9 @@ _PLACE = re.compile(
 _KEY_FILE = re.compile(
     r"[\w.-]+\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)"
 )
+_QUOTED = re.compile(r"^([\"'])(.+)\1$")
+# An address that has no user, no query and no part that could be random.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(?::[0-9]{1,5})?(?:/[a-z_-]{1,20}){0,3}/?")
 
 # What only a value may look like: in a file of somebody's repository it would be found in too many places.
 # Up to the last @: a password may hold a slash or an @ of its own. A port and a path are none.
@@ -80,7 +84,7 @@ _VALUES = (
     # Longer than a word, and shorter than what the table of whole keys asks for.
     (
         re.compile(
-            r"(?:sk-|sk_live_|sk_test_|rk_live_|ghp_|gho_|ghs_|github_pat_|glpat-|xox[abprs]-|SG\.|AIza)[A-Za-z0-9_.-]{12,}"
+            r"(?<![A-Za-z0-9])(?:sk-|sk_live_|sk_test_|rk_live_|ghp_|gho_|ghs_|github_pat_|glpat-|xox[abprs]-|SG\.|AIza)[A-Za-z0-9_.-]{12,}"
         ),
         "its value looks like a service's token",
     ),
@@ -128,13 +132,16 @@ def is_harmless(name: str, value: str) -> bool:
     """
     if _NOTHING.fullmatch(value):
         return True
+    value = _QUOTED.sub(r"\2", value)  # as in a list: `- DISABLE_AUTH='true'`
     words = words_of(name)
     is_password = any(word.endswith(_PASSWORDS) for word in words)
     if _ANSWER.fullmatch(value):
         return not is_password or any(f" {word} " in _FLAGS for word in words)
     if _TRIVIAL.fullmatch(value) and not is_password:
         return True
-    return bool(_PLACE.fullmatch(value)) or (not is_password and bool(_KEY_FILE.fullmatch(value)))
+    if _PLACE.fullmatch(value) or _ADDRESS.fullmatch(value):
+        return True
+    return not is_password and bool(_KEY_FILE.fullmatch(value))
 
 
 def why_by_value(value: str) -> str:
