@@ -249,8 +249,10 @@ class Maker:
             if name != ".env" or folder:
                 self.env_file(name.removeprefix("./"), folder)
             form = self.chance.random()
-            if form < 0.5:
+            if form < 0.4:
                 found.append(name)
+            elif form < 0.5:
+                found.append(f"${{NOPE:-{name}}}")
             elif form < 0.7:
                 found.append({"path": name})
             elif form < 0.8:
@@ -284,7 +286,7 @@ class Maker:
         """Yield how often a service has a field, its name, and what makes it."""
         yield 0.75, "environment", (self.environment,)
         yield 0.4, "env_file", (lambda: self.env_files(folder),)
-        yield 0.2, "secrets", (lambda: ["other"], lambda: [{"source": "other", "target": "/o"}])
+        yield 0.2, "secrets", (lambda: ["other"], lambda: [{"source": "other", "target": "/o", "mode": 0o440}])
         yield 0.15, "configs", (lambda: ["text"],)
         yield 0.2, "command", (self.command,)
         yield 0.15, "entrypoint", (self.command,)
@@ -358,8 +360,9 @@ class Maker:
             services[name] = service
         self.share(services)
         self.extend(services)
+        self.merge_services(main, services)
         main["services"] = services
-        if any("text" in (s.get("configs") or ()) for s in services.values() if isinstance(s, dict)) or self.often(0.1):
+        if "configs" in str(services) or self.often(0.1):
             main["configs"] = {
                 "text": self.chance.choice(({"content": "level=${LEVEL:-1}\nname=x\n"}, {"file": "./text.cfg"}))
             }
@@ -394,6 +397,24 @@ class Maker:
             )
         files[".env"] = ("\n".join(lines) + "\n").encode()
         return {**self.extra, **files}
+
+    def merge_services(self, main: dict[str, Any], services: dict[str, Any]) -> None:
+        """Let services have fields of an extension by a merge, or let one be another by an alias."""
+        for number in range(self.chance.choice((0, 0, 0, 1, 2))):
+            name = f"s{number}"
+            common = self.service([])
+            for field in ("configs", "volumes"):
+                common.pop(field, None)
+            main[f"x-{name}"] = Anchored(name, common)
+            for service, made in services.items():
+                if isinstance(made, dict) and self.often(0.5):
+                    # One of the two makes the image; Compose takes both.
+                    own = {field: value for field, value in made.items() if field != "image" or self.often(0.6)}
+                    services[service] = Merge([name], own)
+        names = list(services)
+        if len(names) > 1 and self.often(0.06) and isinstance(services[names[0]], dict):
+            services[names[0]] = Anchored("whole", services[names[0]])
+            services[names[1]] = Alias("whole")
 
     def share(self, services: dict[str, Any]) -> None:
         """Let a service have a field of another by an alias, or all of its fields by a merge."""
