@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import Node, ScalarNode
 
 from shim.schema import Schema
 from shim_host.compose.nodes import Document, child, is_null, items
-from shim_host.compose.places import reached, scalars, scalars_in_effect
+from shim_host.compose.places import having, reached, scalars, scalars_in_effect
 from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.names import behind_shim
@@ -103,19 +103,23 @@ def written_out(
                 if not value or not (key or _is_secret(section, named, value, schema)):
                     continue
                 said, node = key or (name if is_shown else ""), texts[0].node
-                for service in (texts[0].service, *_heirs(project, document, texts[0])):
+                for service in _services(project, document, texts[0]):
                     place = (service, _place_of(path, raw), said)
                     if place not in seen:
                         seen.add(place)
                         yield Literal(service, section, place[1], said, bool(key), document, node)
 
 
-def _heirs(project: Project, document: Document, text: _Text) -> Iterator[str]:
-    """Yield the services that have *text* as well, since they extend the one it is written in."""
+def _services(project: Project, document: Document, text: _Text) -> Iterator[str]:
+    """Yield the services that have *text*: the one it is written in, and those that extend that."""
     written_in = child(child(document.root, "services"), text.service)
-    for name, service in project.services.items():
-        if name == text.service or not any(definition.node is written_in for definition in service.definitions):
+    names = having(project, document, text.service) if text.service else []
+    if text.service in names or not names:
+        yield text.service
+    for name in names:
+        if name == text.service:
             continue
+        service = project.services[name]
         if text.section == "environment":
             is_inherited = any(variable.node is text.node for variable in service.variables.values())
         else:

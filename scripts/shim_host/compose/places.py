@@ -152,6 +152,16 @@ def _own_nodes(project: Project, name: str) -> list[tuple[Document, MappingNode]
     return found
 
 
+def having(project: Project, document: Document, name: str) -> list[str]:
+    """Return the services that have what *document* writes of *name*: itself, and those that extend it."""
+    node = child(child(document.root, "services"), name)
+    return [
+        service.name
+        for service in project.services.values()
+        if any(definition.node is node for definition in service.definitions)
+    ]
+
+
 def related(project: Project, name: str) -> list[str]:
     """Return the services that have settings in common with the service *name*, since one extends the other."""
     ours = {id(definition.node) for definition in project.services[name].definitions}

@@ -12,7 +12,8 @@ from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.literals import HINTS, named_alone, written_out
-from shim_host.compose.places import places_of, reached, related, scalars
+from shim_host.compose.nodes import Document
+from shim_host.compose.places import having, places_of, reached, related, scalars
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
@@ -98,17 +99,21 @@ def _known_values(plan: MigrationPlan) -> dict[str, str]:
 
 
 def _equal_values(plan: MigrationPlan, known: Mapping[str, str]) -> Iterator[Remark]:
-    """Yield a finding for each variable of an env file that holds the value of a secret, whatever its name says."""
+    """Yield a finding for each variable that holds the value of a secret, whatever its name says.
+
+    It is one of an env file, or one that is named in `environment:` without a value.
+    """
     owners = {value: key for key, value in known.items() if is_telling(value) and not is_placeholder(value)}
     for name, service in plan.project.services.items():
         moved = {use.key for use in plan.moved[name].uses} if name in plan.moved else set()
-        for key, value in compose.environment_of(service, plan.project).items() if service.env_files else ():
+        for key, value in compose.environment_of(service, plan.project).items():
             variable = service.variables.get(key)
             if key in moved or key in plan.wishes.public or (variable is not None and variable.raw is not None):
                 continue
             owner = next((owner for held, owner in owners.items() if held in value), "")
             if owner and owner != key:
-                message = f"{key} of its env_file holds the value of {owner} in plain text"
+                place = f"services.{name}.environment.{key}" if variable is not None else f"{key} of its env_file"
+                message = f"{place} holds the value of {owner} in plain text"
                 hint = f"name it with --secret {key}, or with --public {key}"
                 yield Remark(name, key, message, hint, is_exposed=True)
 
@@ -294,24 +299,24 @@ def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
             is_removed = id(node) in removed and is_there
             names = names_in(text) & set(plan.reasons) if "$" in text and not is_removed else set()
             for key in sorted(names):
-                _stays(plan, path, key)
+                _stays(plan, document, path, key)
             mounted = env_files.get((document.folder / text.partition(":")[0]).absolute())
             if service and path[2:3] == ("volumes",) and mounted is not None:
                 hint = "let it read its environment, or the files in /run/secrets"
                 message = f"it mounts {mounted} and may read the values there"
                 plan.findings.append(Remark(service, "", message, hint, is_exposed=True))
     for found in named_alone(plan.project, plan.reasons, removed):
-        _stays(plan, found.path, found.key)
+        _stays(plan, found.document, found.path, found.key)
 
 
-def _stays(plan: MigrationPlan, path: tuple[str, ...], key: str) -> None:
+def _stays(plan: MigrationPlan, document: Document, path: tuple[str, ...], key: str) -> None:
     """Keep *key* in the env file, because what is at *path* takes it from there."""
     where = ".".join(path[:4])
     plan.staying.setdefault(key, where)
-    service = path[1] if path[0] == "services" and len(path) > 1 else ""
+    services = having(plan.project, document, path[1]) if path[0] == "services" and len(path) > 1 else [""]
     message = f"{where} holds it in plain text, so it stays in {plan.env_name} too"
     hint = HINTS.get("".join(path[2:3]), HINTS[""])
-    plan.findings.append(Remark(service, key, message, hint, is_exposed=True))
+    plan.findings += [Remark(service, key, message, hint, is_exposed=True) for service in services or path[1:2]]
 
 
 def _keep_parts(plan: MigrationPlan, parts: _Parts) -> None:

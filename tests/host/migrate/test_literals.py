@@ -228,3 +228,22 @@ def test_a_service_that_extends_another_has_its_findings_as_well(manage: Manage,
             message = f"DB_PASSWORD: services.a.{place} holds the value of DB_PASSWORD in plain text"
             assert f"manage-secrets: warning: {name}: {message}" in said
     assert not any(line.startswith("manage-secrets: warning: c: ") for line in said)
+
+
+def test_who_has_what_stays_in_plain_text_is_named(manage: Manage, canary: Canary) -> None:
+    """The service that extends what another file writes; and one that gets the value under a name that says nothing."""
+    value = canary()
+    manage.write(
+        "docker-compose.yml",
+        "services:\n  a: {image: app, environment: {API_TOKEN: '${NO:-${LEVEL}}'}}\n"
+        "  b: {image: app, environment: [LEVEL]}\n"
+        "  c: {extends: {file: base.yml, service: base}}\n",
+    )
+    manage.write(
+        "base.yml", "services: {base: {image: app, labels: ['x=${DB_PASSWORD}'], command: [x, --token, Qz9d]}}\n"
+    )
+    manage.write(".env", f"LEVEL={value}\nDB_PASSWORD={canary()}\n")
+
+    found = json.loads(manage("migrate", "--image-config", "images.json", "--dry-run", "--json").stdout)["findings"]
+    said = {(entry["service"], entry["key"]) for entry in found if entry["exposed"]}
+    assert said == {("b", "LEVEL"), ("c", "DB_PASSWORD"), ("c", "token")}
