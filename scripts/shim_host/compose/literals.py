@@ -205,7 +205,9 @@ def _section_of(section: str, path: tuple[str, ...]) -> str:
 
 
 def _pairs(section: str, path: tuple[str, ...], texts: Sequence[_Text], removed: Collection[int]) -> Iterator[_Pair]:
-    words = [str(text.node.value) for text in texts if id(text.node) not in removed]
+    # A value that goes there may be here by an alias.
+    goes = removed if section == "environment" else ()
+    words = [str(text.node.value) for text in texts if id(text.node) not in goes]
     if section in _COMMANDS:
         yield from _of_command(behind_shim(words if len(words) > 1 else _WORD.findall(" ".join(words))))
         for script in words if len(words) > 1 else ():

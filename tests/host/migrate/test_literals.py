@@ -231,13 +231,14 @@ def test_a_service_that_extends_another_has_its_findings_as_well(manage: Manage,
 
 
 def test_who_has_what_stays_in_plain_text_is_named(manage: Manage, canary: Canary) -> None:
-    """The service that extends what another file writes; and one that gets the value under a name that says nothing."""
+    """One that extends what another file writes, gets the value under an innocent name, or has it by an alias."""
     value = canary()
     manage.write(
         "docker-compose.yml",
         "services:\n  a: {image: app, environment: {API_TOKEN: '${NO:-${LEVEL}}'}}\n"
         "  b: {image: app, environment: [LEVEL]}\n"
-        "  c: {extends: {file: base.yml, service: base}}\n",
+        "  c: {extends: {file: base.yml, service: base}}\n"
+        f"  d: {{image: app, environment: {{B_TOKEN: &v {canary()}}}, labels: {{l: *v}}}}\n",
     )
     manage.write(
         "base.yml", "services: {base: {image: app, labels: ['x=${DB_PASSWORD}'], command: [x, --token, Qz9d]}}\n"
@@ -246,4 +247,4 @@ def test_who_has_what_stays_in_plain_text_is_named(manage: Manage, canary: Canar
 
     found = json.loads(manage("migrate", "--image-config", "images.json", "--dry-run", "--json").stdout)["findings"]
     said = {(entry["service"], entry["key"]) for entry in found if entry["exposed"]}
-    assert said == {("b", "LEVEL"), ("c", "DB_PASSWORD"), ("c", "token")}
+    assert said == {("b", "LEVEL"), ("c", "DB_PASSWORD"), ("c", "token"), ("d", "B_TOKEN")}
