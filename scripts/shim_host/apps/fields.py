@@ -47,6 +47,12 @@ def fields_of(schema: Schema, spelled: Callable[[str], str], reserved: Iterable[
     return found
 
 
+def without_file(schema: Schema) -> list[Field]:
+    """Return the fields whose value is the path of a file, though the shim makes no file for their keys."""
+    found = [_field(spec, "") for spec in schema.keys.values() if spec.deliver == "env"]
+    return [field for field in found if field.kind == FILE]
+
+
 def _free(name: str, key: str, taken: set[str]) -> str:
     """Return *name*, or the key itself, or one with an underscore behind it: the first that is not *taken*."""
     for candidate in (name, key):

@@ -34,8 +34,13 @@ def types(language: str | None, service: str, target: Path | None, schema_path: 
     if schema is None:
         raise Refused("there is no schema to generate types from", f"write {inputs.SCHEMA}, or name one with --schema")
     part = schema.for_service(service) if service else schema
-    from shim_host.apps import python_types, typescript_types
+    from shim_host.apps import fields, python_types, typescript_types
 
+    for field in fields.without_file(part):
+        output.warn(
+            f"{field.key} is binary, and the schema does not deliver it as a file",
+            f"write @deliver=file above {field.key}= in it; without the shim, set {field.variable} to the file's path",
+        )
     module = python_types.module if language == "python" else typescript_types.module
     text = module(part, Path(schema.source).name)
     if target is None:

@@ -18,6 +18,7 @@ from shim.schema import parse
 from tests.support.forms import REPOSITORY
 from tests.support.host import Canary, Manage
 from tests.support.node import PACKAGE, compiler_modules, npm
+from tests.support.provoked import provokes
 
 SCHEMA = r'''# The application's own login.
 # It has """quotes""" and a \ backslash, and ends */ here.
@@ -250,6 +251,18 @@ def test_no_two_keys_get_one_name() -> None:
         *("a_b", "a__b", "a_b_", "FIELD", "class_", "key_1"),
     ]
     assert [field.name for field in fields_of(schema, camel, ())] == ["aB", "A__B", "a_b", "field", "class", "_1"]
+
+
+@provokes("… is binary, and the schema does not deliver it as a file")
+def test_a_binary_value_that_no_file_is_made_of_is_named(manage: Manage) -> str:
+    manage.write(".env.schema", "# @type=bytes(4)\nKEY_RAW=\n# @type=bytes(4) @deliver=memfd\nOTHER=\n")
+
+    end = manage("types", "--python")
+
+    assert end.code == 0
+    assert "above KEY_RAW= in it; without the shim, set KEY_RAW_FILE" in end.stderr
+    assert "OTHER" not in end.stderr
+    return end.stderr
 
 
 def test_the_keys_of_one_service(manage: Manage) -> None:
