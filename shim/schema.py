@@ -186,8 +186,10 @@ class _Reading:
             decorators = [*self._kept(behind), *decorators]
         for at, name, value in decorators:
             self._apply(spec, name, value, at)
-        if written and spec.default and written[0] != "'" and (b"$" in spec.default or spec.default[-1:] == b")"):
-            self._refuse_evaluated(spec, written)
+        if written and spec.default and written[0] != "'":
+            text = spec.default
+            if b"$" in text or text[-1:] == b")" or text == b"undefined":
+                self._refuse_evaluated(spec, written)
         if (spec.default is not None or spec.composed is not None) and is_protected(key):
             self.wrong(
                 line,
@@ -262,6 +264,8 @@ class _Reading:
             spec.default = None
         else:
             hint = f"write @composed or @from above {spec.key}=, or put the value in single quotes if it is plain text"
+            if form == "undefined":
+                hint = f"write {spec.key}= alone, or put the value in single quotes if it is plain text"
             self.wrong(spec.line, f"{spec.key}: the shim does not evaluate {form}", hint)
 
     def _truth(self, name: str, value: str, line: int) -> bool:

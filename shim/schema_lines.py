@@ -60,6 +60,9 @@ def _default(key: str, value: str, lines: list[str], number: int, wrong: "Wrong"
     quote = value[0]
     if quote in "'\"`":
         start = number
+        if value.startswith(3 * quote):
+            wrong(start, f"{key}: three quotes in a row are not supported", "use one pair: it can span lines as well")
+            return "", [], _behind(3 * quote, value, lines, number)
         parts = [value]
         end = schema_text.closing_quote(value)
         while end < 0 and number < len(lines):
@@ -77,6 +80,10 @@ def _default(key: str, value: str, lines: list[str], number: int, wrong: "Wrong"
         text = "\n".join(parts)
         if quote == '"':
             text = schema_text.unescaped(text)
+        if rest and rest[0] != "#":
+            hint = "put the whole value in one pair of quotes, of a kind that is not in it; a comment begins with #"
+            wrong(number, f"{key}: there is text behind the closing quote", hint)
+            return "", [], number
     elif quote == "#":
         text, rest = "", value
     else:
@@ -84,6 +91,13 @@ def _default(key: str, value: str, lines: list[str], number: int, wrong: "Wrong"
         text, rest = text.rstrip(), "#" + rest
     comment = rest[1:].lstrip() if rest.startswith("#") else ""
     return text, scan(comment, number, wrong), number
+
+
+def _behind(quotes: str, value: str, lines: list[str], number: int) -> int:
+    """Return the number of the line in which *quotes*, which open *value*, are closed; *number* if they never are."""
+    if quotes in value[len(quotes) :]:
+        return number
+    return next((at + 1 for at in range(number, len(lines)) if quotes in lines[at]), number)
 
 
 def scan(comment: str, line: int, wrong: "Wrong") -> "list[Decorator]":

@@ -48,6 +48,8 @@ def evaluated(value: str) -> str:
     """Return the part of *value*, as it is written, that other tools of @env-spec evaluate; "" for plain text."""
     quote = value[0] if value[0] in '"`' else ""
     text = value[1:] if quote else value.partition(" #")[0].rstrip()
+    if text == "undefined" and not quote:
+        return text  # which means no value there
     name, parenthesis, _ = text.partition("(")
     if parenthesis and not quote and text.endswith(")") and name.replace("-", "_").isidentifier():
         return f"{name}(...)"

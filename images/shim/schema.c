@@ -244,6 +244,8 @@ static enum outcome take_assignment(struct reading *reading, struct span text)
     }
     if (value.start < value.end && value.end[-1] == ')')
         return UNUSUAL;
+    if (value.end - value.start == 9 && memcmp(value.start, "undefined", 9) == 0)
+        return UNUSUAL;
     return end_block(reading, text_of(name),
                      value.start < value.end ? PyBytes_FromStringAndSize(value.start, value.end - value.start)
                                              : Py_NewRef(Py_None));

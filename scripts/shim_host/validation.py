@@ -342,12 +342,17 @@ def _of_services(subject: Subject, project: "Project") -> Iterator[Fault]:
             definition = project.secrets.get(use.source)
             if definition is None:
                 hint = f"define it under secrets: with file: {subject.store.path / use.source}"
-                yield Fault(
-                    "undefined", "", service.name, f"refers to the secret {use.source}, which is not defined", hint
-                )
+                message = f"refers to the secret {use.source}, which is not defined"
+                yield Fault("undefined", "", service.name, message, hint)
             elif subject.expects_values and definition.file is not None and not definition.file.is_file():
                 message = f"needs the secret {use.source}, whose file {definition.file} is missing"
                 hint = "create it: Compose would mount an empty folder in its place"
+                if os.path.realpath(definition.file.parent) == os.path.realpath(subject.store.path):
+                    known = subject.schema.keys if subject.schema else {}
+                    key = names.keys_of([definition.file.name], known)[definition.file.name]
+                    if key in known or (key and not known):
+                        is_made = key in known and known[key].generate is not None
+                        hint = f"manage-secrets generate {key}" if is_made else f"manage-secrets set {key}"
                 yield Fault("missing", "", service.name, message, hint)
         yield from _of_user(subject, project, service)
 

@@ -227,6 +227,18 @@ secrets:
     assert [(item["kind"], item["where"]) for item in findings(manage)] == expected
     os.chown(manage.folder / "secrets/here", 1000, -1)
     assert [(item["kind"], item["where"]) for item in findings(manage)] == expected[:2]
+    for schema, repair in (
+        (None, "manage-secrets set GONE"),
+        ("# @generate @sensitive\nGONE=\n", "manage-secrets generate GONE"),
+        (
+            "OTHER=\n",
+            "create it: Compose would mount an empty folder in its place",
+        ),  # `set` takes only keys of a schema
+    ):
+        if schema is not None:
+            manage.write(".env.schema", schema)
+        (gone,) = (item for item in findings(manage) if item["where"] == "one" and item["kind"] == "missing")
+        assert gone["hint"] == repair
 
 
 @pytest.mark.engine
@@ -287,6 +299,8 @@ def test_the_table_says_the_same(manage: Manage, canary: Canary) -> None:
     assert end.code == 1
     assert "- type: DB_PASSWORD: secrets/db_password: is shorter than 16 characters" in end.stdout
     assert "* mode: DB_PASSWORD" in end.stdout
+    manage.write("compose.yaml", "services: [")
+    assert "- left-out: not looked at: the Compose file" in manage("validate").stdout
 
 
 @pytest.mark.parametrize("damage", ["0644", "0666", "owner", "link"])

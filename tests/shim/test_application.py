@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import shim
 from shim import get_secret, read_secret_or_env
 from shim.application import SecretNotFound
 from shim.fingerprint import _pbkdf2_block, fingerprint, keyed
@@ -94,11 +95,12 @@ def test_an_application_gets_the_same_where_there_is_no_linux(tmp_path: Path) ->
 def test_a_type_checker_knows_what_comes_back(tmp_path: Path) -> None:
     """Required, or with a default, it is a str; nothing is Any."""
     (tmp_path / "app.py").write_text(
-        "from shim import get_secret\n"
+        "from shim import SecretNotFound, get_secert, get_secret\n"
         "reveal_type(get_secret('A', required=True))\n"
         "reveal_type(get_secret('A', True))\n"
         "reveal_type(get_secret('A', default='d'))\n"
         "reveal_type(get_secret('A'))\n"
+        "try:\n    pass\nexcept SecretNotFound as missing:\n    reveal_type(missing)\n"
     )
     package = Path(__file__).parents[2]
     done = subprocess.run(
@@ -110,7 +112,15 @@ def test_a_type_checker_knows_what_comes_back(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert re.findall(r'is "(.+)"', done.stdout) == ["str", "str", "str", "str | None"], done.stdout
+    assert re.findall(r'is "(.+)"', done.stdout) == [
+        "str",
+        "str",
+        "str",
+        "str | None",
+        "shim.application.SecretNotFound",
+    ]
+    assert 'no attribute "get_secert"' in done.stdout
+    assert shim.SecretNotFound is SecretNotFound
     assert (package / "shim/py.typed").exists()
 
 

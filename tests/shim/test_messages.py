@@ -204,6 +204,8 @@ def test_files_that_belong_to_somebody_else(shim: Shim, canary: Canary, as_root:
     "… is listed twice",
     "… changes what programs load, run and trust: a schema cannot set it",
     "…: the quote is not closed",
+    "…: three quotes in a row are not supported",
+    "…: there is text behind the closing quote",
     "@… must be true or false",
     "@rotate takes a number and a unit",
     "@deliver takes env, file, memfd or none",
@@ -247,6 +249,8 @@ F=
 
 # @type=strnig
 G=
+G1=```x```
+G2="x" y
 
 # @type=bytes()
 H=

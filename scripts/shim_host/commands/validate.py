@@ -170,7 +170,7 @@ def give(found: list[Fault], fixed: list[Fault], is_json: bool) -> None:
         return
     for finding in found:
         mark = "fixed" if finding in fixed else "*" if finding.repair is not None else "-"
-        subject = f"{finding.key}: {finding.where}" if finding.key else finding.where
-        output.give_line(f"{mark} {finding.kind}: {subject}: {finding.message}")
+        about = [part for part in (finding.kind, finding.key, finding.where) if part]
+        output.give_line(f"{mark} {': '.join(about)}: {finding.message}")
         if finding not in fixed:
             output.give_line(f"    {finding.hint}")
