@@ -78,6 +78,8 @@ def read_call(words: Sequence[str]) -> Call | None:
             raise UsageError(f"docker {NAME} does not take {name}; use a context, DOCKER_CERT_PATH or ssh://")
         if variable:
             environ[variable] = value
+    if environ.get("DOCKER_CONTEXT", "default") != "default":
+        environ.setdefault("DOCKER_HOST", "")  # which would win over the variable, but not over Docker's --context
     if rest[:1] == [NAME]:
         return Call(rest[1:], environ)
     if rest[:2] == ["help", NAME]:

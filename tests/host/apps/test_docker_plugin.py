@@ -49,7 +49,11 @@ def said(manage: Manage, *words: str, code: int = 0, **options: Any) -> list[dic
         (["secretshim", "list", "--json"], Call(["list", "--json"], {})),
         (["help", "secretshim", "list"], Call(["list", "--help"], {})),
         (["-H", "ssh://a", "secretshim"], Call([], {"DOCKER_HOST": "ssh://a"})),
-        (["--context=b", "-D", "secretshim", "get", "K"], Call(["get", "K"], {"DOCKER_CONTEXT": "b"})),
+        (
+            ["--context=b", "-D", "secretshim", "get", "K"],
+            Call(["get", "K"], {"DOCKER_CONTEXT": "b", "DOCKER_HOST": ""}),
+        ),
+        (["-c", "default", "secretshim"], Call([], {"DOCKER_CONTEXT": "default"})),  # that of DOCKER_HOST
         (["--config", "c", "--tlsverify", "secretshim"], Call([], {"DOCKER_CONFIG": "c", "DOCKER_TLS_VERIFY": "1"})),
         (["--log-level", "debug", "secretshim"], Call([], {})),
         (["get", "secretshim"], None),
@@ -65,6 +69,8 @@ def test_an_option_of_docker_that_cannot_be_followed_is_refused(manage: Manage) 
     with pytest.raises(UsageError):
         docker_plugin.read_call(["--tlscert=x", "secretshim", "list"])
 
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/another.sock"
+    assert "production" in manage("--context=production", "secretshim", "history", "KEY").stderr
     end = manage("--tlscert=x", "secretshim", "list")
     assert (end.code, end.stdout) == (2, "")
     assert "docker secretshim does not take --tlscert" in end.stderr
