@@ -545,6 +545,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/migrate/test_literals.py::test_a_variable_of_an_env_file_with_the_value_of_a_secret_is_found",
         " of its env_file holds the value of ",
     ),
+    "services.….environment.… holds the value of … in plain text": (
+        "host/migrate/test_literals.py::test_who_has_what_stays_in_plain_text_is_named",
+        " holds the value of ",
+    ),
     # Rotations.
     "not in the Swarm: …": ("host/rotate/test_rotate.py::test_every_refusal_names_the_way_out", "not in the Swarm: "),
     "there is no earlier version of …": (

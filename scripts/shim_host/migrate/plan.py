@@ -112,8 +112,9 @@ def _equal_values(plan: MigrationPlan, known: Mapping[str, str]) -> Iterator[Rem
                 continue
             owner = next((owner for held, owner in owners.items() if held in value), "")
             if owner and owner != key:
-                place = f"services.{name}.environment.{key}" if variable is not None else f"{key} of its env_file"
-                message = f"{place} holds the value of {owner} in plain text"
+                message = f"{key} of its env_file holds the value of {owner} in plain text"
+                if variable is not None:
+                    message = f"services.{name}.environment.{key} holds the value of {owner} in plain text"
                 hint = f"name it with --secret {key}, or with --public {key}"
                 yield Remark(name, key, message, hint, is_exposed=True)
 

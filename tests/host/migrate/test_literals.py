@@ -248,3 +248,4 @@ def test_who_has_what_stays_in_plain_text_is_named(manage: Manage, canary: Canar
     found = json.loads(manage("migrate", "--image-config", "images.json", "--dry-run", "--json").stdout)["findings"]
     said = {(entry["service"], entry["key"]) for entry in found if entry["exposed"]}
     assert said == {("b", "LEVEL"), ("c", "DB_PASSWORD"), ("c", "token"), ("d", "B_TOKEN")}
+    assert any("services.b.environment.LEVEL holds the value of " in entry["message"] for entry in found)
