@@ -444,28 +444,29 @@ def test_code_that_lies_ready_does_what_code_does(tmp_path: Path) -> None:
 # --- its build ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("module", "line", "said"),
-    [
-        ("options", "import json", "shim.options, line 1: imports json on the way to exec"),
-        ("main", "from shim import explain", "shim.main, line 1: imports shim.explain on the way to exec"),
-        ("sources", "import _signal", "shim.sources, line 1: imports _signal on the way to exec"),
-        ("errors", "def late(): raise BufferError", "shim.errors, line 1: names BufferError, which is not ready then"),
-        ("explain", "import ssl", "not importable with the built-in C modules alone: "),
-        ("errors", "def late(): import ctypes", "not importable with the built-in C modules alone: "),
-    ],
-)
-def test_the_build_refuses_what_would_fail_or_be_slow(module: str, line: str, said: str, tmp_path: Path) -> None:
+def test_the_build_refuses_what_would_fail_or_be_slow(tmp_path: Path) -> None:
     """A slow import on the way to exec, or a module that is not there, is an error of the build; nothing is left."""
     source = tmp_path / "source"
     shutil.copytree(REPOSITORY / "shim", source / "shim", ignore=shutil.ignore_patterns("__pycache__"))
-    changed = source / "shim" / f"{module}.py"
-    changed.write_text(f"{line}\n{changed.read_text()}")
+    for module, lines in (
+        ("options", "import json"),
+        ("main", "from shim import explain"),
+        ("sources", "import _signal"),
+        ("errors", "def late(): raise BufferError\ndef later(): import ctypes"),
+        ("explain", "import ssl"),
+    ):
+        changed = source / "shim" / f"{module}.py"
+        changed.write_text(f"{lines}\n{changed.read_text()}")
 
     code, answer = run_build("--out", tmp_path / "out", source=source)
 
     assert code == 1
-    assert said in answer
+    assert "shim.options, line 1: imports json on the way to exec" in answer
+    assert "shim.main, line 1: imports shim.explain on the way to exec" in answer
+    assert "shim.sources, line 1: imports _signal on the way to exec" in answer
+    assert "shim.errors, line 1: names BufferError, which is not ready then" in answer
+    for module in ("ssl", "ctypes"):
+        assert re.search(rf"not importable with the built-in C modules alone: {module}\b", answer), answer
     assert "build: the whole log: " in answer
     assert list((tmp_path / "out").iterdir()) == []
 
