@@ -86,7 +86,7 @@ def _labelled() -> str:
     )
 
 
-def why_missing(where: str = "") -> str:
+def why_missing() -> str:
     """Return what to check when a file that somebody named is not there."""
     checks = {
         _KUBERNETES: "the volume and volumeMounts of the pod, and the item's key and path in it",
@@ -94,7 +94,7 @@ def why_missing(where: str = "") -> str:
         _BUILD: "the step's --mount=type=secret,id=NAME (and its target=), and the build's --secret id=NAME",
     }
     general = "that the container gets it: secrets: in Compose, --secret in Swarm and Podman, a volume in Kubernetes"
-    return "check the path, and " + checks.get(where or engine(), general)
+    return "check the path, and " + checks.get(engine(), general)
 
 
 def why_a_folder() -> str:

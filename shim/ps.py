@@ -53,12 +53,12 @@ def known_keys(options: Options) -> set[str]:
     return {*sources.asked, *sources.pointers, *sources.roots}
 
 
-def processes(known: set[str], proc: str = "/proc") -> list[Process]:
+def processes(known: set[str]) -> list[Process]:
     """Return every process but this one, by pid, each with those of the *known* keys that it holds."""
     found = []
-    for name in os.listdir(proc):
+    for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
-            process = _process(int(name), f"{proc}/{name}", known)
+            process = _process(int(name), f"/proc/{name}", known)
             if process is not None:
                 found.append(process)
     return sorted(found)

@@ -3,7 +3,7 @@
  * Ordinary is what nearly all containers have: `KEY_FILE=/run/secrets/name` in upper case, a key that is none of
  * the protected names, a file that simply lies there with one short line in it. Whatever this does not take, it leaves as it
  * was, and sources.py and resolve.py decide; whatever it takes, they would take in the same way. tests/sanitized compares the
- * two. The tables are theirs (protected.py and sources.py), so that each name is written in one place.
+ * two. The tables are theirs (protected.py and resolve.py), so that each name is written in one place.
  */
 #define PY_SSIZE_T_CLEAN
 #define _GNU_SOURCE
@@ -209,7 +209,8 @@ static int is_path(struct text variable, struct text key, PyObject *paths, const
         return 1;
     memcpy(with_underscore + 1, key.start, key.length);
     return (key.start[0] == 'K' && key.start[1] == 'C') ||
-           ends_with_any((struct text){with_underscore, key.length + 1}, documents) || has_word(text_of(PyTuple_GET_ITEM(paths, key.start[0] - 'A')), variable);
+           ends_with_any((struct text){with_underscore, key.length + 1}, documents) ||
+           has_word(text_of(PyTuple_GET_ITEM(paths, key.start[0] - 'A')), variable);
 }
 
 /* Return path and root of a variable that is an ordinary pointer, and NULL for all else, perhaps with an exception. */
