@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -108,7 +109,7 @@ def outcome_of(case: Case, top: Path, shim: Path | None, image: Path) -> Outcome
         return Outcome(path, "nothing", secrets=secrets, said=said, seconds=seconds)
     left = [f["service"] for f in plan["findings"] if f["message"].startswith("it stays as it is")]
     result = Outcome(path, "migrated", "", len(plan["services"]), left, secrets=secrets, said=said, seconds=seconds)
-    files, env_files = _names(case, plan)
+    files, env_files = _names(done.stderr)
     try:
         after = judge.read(folder, files, env_files)
     except judge.Refused as refused:
@@ -127,20 +128,12 @@ def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _names(case: Case, plan: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the Compose files and the env files of the result, as the tool says at the end."""
-    folder = case.folder
-    new = {os.path.relpath(folder / file["path"], folder) for file in plan["files"]}
-    first = case.file or next(name for name in FILES if (folder / name).exists())
-    overrides = [] if case.file else [name.replace(".y", ".override.y") for name in FILES]
-    files = [first, *[name for name in overrides if (folder / name).exists()][:1]]
-    return [_new(name, new) for name in files], [".env.new"] if ".env.new" in new else []
-
-
-def _new(name: str, new: set[str]) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    secret = f"{stem}.secrets{dot}{suffix}"
-    return secret if secret in new else name
+def _names(said: str) -> tuple[list[str], list[str]]:
+    """Return the Compose files and the env files of the result, as the command that the tool *said* has them."""
+    next_line = re.search(r"next: docker compose (.*) up -d$", said, re.MULTILINE)
+    words = shlex.split(next_line[1]) if next_line is not None else []
+    named = list(zip(words[::2], words[1::2], strict=True))
+    return [name for option, name in named if option == "-f"], [name for option, name in named if option != "-f"]
 
 
 def _unnamed(folder: Path, plan: Mapping[str, Any], files: list[str], env_files: list[str]) -> Iterator[str]:

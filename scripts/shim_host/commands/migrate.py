@@ -35,6 +35,7 @@ from shim_host.migrate.plan import make_plan
 from shim_host.migrate.prove import Asked, Proven, proven
 from shim_host.migrate.write import REPLACED, UNCHANGED, Written, outputs, secrets_to_write, write
 from shim_host.output import Warned
+from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 
 _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -379,8 +380,8 @@ def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Seque
     env_files = [new.get(path.absolute(), path) for path in project.env_files] if has_new_env else []
     words = [
         "docker compose",
-        *(f"-f {file}" for file in files),
-        *(f"--env-file {file}" for file in env_files),
+        *(f"-f {quoted(str(file))}" for file in files),
+        *(f"--env-file {quoted(str(file))}" for file in env_files),
         "up -d",
     ]
     output.say(f"next: {' '.join(words)}")

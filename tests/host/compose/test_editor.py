@@ -198,7 +198,7 @@ def test_the_corpus_program_judges_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "compose.yaml").write_text(f"services:\n  a:\n    image: i\n{text}")
     (tmp_path / "one" / ".env.example").write_text("DB_PASSWORD=swordfish-and-chips\n")
-    (tmp_path / "two" / "compose.prod.yaml").write_text(
+    (tmp_path / "two" / "compose prod.yaml").write_text(
         "services: {b: {image: i, environment: {DB_PASSWORD: s3cr-et}}}\n"
     )
     (tmp_path / "four" / ".env").write_text("DB_PASSWORD=swordfish-and-chips\n")
