@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,9 @@ from shim_host.migrate import check
 from shim_host.migrate.model import EnvSource, ShimSource, Wishes
 from shim_host.migrate.new_files import new_files
 from shim_host.migrate.plan import make_plan
+from shim_host.migrate.prove import Asked, Proven, proven
+
+from tests.corpus import generated
 
 IMAGES = {
     "app": from_config({"Entrypoint": None, "Cmd": ["run"]}),
@@ -161,6 +164,24 @@ def test_a_generated_project_stays_the_same(tmp_path: Path, seed: int) -> None:
     written = new.get(old, old).read_bytes().decode()
     assert [comment for comment in re.findall(r"# c\d+\.|# the end", text) if comment not in written] == []
     assert len(re.findall(r"(?<!\r)\n", written)) == 0 or line_end == "\n"
+
+
+@pytest.mark.parametrize("seed", range(7000, 7005))
+def test_a_project_of_the_corpus_stays_the_same(tmp_path: Path, seed: int) -> None:
+    """One in any form, as `python -m tests.corpus.generated` writes it; here without Compose."""
+    generated.write(tmp_path, seed)
+    project = read_project(tmp_path, to_edit=True)
+    sources = [EnvSource(path, path.read_bytes(), project.environ) for path in project.env_files]
+    known = {service.image or f"{project.name}-{name}": IMAGES["entry"] for name, service in project.services.items()}
+
+    def make(left: Mapping[str, str]) -> Proven:
+        plan = make_plan(project, sources, Wishes(secrets_dir=tmp_path / "secrets"), known, left)
+        return Proven(plan, new_files(plan, ShimSource(), new_path), new_files(plan, ShimSource(), lambda path: path))
+
+    found = proven(make, ShimSource(), Asked(None, {}))
+
+    assert found.files
+    assert not found.plan.left
 
 
 SHARED = {
