@@ -118,7 +118,10 @@ def read_file(path: Path) -> bytes:
         Refused, Failed: it is not there, or cannot be read.
     """
     if str(path) == "-":
-        return sys.stdin.buffer.read(MOST_BYTES + 1)
+        data = sys.stdin.buffer.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise Refused(f"stdin holds more than {MOST_BYTES} bytes", "mount larger files as volumes")
+        return data
     try:
         return read_bounded(path)
     except (FileNotFoundError, IsADirectoryError) as error:

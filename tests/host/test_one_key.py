@@ -10,6 +10,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from shim.secret import MAX_SECRET_BYTES
 from tests.support.forms import Custody
 from tests.support.host import SCRIPT, Canary, Manage
 from tests.support.provoked import provokes
@@ -241,6 +242,9 @@ def test_without_memory_nothing_is_edited(manage: Manage, custody: Custody, as_r
     "stdout is a terminal, and would show the value",
     "there is no editor …",
     "… ended with …",
+    "… left no file that can be read: …",
+    "--secrets-dir is empty",
+    "stdin holds more than … bytes",
     "the new value of … is empty",
     "the new value of … holds a NUL byte, which no environment can carry",
     "the new value of … is longer than …",
@@ -261,15 +265,20 @@ def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
             ("set", "API_KEY", "--generate", "--stack", "shop"),
             ("remove", "API_KEY", "DB_PASSWORD", "--yes"),
             ("lits",),
+            ("set", "API_KEY", "--generate", "--secrets-dir", ""),
         )
     ]
+    larger = manage("set", "API_KEY", "--value-file", "-", stdin=b"x" * (MAX_SECRET_BYTES + 1))
+    assert larger.code == 1
+    said.append(larger.stderr)
     for unfit in (b"\n", b"key\0store", b"x" * 131_071):
         manage.write("unfit", unfit)
         said.append(manage("set", "API_KEY", "--value-file", "unfit").stderr)
     assert "@deliver=file" in said[-1]
-    for editor in ("no-such-editor", "false"):
+    for editor in ("no-such-editor", "false", "sh -c 'kill -TERM $$'", "rm"):
         manage.env["VISUAL"] = editor
         said.append(manage("edit", "API_KEY").stderr)
+    assert "sh ended with SIGTERM" in said[-2]
     shown = terminal(manage, "get", "API_KEY")
     shown.expect(pexpect.EOF)
     return "\n".join([*said, str(shown.before)])

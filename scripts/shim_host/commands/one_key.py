@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -281,9 +282,14 @@ def _edited(key: str, value: bytes) -> bytes:
                 raise Failed(f"there is no editor {editor[0]}", hint) from None
             raise failed_file("start", editor[0], error) from None
         if done.returncode:
-            raise Refused(f"{editor[0]} ended with {done.returncode}", "nothing was changed")
-        with open(path, "rb") as file:
-            return file.read(MAX_SECRET_BYTES + 1)
+            by = signal.Signals(-done.returncode).name if done.returncode < 0 else str(done.returncode)
+            raise Refused(f"{editor[0]} ended with {by}", "nothing was changed")
+        try:
+            with open(path, "rb") as file:
+                return file.read(MAX_SECRET_BYTES + 1)
+        except OSError as error:
+            hint = "nothing was changed; does the editor save to the file that it was given?"
+            raise Refused(f"{editor[0]} left no file that can be read: {error.strerror}", hint) from None
 
 
 def _editor() -> list[str]:

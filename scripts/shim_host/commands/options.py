@@ -11,6 +11,7 @@ import click
 
 from shim_host import output
 from shim_host.commands import completion
+from shim_host.errors import UsageError
 from shim_host.inputs import SCHEMA
 from shim_host.inputs import SECRETS_DIR as SECRETS_DIR
 
@@ -32,11 +33,20 @@ def gathered(kind: Callable[..., T]) -> Callable[[Callable[[T], R]], Callable[..
     return decorate
 
 
+class _Folder(click.Path):
+    """A path that is not empty, as of "$VARIABLE" that is not set: that would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            raise UsageError("--secrets-dir is empty", "name a folder; ./secrets is the default")
+        return super().convert(value, param, ctx)
+
+
 def secrets_dir(function: F) -> F:
     """Add `--secrets-dir`."""
     return click.option(
         "--secrets-dir",
-        type=click.Path(path_type=Path, readable=False),  # the error names the owner of what cannot be read
+        type=_Folder(path_type=Path, readable=False),  # the error names the owner of what cannot be read
         default=SECRETS_DIR,
         show_default=True,
         metavar="DIR",

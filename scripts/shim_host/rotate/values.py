@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from shim.schema import KeySpec, Schema, check_value
-from shim.secret import MAX_ENV_BYTES, Secret, clean
+from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, clean
 from shim_host import inputs
 from shim_host.errors import Refused, UsageError
 from shim_host.generate import new_value, parents_of
@@ -121,6 +121,9 @@ def refusal(key: str, value: Secret, schema: Schema | None) -> Refused | None:
     seen = whole if spec.raw_bytes and len(whole) == spec.raw_bytes else clean(whole)
     if not len(seen):
         return Refused(f"the new value of {key} is empty")
+    if len(whole) > MAX_SECRET_BYTES:
+        most = f"the {MAX_SECRET_BYTES} bytes that a secret may have"
+        return Refused(f"the new value of {key} is longer than {most}", "mount larger files as volumes")
     if schema is not None and key in schema.keys and schema.keys[key].deliver == "env":
         hint = "write @deliver=file above the key in the schema: the service then gets a file"
         if b"\0" in seen:
