@@ -18,7 +18,7 @@ def ask_all(
 ) -> list[Explained | None]:
     """Return what the shim in each container answers to *question*, in their order; None where none does.
 
-    Those whose turn does not come in time are added to *gaps*.
+    Those that the engine lets nobody ask, and those whose turn does not come in time, are added to *gaps*.
     """
     deadline = time.monotonic() + SECONDS
     late: list[RunningContainer] = []
@@ -26,7 +26,7 @@ def ask_all(
     def ask(container: RunningContainer) -> Explained | None:
         left = deadline - time.monotonic()
         if left > 0:
-            return engine.explained(container, question, min(left, explained.SECONDS))
+            return engine.explained(container, question, min(left, explained.SECONDS), gaps)
         late.append(container)
         return None
 

@@ -1,8 +1,6 @@
 """The engine and its Swarm; the only room that knows the Docker SDK. Its dictionaries do not leave here."""
 
 import base64
-import errno
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ from shim_host.explained import Explained
 from shim_host.swarm import inside, privacy
 from shim_host.swarm.answers import Fields, in_shape, mounts_of, secret_of, service_of
 from shim_host.swarm.model import (
+    ENGINE_LEFT_OUT,
     IDENTITY,
     ComposeFolder,
     RunningContainer,
@@ -56,18 +55,16 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
     """
     import requests
     from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
 
-    from shim_host.swarm.reach import client
+    from shim_host.swarm.reach import client, endpoint
 
     place = environ.get("DOCKER_HOST", "")
     seconds = request_seconds(environ)
     try:
-        if place:
-            arguments: dict[str, Any] = dict(kwargs_from_env(environment=dict(environ)))
-        else:
-            arguments = client.context(environ)
-            place = arguments.get("base_url") or "the default socket"
+        arguments = endpoint.of_host(environ) if place else endpoint.context(environ)
+        place = place or arguments.get("base_url") or "the default socket"
+        if "tls" in arguments:
+            arguments["tls"] = client.tls_of(arguments["tls"])
         if place.startswith("ssh://") and sys.platform != "win32":
             from shim_host.swarm.reach import ssh
 
@@ -83,12 +80,11 @@ def connect_as(kind: "type[S]", environ: Mapping[str, str]) -> "S":
             )
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
         why = not_answered.why(error)
-        hint = "start Docker, or set DOCKER_HOST or `docker context use` to an engine that runs"
-        if why == os.strerror(errno.EACCES):
-            hint = "the engine is running: join the group that may use its socket, usually docker, and log in again"
-        elif why.startswith(not_answered.OF_CLIENTS):
-            hint = "renew the certificate in DOCKER_CERT_PATH (or in the Docker context); the engine's CA must sign it"
-        raise Failed(f"no engine answers at {place or 'the default socket'} ({why})", hint) from None
+        raise Failed(f"no engine answers at {place or 'the default socket'} ({why})", not_answered.hint(why)) from None
+    except (AttributeError, TypeError):  # of the SDK, which reads it for what registries need
+        path = endpoint.folder(environ) / "config.json"
+        hint = "repair it, or move it away; `docker login` writes a new one"
+        raise Failed(f"{path} is not as Docker writes it", hint) from None
     # Over a socket or ssh there is no proxy, and looking for one is a tenth of every call.
     api.trust_env = False
     report.detail(f"connected to {place}, API {api.api_version}")
@@ -261,7 +257,8 @@ class Swarm:
                 project = labels.get("com.docker.compose.project") or ""
                 of_swarm = labels.get("com.docker.swarm.service.id") or ""
                 is_paused = container.get("State") == "paused"
-                at = (container["Id"], name, service or name, project, of_swarm, files, is_paused)
+                folder = labels.get("com.docker.compose.project.working_dir") or ""
+                at = (container["Id"], name, service or name, project, of_swarm, files, is_paused, folder)
                 found.append(RunningContainer(*at))
         return found
 
@@ -278,26 +275,40 @@ class Swarm:
         return [projects[name] for name in sorted(projects)]
 
     def explained(
-        self, container: RunningContainer, question: bytes, seconds: float = explained.SECONDS
+        self,
+        container: RunningContainer,
+        question: bytes,
+        seconds: float = explained.SECONDS,
+        gaps: list[str] | None = None,
     ) -> Explained | None:
         """Return what the shim inside *container* says about its values; None without a shim that could be asked.
+
+        Where the engine lets nothing run in it, although it is there, that is added to *gaps*.
 
         Args:
             container: the one that is asked.
             question: what its shim reads on stdin: the key of the fingerprints, which no command line may hold.
             seconds: how long it may take.
+            gaps: what could not be looked at.
         """
         if question and self.is_open:
             report.detail(f"{container.name} is not asked: the key would travel for all to read")
             return None
         argv, most = explained.command(question), explained.MOST_BYTES
 
-        def ask() -> tuple[int, bytes, bytes]:
-            return inside.run(self._api, container.id, argv, question, seconds, most)
+        job = ""
 
+        def ask() -> tuple[int, bytes, bytes]:
+            return inside.run(self._api, container.id, argv, question, seconds, most, job=job)
+
+        what = f"ask {container.name}"
         try:
-            code, out, _ = self._call(f"ask {container.name}", ask)
+            job = self._call(what, lambda: inside.prepared(self._api, container.id, argv, question))
+            code, out, _ = self._call(what, ask)
         except Ended as ended:
+            is_there = not (job or isinstance(ended, Missing) or "is not running" in ended.message)
+            if gaps is not None and is_there:
+                gaps.append(f"{ENGINE_LEFT_OUT}{ended.message}")
             # It ended meanwhile, has no such program, or does not behave: that is not a reason to end here.
             report.detail(ended.message)
             return None

@@ -15,15 +15,18 @@ def run(
     seconds: float,
     most_bytes: int,
     environment: Mapping[str, str] | None = None,
+    job: str = "",
 ) -> tuple[int, bytes, bytes]:
     """Run *argv* in *container* with *data* on its stdin, which must tell it to end; return code, stdout, stderr.
+
+    *job* is what `prepared` returned for the same, where that was called before.
 
     Raises:
         OSError, DockerException, RequestException: the engine does not do it, it takes longer than *seconds*, or says
             more than *most_bytes*.
     """
     deadline = time.monotonic() + seconds
-    job = client.exec_create(container, list(argv), stdin=bool(data), environment=dict(environment or {}))["Id"]
+    job = job or prepared(client, container, argv, data, environment)
     connection = client.exec_start(job, socket=True)
     raw = getattr(connection, "_sock", connection)
     outputs = {1: b"", 2: b""}
@@ -41,6 +44,18 @@ def run(
     if not isinstance(code, int):
         raise OSError("the engine does not report how it ended")
     return code, outputs[1], outputs[2]
+
+
+def prepared(
+    client: Any, container: str, argv: Sequence[str], data: bytes, environment: Mapping[str, str] | None = None
+) -> str:
+    """Return the id of a command that `run` then starts; the engine refuses here what it lets nobody run.
+
+    Raises:
+        DockerException, RequestException: the container is not there, paused, or starting again; or the engine fails.
+    """
+    made = client.exec_create(container, list(argv), stdin=bool(data), environment=dict(environment or {}))
+    return str(made["Id"])
 
 
 @contextmanager

@@ -119,6 +119,7 @@ class RunningContainer:
     service_id: str = ""  # of the Swarm
     files: tuple[str, ...] = ()  # of this machine, or folders, that are mounted below /run/secrets
     is_paused: bool = False  # nothing can be run in it
+    folder: str = ""  # where Compose started it from
 
 
 _NONE = SwarmSecret("", "", "", 0, "", "", "", "")

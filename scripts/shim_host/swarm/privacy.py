@@ -23,7 +23,7 @@ def why_open(base_url: str, verify: object) -> str:
         verify: whether the certificate of the other side is checked, as `requests` has it.
     """
     url = urlsplit(base_url)
-    if url.scheme == "http" and not _is_loopback(url.hostname or ""):
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
         return "unencrypted"
     if url.scheme == "https" and not verify:
         return "to whoever answers: its certificate is not checked"
@@ -65,7 +65,8 @@ def refuse_open_client(environ: Mapping[str, str], context: Callable[[Mapping[st
         refuse_open(f"{'https' if is_https else 'http'}://{rest}", is_verified, place)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether *host* is this machine by every name service."""
     if host == "localhost":
         return True
     try:

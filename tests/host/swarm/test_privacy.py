@@ -14,7 +14,7 @@ from shim_host.swarm.helper.elsewhere import FarDoor, Remote
 from shim_host.swarm.helper.read_back import ValueReader
 from shim_host.swarm.helper.run_inside import Door
 from shim_host.swarm.model import RunningContainer
-from shim_host.swarm.reach.client import context
+from shim_host.swarm.reach.endpoint import context
 
 from shim.secret import Secret
 from tests.support.host import Manage

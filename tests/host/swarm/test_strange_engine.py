@@ -109,8 +109,11 @@ def engine(manage: Manage) -> Iterator[dict[str, Any]]:
                 self.end_headers()
                 found.wait(60)
                 return
+            status = 200 if "*" in said or path in said else 404
+            if isinstance(found, tuple):
+                status, found = found
             body = found if isinstance(found, bytes) else json.dumps(found).encode()
-            self.send_response(200 if "*" in said or path in said else 404)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -277,6 +280,45 @@ def test_containers_that_answer_nothing_hold_nobody_up(
     silent.set()
 
 
+@pytest.mark.parametrize(
+    ("status", "said", "is_gap"),
+    [
+        (500, "it broke", True),
+        (403, "denied by a plugin", True),
+        (409, "it is restarting, wait until the container is running", True),
+        (409, "it is not running", False),
+        (404, "no such container", False),
+    ],
+)
+def test_what_may_not_be_asked_is_not_looked_at(
+    manage: Manage, engine: dict[str, Any], status: int, said: str, is_gap: bool
+) -> None:
+    """A container that ended meanwhile has nothing to tell; one in which nothing can be run is never clean."""
+    engine[f"/containers/{CONTAINER}/exec"] = (status, {"message": said})
+    gaps = list[str]()
+
+    answers = asking.ask_all(connect_as(Swarm, manage.env), [RunningContainer(CONTAINER, "web.1", "web")], b"", gaps)
+
+    assert answers == [None]
+    assert gaps == ([f"the engine: cannot ask web.1: {said}"] if is_gap else [])
+    if status == 403:
+        ends = [manage(words) for words in ("audit", "diff")]
+        assert [(end.code, "not looked at: the engine: cannot ask web.1" in end.stderr) for end in ends] == [
+            (111, True),
+            (111, True),
+        ]
+
+
+def test_what_runs_cannot_be_listed_and_list_says_so(manage: Manage, engine: dict[str, Any], canary: Canary) -> None:
+    manage.write("secrets/a", canary())
+    engine["/containers/json"] = (500, {"message": "it broke"})
+
+    end = manage("list", "--json")
+
+    assert end.code == 111
+    assert json.loads(end.stdout)["not_looked_at"] == ["the engine: cannot list containers: it broke"]
+
+
 def test_a_shell_is_offered_no_name_that_it_would_obey(manage: Manage, engine: dict[str, Any]) -> None:
     """What completes a word is put into the command line as it is, and Enter runs it."""
     other = copy.deepcopy(engine["/secrets"][0])
@@ -346,12 +388,12 @@ def test_a_field_of_another_kind_is_not_there(change: Callable[[dict[str, Any]],
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"DOCKER_HOST": "engine"}, "that is not an address such as unix:///"),
+        ({"DOCKER_HOST": "/run/docker.sock"}, "that is not an address such as unix:///"),
         ({"DOCKER_HOST": "ftp://engine"}, "that is not an address such as unix:///"),
         ({"DOCKER_HOST": "tcp://:2375:1"}, "that is not an address such as unix:///"),
         (
             {"DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/nonexistent"},
-            "there are no ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH",
+            "DOCKER_TLS_VERIFY is set, and there is no /nonexistent/ca.pem",
         ),
     ],
 )

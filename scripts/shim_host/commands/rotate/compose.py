@@ -25,7 +25,7 @@ from shim_host.rotate.inside import NOT_ASKED, InsideChange, Values
 from shim_host.store.vault import Vault
 from shim_host.swarm import connection, privacy
 from shim_host.swarm.connection import NoSwarm, Unclear
-from shim_host.swarm.reach import client
+from shim_host.swarm.reach import endpoint
 
 F = TypeVar("F", bound=Callable[..., Any])
 _WORDS = {NOT_RUNNING: "not running", NONE: "left alone", "watches": "watches the folder", "overlap": "in turn"}
@@ -185,7 +185,7 @@ def _settings(wish: Wish) -> Settings:
     if missing:
         raise click.UsageError(f"{missing[0]} is not a file; write --compose without a file after the keys")
     # Containers are asked with the key of the fingerprints, by the client itself.
-    privacy.refuse_open_client(os.environ, client.context)
+    privacy.refuse_open_client(os.environ, endpoint.context)
     timeout = max(1, int(wish.timeout))
     project = RunningProject(files or _files_here(wish), dict(os.environ), timeout, env_files=wish.env_files)
     store = Vault(wish.secrets_dir)

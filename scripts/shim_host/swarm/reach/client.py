@@ -1,21 +1,18 @@
-"""The SDK's client as it is used here, and which engine it is for.
+"""The SDK's client as it is used here.
 
 What answers may be anybody: an answer has a largest size, and an end.
 """
 
 import errno
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from shim_host.docker_cli import REQUEST_SECONDS
-from shim_host.errors import Failed
-from shim_host.inputs import read_bounded
+from shim_host.swarm import privacy
+from shim_host.swarm.reach.endpoint import Certificates
 
 if TYPE_CHECKING:
     import docker
@@ -31,7 +28,6 @@ def sdk_client() -> "type[docker.APIClient]":
     Where REQUESTS_CA_BUNDLE is set for other programs it would take the place of the engine's own CA.
     """
     import docker
-    from requests.utils import get_environ_proxies
 
     class Client(docker.APIClient):
         trust_env = property(lambda _self: False, lambda _self, _value: None)
@@ -39,10 +35,35 @@ def sdk_client() -> "type[docker.APIClient]":
 
         def merge_environment_settings(self, url: Any, proxies: Any, *others: Any) -> Any:
             if not proxies and url.startswith(("http://", "https://")):
-                proxies = get_environ_proxies(url)
+                proxies = environ_proxies(url)
             return super().merge_environment_settings(url, proxies, *others)
 
+        def get_redirect_target(self, resp: Any) -> None:
+            """Follow none: no engine sends elsewhere, and what is sent may be a value."""
+
     return Client
+
+
+def tls_of(certificates: Certificates) -> Any:
+    """Return the same for the SDK.
+
+    Raises:
+        BadCertificate: they cannot be used.
+    """
+    from docker.tls import TLSConfig
+
+    certificates.refuse_unusable()
+    pair = (certificates.cert, certificates.key) if certificates.cert else None
+    return TLSConfig(client_cert=pair, ca_cert=certificates.ca or None, verify=certificates.verify)
+
+
+def environ_proxies(url: str) -> dict[str, str]:
+    """Return the environment's proxies for *url*, as Docker takes them: none to this machine, and no ALL_PROXY."""
+    from requests.utils import get_environ_proxies
+
+    if privacy.is_loopback(urlsplit(url).hostname or ""):
+        return {}
+    return {scheme: proxy for scheme, proxy in get_environ_proxies(url).items() if scheme in ("http", "https")}
 
 
 def _bound(response: Any, *, stream: bool = False, timeout: object = None, **_: object) -> None:
@@ -66,39 +87,3 @@ def _bounded(pieces: Callable[..., Iterable[bytes]], deadline: float) -> Callabl
             yield piece
 
     return bounded
-
-
-def context(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return what connects to the engine of the Docker context in use; nothing for the default one.
-
-    Read here: the SDK finds no context where there is no config.json, and looks at its own process's environment.
-
-    Raises:
-        Failed: there is no such context, or it cannot be read.
-    """
-    from docker.tls import TLSConfig
-
-    folder = Path(environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    name = environ.get("DOCKER_CONTEXT") or ""
-    try:
-        if not name:
-            with suppress(FileNotFoundError):
-                name = str(json.loads(read_bounded(folder / "config.json")).get("currentContext") or "")
-        if name in ("", "default"):
-            return {}
-        at = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-        about = json.loads(read_bounded(folder / "contexts" / "meta" / at / "meta.json"))
-        endpoint = about["Endpoints"]["docker"]
-        arguments: dict[str, Any] = {"base_url": str(endpoint["Host"])} if endpoint.get("Host") else {}
-    except FileNotFoundError:
-        raise Failed(f"there is no Docker context {name}", "`docker context ls` lists them") from None
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
-        hint = f"check it in {folder}, or name an engine in DOCKER_HOST"
-        raise Failed(f"the Docker context cannot be read ({type(error).__name__})", hint) from None
-    files = {kind: folder / "contexts" / "tls" / at / "docker" / f"{kind}.pem" for kind in ("ca", "cert", "key")}
-    there = {kind: str(path) for kind, path in files.items() if path.is_file()}
-    if there:
-        client = (there["cert"], there["key"]) if {"cert", "key"} <= there.keys() else None
-        is_verified = not endpoint.get("SkipTLSVerify")
-        arguments["tls"] = TLSConfig(client_cert=client, ca_cert=there.get("ca"), verify=is_verified)
-    return arguments
