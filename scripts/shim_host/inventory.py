@@ -254,7 +254,7 @@ def ask_swarm(question: "Callable[[Swarm], T]", gaps: list[str] | None = None, *
 
 
 def concerned(
-    containers: "Iterable[RunningContainer]", project: str, services: Collection[str], folder: Path
+    containers: "Iterable[RunningContainer]", project: str, services: Collection[str], folder: Path, home: str = ""
 ) -> "list[RunningContainer]":
     """Return the containers that have secrets of this project.
 
@@ -266,11 +266,16 @@ def concerned(
         project: the Compose project's name.
         services: ids of the Swarm's services that mount a version of the stack.
         folder: ./secrets.
+        home: the folder of the Compose project: what was started from another one is of one that is called the same.
     """
+
+    def is_from_here(container: "RunningContainer") -> bool:
+        return not (home and container.folder) or os.path.realpath(container.folder) == os.path.realpath(home)
+
     return [
         container
         for container in containers
-        if (project and container.project == project)
+        if (project and container.project == project and is_from_here(container))
         or container.service_id in services
         or any(is_within(file, folder) for file in container.files)
     ]

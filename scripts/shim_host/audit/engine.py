@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from shim_host import names
+from shim_host.audit.gaps import paused as gap_of_paused
 from shim_host.audit.model import (
     ARGUMENTS,
     CONFIG,
@@ -43,7 +44,7 @@ from shim_host.swarm.model import ENGINE_LEFT_OUT, RunningContainer, SwarmSecret
 _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm.task.id"
 _COMPOSE_SERVICE, _COMPOSE_PROJECT = "com.docker.compose.service", "com.docker.compose.project"
 _COMPOSE_ONE_OFF = "com.docker.compose.oneoff"
-_COMPOSE_FILES = "com.docker.compose.project.config_files"
+_COMPOSE_FOLDER, _COMPOSE_FILES = f"{_COMPOSE_PROJECT}.working_dir", f"{_COMPOSE_PROJECT}.config_files"
 _STACK = "com.docker.stack.namespace"
 _OWN_LABELS = ("com.docker.", "org.opencontainers.", "docker-secrets-shim.", "desktop.docker.io/")
 _WIDE_FOLDERS = ("/", "/var", "/var/run", "/run", "/var/lib", "/var/lib/docker", "/proc", "/etc", "/root")
@@ -133,7 +134,7 @@ class Auditor(Swarm):
             }
             holders = [found for found in inspected if found is not None and _holds_secrets(found)]
             paused = [found["Name"].lstrip("/") for found in holders if (found.get("State") or {}).get("Paused")]
-            gaps += [f"{ENGINE_LEFT_OUT}{name} is paused" for name in paused if asks_containers]
+            gaps += [gap_of_paused(name) for name in paused if asks_containers]
             explained: list[Explained | None] = [None] * len(holders)
             if asks_containers:
                 explained = asking.ask_all(self, list(map(_running, holders)), prints.question, gaps)
@@ -304,8 +305,7 @@ def _reach(binds: Iterable[str], capabilities: Iterable[str]) -> Iterator[str]:
 
 
 def _running(found: Mapping[str, Any]) -> RunningContainer:
-    name, _ = _service_name(found)
-    return RunningContainer(found["Id"], found["Name"].lstrip("/"), name)
+    return RunningContainer(found["Id"], found["Name"].lstrip("/"), _service_name(found)[0])
 
 
 def _service_name(found: Mapping[str, Any]) -> tuple[str, str]:
@@ -324,9 +324,9 @@ def _is_own(found: Mapping[str, Any]) -> bool:
 
 
 def _holds_secrets(found: Mapping[str, Any]) -> bool:
-    labels = found["Config"].get("Labels") or {}
-    mounts = [mount.get("Destination") or "" for mount in found.get("Mounts") or ()]
-    return _TASK_LABEL in labels or any(f"{mount}/".startswith(_SECRETS + "/") for mount in mounts)
+    mounts = (mount.get("Destination") or "" for mount in found.get("Mounts") or ())
+    is_task = _TASK_LABEL in (found["Config"].get("Labels") or {})
+    return is_task or any(f"{mount}/".startswith(_SECRETS + "/") for mount in mounts)
 
 
 def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapping[str, Any]) -> AuditedService:
@@ -365,13 +365,13 @@ def _of_container(found: Mapping[str, Any], recogniser: Recogniser, images: Mapp
         mounts=tuple(mounts),
         traces=tuple(dict.fromkeys(_of_config(own, recogniser, ENVIRONMENT))),
         reach=tuple(reach),
+        folder=labels.get(_COMPOSE_FOLDER, "") if kind == "compose" else "",
     )
 
 
 def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fingerprints) -> Container:
     name, (service, kind) = found["Name"].lstrip("/"), _service_name(found)
-    config = found["Config"]
-    labels = config.get("Labels") or {}
+    config, labels = found["Config"], found["Config"].get("Labels") or {}
     project = labels.get(_COMPOSE_PROJECT, "") if kind == "compose" else ""
     files = tuple(filter(None, (labels.get(_COMPOSE_FILES) or "").split(",")))
     words = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
@@ -379,7 +379,8 @@ def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fi
         word.startswith("--on-change") for word in words
     )
     started = _started(found)
-    blank = Container(name, service, None, "", project, files, kind, started=started, watches=watches)
+    folder = labels.get(_COMPOSE_FOLDER) or ""
+    blank = Container(name, service, None, "", project, files, kind, folder=folder, started=started, watches=watches)
     if explained is None:
         return blank
     mark = prints.mark if explained.made_with == "hmac" else ""

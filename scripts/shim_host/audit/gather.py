@@ -29,6 +29,7 @@ from shim_host.audit.model import (
     VOLUME,
     AuditedMount,
     AuditedService,
+    Container,
     Facts,
     File,
     Key,
@@ -81,12 +82,15 @@ def gather(
     prints_under = partial(deployment_key.looking, salt, store)
     seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers, gaps) if asks_engine else None
     prints = seen.prints if seen is not None else prints_under(None)
+    others: set[str] = set()
     if not asks_engine:
         gaps.append(ENGINE_NOT_WANTED)
     if seen is not None:
         gaps += seen.gaps
         seen = _of_stack(seen, stack) if stack else seen
-        services = joining.joined(services, seen.services, own_project, store)
+        others = joining.twins(seen.services, own_project, str(project.folder), store) if project is not None else set()
+        gaps += _of_twins(seen.containers, own_project, others)
+        services = joining.joined(services, seen.services, own_project, others, store)
     services = joining.with_keys(services, [*known, *entries])
     secret_entries = {key: entry for key, entry in entries.items() if key not in public}
     of_files = prints.of_all({key: entry.value for key, entry in secret_entries.items()})
@@ -110,7 +114,7 @@ def gather(
         files_salt_mark=prints.mark,
         open_key_file=_open_key_file(store),
         services=tuple(services),
-        containers=tuple(joining.concerned(seen.containers, services, own_project)) if seen else (),
+        containers=tuple(joining.concerned(seen.containers, services, own_project, others)) if seen else (),
         images=seen.images if seen else (),
         configs=seen.configs if seen else (),
         engine_users=users,
@@ -118,6 +122,13 @@ def gather(
         managers=seen.managers if seen else (),
         gaps=tuple(gaps),
     )
+
+
+def _of_twins(containers: Iterable[Container], project: str, folders: Collection[str]) -> Iterator[str]:
+    """Yield what is not looked at since it is of a project that is only called as this one."""
+    for container in containers:
+        if container.project == project and container.folder in folders:
+            yield f"{container.name}, started from {container.folder}: two projects are called {project}"
 
 
 def _values(schema: Schema | None, env: Mapping[str, Secret], entries: Mapping[str, Entry]) -> dict[str, list[Secret]]:

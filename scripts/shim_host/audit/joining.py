@@ -1,6 +1,7 @@
 """What a Compose file says about its services, and what the engine shows of them, as one list."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,21 @@ from shim_host.store.vault import Vault
 
 
 def joined(
-    of_file: list[AuditedService], seen: Iterable[AuditedService], project: str, store: Vault
+    of_file: list[AuditedService], seen: Iterable[AuditedService], project: str, others: Collection[str], store: Vault
 ) -> list[AuditedService]:
-    """Return all services once: a running container of a Compose service adds to what the file says about it."""
+    """Return all services once: a running container of a Compose service adds to what the file says about it.
+
+    Args:
+        of_file: what the Compose file says.
+        seen: what runs.
+        project: the Compose project's name.
+        others: folders of projects that are only called as this one.
+        store: ./secrets.
+    """
     all_of_them = {(service.kind, service.stack, service.name): service for service in of_file}
     for service in seen:
+        if service.kind == "compose" and service.stack == project and service.folder in others:
+            service = replace(service, stack=service.folder)
         at = (service.kind, service.stack, service.name)
         mounts = tuple(_whole_folders(service.mounts, store))
         if at not in all_of_them:
@@ -53,10 +64,28 @@ def _of_another(service: AuditedService, mounts: Iterable[AuditedMount], store: 
     return replace(service, name=f"{service.stack}/{service.name}", mounts=own_files, traces=traces)
 
 
-def concerned(containers: Iterable[Container], services: Iterable[AuditedService], project: str) -> Iterable[Container]:
-    """Yield the containers of the *services* that are looked at, each with its service's name here."""
+def twins(seen: Iterable[AuditedService], project: str, folder: str, store: Vault) -> set[str]:
+    """Return the folders of other projects that are called as this one, because their folders are.
+
+    What was started from elsewhere than *folder*, and mounts none of our files, is the other's.
+    """
+    of_project = [item for item in seen if item.kind == "compose" and item.stack == project and item.folder]
+    elsewhere = {item.folder for item in of_project if os.path.realpath(item.folder) != os.path.realpath(folder)}
+    mounting = {item.folder for item in of_project for at in item.mounts if inventory.is_within(at.file, store.path)}
+    return elsewhere - mounting
+
+
+def concerned(
+    containers: Iterable[Container], services: Iterable[AuditedService], project: str, others: Collection[str] = ()
+) -> Iterable[Container]:
+    """Yield the containers of the *services* that are looked at, each with its service's name here.
+
+    Those started from the folders *others* are of a project that is only called as this one.
+    """
     kept = {(service.kind, service.name) for service in services}
     for container in containers:
+        if container.project == project and container.folder in others:
+            continue
         name = container.service
         if container.project and container.project != project:
             name = f"{container.project}/{name}"

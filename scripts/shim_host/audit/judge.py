@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from shim_host import ages
-from shim_host.audit import readers
+from shim_host.audit import gaps, readers
 from shim_host.audit.model import (
-    ENGINE_NOT_WANTED,
     ENV_FILE,
     ERROR,
     GRANTED,
@@ -32,11 +31,10 @@ from shim_host.audit.model import (
     Trace,
     Version,
 )
-from shim_host.audit.rules import NOT_LOOKED_AT, RULES
+from shim_host.audit.rules import RULES
 from shim_host.names import key_of
 from shim_host.shell import quoted
 from shim_host.swarm import stacks
-from shim_host.swarm.model import ENGINE_LEFT_OUT, SWARM_LEFT_OUT
 from shim_host.swarm.mounts import is_behind
 
 MAX_SERVICES = 5
@@ -61,7 +59,7 @@ def judge(facts: Facts, max_services: int = MAX_SERVICES) -> Audit:
         row.cells = {name: tuple(sorted(set(states), key=_ORDER.index)) for name, states in row.cells.items()}
         found += [*_of_age(row, facts), *_of_use(row, facts, max_services), *_of_place(row)]
     found += [*_of_mounts(facts), *_of_containers(facts, rows), *_of_weak_values(facts), *_of_key_file(facts)]
-    found += _of_gaps(facts)
+    found += gaps.findings(facts.gaps)
     # One service may be described twice, by its file and by its container.
     found = list({(finding.id, finding.message): finding for finding in found}.values())
     order = list(RULES)
@@ -268,7 +266,7 @@ def _anew(container: Container, service: AuditedService) -> str:
     if service.kind == "swarm":
         return f"docker service update --force {quoted(service.name)}"
     if service.kind == "compose":
-        is_other = service.name != service.own_name  # and has Compose files of its own
+        is_other = service.name != service.own_name or not service.place  # its files are not those of this folder
         files = "".join(f" -f {quoted(file)}" for file in container.compose_files if is_other)
         return f"docker compose -p {quoted(service.stack)}{files} up -d --force-recreate {quoted(service.own_name)}"
     return f"docker restart {quoted(container.name)}"
@@ -358,13 +356,6 @@ def _of_place(row: Row) -> Iterator[Finding]:
             yield Finding("secret-unmanaged", NOTE, message, RULES["secret-unmanaged"].help, row.key, "", "", adopt)
 
 
-def _of_gaps(facts: Facts) -> Iterator[Finding]:
-    """What could not be seen is not a clean bill."""
-    for gap in facts.gaps:
-        if gap.startswith((ENGINE_LEFT_OUT, SWARM_LEFT_OUT)) and gap != ENGINE_NOT_WANTED:
-            yield Finding(NOT_LOOKED_AT, ERROR, f"not looked at: {gap}", RULES[NOT_LOOKED_AT].help)
-
-
 def _of_mounts(facts: Facts) -> Iterator[Finding]:
     open_to_all = sorted(
         service.name for service in facts.services if any((mount.mode or 0) & 0o004 for mount in service.mounts)
@@ -380,7 +371,11 @@ def _of_containers(facts: Facts, rows: list[Row]) -> Iterator[Finding]:
     if NOT_ASKED in facts.gaps:
         return
     holders = {name for row in rows for name, states in row.cells.items() if MOUNTED in states}
-    silent = [item.name for item in facts.containers if item.fingerprints is None and item.service in holders]
+    silent = [
+        item.name
+        for item in facts.containers
+        if item.fingerprints is None and item.service in holders and not gaps.is_of(item.name, facts.gaps)
+    ]
     if silent:
         message = f"no shim could be asked in {some(silent)}"
         yield Finding("container-without-shim", NOTE, message, RULES["container-without-shim"].help)

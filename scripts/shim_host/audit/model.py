@@ -74,6 +74,7 @@ class AuditedService:
     traces: tuple[Trace, ...] = ()
     reach: tuple[str, ...] = ()  # why it could read every secret of its machine
     place: str = ""  # the file that defines it, with the line
+    folder: str = ""  # where its containers were started from, by Compose
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Container:
     compose_files: tuple[str, ...] = ()
     kind: str = "container"  # as of the service: a task and a Compose service may share a name
     seen: frozenset[str] = frozenset()  # keys of which the shim has seen what the service was started with
+    folder: str = ""  # where Compose started it from
     started: datetime | None = None
     watches: bool = False  # its shim restarts the service, or tells it, when a file changes
 

@@ -101,27 +101,35 @@ def take_stock(
     in_compose = inventory.compose_users(project, [*known, *found.files], store) if project is not None else {}
     in_schema = {key: set(spec.services) for key, spec in (schema.keys if schema else {}).items()}
     own = project.name if project is not None else ""
-    in_others = users_elsewhere(store, own, found.files) if asks_engine else {}
+    in_others = users_running(store, own, found.files, gaps) if gaps is not None else {}
     for key, outside in inventory.outside_files(project, store, known).items():
         found.files.setdefault(key, outside.entry._replace(name=str(outside.path)))
     found.users = inventory.merge_users(users, in_compose, in_schema, in_others)
     return found
 
 
-def users_elsewhere(store: Vault, project: str, files: Mapping[str, Entry]) -> dict[str, set[str]]:
-    """Return the services of other Compose projects that run with a file of this one, by key."""
+def users_running(store: Vault, project: str, files: Mapping[str, Entry], gaps: list[str]) -> dict[str, set[str]]:
+    """Return the services of Compose that run with a file of this project, by key: its own, and those of others.
+
+    Its own may mount the folder, or be defined in files that were not given here. What could not be asked is added to
+    *gaps*.
+    """
     try:
         running = connection.connect(os.environ).running_containers()
-    except Ended:
-        return {}  # said when the Swarm was asked
+    except Ended as ended:
+        if not gaps:  # otherwise it was said when the Swarm was asked
+            output.warn(f"{ended.message}; what runs is left out", *ended.hints[:1])
+            gaps.append(f"{model.ENGINE_LEFT_OUT}{ended.message}")
+        return {}
     users: dict[str, set[str]] = {}
     for container in running:
-        if container.project in ("", project) or not files:
+        if not container.project or not files:
             continue
         mounted = {os.path.realpath(file) for file in container.files}
         for key, entry in files.items():
             if mounted & {os.path.realpath(store.path / entry.name), os.path.realpath(store.path)}:
-                users.setdefault(key, set()).add(f"{container.project}/{container.service}")
+                name = f"{container.project}/{container.service}"
+                users.setdefault(key, set()).add(container.service if container.project == project else name)
     return users
 
 
@@ -252,7 +260,8 @@ def diff(
     if not no_engine:
         project = inventory.compose_project(given)
         name = project.name if project is not None and not stack else ""
-        ours = partial(inventory.concerned, project=name, services=users, folder=store.path)
+        home = str(project.folder) if project is not None else ""
+        ours = partial(inventory.concerned, project=name, services=users, folder=store.path, home=home)
         # A service sees what a template became, which is not a version's value.
         places.update(containers_by_name({*known, *files} - templates, prints, ours, gaps))
     rows = compared(places)

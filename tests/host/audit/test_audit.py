@@ -11,9 +11,10 @@ import pexpect
 import pytest
 from shim_host.audit import joining, judge, sarif
 from shim_host.audit import page as audit_page
-from shim_host.audit.model import Container, Facts, Finding, Image, Key, Trace
+from shim_host.audit.model import AuditedMount, AuditedService, Container, Facts, Finding, Image, Key, Trace
 from shim_host.audit.rules import RULES
 from shim_host.audit.traces import Recogniser
+from shim_host.store.vault import Vault
 
 from shim.schema import parse
 from shim.secret import Secret
@@ -191,6 +192,71 @@ def test_a_container_with_another_value_is_stale_where_it_can_be_compared(salt_m
     assert ids(facts) == (["container-stale"] if salt_mark == "salt" else ["container-other-salt"])
     assert ids(replace(facts, containers=(replace(running, fingerprints={"K": "print-1"}, salt_mark="salt"),))) == []
     assert ids(replace(facts, containers=(replace(running, fingerprints=None),))) == ["container-without-shim"]
+
+
+def test_a_paused_container_is_not_called_one_without_a_shim() -> None:
+    """It has one perhaps: nothing can be run in it, and the way out is not to unlock a Swarm."""
+    password = version("K")
+    running = tuple(Container(f"s.{number}", "s", None) for number in (1, 2, 3))
+    seen = ("the engine: s.1 is paused", "the engine: cannot ask s.2: it is restarting")
+    facts = Facts(NOW, versions=(password,), services=(service("s", password),), containers=running, gaps=seen)
+    found = {finding.message: finding.command for finding in judge.judge(facts).findings}
+
+    assert found == {
+        "not looked at: the engine: s.1 is paused": "docker unpause s.1",
+        "not looked at: the engine: cannot ask s.2: it is restarting": "manage-secrets doctor",
+        "no shim could be asked in s.3": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "files"), [("compose.yml:3", ""), ("", " -f /srv/app/compose.yml -f /srv/app/prod.yml")]
+)
+def test_a_service_of_other_files_is_recreated_with_these(place: str, files: str) -> None:
+    """Compose knows no service of that name in the files of this folder."""
+    own = AuditedService("worker", "compose", "worker", "app", mounts=mounted_file("K"), place=place)
+    started = ("/srv/app/compose.yml", "/srv/app/prod.yml")
+    running = Container("app-worker-1", "worker", {"K": "print-2"}, "salt", "app", started, "compose")
+    facts = Facts(
+        NOW, project="app", files=(file("K"),), files_salt_mark="salt", services=(own,), containers=(running,)
+    )
+
+    stale = one(facts, "container-stale")
+
+    assert stale.command == f"docker compose -p app{files} up -d --force-recreate worker"
+
+
+def mounted_file(key: str) -> tuple[AuditedMount, ...]:
+    return (AuditedMount("", key.lower(), file=f"secrets/{key.lower()}", key=key),)
+
+
+@pytest.mark.parametrize(
+    ("folder", "mounts", "is_twin"),
+    [
+        ("a", "", True),
+        ("b", "", False),
+        ("", "", False),
+        ("a", "b/secrets/k", False),  # started from elsewhere, with our file
+    ],
+)
+def test_two_folders_of_one_name_are_two_projects(tmp_path: Path, folder: str, mounts: str, is_twin: bool) -> None:
+    """Compose calls both `app`, and would recreate the containers of the other as ours."""
+    store = Vault(tmp_path / "b" / "secrets")
+    of_file = AuditedService("api", "compose", "api", "app", mounts=mounted_file("K"), place="compose.yml:2")
+    theirs = replace(
+        of_file,
+        place="",
+        folder=str(tmp_path / folder) if folder else "",
+        mounts=(AuditedMount("", "k", file=str(tmp_path / (mounts or "a/secrets/k"))),),
+    )
+    running = Container("app-api-1", "api", None, project="app", kind="compose", folder=theirs.folder)
+
+    others = joining.twins([theirs], "app", str(tmp_path / "b"), store)
+    services = joining.joined([of_file], [theirs], "app", others, store)
+
+    assert others == ({str(tmp_path / "a")} if is_twin else set())
+    assert [item.name for item in services] == ["api"]
+    assert len(list(joining.concerned([running], services, "app", others))) == (not is_twin)
 
 
 def test_modes_that_let_others_read() -> None:

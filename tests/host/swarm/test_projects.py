@@ -84,6 +84,11 @@ def test_only_containers_that_have_our_secrets_count(
     assert refused.code == 1
     folder = manage.folder / "theirs"
     assert f"theirs-api-1 was started from {folder}, and mounts none of the files" in refused.stderr
+    called_the_same = {"COMPOSE_PROJECT_NAME": "theirs"}
+    audited = manage("audit", "--json", env=called_the_same)
+    its = f"theirs-api-1, started from {folder}: two projects are called theirs"
+    assert (audited.code, json.loads(audited.stdout)["not_looked_at"]) == (1, [its])
+    assert projects["theirs"] not in json.loads(manage("diff", "--json", env=called_the_same).stdout)["places"]
 
     # In place: every container now reads the new bytes, and runs with the old.
     with file.open("w") as opened:
