@@ -117,7 +117,7 @@ def users_running(store: Vault, project: str, files: Mapping[str, Entry], gaps: 
     try:
         running = connection.connect(os.environ).running_containers()
     except Ended as ended:
-        if not gaps:  # otherwise it was said when the Swarm was asked
+        if not gaps and not isinstance(ended, connection.NoSwarm):  # otherwise it was said when the Swarm was asked
             output.warn(f"{ended.message}; what runs is left out", *ended.hints[:1])
             gaps.append(f"{model.ENGINE_LEFT_OUT}{ended.message}")
         return {}

@@ -316,6 +316,7 @@ def test_what_runs_cannot_be_listed_and_list_says_so(manage: Manage, engine: dic
     end = manage("list", "--json")
 
     assert end.code == 111
+    assert "cannot list containers: it broke; what runs is left out" in end.stderr
     assert json.loads(end.stdout)["not_looked_at"] == ["the engine: cannot list containers: it broke"]
 
 

@@ -77,7 +77,7 @@ def of_host(environ: Mapping[str, str]) -> dict[str, Any]:
     machine that is gone changes nothing.
 
     Raises:
-        BadCertificate: TLS is wanted, and there is nothing to check the engine's certificate against.
+        BadCertificate: TLS is asked for, and there is nothing to check the engine's certificate against.
     """
     place = environ.get("DOCKER_HOST", "").strip()
     scheme, mark, rest = place.partition("://")

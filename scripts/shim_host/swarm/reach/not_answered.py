@@ -66,7 +66,7 @@ def hint(why: str) -> str:
     if why.startswith(_PROXY):
         return "if the engine is reached without one, add its host to NO_PROXY"
     if why == _NO_ANSWER:
-        return "see whether it hangs (`docker info`) or is no engine; DOCKER_CLIENT_TIMEOUT gives it more seconds"
+        return "does `docker info` hang, too? DOCKER_CLIENT_TIMEOUT gives it more seconds"
     if why == _NO_TLS:
         return "unset DOCKER_TLS_VERIFY, or name the port where the engine speaks TLS, usually 2376"
     if why == f"{_STATUS} 400":
