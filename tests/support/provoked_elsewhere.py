@@ -521,6 +521,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/swarm/test_strange_engine.py::test_one_strange_container_or_image_does_not_end_an_audit",
         "answers with something that its API does not have there",
     ),
+    "cannot …: a proxy before the engine forbids it": (
+        "host/swarm/test_strange_engine.py::test_a_page_is_the_word_of_a_proxy",
+        "a proxy before the engine forbids it",
+    ),
+    "cannot …: a page comes back, with the HTTP status …, and no answer of an engine": (
+        "host/swarm/test_strange_engine.py::test_a_page_is_the_word_of_a_proxy",
+        "a page comes back, with the HTTP status ",
+    ),
     "… is not as Docker writes it": (
         "host/swarm/test_endpoint.py::test_a_config_that_the_sdk_trips_over_is_named",
         "is not as Docker writes it",

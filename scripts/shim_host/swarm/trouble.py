@@ -4,7 +4,7 @@ from typing import Any
 
 from shim_host.errors import Ended, Failed
 
-_NOT_FOUND = 404
+_FORBIDDEN, _NOT_FOUND = 403, 404
 
 
 class Unclear(Failed):
@@ -38,11 +38,22 @@ def no_manager(what: str, said: str) -> Unclear:
     return Unclear(message, f"`docker swarm init` creates one; otherwise {elsewhere}")
 
 
+def _of_a_page(what: str, status: int) -> Ended:
+    """Return why *what* was not done where HTML came back, which no engine sends: something before it answers."""
+    if status == _FORBIDDEN:
+        hint = "let the proxy allow it (docker-socket-proxy: SECRETS=1 SERVICES=1 TASKS=1 NODES=1 CONFIGS=1 POST=1 …)"
+        return Failed(f"cannot {what}: a proxy before the engine forbids it", hint)
+    message = f"cannot {what}: a page comes back, with the HTTP status {status}, and no answer of an engine"
+    return Unclear(message, "see whether the proxy that DOCKER_HOST leads to still reaches its engine")
+
+
 def api_trouble(what: str, error: Any) -> Ended:
     """Return why the engine did not do *what*, which the SDK's APIError *error* says."""
     status = error.response.status_code if error.response is not None else 0
     words = str(error.explanation or "").strip().splitlines()
     said = words[0] if words else f"status {status}"
+    if said.startswith("<"):
+        return _of_a_page(what, status)
     if status == 503:  # of an engine that is just being started again, too
         return no_manager(what, said)
     if status >= 500:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from shim_host.doctor.engine import Examiner
 from shim_host.errors import Ended
-from shim_host.swarm import asking
+from shim_host.swarm import asking, connection
 from shim_host.swarm.answers import in_shape
 from shim_host.swarm.connection import Swarm, connect_as
 from shim_host.swarm.helper.elsewhere import FarDoor
@@ -307,6 +307,25 @@ def test_what_may_not_be_asked_is_not_looked_at(
             (111, True),
             (111, True),
         ]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (403, "cannot list secrets: a proxy before the engine forbids it"),
+        (404, "cannot list secrets: a page comes back, with the HTTP status 404"),
+        (503, "cannot list secrets: a page comes back, with the HTTP status 503"),
+    ],
+)
+def test_a_page_is_the_word_of_a_proxy(manage: Manage, engine: dict[str, Any], status: int, words: str) -> None:
+    """It means neither that there is nothing, nor that the Swarm has no leader, and nobody reads HTML."""
+    engine["/secrets"] = (status, b"<html><body><h1>No</h1>\n</body></html>\n")
+
+    with pytest.raises(Ended, match=words) as ended:
+        connect_as(Swarm, manage.env).secrets()
+
+    assert "proxy" in " ".join(ended.value.hints)
+    assert not isinstance(ended.value, connection.Missing)
 
 
 def test_what_runs_cannot_be_listed_and_list_says_so(manage: Manage, engine: dict[str, Any], canary: Canary) -> None:
