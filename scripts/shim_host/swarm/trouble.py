@@ -41,7 +41,7 @@ def no_manager(what: str, said: str) -> Unclear:
 def _of_a_page(what: str, status: int) -> Ended:
     """Return why *what* was not done where HTML came back, which no engine sends: something before it answers."""
     if status == _FORBIDDEN:
-        hint = "let the proxy allow it (docker-socket-proxy: SECRETS=1 SERVICES=1 TASKS=1 NODES=1 CONFIGS=1 POST=1 …)"
+        hint = "let the proxy allow it (docker-socket-proxy: SECRETS=1, SERVICES=1, TASKS=1, CONFIGS=1, POST=1 …)"
         return Failed(f"cannot {what}: a proxy before the engine forbids it", hint)
     message = f"cannot {what}: a page comes back, with the HTTP status {status}, and no answer of an engine"
     return Unclear(message, "see whether the proxy that DOCKER_HOST leads to still reaches its engine")
