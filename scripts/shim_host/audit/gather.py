@@ -29,7 +29,6 @@ from shim_host.audit.model import (
     VOLUME,
     AuditedMount,
     AuditedService,
-    Container,
     Facts,
     File,
     Key,
@@ -89,7 +88,7 @@ def gather(
         gaps += seen.gaps
         seen = _of_stack(seen, stack) if stack else seen
         others = joining.twins(seen.services, own_project, str(project.folder), store) if project is not None else set()
-        gaps += _of_twins(seen.containers, own_project, others)
+        gaps += joining.left_out(seen.containers, own_project, others)
         services = joining.joined(services, seen.services, own_project, others, store)
     services = joining.with_keys(services, [*known, *entries])
     secret_entries = {key: entry for key, entry in entries.items() if key not in public}
@@ -122,13 +121,6 @@ def gather(
         managers=seen.managers if seen else (),
         gaps=tuple(gaps),
     )
-
-
-def _of_twins(containers: Iterable[Container], project: str, folders: Collection[str]) -> Iterator[str]:
-    """Yield what is not looked at since it is of a project that is only called as this one."""
-    for container in containers:
-        if container.project == project and container.folder in folders:
-            yield f"{container.name}, started from {container.folder}: two projects are called {project}"
 
 
 def _values(schema: Schema | None, env: Mapping[str, Secret], entries: Mapping[str, Entry]) -> dict[str, list[Secret]]:

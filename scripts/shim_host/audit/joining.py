@@ -75,6 +75,13 @@ def twins(seen: Iterable[AuditedService], project: str, folder: str, store: Vaul
     return elsewhere - mounting
 
 
+def left_out(containers: Iterable[Container], project: str, others: Collection[str]) -> Iterable[str]:
+    """Yield what is not looked at because it was started from one of the folders *others*."""
+    for container in containers:
+        if container.project == project and container.folder in others:
+            yield f"{container.name}, started from {container.folder}: two projects are called {project}"
+
+
 def concerned(
     containers: Iterable[Container], services: Iterable[AuditedService], project: str, others: Collection[str] = ()
 ) -> Iterable[Container]:
