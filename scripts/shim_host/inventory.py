@@ -191,6 +191,19 @@ def outside_files(project: "Project | None", store: Vault, known: Iterable[str])
     return found
 
 
+def creation(schema: Schema | None, file: Path, store: Vault) -> str:
+    """Return the hint that says how *file* is created, which a service mounts; `set` takes only keys of a schema."""
+    hint = "create it: Compose would mount an empty folder in its place"
+    if os.path.realpath(file.parent) == os.path.realpath(store.path):
+        known = schema.keys if schema is not None else {}
+        key = names.keys_of([file.name], known)[file.name]
+        if key in known and known[key].generate is not None:
+            hint = f"manage-secrets generate {key}"
+        elif key in known or (key and not known):
+            hint = f"manage-secrets set {key}"
+    return hint
+
+
 def _is_in(file: Path, store: Vault) -> bool:
     return os.path.abspath(file.parent) == os.path.abspath(store.path)
 

@@ -12,7 +12,7 @@ from shim.secret import Secret, clean, is_skipped
 from shim_host import deployment_key, names
 from shim_host.backup import locked
 from shim_host.errors import Ended
-from shim_host.inventory import Outside, outside_files
+from shim_host.inventory import Outside, creation, outside_files
 from shim_host.shell import quoted
 from shim_host.store import gitignore, vault
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
@@ -119,6 +119,9 @@ def _of_keys(subject: Subject, by_key: Mapping[str, Entry]) -> Iterator[Fault]:
         entry = by_key.get(spec.key)
         if entry is not None:
             yield from _of_value(spec, _value_of(entry, spec), subject.store.shown(entry.name), subject.store)
+        elif spec.key in subject.outside:
+            path, entry = subject.outside[spec.key]
+            yield from _of_value(spec, _value_of(entry, spec), str(path), None)
         elif len(subject.env.get(spec.key, _NOTHING)):
             where = str(subject.env_file)
             yield from _of_value(spec, subject.env[spec.key].reveal(), where, None)
@@ -346,14 +349,9 @@ def _of_services(subject: Subject, project: "Project") -> Iterator[Fault]:
                 yield Fault("undefined", "", service.name, message, hint)
             elif subject.expects_values and definition.file is not None and not definition.file.is_file():
                 message = f"needs the secret {use.source}, whose file {definition.file} is missing"
-                hint = "create it: Compose would mount an empty folder in its place"
-                if os.path.realpath(definition.file.parent) == os.path.realpath(subject.store.path):
-                    known = subject.schema.keys if subject.schema else {}
-                    key = names.keys_of([definition.file.name], known)[definition.file.name]
-                    if key in known or (key and not known):
-                        is_made = key in known and known[key].generate is not None
-                        hint = f"manage-secrets generate {key}" if is_made else f"manage-secrets set {key}"
-                yield Fault("missing", "", service.name, message, hint)
+                yield Fault(
+                    "missing", "", service.name, message, creation(subject.schema, definition.file, subject.store)
+                )
         yield from _of_user(subject, project, service)
 
 

@@ -200,6 +200,19 @@ def test_what_rotate_would_refuse_of_the_schema_is_found_before(manage: Manage, 
     assert f"A: {found[0]['message']}" in refused.stderr
 
 
+def test_a_file_outside_the_folder_of_secrets_provides_its_key(manage: Manage, canary: Canary) -> None:
+    """Compose mounts a secret's file from anywhere; its value is held against the schema like any other."""
+    manage.write(
+        "compose.yaml", "services: {a: {image: x, secrets: [stripe]}}\nsecrets: {stripe: {file: ./conf/key}}\n"
+    )
+    manage.write(".env.schema", "# @required @sensitive @type=string(minLength=16)\nSTRIPE=\n")
+    manage.write("conf/key", canary()).chmod(0o600)
+
+    assert findings(manage, code=0) == []
+    manage.write("conf/key", "short").chmod(0o600)
+    assert [(item["kind"], item["where"]) for item in findings(manage)] == [("type", "conf/key")]
+
+
 def test_services_are_held_against_what_they_refer_to(manage: Manage, canary: Canary) -> None:
     manage.write(
         "compose.yaml",
