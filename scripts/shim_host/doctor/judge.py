@@ -260,7 +260,8 @@ def programs(docker: str | None, compose: str | None, gpg: str | None) -> list[D
         first = [Diagnosis("docker client", OK, docker), _compose(compose)]
     if gpg is None:
         message = "gpg is not installed: export and import work with age only"
-        return [*first, Diagnosis("gpg", NOTE, message, "apt-get install gnupg (macOS: brew install gnupg)")]
+        remedy = "apt-get install gnupg (Alpine: apk add gnupg, macOS: brew install gnupg)"
+        return [*first, Diagnosis("gpg", NOTE, message, remedy)]
     return [*first, Diagnosis("gpg", OK, gpg)]
 
 
