@@ -1,39 +1,26 @@
 """Which variables are secrets: names, values, and what is neither."""
 
+import json
 from collections.abc import Callable
 
 import pytest
+from shim_host.recognition import command_lines
 from shim_host.recognition.sensitive import is_telling, masked_line, why_by_value, why_secret
 
 Canary = Callable[[], str]
 TELLING = """
     DB_PASSWORD REDIS_AUTH apiKey JWT_SECRET SMTP_PASS SESSION_COOKIE_SECRET requirepass aws.secretKey TLS_PRIVATE_KEY
-    AUTH_TOKEN database__connection__password
+    AUTH_TOKEN database__connection__password TS_AUTHKEY SAPWD VAULT_DEV_ROOT_TOKEN_ID masterauth WALLET_MNEMONIC
 """
 SPEAKING_ABOUT = """
     AUTH_BACKENDS auth.config JWT_AUDIENCE SESSION_COOKIE_SAMESITE TOKEN_HEADERS PASSWORD_RESET_TIMEOUTS KEY_FILENAME
     JWT_EXP SECRET_LOCAL_HOSTNAME PASSWORD_HASHERS DB_PASSWORD_SEEDER RECAPTCHA_SITE_KEY SORT_KEY ROUTING_KEY
-    CREDENTIALS_FILEPATH traefik.http.middlewares.a.forwardauth.authResponseHeaders SECRET_NAME PUBLIC_KEY
-    REDIS_PREFIX_KEY
+    CREDENTIALS_FILEPATH SECRET_ARN TOKEN_SYMBOL SECRET_STORE KEY_ROTATION PASSWORD_LOGIN OLDPWD REDIS_PREFIX_KEY
+    traefik.http.middlewares.a.forwardauth.authResponseHeaders SECRET_NAME PUBLIC_KEY
 """
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "DB_PASSWORD",
-        "REDIS_AUTH",
-        "apiKey",
-        "JWT_SECRET",
-        "SMTP_PASS",
-        "SESSION_COOKIE_SECRET",
-        "requirepass",
-        "aws.secretKey",
-        "TLS_PRIVATE_KEY",
-        "AUTH_TOKEN",
-        "database__connection__password",
-    ],
-)
+@pytest.mark.parametrize("name", TELLING.split())
 def test_a_name_tells(name: str, canary: Canary) -> None:
     assert why_secret(name, canary(), None)
 
@@ -65,6 +52,15 @@ def test_a_name_that_speaks_about_a_secret_is_none(name: str, canary: Canary) ->
         ("AWS_CREDENTIALS_S3", "http://host.docker.internal:9001"),
         ("CLICKHOUSE_DSN", "tcp://clickhouse:9000/traces"),
         ("HOST", "rustdesk-server_web_1"),
+        ("AUTH", "ldap"),
+        ("SMTP_AUTH", "CRAM-MD5"),
+        ("ACL_PRIVATE", "public-read"),
+        ("PASSWORD_ENCRYPTION", "scram-sha-256"),
+        ("BYPASS_AUTH", "false"),
+        ("PWD", "/app"),
+        ("GPG_KEY", "A0B1C2D3" * 5),
+        ("GOOGLE_APPLICATION_CREDENTIALS", "gcp.json"),
+        ("KAFKA_SSL_KEY_CREDENTIALS", "broker_creds"),
     ],
 )
 def test_an_answer_or_a_place_is_no_secret(name: str, value: str) -> None:
@@ -94,20 +90,100 @@ def test_what_only_looks_like_one_is_a_secret(name: str, value: str) -> None:
         "postgres://app:ab/cd+{}==@db:5432/app",
         "amqp://app:a@{}@queue",
         "Server=db;User Id=sa;Pwd={};",
+        "Server=db;User Id=sa;Password = {};",
+        "app:{}@tcp(db:3306)/app?parseTime=true",
+        "jdbc:oracle:thin:app/{}@//db:1521/x",
+        "app/{}@//db:1521/x",
+        "jdbc:mysql://db/x?user=a&pass={}",
+        "auto://app:{}@:1080",
+        "https://feed.example/all?a=1&token={}1",
+        "https://feed.example/all?access_token={}1#x",
+        "https://acc.blob.example/c?sv=2020&sig={0}{0}%3D",
+        "https://{0}1{0}@git.example/x.git",
+        "discord://{0}1{0}@123456789012345678",
+        "-Xmx1g -Djavax.net.ssl.keyStorePassword={}",
+        '{{"spring": {{"datasource": {{"password":"{}"}}}}}}',
+        "service=x,api-key={}1",
+        "//registry.example/:_authToken={}1",
+        "machine x login y password {}",
+        "Authorization=Basic {}1=",
+        "Bearer {}1",
+        '{{"auths": {{"r.example": {{"auth": "{}A=="}}}}}}',
+        "app:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/",
+        "app:$$2y$$05$$" + "abcdefghijklmnopqrstuuOwV0m5HQx" + "Abcdefghijklmnopqrstuv",
+        "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$RdescudvJCsg",
+        "app:realm:a2688e031edb4be6a3797f3882655c05",
     ],
 )
 def test_a_password_inside_an_address_is_found(value: str, canary: Canary) -> None:
     assert why_by_value(value.format(canary()))
 
 
-@pytest.mark.parametrize("value", ["http://host:8080/mail@example.org", "postgres://db/app?user=app", "a@b.example"])
-def test_an_address_without_a_password_is_none(value: str) -> None:
+HARMLESS = """
+http://host:8080/mail@example.org
+postgres://db/app?user=app
+a@b.example
+arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod-AbCdEf1
+-Dkey.size=2048 -Djavax.net.ssl.trustStore=/x.jks -Dauth.mode=basic
+service.name=x,key=value,token:none
+https://feed.example/?access_token={token}
+https://feed.example/?api_key=<your-key>
+https://feed.example/?token=${TOKEN_OF_FEED1}
+{"tokenUrl":"https://x.example/token1","passwordMinLength":8,"secretName":"db-creds1"}
+--password-file=/run/secrets/x1 --token-ttl=30
+Bearer authentication required
+Basic knowledge
+Enter your password: anything
+Authorization,X-Api-Key,Token
+https://0123456789abcdef0123456789abcdef@o1.ingest.sentry.example/1
+git@github.example:org/repo.git
+@scope/token
+sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef
+"""
+
+
+@pytest.mark.parametrize("value", HARMLESS.strip().splitlines())
+def test_an_address_or_a_setting_without_a_password_is_none(value: str) -> None:
     assert not why_by_value(value)
 
 
 def test_a_short_value_or_a_word_tells_nothing_elsewhere(canary: Canary) -> None:
     assert is_telling(canary())
     assert not any(map(is_telling, ("sentry", "postgres", "Password", "12345678", "abc")))
+
+
+# Commands that take a password without a name for it; VALUE becomes one.
+COMMANDS = """
+mc alias set m http://minio:9000 root VALUE
+mc --quiet config host add m http://minio:9000 root VALUE
+rabbitmqctl add_user app VALUE
+rabbitmqctl -q change_password app VALUE
+htpasswd -Bbn app VALUE
+htpasswd -cb /x app VALUE
+openssl genrsa -passout pass:VALUE 2048
+neo4j-admin dbms set-initial-password VALUE
+vault login VALUE
+sqlplus app/VALUE@db
+redis-server --masterauth VALUE
+redis-server --sentinel auth-pass main VALUE
+redis-server --user default on >VALUE
+samba -u app;VALUE
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS.strip().splitlines())
+def test_a_password_without_a_name_is_found_in_a_command_and_masked(command: str, canary: Canary) -> None:
+    """In a text, and as the words of a list; what a shell puts in is none."""
+    value = canary()
+    written = command.replace("VALUE", value)
+
+    found = [match["value"] for pattern in command_lines.IN_SCRIPTS for match in pattern.finditer(written)]
+
+    assert value in found or "--masterauth" in command, "an option with a name is found by that"
+    assert value not in masked_line(written)
+    assert value not in masked_line(json.dumps(written.split()))
+    by_reference = command.replace("VALUE", "$$PASSWORD")
+    assert command_lines.masked(by_reference) == by_reference
 
 
 def test_flags_and_places_are_shown(canary: Canary) -> None:

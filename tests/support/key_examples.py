@@ -12,6 +12,7 @@ def key_examples() -> dict[str, str]:
     letters = base64.urlsafe_b64encode(secrets.token_bytes(300)).decode().replace("-", "x").replace("_", "y")
     return {
         "a private key": pem(),
+        "a private key in base64": base64.b64encode(pem().encode()).decode(),
         "a private key of PuTTY": "PuTTY-User-" + "Key-File-3: ssh-ed25519\nEncryption: none\n",
         "a secret key of age": "AGE-SECRET-" + "KEY-1" + upper[:58],
         "an access key of AWS": "AK" + "IA" + upper[:16],

@@ -11,6 +11,7 @@ from shim.secret import Secret, clean
 from shim_host.audit.model import Trace
 from shim_host.names import behind_shim
 from shim_host.recognition.command_lines import shown_option
+from shim_host.recognition.known_values import KnownValues
 from shim_host.recognition.sensitive import (
     is_harmless,
     is_nothing,
@@ -20,11 +21,10 @@ from shim_host.recognition.sensitive import (
     why_by_value,
     why_secret,
 )
-from shim_host.recognition.value_forms import forms
 
 # A value that is short or a single word occurs in many places by chance: it counts where it is the whole of what a
 # secret's name gets, and nowhere else.
-_SHORTEST_WITHIN, _SHORTEST_WHOLE = 8, 4
+_SHORTEST_WHOLE = 4
 # A place, a reference, or what replaces a value.
 _NO_VALUE = re.compile(r"/[\w./@-]*|\$\{?\w+\}?|<[^>]*>|\*+|\[?redacted\]?", re.IGNORECASE)
 # Images of languages carry the prints of the keys that their release is signed with.
@@ -52,9 +52,7 @@ class Recogniser:
         self._names = names  # of users and databases
         self._whole: dict[str, str] = {}
         self._telling: set[str] = set()  # those that nothing else is by chance
-        self._within: dict[str, tuple[str, str]] = {}
-        # By how they begin: with thousands of values each text would otherwise be looked through once a form.
-        self._by_start: dict[str, list[tuple[int, str]]] = {}
+        self._within = KnownValues()
         for key, several in values.items():
             for value in several:
                 self._add(key, clean(value.reveal()))
@@ -65,11 +63,7 @@ class Recogniser:
             self._whole.setdefault(text, key)
         if is_telling(text) and text not in self._names and not is_placeholder(text):
             self._telling.add(text)
-            for written, how in forms(value):
-                form = written.decode("utf-8", "surrogateescape")
-                if len(form) >= _SHORTEST_WITHIN and form not in self._within:
-                    self._by_start.setdefault(form[:_SHORTEST_WITHIN], []).append((len(self._within), form))
-                    self._within[form] = (key, how)
+            self._within.add(key, text)
 
     def variable(self, where: str, name: str, value: str, place: str = "") -> Trace | None:
         """Return the trace in the variable or label *name*, or None."""
@@ -103,8 +97,8 @@ class Recogniser:
 
     def text(self, where: str, text: str, name: str) -> Iterator[Trace]:
         """Yield the traces in a line of an image's history."""
-        if (form := self._first_within(text)) is not None:
-            key, _ = self._within[form]
+        if (found := self._within.within(text)) is not None:
+            key, _ = found
             yield Trace(where, name, key, f"holds the value of {key}", True)
             return
         yield from self._unknown(where, text, name, "")
@@ -125,21 +119,9 @@ class Recogniser:
         key = self._whole.get(text)
         if key is not None and (text in self._telling or key == name or _is_told(name, text)):
             return key, f"is the value of {key}"
-        if (form := self._first_within(text)) is not None:
-            found, how = self._within[form]
-            return found, f"holds the value of {found}{how}"
+        if (found := self._within.within(text)) is not None:
+            return found[0], f"holds the value of {found[0]}{found[1]}"
         return None
-
-    def _first_within(self, text: str) -> str | None:
-        """Return the form that *text* holds, of several the one that was known first."""
-        starts = {text[at : at + _SHORTEST_WITHIN] for at in range(len(text) - _SHORTEST_WITHIN + 1)}
-        found = [
-            (number, form)
-            for start in starts & self._by_start.keys()
-            for number, form in self._by_start[start]
-            if form in text
-        ]
-        return min(found)[1] if found else None
 
 
 def _is_told(option: str, value: str) -> bool:

@@ -18,14 +18,18 @@ from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.names import behind_shim
 from shim_host.recognition import command_lines
+from shim_host.recognition.known_values import KnownValues
 from shim_host.recognition.sensitive import is_telling, why_by_value, why_secret
 
 HINTS = {
     "": "let the service read the variable, or a file that the shim makes with --render",
     "build": "what a build gets as an argument stays in the image; use secrets: of build: instead",
     "labels": "a label is there for all to read; let what reads it take a file",
+    "x-": "remove it there: Compose itself does not read it",
+    "environment": "migrate it as well with --secret, or name it with --public if it may be read",
     "configs": "a config is not secret: make the whole text a secret, or let the shim make the file with --render",
     "logging": "docker inspect shows a log driver's options; let a collector that has the secret fetch the log",
+    "networks": "docker inspect shows a driver's options; let the driver read a file",
     "volumes": "docker inspect shows a driver's options; name a file with credentials there, as credentials=FILE",
 }
 _COMMANDS = ("command", "entrypoint", "healthcheck", "post_start", "pre_stop")
@@ -34,9 +38,17 @@ _OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]*)(?:=(?P<value>.*))?", re.DOTA
 _ASSIGNMENT = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)=(?P<value>.+)", re.DOTALL)
 _SETTING = re.compile(r"[\"'\s-]*(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']?(?P<value>[^\s\"',]+)")
 # A `$$` of the file reaches a shell in the container as `$`: what it names is looked up at run time.
-_AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])|^`")
+# So is what a template puts in, and `<your-key>` tells what is to be there.
+_AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])|^(?:`|\{\{|<[^>]*>?$|%\w+%$)")
 _USER_AND_PASSWORD = frozenset(("u", "U", "user", "proxy-user", "userpwd"))
 _USER_AND_GROUP = re.compile(r"[0-9]+:[0-9]+")
+# Programs whose `-u` is whom to become, or nothing of the kind; and groups, which follow a user's name as well.
+_NO_PASSWORD = frozenset(
+    ("chown", "chroot", "docker", "gosu", "nc", "podman", "runuser", "setpriv", "sort", "su", "su-exec", "sudo", "ssh")
+)
+_CURL_FLAGS = re.compile(r"[a-zA-Z]{1,8}[uU]")  # several options of one letter, and their value: -fsu
+_GROUP = re.compile(r"[0-9]+|adm|docker|nobody|nogroup|root|staff|users|wheel|www-data")
+_PORTS = re.compile(r"[0-9.:-]+(?:/tcp|/udp)?")
 _SHELL_WORDS = frozenset(("sudo", "exec", "env", "then", "do", "if", "while", "until", "!", "cmd", "cmd-shell"))
 
 
@@ -87,7 +99,10 @@ def written_out(
         referred: keys whose references are found elsewhere already.
         removed: nodes (by `id`) that are about to go.
     """
-    owners = {value: key for key, value in known.items() if is_telling(value)}
+    owners = KnownValues()
+    for key, value in known.items():
+        if is_telling(value):
+            owners.add(key, value)
     seen = set()
     for document in project.documents:
         environ = project.environ if document.environ is None else document.environ
@@ -98,7 +113,7 @@ def written_out(
                 if name in public or names_in(raw) & set(referred):
                     continue
                 value = _as_compose_reads(raw, environ)
-                key = next((key for known_value, key in owners.items() if known_value in value), "")
+                key = (owners.within(value) or ("", ""))[0]
                 named = "" if section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
                 if not value or not (key or _is_secret(section, named, value, schema)):
                     continue
@@ -171,7 +186,7 @@ _TAKE_NAMES = (("environment",), ("args",))
 _NAMES = frozenset(
     ("secrets", "networks", "depends_on", "container_name", "hostname", "image", "links", "profiles", "volumes")
 )
-_OPTIONS = ("logging", "volumes")  # options of a driver, by name
+_OPTIONS = ("logging", "networks", "volumes")  # options of a driver, by name
 _SECTIONS = frozenset((*_COMMANDS, *_OPTIONS, "labels", "build", "configs"))
 
 
@@ -194,6 +209,11 @@ def _texts(document: Document) -> Iterator[_Text]:
         ):
             yield _Text("", "volumes", path, node)
 
+    for name, _, network, *_ in items(child(document.root, "networks")):
+        options = child(network, "driver_opts") or ScalarNode("", "")
+        for path, node in scalars(options, ("networks", name, "driver_opts")):
+            yield _Text("", "networks", path, node)
+
 
 def _section_of(section: str, path: tuple[str, ...]) -> str:
     """Return what kind of place *path* is: what a field of a service called *section* has there."""
@@ -213,19 +233,36 @@ def _pairs(section: str, path: tuple[str, ...], texts: Sequence[_Text], removed:
         for script in words if len(words) > 1 else ():
             if len(script.split()) > 1:
                 yield from _of_command(_WORD.findall(script))
-        for pattern in command_lines.IN_SCRIPTS:
-            yield from (_Pair("token", found["value"]) for found in pattern.finditer(" ".join(words)))
+        yield from _in_scripts(" ".join(words))
     elif section in ("labels", *_OPTIONS) or path[2:4] == ("build", "args"):
         if section == "volumes":
             yield from (_Pair(*word.partition("=")[::2]) for text in words for word in text.split(",") if "=" in word)
         is_mapping = path[-1] not in ("labels", "annotations", "args")
-        yield from (_Pair(path[-1], word) if is_mapping else _Pair(*word.partition("=")[::2]) for word in words)
+        for word in words:
+            name, _, value = (path[-1], "", word) if is_mapping else word.partition("=")
+            yield _Pair(name, value)
+            if len(value.split()) > 1:  # a command, as those who start jobs take it from a label
+                yield from _of_script(value)
     elif section == "configs":
         for line in "\n".join(words).splitlines():
-            yield from (_Pair(found["name"], found["value"]) for found in _SETTING.finditer(line))
-            yield from (_Pair("", word) for word in line.split())
+            is_remark = line.lstrip().startswith(("#", ";", "//"))
+            for found in _SETTING.finditer(line):
+                if not is_remark or is_telling(found["value"]):
+                    yield _Pair(found["name"], found["value"])
+            yield from (_Pair("", word) for word in (line, *line.split()))
+            yield from _in_scripts(line)
     else:
         yield from (_Pair("", word) for word in words)
+
+
+def _of_script(text: str) -> Iterator[_Pair]:
+    yield from _of_command(_WORD.findall(text))
+    yield from _in_scripts(text)
+
+
+def _in_scripts(text: str) -> Iterator[_Pair]:
+    for pattern in command_lines.IN_SCRIPTS:
+        yield from (_Pair("token", found["value"]) for found in pattern.finditer(text))
 
 
 def _of_command(words: Sequence[str]) -> Iterator[_Pair]:
@@ -248,12 +285,26 @@ def _of_command(words: Sequence[str]) -> Iterator[_Pair]:
             continue
         assigned = found or _ASSIGNMENT.fullmatch(bare)
         name, value = (assigned["name"], assigned["value"].strip("\"'")) if assigned else (option, bare)
-        if name in _USER_AND_PASSWORD and ":" in value.strip(":") and not _USER_AND_GROUP.fullmatch(value):
-            name, value = "password", value.partition(":")[2]
+        user, _, password = value.partition(":")
+        is_account = name in _USER_AND_PASSWORD or _CURL_FLAGS.fullmatch(name) is not None
+        if (
+            is_account
+            and password
+            and not _USER_AND_GROUP.fullmatch(value)
+            and program not in _NO_PASSWORD
+            and not _is_group(program, user, password)
+        ):
+            name, value = "password", password
+        elif option == "password" and program == "docker" and _PORTS.fullmatch(value):
+            name = ""
         yield _Pair(name, value, is_shown)
         option, is_shown = "", True
         if command_lines.names_a_program(bare):
             program = bare.rsplit("/", 1)[-1]
+
+
+def _is_group(program: str, user: str, group: str) -> bool:
+    return program != "curl" and (group == user or bool(_GROUP.fullmatch(group)))
 
 
 def _as_compose_reads(text: str, environ: Mapping[str, str]) -> str:

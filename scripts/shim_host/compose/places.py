@@ -117,6 +117,27 @@ def _demands(text: str, gone: Collection[str]) -> bool:
     return False
 
 
+def in_extensions(project: Project, gone: Collection[tuple[int, str]]) -> Iterator[tuple[str, ScalarNode]]:
+    """Yield every text of an `x-` section with the section's name, but for the places (`Place.at`) that are *gone*."""
+    for document in project.documents:
+        for name, _, value, holder in items(document.root):
+            if name.startswith("x-"):
+                todo = [(id(holder), name, value)]
+                seen: set[int] = set()
+                while todo:
+                    around, key, node = todo.pop()
+                    if isinstance(node, ScalarNode):
+                        if (around, key) not in gone:
+                            yield name, node
+                    elif id(node) not in seen:
+                        seen.add(id(node))
+                        is_mapping = isinstance(node, MappingNode)
+                        entries = node.value if is_mapping else [(element, element) for element in node.value]
+                        for key_node, inner in entries:
+                            text = str(key_node.value) if isinstance(key_node, ScalarNode) else ""
+                            todo.append((id(node), text if is_mapping else text.partition("=")[0], inner))
+
+
 def _unused_below(document: Document, node: Node, known: set[int], seen: set[int]) -> Iterator[Place]:
     if id(node) in seen or isinstance(node, ScalarNode):
         return

@@ -33,7 +33,7 @@ from shim_host.inputs import read_bounded
 
 # In Compose's own order; the first one is taken.
 DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
-_OVERRIDES = tuple(name.replace(".y", ".override.y") for name in DEFAULT_FILES)
+_OVERRIDES = tuple(f"{name}.override.{ending}" for name in ("compose", "docker-compose") for ending in ("yml", "yaml"))
 
 Load = Callable[[Path, Path, Mapping[str, str] | None], list[Document]]
 

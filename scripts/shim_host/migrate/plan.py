@@ -13,7 +13,7 @@ from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.literals import HINTS, named_alone, written_out
 from shim_host.compose.nodes import Document
-from shim_host.compose.places import having, places_of, reached, related, scalars
+from shim_host.compose.places import having, in_extensions, places_of, reached, related, scalars, unused_places
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
@@ -21,6 +21,7 @@ from shim_host.migrate.composed import find_composed
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.namesakes import add_inherited, add_same
 from shim_host.migrate.services import decide_services, only_reference, removable
+from shim_host.recognition.known_values import KnownValues
 from shim_host.recognition.sensitive import is_placeholder, is_telling, named_alike, why_secret
 from shim_host.shell import quoted
 from shim_host.store.vault import has_private_modes
@@ -76,7 +77,7 @@ def make_plan(
         message = f"{found.place} holds {owner} in plain text"
         hint = HINTS.get(found.section, HINTS[""])
         plan.findings.append(Remark(found.service, found.name, message, hint, is_exposed=True))
-    plan.findings += [*_equal_values(plan, known), *_open_files(plan)]
+    plan.findings += [*_equal_values(plan, known), *_in_extensions(plan, known), *_open_files(plan)]
     find_composed(plan)
     for held in plan.held.values():
         if not held.services and held.key not in plan.staying:
@@ -103,20 +104,47 @@ def _equal_values(plan: MigrationPlan, known: Mapping[str, str]) -> Iterator[Rem
 
     It is one of an env file, or one that is named in `environment:` without a value.
     """
-    owners = {value: key for key, value in known.items() if is_telling(value) and not is_placeholder(value)}
+    owners = _owners(known)
     for name, service in plan.project.services.items():
         moved = {use.key for use in plan.moved[name].uses} if name in plan.moved else set()
         for key, value in compose.environment_of(service, plan.project).items():
             variable = service.variables.get(key)
             if key in moved or key in plan.wishes.public or (variable is not None and variable.raw is not None):
                 continue
-            owner = next((owner for held, owner in owners.items() if held in value), "")
+            owner = (owners.within(value) or ("", ""))[0]
             if owner and owner != key:
                 message = f"{key} of its env_file holds the value of {owner} in plain text"
                 if variable is not None:
                     message = f"services.{name}.environment.{key} holds the value of {owner} in plain text"
                 hint = f"name it with --secret {key}, or with --public {key}"
                 yield Remark(name, key, message, hint, is_exposed=True)
+
+
+def _in_extensions(plan: MigrationPlan, known: Mapping[str, str]) -> Iterator[Remark]:
+    """Yield a finding for each `x-` section that keeps the value of a secret."""
+    keys = {name: {use.key for use in moved.uses} for name, moved in plan.moved.items()}
+    gone = {
+        place.at for name, moved in plan.moved.items() for place in places_of(moved.service) if place.key in keys[name]
+    }
+    names = {key for found in keys.values() for key in found}
+    unset = set(plan.reasons) - set(plan.staying)
+    gone |= {place.at for place in unused_places(plan.project, names, unset)}
+    owners, seen = _owners(known), set()
+    for section, node in in_extensions(plan.project, gone):
+        owner = (owners.within(str(node.value)) or ("", ""))[0]
+        if owner and (section, owner) not in seen:
+            seen.add((section, owner))
+            message = f"{section} holds the value of {owner} in plain text"
+            yield Remark("", owner, message, HINTS["x-"], is_exposed=True)
+
+
+def _owners(known: Mapping[str, str]) -> KnownValues:
+    """Return those of the *known* values that no text has by chance."""
+    owners = KnownValues()
+    for key, value in known.items():
+        if is_telling(value) and not is_placeholder(value):
+            owners.add(key, value)
+    return owners
 
 
 def _open_files(plan: MigrationPlan) -> Iterator[Remark]:

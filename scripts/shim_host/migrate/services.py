@@ -34,6 +34,12 @@ def decide_services(
             plan.unknown.append(name)
             continue
         _refuse_what_the_shim_would(service, keys)
+        in_image = moved.image.variables if moved.image is not None else {}
+        # The image's own KEY_FILE would lead the shim to another file, or nowhere.
+        targets = {
+            key: (target, needs_pointer or bool(in_image.get(f"{key}_FILE")))
+            for key, (target, needs_pointer) in targets.items()
+        }
         moved.uses = _uses(plan, service, keys, targets)
         for use in moved.uses:
             plan.held[use.source].services.append(name)

@@ -4,32 +4,65 @@ import re
 
 # Programs that take a password behind an option that does not say so: whether it is a part of that word, or the next.
 _SHORT_OPTIONS = (
-    (re.compile(r"(?:mysql|mariadb)[\w-]*|sshpass"), "p", True),
+    (re.compile(r"(?:mysql|mariadb)[\w-]*|sshpass|7z[ar]?"), "p", True),
+    (re.compile(r"sqlcmd|bcp|osql"), "P", True),
     (re.compile(r"redis-\w+|valkey-\w+"), "a", False),
-    (re.compile(r"mongo\w*|sshpass|rabbitmqadmin|docker|vncpasswd"), "p", False),
+    (re.compile(r"mongo\w*|sshpass|rabbitmqadmin|docker|vncpasswd|cypher-shell|cqlsh|influx|hdbsql"), "p", False),
+    (re.compile(r"sqlcmd|bcp|osql|mosquitto_\w+|ipmitool|zip"), "P", False),
     (re.compile(r"ldap\w+"), "w", False),
 )
+# Between two words of one command, of a text or of a list; a word; and the last word, which is a password.
+_GAP = r"\\?[\"']?(?:[ \t,]|\\\r?\n)+\\?[\"']?"
+_WORD = r"[^\s\"',;&|]+"
+_VALUE = r"(?P<value>[^\s\"'\]]+)"
+_FLAGS = rf"(?:{_GAP}-{_WORD})*"
 IN_SCRIPTS = (
     re.compile(
         r"(?i)\b(?:authorization|[\w-]*(?:api-?key|token|secret)):\s+"
         r"(?:(?:bearer|basic|token|apikey)\s+)?(?!(?:bearer|basic|token|apikey)\s)(?P<value>[^\s\"'`\\]{4,})"
     ),
     re.compile(r"(?i)\b(?:identified\s+by|password)\s+\\?'(?P<value>[^'\\]+)\\?'"),
+    # Programs whose last argument is the password: `mc alias set NAME URL USER PASSWORD`.
+    re.compile(
+        rf"\bmc{_FLAGS}{_GAP}(?:alias{_GAP}set|config{_GAP}host{_GAP}add){_FLAGS}(?:{_GAP}{_WORD}){{3}}{_GAP}{_VALUE}"
+    ),
+    re.compile(
+        rf"\brabbitmqctl{_FLAGS}{_GAP}(?:add_user|change_password|authenticate_user){_FLAGS}{_GAP}{_WORD}{_GAP}{_VALUE}"
+    ),
+    re.compile(
+        rf"\bhtpasswd{_GAP}(?:-\w*b(?=\w*n)\w*|-\w*n(?=\w*b)\w*|-\w*b\w*{_GAP}{_WORD})(?:{_GAP}-C{_GAP}[0-9]+)?"
+        rf"{_GAP}{_WORD}{_GAP}{_VALUE}"
+    ),
+    re.compile(rf"(?<![\w-])-pass(?:in|out)?{_GAP}pass:{_VALUE}"),
+    re.compile(rf"\b(?:set-initial-password|reset-admin-password){_GAP}{_VALUE}"),
+    re.compile(rf"\bvault{_GAP}login{_GAP}(?!-|{_WORD}=){_VALUE}"),
+    re.compile(rf"\bsqlplus{_FLAGS}{_GAP}\w+/(?P<value>[^\s\"'@;&|]+)"),
+    # As Redis, Mongo and the image dperson/samba take them.
+    re.compile(rf"\b(?:requirepass|masterauth|primaryauth|auth-pass{_GAP}{_WORD}){_GAP}(?!-){_VALUE}"),
+    re.compile(rf"\buser{_GAP}{_WORD}(?:{_GAP}{_WORD}){{0,3}}{_GAP}>{_VALUE}"),
+    re.compile(r"\bauth\(\s*\\?[\"'][^\"'\\]+\\?[\"']\s*,\s*\\?[\"'](?P<value>[^\"'\\]+)"),
+    re.compile(rf"(?<![\w-])-u{_GAP}[\w.@-]+;(?P<value>[^\s;\"'\\]+)"),
     re.compile(
         r"\b(?:echo|printf)\s+(?:-n\s+)?[\"']?(?P<value>[^\s\"'|]+)[\"']?\s*\|[^|]*(?:--?password-stdin|chpasswd|passwd|--stdin)\b"
     ),
 )
 _NEXT = r"[\"']?[\s,]+[\"']?"  # between two words, of a text or of a list
 _IN_LINES = (
-    re.compile(r"(?<![\w-])(?:(?:mysql|mariadb)[\w-]*|sshpass)\b[^\r\n]{0,400}?[\s\"',\[]-p(?P<value>[^\s\"',\]]+)"),
+    re.compile(
+        r"(?<![\w-])(?:(?:mysql|mariadb)[\w-]*|sshpass|7z[ar]?)\b[^\r\n]{0,400}?[\s\"',\[]-p(?P<value>[^\s\"',\]]+)"
+    ),
     re.compile(rf"(?<![\w-])(?:redis|valkey)-\w+\b[^\r\n]{{0,400}}?[\s\"',\[]-a{_NEXT}(?P<value>[^\s\"',\]]+)"),
     re.compile(
-        rf"(?<![\w-])(?:mongo\w*|sshpass|rabbitmqadmin|vncpasswd|docker{_NEXT}login)\b[^\r\n]{{0,400}}?"
+        rf"(?<![\w-])(?:sqlcmd|bcp|osql|mosquitto_\w+|ipmitool|zip)\b[^\r\n]{{0,400}}?[\s\"',\[]-P(?:{_NEXT})?"
+        rf"(?P<value>[^\s\"',\]]+)"
+    ),
+    re.compile(
+        rf"(?<![\w-])(?:mongo\w*|sshpass|rabbitmqadmin|vncpasswd|cypher-shell|cqlsh|influx|hdbsql|docker{_NEXT}login)\b[^\r\n]{{0,400}}?"
         rf"[\s\"',\[]-p{_NEXT}(?P<value>[^\s\"',\]]+)"
     ),
     re.compile(rf"(?<![\w-])ldap\w+\b[^\r\n]{{0,400}}?[\s\"',\[]-w{_NEXT}(?P<value>[^\s\"',\]]+)"),
     re.compile(
-        rf"(?<![\w-])(?:-[uU]|--(?:user|proxy-user|userpwd))(?:=|{_NEXT})(?![0-9]+:[0-9])[^\s\"',:/]+:(?P<value>[^\s\"',\]]+)"
+        rf"(?<![\w-])(?:-[a-zA-Z]{{0,8}}[uU]|--(?:user|proxy-user|userpwd))(?:=|{_NEXT})(?![0-9]+:[0-9])[^\s\"',:/]+:(?P<value>[^\s\"',\]]+)"
     ),
     re.compile(
         r"(?i)\bauthorization:\s+(?:(?:bearer|basic|token|apikey)\s+)?(?!(?:bearer|basic|token|apikey)\s)(?P<value>[^\s\"'`\\]{4,})"

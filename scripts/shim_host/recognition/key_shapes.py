@@ -41,8 +41,12 @@ _JWT_OF_SERVICE_ROLE = (
     rf"{_PART}{{1,4000}}\.{_PART}{{20,}}"
 )
 
+# A file with a private key in base64, as Kubernetes and the variables of a build have it.
+_PEM_CODED = rf"LS0tLS1CRUdJTi(?=[A-Za-z0-9+/]{{0,80}}?{_coded('PRIVATE KEY')})[A-Za-z0-9+/=]{{60,}}"
+
 SHAPES = (
     Shape("a private key", "PRIVATE KEY", _PEM),
+    Shape("a private key in base64", "LS0tLS1CRUdJTi", _PEM_CODED),
     Shape(
         "a private key of PuTTY",
         "PuTTY-User-Key-File",

@@ -8,27 +8,36 @@ from shim_host.recognition import command_lines, key_shapes
 
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
 _TELLING = (
-    " APIKEY AUTH BEARER COOKIE CREDENTIAL CREDENTIALS CREDS DSN JWT KEY KEYS PASS PASSPHRASE PASSWD PASSWORD "
-    "PASSWORDS PEPPER PRIVATE PSK PW PWD SALT SECRET SECRETS SIGNING TOKEN TOKENS "
+    " APIKEY AUTH BEARER COOKIE CREDENTIAL CREDENTIALS CREDS DSN JWT KEY KEYS MASTERAUTH MNEMONIC PASS PASSPHRASE "
+    "PASSWD PASSWORD PASSWORDS PEPPER PRIVATE PSK PW PWD SALT SECRET SECRETS SIGNING TOKEN TOKENS "
 )
-_SECRET_ENDINGS = ("PASSWORD", "PASSWD", "PASSPHRASE", "PASS", "SECRET", "TOKEN", "APIKEY", "ACCESSKEY", "PRIVATEKEY")
-_INNOCENT = ("BYPASS", "COMPASS", "TRESPASS", "SURPASS", "OVERPASS", "UNDERPASS")
+_SECRET_ENDINGS = (
+    "PASSWORD", "PASSWD", "PASSPHRASE", "PASSWORT", "PASS", "PWD", "SECRET", "TOKEN", "APIKEY", "ACCESSKEY", "AUTHKEY",
+    "ENCRYPTIONKEY", "MASTERKEY", "PRIVATEKEY", "SECRETKEY", "SIGNINGKEY",
+)  # fmt: skip
+_INNOCENT = ("BYPASS", "COMPASS", "OLDPWD", "TRESPASS", "SURPASS", "OVERPASS", "UNDERPASS")
 # A name that ends in one of these, in the singular or the plural, speaks about the secret, or about something public.
 _ABOUT = (
-    " ADDR ADDRESS AGE ALG ALGORITHM ALIAS ATTEMPT ATTRIBUTE AUDIENCE BACKEND BUCKET BYTE CALLBACK CHARSET "
+    " ADDR ADDRESS AGE ALG ALGORITHM ALIAS ARN ATTEMPT ATTRIBUTE AUDIENCE BACKEND BUCKET BYTE CALLBACK CHARSET "
     "CIPHER CLAIM CLASS CLIENT COLUMN COMPLEXITY CONFIG CONVERTER COUNT CURVE DATABASE DAY DB DELAY DEPTH "
     "DESERIALIZER DIR DIRECTORY DISABLED DOMAIN DURATION EMAIL ENABLED ENDPOINT ENGINE EXP EXPIRATION EXPIRE "
     "EXPIRED EXPIRES EXPIRY FIELD FILE FILENAME FILEPATH FOLDER FORMAT FROM GROUP HANDLER HASHER HEADER "
     "HISTORY HOST HOSTNAME HOUR HTTPONLY ID IN INTERVAL IP ISSUER KIND LABEL LANG LANGUAGE LEEWAY LENGTH LEVEL "
-    "LIFETIME LIMIT LOCALE LOCATION LOGOUT MANAGER MAX METHOD MIN MINUTE MODE MODULE NAME NUMBER ONLY OPTION "
+    "LIFETIME LIMIT LOCALE LOCATION LOGIN LOGOUT MANAGER MAX METHOD MIN MINUTE MODE MODULE NAME NUMBER ONLY OPTION "
     "ORIGIN PATH PATTERN PERIOD PLUGIN POLICY PORT PREFIX PROMPT PROTOCOL PROVIDER RATE REALM REDIRECT REGEX "
-    "REGION REGISTRATION REQUEST REQUIRED RESET RESPONSE RETRIES RETRY ROLE ROUND RULE SAMESITE SCHEME SCOPE "
-    "SECOND SECURE SEEDER SERIALIZER SERVER SERVICE SITE SIZE SLOT SOCK SOCKET SOURCE STATUS STRATEGY STRENGTH "
-    "SUFFIX TABLE TEMPLATE THRESHOLD TIMEOUT TITLE TRANSPORT TTL TYPE URI URL USER USERNAME VALIDATION VERIFY "
+    "REGION REGISTRATION REQUEST REQUIRED RESET RESPONSE RETRIES RETRY ROLE ROTATION ROUND RULE SAMESITE SCHEME SCOPE "
+    "SECOND SECURE SEEDER SERIALIZER SERVER SERVICE SITE SIZE SLOT SOCK SOCKET SOURCE STATUS STORE STRATEGY STRENGTH "
+    "SUFFIX SYMBOL TABLE TEMPLATE THRESHOLD TIMEOUT TITLE TRANSPORT TTL TYPE URI URL USER USERNAME VALIDATION VERIFY "
     "VERSION WINDOW "
 )
 # Alone these say little: they tell as the last word (REDIS_AUTH), not in AUTH_BACKENDS, NEXT_PRIVATE_X, auth.config.
 _TELLS_LAST = frozenset(("AUTH", "PRIVATE"))
+# What a name that ends in one of _TELLS_LAST, or in ENCRYPTION, may have: how somebody is known, or who may see it.
+_METHODS = (
+    " anonymous basic bearer cert certificate cram-md5 digest external gssapi kerberos ldap local login md5 ntlm "
+    "oauth oauth2 oidc openid password peer plain private public public-read public-read-write rbac saml "
+    "scram-sha-1 scram-sha-256 scram-sha-512 simple spnego sso token trust "
+)
 _ENCODED = frozenset(("PEM", "BASE", "BASE64", "B64", "64", "B"))  # behind what the value is: VAPID_PRIVATE_BASE64
 # A name with one of these asks a question, and a yes or no answers it: ALLOW_EMPTY_PASSWORD.
 _FLAGS = (
@@ -40,7 +49,7 @@ _PUBLIC = frozenset(("PUBLIC", "PUBLISHABLE", "PUB"))
 # The word before KEY in what is not a key to anything: a column, a queue's address, the front of names in a cache, what
 # reCAPTCHA shows to everybody.
 _OPENS_NOTHING = frozenset(("FOREIGN", "PARTITION", "PREFIX", "ROUTING", "SHARD", "SITE", "SORT"))
-_PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PWD", "PW", "SECRET", "CREDENTIALS")
+_PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSWORT", "PWD", "PW", "SECRET", "CREDENTIALS")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
 _NO_SECRET = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
@@ -59,16 +68,18 @@ _PLACE = re.compile(
     rf"(?:~|\.{{1,2}}|[A-Za-z]:|%[\w.]+%)?(?:[/\\]{_PART}){{2,}}/?|(?:~|\.{{1,2}})/{_PART}/?|/(?:run|etc|var|certs?|keys?)/\S*"
 )
 _KEY_FILE = re.compile(
-    r"[\w.-]+\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)"
+    r"[\w.-]+(?:\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)|_creds)"
 )
 _QUOTED = re.compile(r"^([\"'])(.+)\1$")
 # An address that has no user, no query and no part that could be random.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(?::[0-9]{1,5})?(?:/[a-z_-]{1,20}){0,3}/?")
+_FINGERPRINT = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{16,40}\s*)+")  # of a public key, as GPG_KEY of many images
+_FOLDER = re.compile(r"/(?:[a-z][a-z0-9_-]*)?")
 
 # What only a value may look like: in a file of somebody's repository it would be found in too many places.
 # Up to the last @: a password may hold a slash or an @ of its own. A port and a path are none.
 _WITH_PASSWORD = re.compile(
-    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,40}://[^/\s:@]{0,256}:(?![0-9]+/)[^\s\"'`<>,]{1,512}@(?=[\w\[$])"
+    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,40}://[^/\s:@]{0,256}:(?![0-9]+/)[^\s\"'`<>,]{1,512}@(?=[\w\[$:])"
 )
 _VALUES = (
     (_WITH_PASSWORD, "its value is a URL with a password"),
@@ -92,6 +103,47 @@ _VALUES = (
         re.compile(r"(?i)(?:^|[;?&\s])(?:password|passwd|pwd|accountkey|sharedaccesskey)=[^;&\s]+"),
         "its value holds a password",
     ),
+    (
+        re.compile(
+            # As Apache, crypt() and bcrypt write one; a Compose file has each dollar twice.
+            r"\${1,2}(?:1|5|6|y|apr1)\${1,2}[^\s$]{1,60}\${1,2}[./A-Za-z0-9]{20,}|\${1,2}2[abxy]\${1,2}[0-9]{2}\${1,2}[./A-Za-z0-9]{53}"
+            r"|\${1,2}argon2(?:id|i|d)\${1,2}v=|\{S?SHA(?:256|512)?\}[A-Za-z0-9+/]{27,}"
+            r"|^[\w.@-]{1,100}:[\w.@ -]{1,100}:[0-9a-f]{32}$"
+        ),
+        "its value holds the hash of a password",
+    ),
+    (
+        re.compile(
+            r"(?:^|(?i:authorization)[\"']?\s*[=:]\s*[\"']?)(?i:bearer|basic|token|apikey|splunk)\s+"
+            r"(?=\S{0,4000}(?:[0-9=]|[a-z][A-Z]))[A-Za-z0-9._~+/=-]{8,}"
+        ),
+        "its value holds a token",
+    ),
+    # Of drivers that write no scheme in front: Go's for MySQL, Oracle's.
+    (
+        re.compile(
+            r"(?:^|[\s=\"'])[^\s:/@\"'=]{1,64}:[^\s\"']{1,256}@(?:tcp|unix|udp)6?\("
+            r"|jdbc:oracle:\w{1,10}:[^\s/@:]{1,64}/[^\s@]{1,128}@|^\w{1,64}/[^\s/@]{1,128}@//[\w.-]+"
+        ),
+        "its value is an address with a password",
+    ),
+    (re.compile(r"[?&]sig=[A-Za-z0-9%+/]{20,}"), "its value is a signed address"),
+    (
+        re.compile(
+            r"\b(?:discord|telegram|tgram|gotify|slack|teams|msteams|pushover|pover|pushbullet|pbul|opsgenie|ifttt|join|"
+            r"lark|googlechat)s?://(?:\S{0,200}[/:])?(?=[A-Za-z0-9_-]{0,200}[0-9])[A-Za-z0-9_-]{16,}"
+            # A token in the place of the user, and not the public key in the address of a Sentry project.
+            r"|\bhttps?://(?=[A-Za-z_-]{0,100}[0-9])[A-Za-z0-9_-]{16,}@(?![^\s/]+/[0-9]+(?:$|\s))"
+        ),
+        "its value is a secret address",
+    ),
+    (re.compile(r"\bclaim-[A-Za-z0-9_-]{20}\b"), "its value looks like a service's token"),
+    (
+        re.compile(
+            r"\blogin\s+\S{1,100}\s+password\s+\S|\\?\"auth\\?\"\s*:\s*\\?\"(?=[a-z]{0,100}[A-Z0-9])[A-Za-z0-9+/]{12,}={0,2}\\?\""
+        ),
+        "its value holds a login",
+    ),
 )
 
 
@@ -103,6 +155,8 @@ def words_of(name: str) -> list[str]:
 def why_by_name(name: str) -> str:
     """Return why *name* is a secret's, or ""."""
     words = words_of(name)
+    if words[-3:] == ["ROOT", "TOKEN", "ID"]:
+        return "its name contains TOKEN"  # VAULT_DEV_ROOT_TOKEN_ID is the token itself
     if not words or _is_about(words[-1]) or _PUBLIC.intersection(words):
         return ""
     if words[-1] in ("KEY", "KEYS") and _OPENS_NOTHING.intersection(words[-2:-1]):
@@ -134,20 +188,57 @@ def is_harmless(name: str, value: str) -> bool:
         return True
     value = _QUOTED.sub(r"\2", value)  # as in a list: `- DISABLE_AUTH='true'`
     words = words_of(name)
-    is_password = any(word.endswith(_PASSWORDS) for word in words)
+    last = words[-1] if words else ""
+    is_password = any(word.endswith(_PASSWORDS) and word not in _INNOCENT for word in words)
+    if (last in _TELLS_LAST or last == "ENCRYPTION") and f" {value.lower()} " in _METHODS:
+        return True
+    if (last == "PWD" and _FOLDER.fullmatch(value)) or ({"GPG", "PGP"} & {*words} and _FINGERPRINT.fullmatch(value)):
+        return True
     if _ANSWER.fullmatch(value):
         return not is_password or any(f" {word} " in _FLAGS for word in words)
     if _TRIVIAL.fullmatch(value) and not is_password:
         return True
     if _PLACE.fullmatch(value) or _ADDRESS.fullmatch(value):
         return True
-    return not is_password and bool(_KEY_FILE.fullmatch(value))
+    is_name_of_file = not is_password or last == "CREDENTIALS"
+    return is_name_of_file and bool(_KEY_FILE.fullmatch(value))
 
 
 def why_by_value(value: str) -> str:
     """Return why *value* is a secret whatever its name is, or ""."""
     by_its_own = next((reason for pattern, reason in _VALUES if pattern.search(value)), "")
+    if not by_its_own and (inner := _setting_within(value)):
+        by_its_own = f"its value sets {inner}"
     return by_its_own or next((f"its value looks like {what}" for what, _ in key_shapes.found_in(value)), "")
+
+
+# One of several settings in a value: an option of the JVM, a member of JSON, a part of a URL's query, a header.
+_SETTING = re.compile(
+    r"(?<![A-Za-z0-9_.])(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,100})(?:\\?[\"'])?\s{0,3}(?:=|:(?=[\s\"'\\]))\s{0,3}(?:\\?[\"'])?"
+    r"(?P<value>[^\s\"'&;,<>{}()\[\]$%*\\][^\s\"'&;,<>{}()\[\]\\]{7,400})"
+)
+_WITH_DIGIT = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])")
+_VAGUE = ("AUTH", "COOKIE", "KEY", "KEYS", "PRIVATE", "SALT")  # many things are called so
+_FEW_LETTERS = 16  # what follows one of those has to be as long to tell
+
+
+def _setting_within(value: str) -> str:
+    """Return the name of a setting in *value* that is called like a secret and has more than a word; else ""."""
+    if "=" not in value and ":" not in value:
+        return ""
+    at = 0
+    while found := _SETTING.search(value, at):
+        at = found.end("name")  # what follows it may be another: `url=https://x/?token=y`
+        name, inner = found["name"], found["value"]
+        words = words_of(name)
+        if not why_by_name(name) or name.endswith("_FILE") or is_harmless(name, inner) or is_placeholder(inner):
+            continue
+        is_named = any(word.endswith(_PASSWORDS) for word in words)
+        if not is_named and (not _WITH_DIGIT.match(inner) or (name.upper() in _VAGUE and len(inner) < _FEW_LETTERS)):
+            continue
+        if is_telling(inner) and "://" not in inner and not inner.startswith(("/", "./", "~")):
+            return name
+    return ""
 
 
 def why_secret(key: str, value: str, schema: Schema | None) -> str:

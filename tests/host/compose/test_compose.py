@@ -290,6 +290,10 @@ def test_the_files_are_found_as_compose_finds_them(tmp_path: Path, write: Write)
         write(name, "services: {}\n")
 
     assert default_files(tmp_path, {}) == [tmp_path / "compose.yml", tmp_path / "compose.override.yml"]
+    (tmp_path / "compose.override.yaml").touch()
+    assert default_files(tmp_path, {})[1:] == [tmp_path / "compose.override.yml"], (
+        "of two overrides, Compose takes .yml"
+    )
     assert default_files(tmp_path, {"COMPOSE_FILE": "x.yml"}) == [tmp_path / "x.yml"]
 
 

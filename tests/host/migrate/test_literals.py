@@ -1,5 +1,6 @@
 """What `migrate` finds where no file can be: commands, scripts, labels, build arguments, configs."""
 
+import base64
 import json
 
 import pytest
@@ -67,6 +68,47 @@ def test_a_secret_that_stays_is_found(place: str, manage: Manage, canary: Canary
     audited = manage("audit", "--no-engine")
     assert audited.code == 1
     assert "secret-in-" in audited.stdout
+
+
+# One service for each, with the same secret; VALUE becomes its value, CODED what `app:VALUE` is in base64.
+FORMS = {
+    "mc": "command: [sh, -c, 'mc alias set m http://minio:9000 root VALUEx && run']",
+    "curl": "healthcheck: {test: 'curl -fsu elastic:VALUEx http://localhost'}",
+    "sqlcmd": "healthcheck: {test: [CMD, /opt/bin/sqlcmd, -U, sa, -P, VALUEx]}",
+    "cypher": "healthcheck: {test: [CMD, cypher-shell, -u, neo4j, -p, VALUEx]}",
+    "coded": "labels: {text: CODED}",
+    "coded-in-env": "environment: {GREETING: CODED}",
+    "header": "labels: ['traefik.http.middlewares.h.headers.customrequestheaders.Authorization=Basic CODED']",
+    "hash": "labels: ['traefik.http.middlewares.a.basicauth.users=app:$$apr1$$H6uskkkW$$IgXLP6ewTrSuBkTrqE8wj/']",
+    "job": "labels: {ofelia.job-exec.x.command: mysqldump -uroot -pVALUEx all}",
+    "jvm": "command: [java, '-Ddb.url=jdbc:mysql://db/x?user=a&password=VALUEx', -jar, x.jar]",
+}
+
+
+def test_a_value_is_found_in_every_form_and_audit_agrees(manage: Manage, canary: Canary) -> None:
+    value = canary()
+    coded = base64.b64encode(f"app:{value}".encode()).decode()
+    services = "".join(f"  {name}:\n    image: app\n    {text}\n" for name, text in FORMS.items())
+    services = services.replace("VALUE", value).replace("CODED", coded)
+    services += "  web:\n    image: app\n    configs: [c]\n    environment: [DB_PASSWORD]\n"
+    manage.write(".env", f"DB_PASSWORD={value}\n")
+    settings = f"# password: set elsewhere\nrequirepass {value}x\nurl: '{{{{ .Url }}}}'\n"
+    config = "configs:\n  c:\n    content: |\n" + "".join(f"      {line}\n" for line in settings.splitlines())
+    manage.write(
+        "docker-compose.yml",
+        f"services:\n{services}{config}networks:\n  default: {{driver: x, driver_opts: {{o: {value}}}}}\n",
+    )
+
+    end = manage("migrate", "--image-config", "images.json", "--dry-run", "--json")
+
+    assert end.code == 1, end.stderr
+    found = json.loads(end.stdout)["findings"]
+    assert {*FORMS} <= {finding["service"] for finding in found if finding["exposed"]}
+    assert {"configs.c.content", "networks.default.driver_opts"} <= {finding["message"].split()[0] for finding in found}
+    (in_environment,) = (finding for finding in found if finding["service"] == "coded-in-env")
+    assert in_environment["hint"].startswith("migrate it as well with --secret")
+    audited = manage("audit", "--no-engine").stdout
+    assert {name for name in FORMS if name not in audited} == set()
 
 
 def test_a_variable_of_an_env_file_with_the_value_of_a_secret_is_found(manage: Manage, canary: Canary) -> None:
@@ -165,6 +207,11 @@ def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
         "command: [serve, --user, '7:8', -u=1000:1000]",
         # What a merged mapping holds counts only where the service has nothing of that name.
         "healthcheck: {<<: {test: [CMD, psql]}, test: [CMD, /opt/shim/shim, exec, --user, '7:b', --, x]}",
+        "command: docker run -u 1000:1000 -p 8080:80 x\n    entrypoint: [gosu, --user, 'app:app']",
+        "command: [serve, --auth, password, --user, 'app:www-data']\n    build: {context: ., args: {GPG_KEY: "
+        + "a1b2c3d4" * 5
+        + "}}",
+        "entrypoint: [sh, -c, 'mc alias set m http://minio:9000 $$USER $$PASS; mc alias ls']",
     ],
 )
 def test_what_is_no_secret_is_no_finding(service: str, manage: Manage) -> None:

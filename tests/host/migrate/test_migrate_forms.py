@@ -418,6 +418,34 @@ def test_what_the_shim_would_refuse_is_found_before(compose: Manage, canary: Can
     assert any("can be read by others" in entry["message"] for entry in plan["findings"]), "x has mode 0644"
 
 
+def test_a_section_of_the_persons_own_that_keeps_a_value_is_named(compose: Manage, canary: Canary) -> None:
+    """What a service inherits from one is taken out; an anchor at the value alone, or a note, stays."""
+    files = {
+        "compose.yaml": "x-p: &p VALUE\nx-e: &e {API_TOKEN: VALUEx, A: '1'}\nx-unused:\n  list: [API_TOKEN=VALUEx]\n"
+        "x-note: {was: 'it was VALUE'}\n"
+        "services:\n  a:\n    image: i\n    environment:\n      <<: *e\n      DB_PASSWORD: *p\n"
+    }
+    lay_out(compose, canary, files)
+
+    plan = migrated(compose, code=1)
+
+    found = [finding["message"] for finding in plan["findings"] if finding["exposed"]]
+    assert found == [f"x-{name} holds the value of DB_PASSWORD in plain text" for name in ("p", "note")]
+    assert_same(compose, plan, [], ["compose.secrets.yaml"])
+
+
+def test_the_file_of_an_image_does_not_hide_the_secret(compose: Manage, canary: Canary, shim_binary: Path) -> None:
+    """An image may set KEY_FILE itself, and the shim would look there."""
+    lay_out(compose, canary, {"compose.yaml": ONE})
+    config = {**IMAGE["Config"], "Env": ["DB_PASSWORD_FILE=/run/secrets/other"]}
+    compose.write("images.json", json.dumps({"Config": config}))
+
+    plan = migrated(compose)
+
+    after = assert_same(compose, plan, [], ["compose.secrets.yaml"], shim_binary)
+    assert after["services"]["a"]["environment"]["DB_PASSWORD_FILE"] == "/run/secrets/db_password"
+
+
 def test_a_database_with_a_shared_env_file_is_said(compose: Manage, canary: Canary) -> None:
     """It gets every secret of the others, and could do with its own."""
     files = {
