@@ -352,7 +352,8 @@ def test_a_fork_that_fails_is_the_worlds_fault(frozen: Shim, as_root: None) -> N
     """111, and what limit to look at; nothing stays behind."""
     if shutil.which("prlimit") is None or shutil.which("setpriv") is None:
         pytest.skip("no prlimit or setpriv here")
-    before = ["prlimit", "--nproc=0", "setpriv", "--reuid=4711", "--clear-groups"]
+    nobodys = 1_000_000 + os.getpid()  # a user who runs something already could not even start the shim
+    before = ["prlimit", "--nproc=0", "setpriv", f"--reuid={nobodys}", "--clear-groups"]
     end = frozen("--init", "--", "true", before=before)
 
     assert end.code == 111
