@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shim.schema import Schema
 from shim.secret import Secret, clean
-from shim_host import deployment_key, inputs, inventory, machine, output
+from shim_host import deployment_key, inputs, inventory, output
 from shim_host.ages import days_of
 from shim_host.audit import joining
 from shim_host.audit.model import (
@@ -183,6 +183,8 @@ def _open_key_file(store: Vault) -> KeyFile | None:
 
 def _engine_users(place: str) -> tuple[str, tuple[str, ...]]:
     """Return the group that may use the engine's socket, and who is in it; empty where it is not a file here."""
+    from shim_host import machine
+
     path = machine.socket_path(place)
     if not path or sys.platform == "win32":
         return "", ()

@@ -14,7 +14,7 @@ import click
 
 from shim.schema import KeySpec, Schema
 from shim.secret import MAX_SECRET_BYTES, Secret, is_key
-from shim_host import inputs, inventory, machine, names, output
+from shim_host import inputs, inventory, names, output
 from shim_host.backup import locked
 from shim_host.commands import options
 from shim_host.errors import Failed, Refused, failed_file, stop_signals_interrupt
@@ -313,6 +313,8 @@ def _editor() -> list[str]:
 
 
 def _is_in_memory(folder: str) -> bool:
+    from shim_host import machine  # psutil takes as long as all of `get`
+
     disk = machine.disk(Path(folder))
     return disk is not None and disk.type in ("tmpfs", "ramfs") and os.access(folder, os.W_OK)
 
