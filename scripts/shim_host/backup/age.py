@@ -21,6 +21,7 @@ except ModuleNotFoundError:  # no wheel for this machine
 ARMOR = b"-----BEGIN AGE ENCRYPTED FILE-----"
 _SSH_TYPES = ("ssh-ed25519 ", "ssh-rsa ")
 _SCRYPT = re.compile(rb"-> scrypt \S+ ([0-9]+)")
+_TOO_SLOW, _TRIES = "Excessive work", 10
 _MOST_WORK = 20  # the exponent of scrypt's work, a kibibyte each; age itself takes 18
 
 
@@ -57,10 +58,24 @@ def unseal(sealed: bytes, passphrase: Secret | None, identities: Sequence[Path])
         raise Refused(f"trying a passphrase would take more than {1 << (_MOST_WORK - 20)} GiB of memory", hint)
     try:
         if passphrase is not None:
-            return bytes(pyrage.passphrase.decrypt(sealed, _text(passphrase)))
+            return _unseal_patiently(sealed, passphrase)
         return bytes(pyrage.decrypt(sealed, [key for path in identities for key in _identities(path)]))
     except pyrage.DecryptError as error:
         raise _why_closed(str(error), with_passphrase=passphrase is not None) from None
+
+
+def _unseal_patiently(sealed: bytes, passphrase: Secret) -> bytes:
+    """Return what *sealed* holds; a busy machine gets more than one try.
+
+    The library refuses what it expects to take too long, and measures this machine's speed at each call.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return bytes(pyrage.passphrase.decrypt(sealed, _text(passphrase)))
+        except pyrage.DecryptError as error:
+            if _TOO_SLOW not in str(error):
+                raise
+    return bytes(pyrage.passphrase.decrypt(sealed, _text(passphrase)))
 
 
 def is_usable(path: Path) -> bool:
@@ -129,6 +144,9 @@ def _why_closed(said: str, *, with_passphrase: bool) -> Refused:
         if with_passphrase:
             return Refused("it is not encrypted with a passphrase", "name the file of its secret key: --identity FILE")
         return Refused("none of the keys given opens it", "name the file of the right secret key: --identity FILE")
+    if _TOO_SLOW in said:
+        hint = "try again when it is less busy, on a faster machine, or with `age --decrypt`"
+        return Refused("this machine is too slow for the passphrase of a faster one", hint)
     if with_passphrase and said == "Decryption failed":
         return Refused("the passphrase does not open it")
     return Refused(f"it is damaged or truncated ({said})", "take another copy of the backup")

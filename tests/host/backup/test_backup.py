@@ -27,6 +27,7 @@ from shim_host.swarm.model import SwarmSecret
 from shim.secret import Secret
 from tests.support.forms import Custody, cannot_run
 from tests.support.host import SCRIPT, Canary, Manage
+from tests.support.provoked import provokes
 
 MAIL = "ops@example.org"
 ENCRYPTIONS = ("gpg to a key", "gpg with a passphrase", "age to a key", "age to an SSH key", "age with a passphrase")
@@ -633,6 +634,26 @@ def test_a_passphrase_that_is_made_costly_to_try_is_not_tried(manage: Manage, ke
 
         end = manage("import", "b.age", "--passphrase-file", keys.passphrase)
         assert (end.code, "trying a passphrase would take more than 1 GiB of memory" in end.stderr) == (1, True), end
+
+
+@provokes("this machine is too slow for the passphrase of a faster one")
+def test_a_busy_machine_opens_a_backup_all_the_same(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The library measures how fast it is now, and may find its own file too costly to open; it is not damaged."""
+    passphrase = Secret(b"one of some length and no worth")
+    sealed = age.seal(b"plain", [], passphrase, armor=False)
+    decrypt, busy = pyrage.passphrase.decrypt, [True] * 3
+
+    def decrypt_when_idle(*arguments: object) -> object:
+        if busy and busy.pop():
+            raise pyrage.DecryptError("Excessive work parameter for passphrase.")
+        return decrypt(*arguments)
+
+    monkeypatch.setattr(pyrage.passphrase, "decrypt", decrypt_when_idle)
+    assert age.unseal(sealed, passphrase, []) == b"plain"
+    busy += [True] * 100
+    with pytest.raises(Refused) as refused:
+        age.unseal(sealed, passphrase, [])
+    return refused.value.message
 
 
 def test_the_passphrase_is_typed_unseen(filled: Manage, canary: Canary, custody: Custody) -> None:
