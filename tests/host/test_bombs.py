@@ -111,12 +111,12 @@ MORE = "the references make the file larger than any program could need"
     ids=["laughs", "copies", "nested", "open quote", "open quote with escapes"],
 )
 def test_an_env_file_that_blows_up_is_refused(text: str, why: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
 
     with pytest.raises(Malformed, match=why):
         envfile.read(text.encode(), {}, use="project")
 
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 @pytest.mark.parametrize("kind", ["a FIFO", "a character device"])

@@ -412,7 +412,12 @@ def test_this_repository_passes(tmp_path: Path) -> None:
 
     done = subprocess.run([HOOK, "--all"], cwd=folder, capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run([HOOK, "--all"], cwd=folder, capture_output=True, text=True, check=False)
+
+    found = [
+        line for line in done.stderr.splitlines() if not re.search(r"\d of \d+ objects looked at", line)
+    ]  # a busy machine
+    assert (done.returncode, found) == (0, [])
 
 
 def test_pre_commit_finds_the_hook() -> None:
