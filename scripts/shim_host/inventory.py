@@ -185,7 +185,8 @@ def outside_files(project: "Project | None", store: Vault, known: Iterable[str])
     for name, key in names.keys_of(elsewhere, known).items():
         path = elsewhere[name]
         with suppress(Ended):
-            entry = Vault(path.parent).read(path.name)
+            real = _followed(path)
+            entry = Vault(real.parent).read(real.name)
             if key and entry is not None:
                 found[key] = Outside(path, entry)
     return found
@@ -202,6 +203,12 @@ def creation(schema: Schema | None, file: Path, store: Vault) -> str:
         elif key in known or (key and not known):
             hint = f"manage-secrets set {key}"
     return hint
+
+
+def _followed(path: Path) -> Path:
+    """Return the file that *path* leads to, where whoever runs this made the link; another's link is not followed."""
+    is_own = path.is_symlink() and hasattr(os, "geteuid") and path.lstat().st_uid == os.geteuid()
+    return path.resolve() if is_own else path
 
 
 def _is_in(file: Path, store: Vault) -> bool:

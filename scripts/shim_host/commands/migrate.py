@@ -17,7 +17,7 @@ from shim_host.commands import options
 from shim_host.commands.env import OWNER_HELP, owner_of
 from shim_host.compose import reading
 from shim_host.compose.nodes import child
-from shim_host.compose.project import Project
+from shim_host.compose.project import Project, all_variables
 from shim_host.errors import Failed, Refused
 from shim_host.migrate import adopt, check
 from shim_host.migrate.inputs import known_images, read_sources, wishes_of
@@ -35,6 +35,7 @@ from shim_host.migrate.plan import make_plan
 from shim_host.migrate.prove import Asked, Proven, proven
 from shim_host.migrate.write import REPLACED, UNCHANGED, Written, outputs, secrets_to_write, write
 from shim_host.output import Warned
+from shim_host.recognition.sensitive import why_secret
 from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 
@@ -237,6 +238,7 @@ def as_composed(
     except Rejected as rejected:
         names = {*project.services, *project.secrets, *project.environ}
         values = [value for key, value in project.environ.items() if key not in {*environ, "COMPOSE_PROJECT_NAME"}]
+        values += [value for key, value in all_variables(project) if why_secret(key, value, None)]
         shown = " ".join(str(file) for file in files) or "the project"
         reason = check.reason_of(rejected.reason, names, values)
         raise Refused(f"docker compose config refuses {shown}: {reason}") from None

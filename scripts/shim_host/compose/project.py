@@ -1,5 +1,6 @@
 """What a Compose project says, as data. Nothing is changed here, and no engine is asked."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +107,11 @@ def interpolated(text: str, lookup: Callable[[str], str | None]) -> str:
         InvalidReference: Compose would refuse it.
     """
     return References(lookup, {}).expanded(text) if "$" in text else text
+
+
+def placed(folder: Path, written: str) -> Path:
+    """Return where the file of a secret or an `env_file:` is that is *written* so; Compose takes `~/` there."""
+    return folder / (os.path.expanduser(written) if written.startswith("~/") else written)
 
 
 def names_in(text: str) -> set[str]:

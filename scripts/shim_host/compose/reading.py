@@ -25,6 +25,7 @@ from shim_host.compose.project import (
     Service,
     Variable,
     interpolated,
+    placed,
 )
 from shim_host.env import envfile
 from shim_host.env.compose_rules import InvalidReference, Malformed
@@ -253,7 +254,7 @@ class _Reading:
         external = child(node, "external")
         is_external = isinstance(external, MappingNode) or self.text(external) == "true"
         variable = self.text(child(node, "environment"))
-        return SecretDefinition(name, document.folder / file if file else None, is_external, variable)
+        return SecretDefinition(name, placed(document.folder, file) if file else None, is_external, variable)
 
     def service(self, name: str, definitions: list[Definition]) -> Service:
         service = Service(name, definitions)
@@ -347,7 +348,7 @@ class _Reading:
             if path:
                 is_required = not is_mapping or self.text(child(element, "required")) != "false"
                 dialect = "raw" if is_mapping and self.text(child(element, "format")) == "raw" else "compose"
-                yield EnvFileUse(definition.document.folder / path, is_required, dialect)
+                yield EnvFileUse(placed(definition.document.folder, path), is_required, dialect)
 
     def secret_uses(self, definition: Definition) -> Iterator[SecretUse]:
         for element in elements(definition.value("secrets")):

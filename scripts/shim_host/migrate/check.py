@@ -51,6 +51,7 @@ def composed(
 
 _QUOTED = re.compile(r'"((?:[^"\\\\]|\\\\.)*)"|`([^`]*)`|\'([^\']*)\'')
 _OWN_WORDS = re.compile(r"(is missing a value): .*")  # of `${NAME:?words}`
+_UNDEFINED = re.compile(r"\bundefined (?:config|network|secret|service|volume) $")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_./-]{1,60}")
 
 
@@ -64,7 +65,8 @@ def reason_of(stderr: str, names: Iterable[str], values: Iterable[str]) -> str:
 
     def show(match: re.Match[str]) -> str:
         inner = next((group for group in match.groups() if group is not None), "")
-        is_name = _PLAIN_NAME.fullmatch(inner) and (inner in known or inner.startswith(("/", "./")))
+        is_known = inner in known or inner.startswith(("/", "./")) or _UNDEFINED.search(match.string, 0, match.start())
+        is_name = _PLAIN_NAME.fullmatch(inner) and is_known
         return match[0] if is_name or not inner else match[0][0] + "***" + match[0][-1]
 
     last = _OWN_WORDS.sub(r"\1", lines[-1]) if lines else "it gives no reason"

@@ -88,7 +88,9 @@ def write(
     # First, so that git shows no value at any moment: a secret that must stay is in the new env files, too.
     env_files = {source.path.absolute() for source in plan.sources} | set(plan.env_file_keys)
     new = [item.path for item in written if item.old in env_files]
-    kept_out = [*(source.path for source in plan.sources[:1]), *new]
+    # A `.env` may be in a repository of its own, with what is included.
+    old = [item.old for item in written if item.old in env_files and item.old.name == ".env"]
+    kept_out = [*(source.path for source in plan.sources[:1]), *old, *new]
     store.refuse_link()
     store.ask_owner()
     lacking = gitignore.missing(plan.project.folder, store.path, *kept_out, written=new)

@@ -46,9 +46,12 @@ def test_a_secret_file_elsewhere_is_seen_by_every_command(manage: Manage, canary
     manage.write(
         "compose.yaml",
         "services:\n  db:\n    image: postgres\n    secrets: [db-password]\n"
-        "secrets:\n  db-password: {file: db/password.txt}\n",
+        "secrets:\n  db-password: {file: db/password.txt}\n  linked: {file: link}\n  own: {file: ~/own.txt}\n",
     )
     manage.write("db/password.txt", canary()).chmod(0o644)
+    (manage.folder / "link").symlink_to("db/password.txt")
+    manage.write("home/own.txt", canary())
+    manage.env["HOME"] = str(manage.folder / "home")
     subprocess.run(["git", "init", "--quiet", "."], cwd=manage.folder, check=True)
     subprocess.run(["git", "add", "db"], cwd=manage.folder, check=True)
 
@@ -56,7 +59,7 @@ def test_a_secret_file_elsewhere_is_seen_by_every_command(manage: Manage, canary
     audited = manage("audit", "--no-engine").stdout
     validated = manage("validate").stdout
 
-    assert "DB_PASSWORD" in listed
+    assert {"DB_PASSWORD", "LINKED", "OWN"} <= set(listed.split())
     assert "db/password.txt" in listed
     assert "PASSWORD_TXT" not in audited
     assert "db/password.txt can be read by others" in audited

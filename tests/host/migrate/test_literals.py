@@ -178,6 +178,17 @@ def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, can
     assert {".env", ".env.new", ".*.new", "/secrets/*"} <= set(ignored)
 
 
+def test_an_env_file_in_a_repository_of_its_own_is_kept_out_of_that(manage: Manage, canary: Canary) -> None:
+    """What is included may be a repository, and git looks for no `.gitignore` above it."""
+    project(manage, "init: true", "include: [inc/compose.yaml]\n")
+    manage.write("inc/compose.yaml", "services:\n  b: {image: app, environment: {DB_PASSWORD: '${DB_PASSWORD}'}}\n")
+    manage.write("inc/.env", f"DB_PASSWORD={canary()}\n")
+    (manage.folder / "inc/.git").mkdir()
+
+    assert manage("migrate", "--image-config", "images.json", "--yes").code == 0
+    assert {".env", ".env.new"} <= set((manage.folder / "inc/.gitignore").read_text().splitlines())
+
+
 @provokes("… holds … in plain text")
 def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
     project(manage, "configs: [c]", f"configs:\n  c:\n    content: |\n      user = app\n      password = {canary()}\n")

@@ -379,6 +379,8 @@ def test_a_refusal_says_why_and_writes_nothing(compose: Manage, canary: Canary) 
     for text, reason in (
         ("services:\n  a: {image: i, nonsense: 1, environment: {DB_PASSWORD: VALUE}}\n", "nonsense"),
         ("services:\n  a: {image: i, environment: {DB_PASSWORD: 'VALUE', A: '${B:?VALUE}'}}\n", "required variable"),
+        ("services:\n  a: {image: i, ports: [VALUE], environment: {DB_PASSWORD: VALUE}}\n", "Port: ***"),
+        ("services:\n  a: {image: i, depends_on: [nope], environment: {DB_PASSWORD: VALUE}}\n", 'service "nope"'),
     ):
         lay_out(compose, canary, {"compose.yaml": text})
         for arguments in (["--dry-run"], ["--yes"]):
