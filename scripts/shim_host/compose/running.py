@@ -5,6 +5,7 @@ passed on as one masked line.
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class Container:
     files: tuple[str, ...] = ()  # with these Compose files
     sources: tuple[str, ...] = ()  # of this machine, mounted
     is_one_off: bool = False  # of `docker compose run`
+    env_files: tuple[str, ...] = ()  # that Compose read for `${...}` when it was started
+    configured: str = ""  # what Compose made of its settings: a hash
 
     @property
     def start_again(self) -> str:
@@ -70,6 +73,8 @@ class Container:
         if not self.project or self.is_one_off:
             return f"docker restart {quoted(self.name)}"
         files = "".join(f" -f {quoted(file)}" for file in self.files)
+        folder = self.folder and os.path.join(self.folder, ".env")
+        files += "".join(f" --env-file {quoted(file)}" for file in self.env_files if file != folder)
         return f"docker compose -p {quoted(self.project)}{files} up -d --force-recreate {quoted(self.service)}"
 
 
@@ -113,6 +118,12 @@ class RunningProject:
             self.services = {
                 name: _service(name, service, definitions) for name, service in (document.get("services") or {}).items()
             }
+
+    def configured(self, service: str) -> str:
+        """Return the hash that Compose makes of the settings of *service*; "" where it makes none."""
+        answer = self._run(self._compose("--profile", "*", "config", "--hash", service), QUESTION_SECONDS)
+        words = answer.stdout.split()
+        return words[1] if not answer.returncode and words[:1] == [service] and len(words) == 2 else ""
 
     def containers(self, service: str) -> list[Container]:
         """Return the containers of *service*, those that ended too, the oldest first.
@@ -266,5 +277,7 @@ def _container(found: Mapping[str, Any]) -> Container:
         folder=of_compose.get("project.working_dir", ""),
         files=tuple(filter(None, of_compose.get("project.config_files", "").split(","))),
         is_one_off=of_compose.get("oneoff") == "True",
+        env_files=tuple(filter(None, of_compose.get("project.environment_file", "").split(","))),
+        configured=of_compose.get("config-hash", ""),
         sources=tuple(mount["Source"] for mount in found.get("Mounts") or () if mount.get("Source")),
     )

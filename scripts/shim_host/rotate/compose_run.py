@@ -24,6 +24,7 @@ from shim_host.rotate.compose_uses import (
     SIGNAL,
     Use,
     findings,
+    other_files,
     strangers,
     uses,
     way,
@@ -136,7 +137,7 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
                 Moving(use.service.name, how, len(use.containers), [container.id for container in use.containers])
             )
             strange = strangers(use, paths, settings.project)
-            wrong += strange or findings(use, how)
+            wrong += strange or [*findings(use, how), *other_files(use, how, settings.project)]
             if how != NOT_RUNNING and not strange:
                 wrong += stale(use.containers, old, settings)
         if not wrong:

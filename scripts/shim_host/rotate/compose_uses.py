@@ -1,10 +1,12 @@
 """How the services of a Compose project get the files that rotate, and what each of them needs to see new bytes."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from shim_host.compose.running import ComposeService, Container, RunningProject
+from shim_host.shell import quoted
 
 AUTO, RECREATE, OVERLAP, WATCHES, NONE, SIGNAL = "auto", "recreate", "overlap", "watches", "none", "signal="
 NOT_RUNNING = "not running"
@@ -44,6 +46,29 @@ def strangers(use: Use, paths: Sequence[Path], project: RunningProject) -> list[
         twins = f"two projects are called {project.name}; give one of them another name (name: in its Compose file)"
         found.append(f"{container.name} was started from {container.folder}, and mounts none of the files: {twins}")
     return found
+
+
+def other_files(use: Use, how: str, project: RunningProject) -> list[str]:
+    """Return which containers of *use* were started with other files, and would be recreated with other settings.
+
+    That the files are others does no harm where Compose makes the same of them.
+    """
+    for container in use.containers if how in (RECREATE, OVERLAP) else ():
+        started = [*container.files, *container.env_files]
+        asked = [str(file) for file in (*project.files, *project.env_files)]
+        if not container.files or not project.files or not all(map(os.path.exists, started)):
+            continue
+        its_own = os.path.join(os.path.dirname(container.files[0]), ".env")
+        extra = [file for file in container.env_files if os.path.realpath(file) != os.path.realpath(its_own)]
+        if list(map(os.path.realpath, [*container.files, *extra])) == list(map(os.path.realpath, asked)):
+            continue
+        now = project.configured(use.service.name)
+        if container.configured and now and now != container.configured:
+            words = [f"--compose {quoted(file)}" for file in container.files]
+            words += [f"--env-file {quoted(file)}" for file in extra]
+            other = "was started with other files, and would be recreated with other settings"
+            return [f"{container.name} {other}: give {' '.join(words)}"]
+    return []
 
 
 def way(use: Use, wish: str) -> str:

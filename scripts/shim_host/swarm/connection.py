@@ -269,9 +269,12 @@ class Swarm:
         projects = {}
         for container in found:
             labels = container.get("Labels") or {}
-            folder, files = labels.get(f"{label}.working_dir") or "", labels.get(f"{label}.config_files") or ""
+            folder, *lists = (
+                labels.get(f"{label}.{name}") or "" for name in ("working_dir", "config_files", "environment_file")
+            )
             if folder:
-                projects[labels[label]] = ComposeFolder(labels[label], folder, tuple(filter(None, files.split(","))))
+                files, env_files = (tuple(filter(None, text.split(","))) for text in lists)
+                projects[labels[label]] = ComposeFolder(labels[label], folder, files, env_files)
         return [projects[name] for name in sorted(projects)]
 
     def explained(

@@ -106,6 +106,7 @@ class ComposeFolder(NamedTuple):
     name: str
     folder: str
     files: tuple[str, ...]
+    env_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from shim_host.compose.running import ComposeService, Container, RunningProject
 from shim_host.errors import Refused
 from shim_host.rotate.compose_journal import desk
 from shim_host.rotate.compose_run import Settings, planned, resume, rotate
-from shim_host.rotate.compose_uses import OVERLAP, RECREATE, WATCHES, Use, way
+from shim_host.rotate.compose_uses import OVERLAP, RECREATE, WATCHES, Use, other_files, way
 from shim_host.store.vault import Vault
 
 from shim.secret import Secret
@@ -59,6 +59,41 @@ secrets:
 def files(manage: Manage) -> dict[str, bytes]:
     folder = manage.folder / "secrets"
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_was_started_with_other_files_is_not_recreated_with_ours(manage: Manage) -> None:
+    """Its settings would be lost; files that change nothing of the service, and those of elsewhere, do not matter."""
+    plug_in_compose(manage)
+    environ = {"PATH": os.environ["PATH"], "HOME": str(manage.folder)}
+    service = "services: {web: {image: with-shim, environment: {A: '${A-none}'}}}"
+    base = manage.write("compose.yaml", f"name: p\n{service}\n")
+    prod = manage.write("prod.yaml", "services: {web: {environment: {B: c}}}\n")
+    more = manage.write("more.yaml", "services: {worker: {image: with-shim}}\n")
+    named = manage.write("prod.env", "A=b\n")
+    ours = RunningProject([base], environ)
+
+    def found(started: list[Path], env_files: tuple[Path, ...] = (), how: str = RECREATE) -> list[str]:
+        made = RunningProject(started, environ, env_files=env_files).configured("web")
+        assert len(made) == 64
+        container = Container(
+            *("i", "p-web-1", True, "", False, False, ""),
+            files=tuple(map(str, started)),
+            env_files=tuple(map(str, env_files)),
+            configured=made,
+        )
+        return other_files(Use(ComposeService("web", (), has_fixed_place=False), True, [container]), how, ours)
+
+    assert found([base]) == found([base, more]) == found([base, prod], how=WATCHES) == []
+    other = "p-web-1 was started with other files, and would be recreated with other settings"
+    assert found([base, prod]) == [f"{other}: give --compose {base} --compose {prod}"]
+    assert found([base], (named,))[0].endswith(f"give --compose {base} --env-file {named}")
+    prod.unlink()
+    named.unlink()
+    container = Container(*("i", "p-web-1", True, "", False, False, ""), files=(str(prod),), configured="0" * 64)
+    assert other_files(Use(ComposeService("web", (), has_fixed_place=False), True, [container]), RECREATE, ours) == []
+    assert replace(container, project="p", folder="/p", service="web", env_files=("/p/.env", "/e")).start_again == (
+        f"docker compose -p p -f {prod} --env-file /e up -d --force-recreate web"
+    )
 
 
 @pytest.mark.engine
