@@ -48,16 +48,28 @@ wide = set()
 look()
 before = frozenset(wide)
 
+reading = set()  # descriptors through which nothing changes
+
 def counted(function):
     def call(*arguments, **options):
         global count
-        count += 1
-        if count == deadly:
+        reads = name == "close" and arguments[0] in reading
+        if name == "open":
+            reads = not arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        count += not reads
+        if count == deadly and not reads:
             os.kill(os.getpid(), signal.SIGKILL)
         try:
-            return function(*arguments, **options)
+            answer = function(*arguments, **options)
         finally:
-            look()
+            if not reads:
+                look()
+        if reads and name == "open":
+            reading.add(answer)
+        elif name == "close":
+            reading.discard(arguments[0])
+        return answer
+    name = function.__name__
     return call
 
 for name in ("mkdir", "open", "write", "fchmod", "fsync", "rename", "replace", "unlink", "close"):
@@ -91,7 +103,7 @@ class Manage:
         timeout: float = 120,
         through: Sequence[str] = (),
     ) -> End:
-        """Run with *arguments*; *dies_at* kills it before its N-th file-system call (0: it is only watched).
+        """Run with *arguments*; *dies_at* kills it before its N-th call that changes a file (0: it is only watched).
 
         *through* is the argv of a wrapper.
         """
