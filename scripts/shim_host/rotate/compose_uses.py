@@ -67,7 +67,8 @@ def other_files(use: Use, how: str, project: RunningProject) -> list[str]:
             words = [f"--compose {quoted(file)}" for file in container.files]
             words += [f"--env-file {quoted(file)}" for file in extra]
             other = "was started with other files, and would be recreated with other settings"
-            return [f"{container.name} {other}: give {' '.join(words)}"]
+            first = "or start it with those of now first: docker compose up -d"
+            return [f"{container.name} {other}: give {' '.join(words)}, {first}"]
     return []
 
 

@@ -85,8 +85,9 @@ def test_what_was_started_with_other_files_is_not_recreated_with_ours(manage: Ma
 
     assert found([base]) == found([base, more]) == found([base, prod], how=WATCHES) == []
     other = "p-web-1 was started with other files, and would be recreated with other settings"
-    assert found([base, prod]) == [f"{other}: give --compose {base} --compose {prod}"]
-    assert found([base], (named,))[0].endswith(f"give --compose {base} --env-file {named}")
+    first = "or start it with those of now first: docker compose up -d"
+    assert found([base, prod]) == [f"{other}: give --compose {base} --compose {prod}, {first}"]
+    assert found([base], (named,))[0].endswith(f"give --compose {base} --env-file {named}, {first}")
     prod.unlink()
     named.unlink()
     container = Container(*("i", "p-web-1", True, "", False, False, ""), files=(str(prod),), configured="0" * 64)
