@@ -561,6 +561,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/migrate/test_literals.py::test_a_variable_of_an_env_file_with_the_value_of_a_secret_is_found",
         " of its env_file holds the value of ",
     ),
+    "… holds the value of … in plain text": (
+        "host/migrate/test_migrate_forms.py::test_a_section_of_the_persons_own_that_keeps_a_value_is_named",
+        " holds the value of ",
+    ),
     "services.….environment.… holds the value of … in plain text": (
         "host/migrate/test_literals.py::test_who_has_what_stays_in_plain_text_is_named",
         " holds the value of ",
