@@ -46,6 +46,15 @@ void *__wrap___deregister_frame_info(const void *begin)
     return NULL;
 }
 
+/* glibc reads settings of its own from the environment (GLIBC_TUNABLES, MALLOC_*), in many steps for each variable: they are
+ * meant for the service. */
+void __wrap___tunables_init(char **environment);
+
+void __wrap___tunables_init(char **environment)
+{
+    (void)environment;
+}
+
 /* What CPython asks for until it can say that there is no memory; without that it crashes, or aborts. */
 #define START_BYTES (2 << 20)
 

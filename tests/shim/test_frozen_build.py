@@ -46,6 +46,7 @@ HOSTILE: dict[str, dict[str, str]] = {
     "linker-shows-auxv": {"LD_SHOW_AUXV": "1"},
     "linker-profiles": {"LD_PROFILE": "libc.so.6", "LD_PROFILE_OUTPUT": "{traps}"},
     "tunables": {"GLIBC_TUNABLES": "glibc.malloc.check=3:glibc.malloc.perturb=85:glibc.malloc.tcache_count=0"},
+    "tunables-unreadable": {"GLIBC_TUNABLES": "nonsense"},
     "malloc": {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "85", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1"},
     "python-home": {"PYTHONHOME": "{traps}", "PYTHONPLATLIBDIR": "traps"},
     "python-path": {"PYTHONPATH": "{traps}", "PYTHONSTARTUP": "{traps}/os.py", "PYTHONSAFEPATH": ""},
