@@ -49,7 +49,7 @@ def child_environment(
         dropped.add(key)
         if value is not None:
             added.append(_name(key) + value)
-    child = files.environ_without(environ, dropped)
+    child = files.environ_without(environ, dropped, sources.env)
     if options.clear_env:
         kept = {_name(key) for key in (*_BASICS, *sources.asked, *options.only, *options.file_key)}
         if options.keep_file_vars:

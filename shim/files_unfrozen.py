@@ -102,7 +102,7 @@ def variables(environ: list[bytes]) -> tuple[dict[str, bytes], list[str]]:
     return found, [name for name in found if name.endswith("_FILE") or name.startswith("FILE__")]
 
 
-def environ_without(environ: list[bytes], names: set[str]) -> list[bytes]:
+def environ_without(environ: list[bytes], names: set[str], _env: object) -> list[bytes]:
     """Return *environ* without the variables *names* and `SHIM_*`; an entry without "=" stays."""
     dropped = {name.encode("utf-8", "surrogateescape") + b"=" for name in names}
     return [
@@ -120,9 +120,9 @@ def ordinary_names(names: list[bytes], *_: object) -> list[bytes]:
     return names
 
 
-def read_ordinary(*_: object) -> "dict[str, Any]":
-    """Return nothing: resolve.py reads each file."""
-    return {}
+def read_ordinary(keys: dict[str, object], *_: object) -> "tuple[dict[str, Any], list[tuple[str, int]], int]":
+    """Return that none is ordinary: resolve.py reads each file."""
+    return dict.fromkeys(keys), [(key, 0) for key in keys], 0
 
 
 def assignments(values: dict[str, bytes]) -> list[bytes]:

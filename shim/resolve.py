@@ -32,41 +32,41 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     wrong: dict[str, list[Breach]] = {}
     pointers, roots, secrets = sources.pointers, sources.roots, resolution.secrets
     keys: dict[str, object] = {**sources.asked, **pointers, **roots}
-    ordinary: dict[str, tuple[Secret, int]] = {}
-    if sources.guarded not in sources.folders:
-        ordinary = files.read_ordinary(keys, pointers, roots, sources.env, sources.folders, _DOUBTFUL_STARTS, Secret)
-    read_bytes = other_bytes = 0
-    for key in keys:
-        spec = specs[key] if key in specs else None  # noqa: SIM401  (a call for each key)
-        if key in ordinary and (spec is None or not spec.raw_bytes):
-            secret, size = ordinary[key]
-            resolved: Resolved | None
-            if key in pointers:
-                resolved = Resolved(key, secret, FILE, pointers[key][0], "env")
-            else:
-                resolved = Resolved(key, secret, ROOT, roots[key][0], "env")
-        else:
-            ordinary.pop(key, None)
-            try:
-                resolved = _resolved(key, spec, resolution, options)
-            except Breach as breach:
-                wrong[key] = [breach]
-                continue
-            if resolved is None:
-                continue
+    unusual = {key for key, spec in specs.items() if spec.raw_bytes} if specs else set()
+    if sources.guarded in sources.folders:
+        unusual.update(keys)
+    ordinary, left, ordinary_bytes = files.read_ordinary(
+        keys, unusual, pointers, roots, sources.env, sources.folders, _DOUBTFUL_STARTS, Secret, Resolved
+    )
+    other_bytes = 0
+    resolved: Resolved | None
+    for key, before in left:
+        try:
+            resolved = _resolved(key, specs.get(key), resolution, options)
+        except Breach as breach:
+            wrong[key] = [breach]
+            resolved = None
+        if resolved is not None:
             size = len(resolved.secret.reveal())
-            other_bytes += size
-        if spec is not None:
-            resolved.deliver = spec.deliver
-        read_bytes += size
-        if read_bytes > _MAX_READ_BYTES:
-            from shim import strays
+            if before + other_bytes + size > _MAX_READ_BYTES:
+                from shim import strays
 
-            read_bytes -= size
-            other_bytes -= 0 if key in ordinary else size
-            strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
-            continue
-        secrets[key] = resolved
+                strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
+                resolved = None
+            else:
+                other_bytes += size
+        if resolved is None:
+            del ordinary[key]
+        else:
+            ordinary[key] = resolved
+    secrets.update(ordinary)
+    for key, spec in specs.items():
+        if spec.deliver != "env" and key in secrets:
+            secrets[key].deliver = spec.deliver
+    if ordinary_bytes + other_bytes > _MAX_READ_BYTES:
+        from shim import strays
+
+        strays.leave_out_last(resolution, _MAX_READ_BYTES, wrong)
     if sources.untaken and not options.keep_file_vars:
         from shim import pointed
 
@@ -76,8 +76,10 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             _from_schema(resolution, spec, wrong, [])
     if sources.asked:
         _check(resolution, options, wrong)
-    all_bytes = read_bytes - other_bytes
-    for key in [key for key in secrets if key not in ordinary]:
+    all_bytes = ordinary_bytes
+    for key, _ in left:
+        if key not in secrets:
+            continue
         resolved = secrets[key]
         value = resolved.secret.reveal()
         # At most four bytes a character: the exact length is only worth counting when it comes near the limit.

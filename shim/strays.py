@@ -110,6 +110,18 @@ def leave_out(resolved: "Resolved", most: int, sources: "Sources", wrong: dict[s
         wrong[key] = [breach]
 
 
+def leave_out_last(resolution: "Resolution", most: int, wrong: dict[str, list[Breach]]) -> None:
+    """Leave out each value that, with those before it, would be longer than *most* bytes."""
+    read_bytes = 0
+    for resolved in list(resolution.secrets.values()):
+        size = len(resolved.secret.reveal())
+        if read_bytes + size > most:
+            del resolution.secrets[resolved.key]
+            leave_out(resolved, most, resolution.sources, wrong)
+        else:
+            read_bytes += size
+
+
 # --- what is not where it was looked for -----------------------------------------------------------------------------
 
 

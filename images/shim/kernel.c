@@ -288,11 +288,13 @@ static PyObject *variables(PyObject *self, PyObject *environ)
         if (equals == NULL || equals == text)
             continue;
         name = PyUnicode_DecodeUTF8(text, equals - text, "surrogateescape");
-        failed = name == NULL;
-        if (!failed && PyDict_GetItemWithError(all, name) == NULL) { /* getenv(3) takes the first of duplicates */
-            value = PyBytes_FromStringAndSize(equals + 1, text + length - equals - 1);
-            failed = PyErr_Occurred() || value == NULL || PyDict_SetItem(all, name, value) < 0 ||
-                     (is_pointer(text, equals - text) && PyList_Append(pointers, name) < 0);
+        value = PyBytes_FromStringAndSize(equals + 1, text + length - equals - 1);
+        failed = name == NULL || value == NULL;
+        if (!failed) {
+            int is_second = PyDict_SetDefaultRef(all, name, value, NULL); /* getenv(3) takes the first of duplicates */
+
+            failed = is_second < 0 ||
+                     (!is_second && is_pointer(text, equals - text) && PyList_Append(pointers, name) < 0);
         }
         Py_XDECREF(value);
         Py_XDECREF(name);
@@ -309,34 +311,51 @@ static PyObject *variables(PyObject *self, PyObject *environ)
 
 static PyObject *environ_without(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    PyObject *left = PyList_New(0);
-    int failed = left == NULL || count != 2 || !PyList_Check(arguments[0]) || !PySet_Check(arguments[1]);
+    PyObject *left = PyList_New(0), *next = NULL;
+    Py_ssize_t at = 0;
+    int failed = left == NULL || count != 3 || !PyList_Check(arguments[0]) || !PySet_Check(arguments[1]) ||
+                 !PyDict_Check(arguments[2]);
 
     (void)self;
     for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(arguments[0]); i++) {
         PyObject *name, *entry = PyList_GET_ITEM(arguments[0], i);
         const char *text = PyBytes_Check(entry) ? PyBytes_AS_STRING(entry) : NULL;
         const char *equals = text ? memchr(text, '=', (size_t)PyBytes_GET_SIZE(entry)) : NULL;
-        int is_dropped = text && strncmp(text, "SHIM_", 5) == 0;
+        int is_dropped = 0;
 
         failed = text == NULL;
-        if (equals != NULL && !is_dropped) {
-            name = PyUnicode_DecodeUTF8(text, equals - text, "surrogateescape");
+/* Whether `name` is the text of `length` bytes. Names are ASCII, nearly always. */
+static int is_name(PyObject *name, const char *text, Py_ssize_t length)
+{
+    return PyUnicode_IS_ASCII(name) && PyUnicode_GET_LENGTH(name) == length &&
+           memcmp(PyUnicode_1BYTE_DATA(name), text, (size_t)length) == 0;
+}
+
+/* The names in `all` are those of the environment, in its order: one that is there need not be made, nor hashed, again. */
+        if (equals != NULL) {
+            int is_next = next != NULL && is_name(next, text, equals - text);
+
+            name = is_next ? Py_NewRef(next) : PyUnicode_DecodeUTF8(text, equals - text, "surrogateescape");
             is_dropped = name ? PySet_Contains(arguments[1], name) : -1;
             failed = is_dropped < 0;
             Py_XDECREF(name);
         }
-        if (!failed && !is_dropped)
+    if (!failed && (!PyDict_Next(arguments[2], &at, &next, NULL) || !PyUnicode_Check(next)))
+        next = NULL;
+        if (!failed && !is_dropped && strncmp(text, "SHIM_", 5) != 0)
             failed = PyList_Append(left, entry) < 0;
     }
     if (!failed)
         return left;
     Py_XDECREF(left);
     if (!PyErr_Occurred())
-        PyErr_SetString(PyExc_TypeError, "this takes an environment, a list of bytes, and a set of names");
+        PyErr_SetString(PyExc_TypeError, "this takes an environment, a list of bytes, a set of names, and the variables");
     return NULL;
 }
 
+            if (!failed && next != NULL && (is_next || PyUnicode_Compare(name, next) == 0) &&
+                (!PyDict_Next(arguments[2], &at, &next, NULL) || !PyUnicode_Check(next)))
+                next = NULL;
 /* --- files --------------------------------------------------------------------------------------------------- */
 
 #define LARGEST_LIMIT (1 << 30) /* nobody wants more of one file, and no sum of two such numbers overflows */

@@ -138,6 +138,8 @@ static int has_word(struct text row, struct text word)
 struct tables {
     PyObject *rows, *pairs, *starts;
     struct texts ends;
+    struct pairs seconds[26]; /* what `pairs` has for a first letter, once a key began with it */
+    uint32_t has_seconds;
 };
 
 static int tables_of(PyObject *tuple, struct tables *tables)
@@ -148,11 +150,26 @@ static int tables_of(PyObject *tuple, struct tables *tables)
                           &PyTuple_Type, &tables->starts, &PyTuple_Type, &ends))
         return 0;
     tables->ends = ends_of(ends);
+    tables->has_seconds = 0;
     return 1;
 }
 
+/* Whether two characters surely follow that first letter in no entry. */
+static int none_follows(struct tables *tables, Py_ssize_t first, struct text row, const char *two)
+{
+    struct pairs *seconds = &tables->seconds[first];
+
+    if (!(tables->has_seconds >> first & 1)) {
+        *seconds = (struct pairs){{0}, 0};
+        for (size_t at = 0; at + 2 <= row.length; at++)
+            add_pair(seconds, row, at);
+        tables->has_seconds |= UINT32_C(1) << first;
+    }
+    return none_has(seconds, two);
+}
+
 /* Whether a key is upper case, begins with a letter, names no file, and is surely not protected. */
-static int is_ordinary_key(struct text key, const struct tables *tables)
+static int is_ordinary_key(struct text key, struct tables *tables)
 {
     const struct text file = {"_FILE", 5}, in_front = {"FILE__", 6};
     struct text row, pair, family = key;
@@ -172,7 +189,8 @@ static int is_ordinary_key(struct text key, const struct tables *tables)
     if (first >= PyTuple_GET_SIZE(tables->rows) || first >= PyTuple_GET_SIZE(tables->pairs))
         return 0;
     pair = text_of(PyTuple_GET_ITEM(tables->pairs, first));
-    if (key.start[1] != '_' && memmem(pair.start, pair.length, key.start + 1, 2) == NULL)
+    if (key.start[1] != '_' && (none_follows(tables, first, pair, key.start + 1) ||
+                                memmem(pair.start, pair.length, key.start + 1, 2) == NULL))
         return 1;
     row = text_of(PyTuple_GET_ITEM(tables->rows, first));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tables->starts); i++)
@@ -214,7 +232,7 @@ static int is_path(struct text variable, struct text key, PyObject *paths, const
 }
 
 /* Return path and root of a variable that is an ordinary pointer, and NULL for all else, perhaps with an exception. */
-static PyObject *place_of(PyObject *name, PyObject *environment, PyObject *roots, const struct tables *tables,
+static PyObject *place_of(PyObject *name, PyObject *environment, PyObject *roots, struct tables *tables,
                           PyObject *paths, const struct texts *documents)
 {
     PyObject *path = PyDict_GetItemWithError(environment, name), *root;
@@ -269,15 +287,17 @@ static PyObject *ordinary_pointers(PyObject *self, PyObject *arguments)
     return left;
 }
 
-/* Whether a file of a key is the one that its variable points to, or no variable does. */
-static int is_its_file(PyObject *pointers, PyObject *key, PyObject *path)
+/* Whether a pointer's place is this file, and is spelled like it. */
+static int leads_to(PyObject *place, struct text root, struct text name)
 {
-    PyObject *place = PyDict_GetItemWithError(pointers, key);
+    struct text path;
 
-    if (place == NULL)
+    if (!PyTuple_Check(place) || PyTuple_GET_SIZE(place) != 2 || !PyBytes_Check(PyTuple_GET_ITEM(place, 0)) ||
+        !PyBytes_Check(PyTuple_GET_ITEM(place, 1)) || !is_same(bytes_of(PyTuple_GET_ITEM(place, 1)), root))
         return 0;
-    return PyTuple_Check(place) && PyTuple_GET_SIZE(place) == 2 && PyBytes_Check(PyTuple_GET_ITEM(place, 0)) &&
-           is_same(bytes_of(PyTuple_GET_ITEM(place, 0)), bytes_of(path));
+    path = bytes_of(PyTuple_GET_ITEM(place, 0));
+    return path.length == root.length + 1 + name.length && path.start[root.length] == '/' && begins_with(path, root) &&
+           memcmp(path.start + root.length + 1, name.start, name.length) == 0;
 }
 
 static PyObject *path_below(PyObject *root, PyObject *name)
@@ -292,6 +312,15 @@ static PyObject *path_below(PyObject *root, PyObject *name)
     start[folder.length] = '/';
     memcpy(start + folder.length + 1, file.start, file.length);
     return path;
+}
+
+/* Return path and root of a file in a root. */
+static PyObject *place_below(PyObject *root, PyObject *name)
+{
+    PyObject *path = path_below(root, name), *place = path ? PyTuple_Pack(2, path, root) : NULL;
+
+    Py_XDECREF(path);
+    return place;
 }
 
 /* Return the key that a file's name gives, where it is of letters, digits, "-" and "_" alone and no other program's; NULL,
@@ -332,19 +361,22 @@ static PyObject *ordinary_names(PyObject *self, PyObject *arguments)
     left = PyList_New(0);
     for (Py_ssize_t i = 0; left != NULL && i < PyList_GET_SIZE(names); i++) {
         PyObject *name = PyList_GET_ITEM(names, i), *key = PyBytes_Check(name) ? key_of(bytes_of(name)) : NULL;
-        PyObject *path = key ? path_below(root, name) : NULL, *place = NULL;
-        int is_taken = path != NULL && !PyDict_Contains(places, key) &&
-                       (is_its_file(pointers, key, path) || is_ordinary_key(text_of(key), &tables));
-        int failed = PyErr_Occurred() != NULL;
+        PyObject *place = key ? PyDict_GetItemWithError(pointers, key) : NULL;
+        int failed = PyErr_Occurred() != NULL, is_taken = 0;
 
-        if (!failed && is_taken) {
-            place = PyTuple_Pack(2, path, root);
-            failed = place == NULL || PyDict_SetItem(places, key, place) < 0;
-        } else if (!failed) {
-            failed = PyList_Append(left, name) < 0;
+        if (place != NULL && leads_to(place, bytes_of(root), bytes_of(name)))
+            Py_INCREF(place);
+        else
+            place = !failed && key != NULL && is_ordinary_key(text_of(key), &tables) ? place_below(root, name) : NULL;
+        if (place != NULL) {
+            int is_second = PyDict_SetDefaultRef(places, key, place, NULL);
+
+            is_taken = is_second == 0;
+            failed = is_second < 0;
         }
+        if (!failed && !is_taken)
+            failed = PyErr_Occurred() || PyList_Append(left, name) < 0;
         Py_XDECREF(place);
-        Py_XDECREF(path);
         Py_XDECREF(key);
         if (failed)
             Py_CLEAR(left);
@@ -391,78 +423,135 @@ static int is_ordinary_value(struct text value, size_t key_length, const struct 
 }
 
 static PyObject *value_name, *file_name; /* secret.py: of what a Secret holds */
+static PyObject *names_of_resolved[5], *from_pointer, *from_root, *as_variable; /* resolution.py */
 
-/* Return Secret(value, file) and the value's length, without a call for each. */
-static PyObject *secret_of(PyTypeObject *type, PyObject *both)
+static int make_names(void)
 {
-    PyObject *secret = PyType_GenericAlloc(type, 0), *found = NULL;
+    static const char *const names[] = {"key", "secret", "origin", "path", "deliver"};
 
-    if (secret != NULL && PyObject_SetAttr(secret, value_name, PyTuple_GET_ITEM(both, 0)) == 0 &&
-        PyObject_SetAttr(secret, file_name, PyTuple_GET_ITEM(both, 1)) == 0)
-        found = Py_BuildValue("On", secret, PyBytes_GET_SIZE(PyTuple_GET_ITEM(both, 0)));
-    Py_XDECREF(secret);
-    return found;
+    value_name = PyUnicode_InternFromString("_value");
+    file_name = PyUnicode_InternFromString("_file");
+    from_pointer = PyUnicode_InternFromString("file");
+    from_root = PyUnicode_InternFromString("root");
+    as_variable = PyUnicode_InternFromString("env");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        names_of_resolved[i] = PyUnicode_InternFromString(names[i]);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Read the file of a key, if it is ordinary and nothing else gives the key a value, into `found`. -1: an exception. */
-static int read_one(PyObject *key, PyObject *place, PyObject *environment, PyObject *folders,
-                    const struct texts *doubtful, PyTypeObject *type, PyObject *found)
+/* Return Secret(value, file), without a call. */
+static PyObject *secret_of(PyTypeObject *type, PyObject *both)
 {
-    PyObject *given = PyDict_GetItemWithError(environment, key), *path, *root, *number, *both, *secret;
+    PyObject *secret = PyType_GenericAlloc(type, 0);
+
+    if (secret != NULL && (PyObject_SetAttr(secret, value_name, PyTuple_GET_ITEM(both, 0)) < 0 ||
+                           PyObject_SetAttr(secret, file_name, PyTuple_GET_ITEM(both, 1)) < 0))
+        Py_CLEAR(secret);
+    return secret;
+}
+
+/* Return Resolved(key, secret, origin, path), without a call. Takes the secret. */
+static PyObject *resolved_of(PyTypeObject *type, PyObject *key, PyObject *secret, PyObject *origin, PyObject *path)
+{
+    PyObject *const values[] = {key, secret, origin, path, as_variable};
+    PyObject *resolved = secret ? PyType_GenericAlloc(type, 0) : NULL;
+
+    for (size_t i = 0; resolved != NULL && i < sizeof values / sizeof *values; i++)
+        if (PyObject_SetAttr(resolved, names_of_resolved[i], values[i]) < 0)
+            Py_CLEAR(resolved);
+    Py_XDECREF(secret);
+    return resolved;
+}
+
+struct reading {
+    PyObject *environment, *folders;
+    struct texts doubtful;
+    PyTypeObject *secret, *resolved;
+    Py_ssize_t bytes; /* of all values so far */
+};
+
+/* Return what is in the file of a key, if it is ordinary and nothing else gives the key a value; NULL, often without an
+ * exception, for all else. */
+static PyObject *read_one(struct reading *reading, PyObject *key, PyObject *place, PyObject *origin)
+{
+    PyObject *given = PyDict_GetItemWithError(reading->environment, key), *path, *root, *number, *both;
+    PyObject *resolved = NULL;
     struct text value;
     long descriptor;
-    int failed = 0;
 
     if (PyErr_Occurred() || !PyTuple_Check(place) || PyTuple_GET_SIZE(place) != 2)
-        return PyErr_Occurred() ? -1 : 0;
+        return NULL;
     path = PyTuple_GET_ITEM(place, 0);
     root = PyTuple_GET_ITEM(place, 1);
-    number = PyDict_GetItemWithError(folders, root);
+    number = PyDict_GetItemWithError(reading->folders, root);
     if (number == NULL || (given != NULL && PyObject_IsTrue(given)) || !PyBytes_Check(path) || !PyBytes_Check(root) ||
         PyBytes_GET_SIZE(path) <= PyBytes_GET_SIZE(root) + 1)
-        return PyErr_Occurred() ? -1 : 0;
+        return NULL;
     descriptor = PyLong_AsLong(number);
     if (descriptor < 0 || descriptor > INT_MAX)
-        return PyErr_Occurred() ? -1 : 0;
+        return NULL;
     both = shim_read_short((int)descriptor, PyBytes_AS_STRING(path) + PyBytes_GET_SIZE(root) + 1);
     if (both == NULL)
-        return PyErr_Occurred() ? -1 : 0;
+        return NULL;
     if (PyTuple_GET_ITEM(both, 0) != Py_None) {
         value = bytes_of(PyTuple_GET_ITEM(both, 0));
-        if (is_ordinary_value(value, (size_t)PyUnicode_GET_LENGTH(key), doubtful)) {
-            secret = secret_of(type, both);
-            failed = secret ? PyDict_SetItem(found, key, secret) : -1;
-            Py_XDECREF(secret);
+        if (is_ordinary_value(value, (size_t)PyUnicode_GET_LENGTH(key), &reading->doubtful)) {
+            resolved = resolved_of(reading->resolved, key, secret_of(reading->secret, both), origin, path);
+            reading->bytes += (Py_ssize_t)value.length;
         }
     }
     Py_DECREF(both);
-    return failed;
+    return resolved;
+}
+
+static int append_left(PyObject *left, PyObject *key, Py_ssize_t bytes)
+{
+    PyObject *both = Py_BuildValue("On", key, bytes);
+    int failed = both == NULL || PyList_Append(left, both) < 0;
+
+    Py_XDECREF(both);
+    return failed ? -1 : 0;
 }
 
 static PyObject *read_ordinary(PyObject *self, PyObject *arguments)
 {
-    PyObject *keys, *pointers, *places, *environment, *folders, *starts, *type, *found, *key, *value;
-    struct texts doubtful;
+    PyObject *keys, *unusual, *pointers, *places, *starts, *secret, *resolved, *found, *left, *key, *value;
+    struct reading reading = {0};
     Py_ssize_t at = 0;
+    int failed;
 
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!:read_ordinary", &PyDict_Type, &keys, &PyDict_Type, &pointers,
-                          &PyDict_Type, &places, &PyDict_Type, &environment, &PyDict_Type, &folders, &PyTuple_Type,
-                          &starts, &PyType_Type, &type))
+    if (!PyArg_ParseTuple(arguments, "O!O!O!O!O!O!O!O!O!:read_ordinary", &PyDict_Type, &keys, &PySet_Type, &unusual,
+                          &PyDict_Type, &pointers, &PyDict_Type, &places, &PyDict_Type, &reading.environment,
+                          &PyDict_Type, &reading.folders, &PyTuple_Type, &starts, &PyType_Type, &secret, &PyType_Type,
+                          &resolved) ||
+        (value_name == NULL && make_names() < 0))
         return NULL;
-    doubtful = starts_of(starts);
+    reading.secret = (PyTypeObject *)secret;
+    reading.resolved = (PyTypeObject *)resolved;
+    reading.doubtful = starts_of(starts);
     found = PyDict_New();
-    while (found != NULL && PyDict_Next(keys, &at, &key, &value)) {
-        PyObject *place = PyDict_GetItemWithError(pointers, key);
+    left = PyList_New(0);
+    failed = found == NULL || left == NULL;
+    while (!failed && PyDict_Next(keys, &at, &key, &value)) {
+        PyObject *place = PyDict_GetItemWithError(pointers, key), *origin = from_pointer, *one = NULL;
+        int is_unusual = !PyUnicode_Check(key) || (PySet_GET_SIZE(unusual) > 0 && PySet_Contains(unusual, key));
 
-        if (place == NULL && !PyErr_Occurred())
+        if (place == NULL && !PyErr_Occurred()) {
             place = PyDict_GetItemWithError(places, key);
-        if (PyErr_Occurred() ||
-            (place != NULL && PyUnicode_Check(key) &&
-             read_one(key, place, environment, folders, &doubtful, (PyTypeObject *)type, found) < 0))
-            Py_CLEAR(found);
+            origin = from_root;
+        }
+        if (place != NULL && !is_unusual && !PyErr_Occurred())
+            one = read_one(&reading, key, place, origin);
+        failed = PyErr_Occurred() || PyDict_SetItem(found, key, one ? one : Py_None) < 0 ||
+                 (one == NULL && append_left(left, key, reading.bytes) < 0);
+        Py_XDECREF(one);
     }
-    return found;
+    if (!failed)
+        return Py_BuildValue("NNn", found, left, reading.bytes);
+    Py_XDECREF(found);
+    Py_XDECREF(left);
+    return NULL;
 }
 
 static PyObject *assignments(PyObject *self, PyObject *values)
@@ -508,7 +597,5 @@ static PyMethodDef functions[] = {
 
 int shim_add_ordinary(PyObject *kernel)
 {
-    value_name = PyUnicode_InternFromString("_value");
-    file_name = PyUnicode_InternFromString("_file");
-    return value_name == NULL || file_name == NULL ? -1 : PyModule_AddFunctions(kernel, functions);
+    return PyModule_AddFunctions(kernel, functions);
 }

@@ -136,7 +136,12 @@ CALLS: list[Callable[[], Any]] = [
     lambda: call(
         _kernel.variables, random.choice([[b"=", b"A=1=2", b"=x", b"A=", b"B", b"\xff_FILE=", *TEXTS], strings()])
     ),
-    lambda: call(_kernel.environ_without, random.choice([[b"A=1", b"SHIM_X", b"=x", *TEXTS], strings()]), {"A", ""}),
+    lambda: call(
+        _kernel.environ_without,
+        random.choice([[b"A=1", b"SHIM_X", b"=x", b"\xff=", b"B=", *TEXTS[:8]], [*TEXTS], strings()]),
+        {"A", ""},
+        random.choice([{}, {"A": b"1"}, {"": b""}, {"B": b"", "A": b"1"}, {"\udcff": b"", "B": b""}, {1: b""}, None]),
+    ),
     lambda: call(_kernel.read_plain, *some(FOLDERS, PATHS, NUMBERS)),
 ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from shim.resolution import Resolved
 from shim.secret import Secret
 
 argv: list[bytes]
@@ -65,8 +66,8 @@ def open_beneath(folder: int, path: bytes, /) -> int:
 def variables(environ: list[bytes], /) -> tuple[dict[str, bytes], list[str]]:
     """Return the variables, the first of duplicates, and the names that end in `_FILE` or begin with `FILE__`."""
 
-def environ_without(environ: list[bytes], names: set[str], /) -> list[bytes]:
-    """Return *environ* without the variables *names* and `SHIM_*`; an entry without "=" stays."""
+def environ_without(environ: list[bytes], names: set[str], env: dict[str, bytes], /) -> list[bytes]:
+    """Return *environ*, from which *env* was made, without *names* and `SHIM_*`; an entry without "=" stays."""
 
 def ordinary_pointers(
     env: dict[str, bytes],
@@ -96,15 +97,21 @@ def ordinary_names(
 
 def read_ordinary(
     keys: dict[str, object],
+    unusual: set[str],
     pointers: dict[str, tuple[bytes, bytes]],
     places: dict[str, tuple[bytes, bytes]],
     env: dict[str, bytes],
     folders: dict[bytes, int],
     doubtful: tuple[bytes, ...],
     secret: type[Secret],
+    resolved: type[Resolved],
     /,
-) -> dict[str, tuple[Secret, int]]:
-    """Return value, in custody, and its length for each key whose file holds one short line that raises no question."""
+) -> tuple[dict[str, Resolved], list[tuple[str, int]], int]:
+    """Resolve each of *keys* whose file holds one short line that raises no question, but for the *unusual*.
+
+    Returns them in the order of *keys*; those that are left (in the first there is None for each), with the sum of the
+    values before; and the sum of all.
+    """
 
 def assignments(values: dict[str, bytes], /) -> list[bytes]:
     """Return `KEY=value` for each."""
