@@ -113,8 +113,6 @@ def _spawn_plain(argv: list[bytes], environment: list[bytes], birth: "Birth") ->
     options = birth.options
     if (options.user and birth.changes_user) or options.no_core or options.no_new_privs or birth.parent_death:
         return 0
-    if any(entry.startswith(_PID_VARIABLES) for entry in environment):
-        return 0
     return kernel.spawn(candidates(argv[0], environment), argv, environment, birth.ignores_children)
 
 

@@ -10,6 +10,7 @@ from shim import kernel
 from shim.child import close_others, spawn
 from shim.errors import SIGNALLED
 from shim.signals import CHLD, CONT, INT, KILL, PIPE, QUIT, TERM, TSTP, TTIN, TTOU, WINCH
+from shim.staying import Staying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,12 +36,10 @@ class Init:
     """The service's parent, from before its start to after its end."""
 
     def __init__(self, plan: "Plan", environ: list[bytes]) -> None:
-        if plan.options.staying is None:
-            raise ValueError("nobody asked to stay")
         self._plan = plan
         self._environ = environ
         self.options = plan.options
-        self._staying = plan.options.staying
+        self._staying = plan.options.staying or Staying()
         self._own_pid = posix.getpid()
         self._own_group = posix.getpgrp()
         self._made_events: Events | None = None
@@ -54,6 +53,8 @@ class Init:
         self._has_children = False
         self._has_terminal = False
         self._started_at = 0.0  # 0: the service was not started yet
+        self._first_signal: Signal | None = None  # it came before there was an init to take it
+        self._has_settled = False  # the service stayed before there was one
         # Ignored, the kernel would reap for us and keep the exit code to itself (wait(2), NOTES).
         self.ignores_children = kernel.disposition(CHLD) == 1
         if self.ignores_children:
@@ -72,11 +73,15 @@ class Init:
             self._made_events = Events()
         return self._made_events
 
-    def adopt(self, pid: int, delivered: "Delivered | None") -> None:
-        """Take over a service that is on its way; 0: only what was delivered for it."""
+    def adopt(
+        self, pid: int, delivered: "Delivered | None", signal: "Signal | None" = None, has_settled: bool = False
+    ) -> None:
+        """Take over a service that is on its way (0: only what was delivered for it), and the signal that came."""
         self._pid = pid
         self._has_children = pid != 0
         self._delivered = delivered
+        self._first_signal = signal
+        self._has_settled = has_settled
 
     # --- the story -----------------------------------------------------------------------------------------------
 
@@ -94,6 +99,8 @@ class Init:
             if code:
                 return code
         self._start_service()
+        if self._first_signal is not None:
+            self._take(self._first_signal)
         code = self._supervise()
         return self._staying.exit_codes.get(code, code)
 
@@ -195,7 +202,7 @@ class Init:
             self._plan.forget()
             if self._delivered is None or not self._delivered.rendered:  # else we have files to remove in any folder
                 kernel.give_up_reading()
-        self._events.after(_SETTLED_SECONDS, "settled", self._settle)
+        self._events.after(0.0 if self._has_settled else _SETTLED_SECONDS, "settled", self._settle)
 
     def _settle(self) -> None:
         """Give back what only the start needed, and wipe what it left: no value stays with who does not need it."""

@@ -37,6 +37,7 @@ set_mask = _kernel.set_mask
 sigqueue = _kernel.sigqueue
 signal_descriptor = _kernel.signal_descriptor
 spawn = _kernel.spawn
+first_moment = _kernel.first_moment
 inotify_open = _kernel.inotify_open
 inotify_watch = _kernel.inotify_watch
 monotonic = _kernel.monotonic

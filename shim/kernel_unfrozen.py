@@ -226,6 +226,11 @@ def spawn(_paths: list[bytes], _argv: list[bytes], _env: list[bytes], _ignores_c
     return 0
 
 
+def first_moment(_pid: int, _seconds: float, _ends_too: bool) -> tuple[int, tuple[int, int, int, int, int, int] | None]:
+    """Return what means "nothing has happened yet": no child was started at once here (`spawn`)."""
+    return -1, None
+
+
 def inotify_open() -> int:
     """Return a new inotify(7) descriptor, closed on exec; reading it never blocks."""
     return _checked(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))

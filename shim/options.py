@@ -74,7 +74,7 @@ class Options:
     # No __slots__: their descriptors would take longer to make, at every start, than all that is done with them.
     action = "start"  # or "exec", "check", "explain", "install", "ps", "help", "version"
     argv: list[bytes]  # the service's argv, or the subcommand's own arguments
-    staying: "Staying | None" = None  # how to stay; None unless something asks for it
+    staying: "Staying | None" = None  # how to stay; None unless an option says more than --init
     allow_disk = False
     clear_env = False
     exit_as: "Sequence[str]" = ()

@@ -113,10 +113,6 @@ def _read_staying(options: Options, asks_to_stay: bool, wrong: list[Breach]) -> 
         from shim.staying_options import read_staying
 
         options.staying = read_staying(options, wrong)
-    else:
-        from shim.staying import Staying
-
-        options.staying = Staying()
     options.init = options.init or asks_to_stay
 
 

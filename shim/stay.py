@@ -1,6 +1,8 @@
 """`--init` as main.py calls it: run the service to its end, or only the commands before it.
 
-A service that needs nothing arranged is started first, and is on its way while the init's own code is made ready.
+A service that needs nothing arranged is started first, and has the processors to itself: the init's own code is made
+ready when the first signal comes or, once the service is likely to stay, together with wiping what its start has left.
+One that ends before needs none of it.
 """
 
 import posix
@@ -12,15 +14,16 @@ from shim.plan import child_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.deliver import Delivered
+    from shim.events import Signal
     from shim.init import Init
     from shim.plan import Plan
 
 _PR_SET_CHILD_SUBREAPER = 36
 _CHLD = 17
+_LAST_DESCRIPTOR = 0xFFFFFFFF
 _READ_AND_WRITE, _NO_CONTROL, _CLOSE_ON_EXEC = 0o2, 0o400, 0o2000000  # open(2), as in terminal.py
+_FIRST_SECONDS = 0.2  # who is still there by then is likely to stay (init.py)
 _ENXIO = 6  # this session has no terminal
-# They name a process, and so may have to name another one (child.py).
-_PID_VARIABLES = (b"LISTEN_PID=", b"WATCHDOG_PID=")
 
 
 def start(plan: "Plan", environ: list[bytes]) -> int:
@@ -30,12 +33,27 @@ def start(plan: "Plan", environ: list[bytes]) -> int:
         Refused: the service was not started; nothing is left behind.
     """
     pid, delivered = _start_at_once(plan, environ)
+    signal, has_settled = None, False
+    if pid and delivered is None and not plan.options.wait_all:
+        staying = plan.options.staying
+        code, signal = _first_moment(pid, staying is None)
+        if code >= 0:
+            return staying.exit_codes.get(code, code) if staying else code
+        has_settled = signal is None
     init = _init(plan, environ)
-    init.adopt(pid, delivered)
+    init.adopt(pid, delivered, signal, has_settled)
     try:
         return init.run()
     finally:
         init.leave()
+
+
+def _first_moment(pid: int, ends_too: bool) -> "tuple[int, Signal | None]":
+    """Sleep until the service has ended, a signal comes, or it is likely to stay; return its exit code, or -1."""
+    kernel.close_range(3, _LAST_DESCRIPTOR)
+    posix.chdir(b"/")
+    kernel.give_up_reading()
+    return kernel.first_moment(pid, _FIRST_SECONDS, ends_too)
 
 
 def _init(plan: "Plan", environ: list[bytes]) -> "Init":
@@ -77,9 +95,6 @@ def _start_at_once(plan: "Plan", environ: list[bytes]) -> "tuple[int, Delivered 
     except OSError:
         return 0, None
     environment, delivered = child_of(plan, environ)
-    for entry in environment:
-        if entry.startswith(_PID_VARIABLES):
-            return 0, delivered
     try:
         return kernel.spawn(candidates(options.argv[0], environment), options.argv, environment, False), delivered
     except OSError:

@@ -158,13 +158,39 @@ static double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static PyObject *wait_signal(PyObject *self, PyObject *timeout)
+int shim_next_signal(double seconds, siginfo_t *info)
 {
     const uint64_t all = ALL_SIGNALS;
-    double seconds = PyFloat_AsDouble(timeout);
-    double deadline;
-    siginfo_t info;
+    double deadline = seconds < 0 ? 0 : seconds_now() + seconds;
     long number;
+
+    for (;;) {
+        struct timespec left = {(time_t)(seconds > 1e9 ? 1e9 : seconds), 0};
+
+        left.tv_nsec = seconds > 1e9 ? 0 : (long)((seconds - (double)left.tv_sec) * 1e9);
+        number = syscall(SYS_rt_sigtimedwait, &all, info, deadline == 0 ? NULL : &left, sizeof all);
+        if (number > 0)
+            return (int)number;
+        if (errno == EAGAIN)
+            return 0;
+        if (errno != EINTR)
+            return -1;
+        if (deadline != 0 && (seconds = deadline - seconds_now()) < 0)
+            seconds = 0;
+    }
+}
+
+PyObject *shim_signal(const siginfo_t *info)
+{
+    return Py_BuildValue("iiIIik", info->si_signo, info->si_code, (unsigned)info->si_pid, (unsigned)info->si_uid,
+                         info->si_status, (unsigned long)info->si_value.sival_ptr);
+}
+
+static PyObject *wait_signal(PyObject *self, PyObject *timeout)
+{
+    double seconds = PyFloat_AsDouble(timeout);
+    siginfo_t info;
+    int number;
 
     (void)self;
     if (PyErr_Occurred())
@@ -173,25 +199,12 @@ static PyObject *wait_signal(PyObject *self, PyObject *timeout)
         PyErr_SetString(PyExc_ValueError, "a timeout is a number of seconds");
         return NULL;
     }
-    deadline = seconds < 0 ? 0 : seconds_now() + seconds;
     if (seconds < 0)
         shim_before_long_sleep();
-    for (;;) {
-        struct timespec left = {(time_t)(seconds > 1e9 ? 1e9 : seconds), 0};
-
-        left.tv_nsec = seconds > 1e9 ? 0 : (long)((seconds - (double)left.tv_sec) * 1e9);
-        number = syscall(SYS_rt_sigtimedwait, &all, &info, deadline == 0 ? NULL : &left, sizeof all);
-        if (number > 0)
-            break;
-        if (errno == EAGAIN)
-            Py_RETURN_NONE;
-        if (errno != EINTR)
-            return PyErr_SetFromErrno(PyExc_OSError);
-        if (deadline != 0 && (seconds = deadline - seconds_now()) < 0)
-            seconds = 0;
-    }
-    return Py_BuildValue("iiIIik", (int)number, info.si_code, (unsigned)info.si_pid, (unsigned)info.si_uid,
-                         info.si_status, (unsigned long)info.si_value.sival_ptr);
+    number = shim_next_signal(seconds, &info);
+    if (number == 0)
+        Py_RETURN_NONE;
+    return number < 0 ? PyErr_SetFromErrno(PyExc_OSError) : shim_signal(&info);
 }
 
 static PyObject *queue_signal(PyObject *self, PyObject *arguments)
@@ -309,21 +322,6 @@ static PyObject *variables(PyObject *self, PyObject *environ)
     return Py_BuildValue("NN", all, pointers);
 }
 
-static PyObject *environ_without(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
-{
-    PyObject *left = PyList_New(0), *next = NULL;
-    Py_ssize_t at = 0;
-    int failed = left == NULL || count != 3 || !PyList_Check(arguments[0]) || !PySet_Check(arguments[1]) ||
-                 !PyDict_Check(arguments[2]);
-
-    (void)self;
-    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(arguments[0]); i++) {
-        PyObject *name, *entry = PyList_GET_ITEM(arguments[0], i);
-        const char *text = PyBytes_Check(entry) ? PyBytes_AS_STRING(entry) : NULL;
-        const char *equals = text ? memchr(text, '=', (size_t)PyBytes_GET_SIZE(entry)) : NULL;
-        int is_dropped = 0;
-
-        failed = text == NULL;
 /* Whether `name` is the text of `length` bytes. Names are ASCII, nearly always. */
 static int is_name(PyObject *name, const char *text, Py_ssize_t length)
 {
@@ -332,16 +330,34 @@ static int is_name(PyObject *name, const char *text, Py_ssize_t length)
 }
 
 /* The names in `all` are those of the environment, in its order: one that is there need not be made, nor hashed, again. */
+static PyObject *environ_without(PyObject *self, PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *left = PyList_New(0), *next = NULL;
+    Py_ssize_t at = 0;
+    int failed = left == NULL || count != 3 || !PyList_Check(arguments[0]) || !PySet_Check(arguments[1]) ||
+                 !PyDict_Check(arguments[2]);
+
+    (void)self;
+    if (!failed && (!PyDict_Next(arguments[2], &at, &next, NULL) || !PyUnicode_Check(next)))
+        next = NULL;
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(arguments[0]); i++) {
+        PyObject *name, *entry = PyList_GET_ITEM(arguments[0], i);
+        const char *text = PyBytes_Check(entry) ? PyBytes_AS_STRING(entry) : NULL;
+        const char *equals = text ? memchr(text, '=', (size_t)PyBytes_GET_SIZE(entry)) : NULL;
+        int is_dropped = 0;
+
+        failed = text == NULL;
         if (equals != NULL) {
             int is_next = next != NULL && is_name(next, text, equals - text);
 
             name = is_next ? Py_NewRef(next) : PyUnicode_DecodeUTF8(text, equals - text, "surrogateescape");
             is_dropped = name ? PySet_Contains(arguments[1], name) : -1;
             failed = is_dropped < 0;
+            if (!failed && next != NULL && (is_next || PyUnicode_Compare(name, next) == 0) &&
+                (!PyDict_Next(arguments[2], &at, &next, NULL) || !PyUnicode_Check(next)))
+                next = NULL;
             Py_XDECREF(name);
         }
-    if (!failed && (!PyDict_Next(arguments[2], &at, &next, NULL) || !PyUnicode_Check(next)))
-        next = NULL;
         if (!failed && !is_dropped && strncmp(text, "SHIM_", 5) != 0)
             failed = PyList_Append(left, entry) < 0;
     }
@@ -353,9 +369,6 @@ static int is_name(PyObject *name, const char *text, Py_ssize_t length)
     return NULL;
 }
 
-            if (!failed && next != NULL && (is_next || PyUnicode_Compare(name, next) == 0) &&
-                (!PyDict_Next(arguments[2], &at, &next, NULL) || !PyUnicode_Check(next)))
-                next = NULL;
 /* --- files --------------------------------------------------------------------------------------------------- */
 
 #define LARGEST_LIMIT (1 << 30) /* nobody wants more of one file, and no sum of two such numbers overflows */

@@ -2,6 +2,7 @@
 #ifndef SHIM_START_H
 #define SHIM_START_H
 
+#include <signal.h>
 #include <stdint.h>
 
 /* Bit N-1 is set when signal N was blocked as we were exec'ed. */
@@ -30,6 +31,13 @@ struct _object *shim_read_short(int folder, const char *name);
 /* Return a NULL-terminated array of a list's bytes, which stay the list's; whoever asks frees it with PyMem_RawFree. NULL:
  * an exception, as a NUL byte inside makes one (kernel.c). */
 char **shim_strings(struct _object *list);
+
+/* Wait for a signal, all being blocked, or forever when `seconds` is negative. Return its number; 0 when the time is over, -1
+ * with errno (kernel.c). */
+int shim_next_signal(double seconds, siginfo_t *info);
+
+/* Return number, code, pid, uid, status and value of a signal. */
+struct _object *shim_signal(const siginfo_t *info);
 
 /* What the bootloader does in an ordinary PyInstaller program, when something asks for it (bootloader.c). 0 when done. */
 int shim_open_archive(void);

@@ -56,13 +56,18 @@ static PyObject *inotify_watch(PyObject *self, PyObject *arguments)
     return number_or_error(inotify_add_watch(descriptor, path, mask));
 }
 
+static double now(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
 static PyObject *monotonic(PyObject *self, PyObject *none)
 {
-    struct timespec now;
-
     (void)self, (void)none;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return PyFloat_FromDouble((double)now.tv_sec + (double)now.tv_nsec / 1e9);
+    return PyFloat_FromDouble(now());
 }
 
 /* What was read of this program's file stays in the page cache; our own pages of it go. The next signal brings back
@@ -332,6 +337,15 @@ __attribute__((noinline, noreturn)) static void become(char **paths, char **argu
     _exit(127);
 }
 
+/* Whether a variable names a process, as systemd's do: for the service, child.py has to change it. */
+static int names_process(char **environment)
+{
+    for (; *environment != NULL; environment++)
+        if (strncmp(*environment, "LISTEN_PID=", 11) == 0 || strncmp(*environment, "WATCHDOG_PID=", 13) == 0)
+            return 1;
+    return 0;
+}
+
 static PyObject *spawn(PyObject *self, PyObject *arguments)
 {
     PyObject *path_list, *argument_list, *environment_list, *result = NULL;
@@ -347,8 +361,8 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
     paths = shim_strings(path_list);
     if (paths != NULL && (argument_strings = shim_strings(argument_list)) != NULL &&
         (environment_strings = shim_strings(environment_list)) != NULL) {
-        pid = vfork();
-        if (pid == 0)
+        pid = 0;
+        if (!names_process(environment_strings) && (pid = vfork()) == 0)
             become(paths, argument_strings, environment_strings, ignores_children, &has_failed);
         if (has_failed) {
             while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
@@ -361,6 +375,49 @@ static PyObject *spawn(PyObject *self, PyObject *arguments)
     PyMem_RawFree(argument_strings);
     PyMem_RawFree(environment_strings);
     return result;
+}
+
+/* Take all who have ended. Return the exit code of `child`, -1 when it was not among them. */
+static int take_ended(pid_t child)
+{
+    int status, code = -1;
+    pid_t ended;
+
+    while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
+        if (ended == child)
+            code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    return code;
+}
+
+static PyObject *first_moment(PyObject *self, PyObject *arguments)
+{
+    double deadline, seconds;
+    siginfo_t info;
+    int child, number, code = -1, ends_too;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "idp:first_moment", &child, &seconds, &ends_too))
+        return NULL;
+    dl_iterate_phdr(drop_segment, NULL);
+    deadline = now() + seconds;
+    for (;;) {
+        number = shim_next_signal(seconds, &info);
+        if (number < 0)
+            return PyErr_SetFromErrno(PyExc_OSError);
+        if (number != SIGCHLD || info.si_code <= 0) /* a process sent it: it is to be forwarded like any other */
+            break;
+        code = take_ended(child);
+        if (code >= 0)
+            break;
+        seconds = deadline - now();
+        if (seconds < 0)
+            seconds = 0;
+    }
+    if (code >= 0 && getpid() != 1)
+        kill(-child, SIGTERM); /* what it left in its group; as PID 1 our own end is theirs */
+    if (code >= 0 && ends_too)
+        _exit(code);
+    return Py_BuildValue("iN", code, code < 0 && number > 0 ? shim_signal(&info) : Py_NewRef(Py_None));
 }
 
 static PyObject *own_pid(PyObject *self, PyObject *none)
@@ -465,6 +522,7 @@ static PyObject *close_file(PyObject *self, PyObject *descriptor)
 static PyMethodDef kernel_functions[] = {
     {"signal_descriptor", signal_descriptor, METH_NOARGS, NULL},
     {"spawn", spawn, METH_VARARGS, NULL},
+    {"first_moment", first_moment, METH_VARARGS, NULL},
     {"inotify_open", inotify_open, METH_NOARGS, NULL},
     {"inotify_watch", inotify_watch, METH_VARARGS, NULL},
     {"monotonic", monotonic, METH_NOARGS, NULL},

@@ -440,10 +440,22 @@ def test_no_working_directory_is_held(shim: Shim) -> None:
             assert until(lambda held=held, pid=run.pid: os.readlink(f"/proc/{pid}/cwd") == held)  # type: ignore[misc]
 
 
-def test_what_is_left_of_the_group_is_told_to_stop(shim: Shim) -> None:
-    """Outside PID 1 the end of the service would leave it running."""
+@pytest.mark.parametrize("before", ["", "sleep 0.3;"], ids=["at once", "later"])
+def test_what_is_left_of_the_group_is_told_to_stop(shim: Shim, before: str) -> None:
+    """Outside PID 1 the end of the service would leave it running, however soon it ends."""
     left = 'mkfifo f; (trap "echo told; exit" TERM; echo >f; while :; do sleep 0.02; done) & read x <f; exit 3'
 
-    end = shim("--init", "--", "sh", "-c", left)
+    end = shim("--init", "--", "sh", "-c", before + left)
 
     assert (end.code, end.stdout) == (3, "told\n")
+
+
+def test_a_service_that_ends_at_once(shim: Shim) -> None:
+    """Its code arrives before the init was needed, and is rewritten all the same."""
+    for options, command, code in (
+        ((), "exit 7", 7),
+        ((), "kill -KILL $$", 137),
+        (("--exit-as", "7=0"), "exit 7", 0),
+        ((), "(sleep 0.01 &) ; (exit 1 &); sleep 0.05; exit 5", 5),
+    ):
+        assert shim("--init", *options, "--", "sh", "-c", command).code == code, command

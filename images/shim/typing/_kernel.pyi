@@ -169,7 +169,15 @@ def signal_descriptor() -> int:
 def spawn(paths: list[bytes], argv: list[bytes], env: list[bytes], ignores_children: bool, /) -> int:
     """Start the first of *paths* that can be executed, as the leader of a process group, with our birth mask.
 
-    Without copying our memory (vfork(2)). Returns the pid when it is executed; 0 when none can be.
+    Without copying our memory (vfork(2)). Returns the pid when it is executed; 0 when none can be, or when a variable
+    of systemd names a process, which would be another one.
+    """
+
+def first_moment(pid: int, seconds: float, ends_too: bool, /) -> tuple[int, tuple[int, int, int, int, int, int] | None]:
+    """Sleep until our child *pid* has ended, a signal comes, or *seconds* are over; take whoever else ends meanwhile.
+
+    Returns the exit code (with *ends_too*, we end with it), or -1 and the signal, as from `wait_signal`; None when the
+    time is over. What the child left in its group gets SIGTERM, unless we are PID 1.
     """
 
 def inotify_open() -> int:
