@@ -521,6 +521,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/swarm/test_strange_engine.py::test_one_strange_container_or_image_does_not_end_an_audit",
         "answers with something that its API does not have there",
     ),
+    "… belongs to the stack …": (
+        "host/swarm/test_adopt.py::test_what_others_made_is_taken_over",
+        " belongs to the stack ",
+    ),
     "cannot …: a proxy before the engine forbids it": (
         "host/swarm/test_strange_engine.py::test_a_page_is_the_word_of_a_proxy",
         "a proxy before the engine forbids it",

@@ -78,23 +78,28 @@ class AdoptWork(SyncWork):
             ours = {secret.name for secret in self.secrets if secret.key}
             hint = "it is already managed by this tool" if missing[0] in ours else "docker secret ls lists them"
             raise Refused(f"there is no secret of another tool called {output.listed(missing)}", hint)
+        named = [secret for secret in foreign if secret.name in wanted]
+        for secret in named:
+            if secret.stack not in ("", self.stack):
+                hint = f"manage-secrets adopt {quoted(secret.name)}{stacks.option(secret.stack)}"
+                raise Refused(f"{secret.name} belongs to the stack {secret.stack}", hint)
         mounted = {mount.secret_id for service in self.services for mount in service.mounts}
         groups: dict[str, list[SwarmSecret]] = {}
+        of_stacks = {secret.stack for secret in named} or {self.stack}
         for secret in foreign:
-            if wanted or secret.stack == self.stack:
+            if secret.stack in of_stacks:
                 groups.setdefault(self._base(secret), []).append(secret)
         chosen = []
         for _, group in sorted(groups.items()):
             group.sort(key=lambda secret: (self._number(secret), secret.created))
             if any(secret.name in wanted for secret in group) if wanted else any(s.id in mounted for s in group):
-                running = [secret for secret in group if secret.id in mounted]
+                # What else is older and unused is nobody's any more.
+                its = [secret for secret in group if secret.id in mounted or secret.name in wanted]
                 newest = group[-1]
-                if running and newest not in running and newest.name not in wanted:
+                if newest not in its:
                     adopt = f"manage-secrets adopt {quoted(newest.name)}{stacks.option(self.stack)} takes it over"
                     output.warn(f"{newest.name} is newer than what services mount, and stays as it is", adopt)
-                    chosen.append(running)
-                else:  # what is older and unused is nobody's any more
-                    chosen.append([*running, *(() if newest in running else [newest])])
+                chosen.append(its)
         if templates := [secret.name for group in chosen for secret in group if secret.template]:
             hint = "leave it as it is and name the others, or create its key again with create-swarm"
             raise Refused(f"a template fills in {output.listed(templates)}, which cannot be read back", hint)

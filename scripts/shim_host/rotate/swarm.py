@@ -58,10 +58,7 @@ class SwarmWork(SwarmValues):
         newest = model.newest(self.secrets, self.stack)
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
-            elsewhere = sorted({s.stack for s in self.secrets if s.key in missing and s.stack != self.stack})
-            hint = f"give its stack: --stack {elsewhere[-1]}" if elsewhere else "manage-secrets create-swarm makes them"
-            if elsewhere == [""]:
-                hint = "it belongs to no stack: leave --stack out"
+            hint = stacks.hint(self.secrets, missing, self.stack, "manage-secrets create-swarm makes them")
             if unmanaged := swarm_plan.unmanaged(missing, self.secrets, self.stack, self.services):
                 words = f"{unmanaged[0]} has no usable labels of this tool"
                 hint = f"{words}: manage-secrets adopt {quoted(unmanaged[0])}{stacks.option(self.stack)} takes it over"
@@ -190,7 +187,8 @@ class SwarmWork(SwarmValues):
         self._refuse_busy()
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
-            raise Refused(f"not in the Swarm: {output.unknown(missing)}", "`manage-secrets list` shows what is")
+            hint = stacks.hint(self.secrets, missing, self.stack, "`manage-secrets list` shows what is")
+            raise Refused(f"not in the Swarm: {output.unknown(missing)}", hint)
         services = self._movable()
         keys = rotation_values.back_with(keys, self.schema, self.stack, self.secrets, services)
         keys = self._with_names_of_roles(keys)

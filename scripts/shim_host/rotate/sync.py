@@ -129,7 +129,8 @@ class SyncWork(SwarmWork):
         if missing or not newest:
             stacks.say_others(self.secrets, self.stack)
         if missing:
-            raise Refused(f"not in the Swarm: {output.unknown(missing)}", "`manage-secrets list` shows what is")
+            hint = stacks.hint(self.secrets, missing, self.stack, "`manage-secrets list` shows what is")
+            raise Refused(f"not in the Swarm: {output.unknown(missing)}", hint)
         if number is None:
             return {key: newest[key] for key in keys or newest}
         goals = {}

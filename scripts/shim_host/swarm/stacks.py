@@ -4,7 +4,7 @@ What the Swarm keeps under equal keys for different stacks is kept apart on this
 each stack, and a folder of values where there is one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from shim_host import output
 from shim_host.shell import quoted
@@ -41,6 +41,14 @@ def say_others(secrets: Iterable[SwarmSecret], stack: str) -> None:
         output.say(
             f"the Swarm has no key of the stack {stack}" + (f"; it has some of {', '.join(words)}" if words else "")
         )
+
+
+def hint(secrets: Iterable[SwarmSecret], missing: Collection[str], stack: str, otherwise: str) -> str:
+    """Return how to name the *missing* keys that another stack has, or none; *otherwise* where nobody has them."""
+    elsewhere = sorted({secret.stack for secret in secrets if secret.key in missing and secret.stack != stack})
+    if elsewhere == [""]:
+        return "it belongs to no stack: leave --stack out"
+    return f"give its stack: --stack {quoted(elsewhere[-1])}" if elsewhere else otherwise
 
 
 def described(stack: str) -> str:

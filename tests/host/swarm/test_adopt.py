@@ -51,6 +51,18 @@ def test_what_others_made_is_taken_over(swarm: PrivateSwarm, manage: Manage, can
     asked = manage.json("adopt", "--dry-run", "db_password_v4")
     assert [key["name"] for key in asked["keys"]] == ["db_password.v2", "db_password.v3", "db_password.v4"]
     assert [key["name"] for key in planned["keys"]] == ["api_token.v1", "db_password.v2", "db_password.v3"]
+    older = manage.json("adopt", "--dry-run", "db_password_v1")
+    assert [key["name"] for key in older["keys"]] == ["db_password.v1", "db_password.v2", "db_password.v3"]
+
+    # A stack's file: is of that stack, also where its name without the stack's is that of a secret of no stack.
+    stranger = manage("adopt", "--dry-run", "shop_key")
+    assert stranger.code == 1
+    assert "shop_key belongs to the stack shop" in stranger.stderr
+    assert "hint: manage-secrets adopt shop_key --stack shop\n" in stranger.stderr
+    swarm.docker("secret", "create", "key", "-", stdin=canary().encode())
+    by_hand = manage.json("adopt", "--dry-run", "key")
+    assert [key["name"] for key in by_hand["keys"]] == ["key.v1"]
+    swarm.docker("secret", "rm", "key")
     manage.write(".env.schema", "# @sensitive\nAPI_TOKEN=\n")
     (unmanaged,) = hints(manage)
     assert unmanaged == ("mounts api_token, which this tool did not make", "manage-secrets adopt api_token")

@@ -59,11 +59,11 @@ def test_a_command_is_about_one_stack_and_says_so(
     assert manage("rotate", "--due").code == 0
 
     # A stack that has nothing there may be misspelt.
-    for command in ("list", "sync", "history", "prune --dry-run", "diff"):
+    for command in ("list", "sync", "history", "prune --dry-run", "diff", "rotate --due"):
         said = manage(*command.split(), "--stack", "shpo").stderr
         assert "the Swarm has no key of the stack shpo; it has some of shop (1), no stack (1)" in said, command
-    lost = manage("rotate", "DB_PASSWORD", "--generate", "--stack", "shpo")
-    assert "give its stack: --stack shop" in lost.stderr
+    for command in ("rotate DB_PASSWORD --generate", "rollback DB_PASSWORD", "history DB_PASSWORD"):
+        assert "give its stack: --stack shop" in manage(*command.split(), "--stack", "shpo").stderr, command
     (manage.folder / "secrets.shop.lock.env").write_text("")
     manage.json("rotate", "DB_PASSWORD", "--generate", "--stack", "shop")
     assert "DB_PASSWORD_VERSION=5" in (manage.folder / "secrets.shop.lock.env").read_text()

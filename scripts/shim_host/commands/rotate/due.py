@@ -91,6 +91,8 @@ def _of_stack(stack: str, due: Due) -> tuple[int, list[SwarmSecret]]:
     work = SwarmWork(stack, due.settings, due.lock_file, store, wish.schema, wish.is_json, due.leave)
     if not wish.dry_run:
         work.finish_dead_run()
+    if stack:
+        stacks.say_others(work.secrets, stack)  # a stack that has none may be misspelt
     late = _sorted_out(*work.due_keys(), due, work.is_there)
     _say_left(late.left, stack)
     if not late.keys:
@@ -217,6 +219,8 @@ def _in_folder(project: ComposeFolder, due: Due) -> int:
     command = [sys.executable, str(program), "rotate", "--due", "--compose", *project.files[:1]]
     for file in project.files[1:]:
         command += ["--compose", file]
+    for file in filter(os.path.isfile, project.env_files):
+        command += ["--env-file", file]
     wish = due.wish
     flags = {"--json": wish.is_json, "--dry-run": wish.dry_run, "--force": wish.force, "--yes": due.yes}
     command += [flag for flag, is_given in flags.items() if is_given]
