@@ -22,6 +22,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/apps/test_types.py::test_the_keys_of_one_service",
         "there is no schema to generate types from",
     ),
+    "… mounts the external secret …, which only a Swarm could have": (
+        "host/audit/test_audit.py::test_a_secret_that_compose_cannot_deliver_is_a_finding",
+        " mounts the external secret ",
+    ),
+    "… is read_only, so Compose cannot copy the secret … into it": (
+        "host/audit/test_audit.py::test_a_secret_that_compose_cannot_deliver_is_a_finding",
+        " is read_only, so Compose cannot copy the secret ",
+    ),
     # Docker's plugin, and the provider of Compose.
     "docker … does not take …; use a context, DOCKER_CERT_PATH or ssh://": (
         "host/apps/test_docker_plugin.py::test_an_option_of_docker_that_cannot_be_followed_is_refused",

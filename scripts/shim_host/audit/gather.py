@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,17 +15,15 @@ from shim.schema import Schema
 from shim.secret import Secret, clean
 from shim_host import deployment_key, inputs, inventory, output
 from shim_host.ages import days_of
-from shim_host.audit import joining
+from shim_host.audit import joining, written_out
 from shim_host.audit.model import (
     ARGUMENTS,
-    BUILD,
     CONFIG,
     ENGINE_NOT_WANTED,
     ENV_FILE,
     ENVIRONMENT,
     HEALTH_CHECK,
     LABEL,
-    LOGGING,
     VOLUME,
     AuditedMount,
     AuditedService,
@@ -36,6 +34,7 @@ from shim_host.audit.model import (
     Trace,
 )
 from shim_host.audit.traces import Recogniser
+from shim_host.audit.written_out import place_of
 from shim_host.errors import Ended
 from shim_host.files import is_unknown
 from shim_host.fingerprints import Fingerprints
@@ -75,7 +74,7 @@ def gather(
     public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
     services = []
     if project is not None:
-        literals = [*_literals(project, deciding, values, alike), *_named_alone(project, values, env)]
+        literals = [*written_out.literals(project, deciding, values, alike), *written_out.named(project, values, env)]
         services = list(_compose_services(project, recogniser, store, gaps, literals))
     own_project = project.name if project is not None else ""
     prints_under = partial(deployment_key.looking, salt, store)
@@ -250,7 +249,7 @@ def _compose_services(
     """Yield the services of the Compose file."""
     for service in project.services.values():
         last = service.definitions[-1]
-        place = _place(last.document.path, last.node)
+        place = place_of(last.document.path, last.node)
         traces = _traces_of(service, project, recogniser, gaps, place)
         seen, uses = {trace.where for trace in traces}, _used_by(service)
         for of, trace in literals:
@@ -267,6 +266,7 @@ def _compose_services(
             mounts=tuple(_mounts_of(service, project, store)),
             traces=tuple(dict.fromkeys(traces)),
             reach=tuple(_reach_of(service)),
+            is_read_only=_last(service, "read_only") == "true",
             place=place,
         )
 
@@ -287,7 +287,7 @@ def _traces_of(
         variable = service.variables.get(name)
         where = place
         if variable is not None:
-            where = _place(variable.definition.document.path, variable.node)
+            where = place_of(variable.definition.document.path, variable.node)
         elif service.env_files:
             where = str(service.env_files[-1].path)
         if (trace := recogniser.variable(ENVIRONMENT, name, value, where)) is not None:
@@ -319,7 +319,14 @@ def _mounts_of(service: "compose.Service", project: "compose.Project", store: Va
         definition = project.secrets.get(use.source)
         file = definition.file if definition is not None else None
         name = inventory.secret_name(project, use.source, store)
-        yield AuditedMount("", use.target, name=name, file=str(file.absolute()) if file is not None else "")
+        yield AuditedMount(
+            "",
+            use.target,
+            name=name,
+            file=str(file.absolute()) if file is not None else "",
+            is_external=definition is not None and definition.external,
+            is_copied=definition is not None and definition.environment is not None,
+        )
 
 
 def _reach_of(service: "compose.Service") -> Iterable[str]:
@@ -331,65 +338,17 @@ def _reach_of(service: "compose.Service") -> Iterable[str]:
         source = nodes.child(volume, "source") or volume
         if "docker.sock" in str(source.value):
             yield "has the engine's socket"
-    if str(getattr(last.value("privileged"), "value", "")) == "true":
+    if _last(service, "privileged") == "true":
         yield "is privileged"
+
+
+def _last(service: "compose.Service", name: str) -> str:
+    """Return the text of the last definition of *service* that has *name*."""
+    found = [node for definition in service.definitions if (node := definition.value(name)) is not None]
+    return str(getattr(found[-1], "value", "")).lower() if found else ""
 
 
 def _fields(service: "compose.Service", name: str) -> list[Any]:
     from shim_host.compose.nodes import elements
 
     return [element for definition in service.definitions for element in elements(definition.value(name))]
-
-
-_PLACES = {
-    "labels": LABEL,
-    "healthcheck": HEALTH_CHECK,
-    "build": BUILD,
-    "configs": CONFIG,
-    "logging": LOGGING,
-    "volumes": VOLUME,
-}
-
-
-def _literals(
-    project: "compose.Project",
-    schema: Schema | None,
-    values: Mapping[str, Iterable[Secret]],
-    names: Collection[str],
-) -> Iterator[tuple[str, Trace]]:
-    """Yield what is written out where no file can be, with its service, as `migrate` finds it."""
-    from shim_host.compose.literals import written_out
-
-    texts = (
-        (key, clean(value.reveal()).decode("utf-8", "surrogateescape")) for key, few in values.items() for value in few
-    )
-    known = {key: text for key, text in texts if text not in names}
-    for found in written_out(project, schema, (), known):
-        if found.section == "environment":
-            continue  # each variable is looked at by itself
-        where = _PLACES.get(found.section, ARGUMENTS)
-        name = found.place.split(".")[1] if where in (CONFIG, VOLUME) else found.name or found.place
-        key = found.name if found.is_certain else ""
-        reason = f"holds the value of {key}" if key else "by its name or its form"
-        yield found.service, Trace(where, name, key, reason, found.is_certain, _place(found.document.path, found.node))
-
-
-def _named_alone(
-    project: "compose.Project", values: Collection[str], env: Collection[str]
-) -> Iterator[tuple[str, Trace]]:
-    """Yield what a build, a config or a secret takes by its name alone, with its service, as `migrate` finds it."""
-    from shim_host.compose.literals import named_alone
-
-    for key, path, document, node in named_alone(project, values):
-        place = _place(document.path, node)
-        if path[0] == "services" and "args" in path:
-            yield path[1], Trace(BUILD, key, key, f"has the value of {key}", True, place)
-        elif path[0] == "configs":
-            yield "", Trace(CONFIG, path[1], key, f"has the value of {key}", True, place)
-        elif path[0] == "secrets" and key in env:
-            yield "", Trace(ENV_FILE, path[1], key, f"takes {key} from .env, which has it in plain text", True, place)
-
-
-def _place(path: Path, node: object) -> str:
-    mark = getattr(node, "start_mark", None)
-    return f"{path}:{mark.line + 1}" if mark is not None else str(path)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from shim_host import ages
-from shim_host.audit import gaps, readers
+from shim_host.audit import gaps, readers, undeliverable
 from shim_host.audit.model import (
     ENV_FILE,
     ERROR,
@@ -182,6 +182,7 @@ def _cells_of(service: AuditedService, rows: list[Row], facts: Facts) -> Iterato
             message = f"{service.name} gets {row.title}, which the schema gives to other services only"
             hint = f"take it from the service, or add {service.own_name} to @services of {row.key}"
             yield Finding("secret-not-granted", ERROR, message, hint, row.key, service.name, place)
+    yield from undeliverable.findings(service, facts)
     for trace in service.traces:
         if (row := row_of(rows, trace.key, service.stack)) is not None:
             _mark(row, service.name, PLAIN)

@@ -58,6 +58,8 @@ class AuditedMount(NamedTuple):
     mode: int | None = None  # None: the file's own
     key: str = ""  # of a file; in the Swarm the version says it
     name: str = ""  # what says the key, where that is not the file's name
+    is_external: bool = False  # by the Compose file: only a Swarm has it
+    is_copied: bool = False  # into the container's own file system, as Compose does it with a variable's value
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class AuditedService:
     mounts: tuple[AuditedMount, ...] = ()
     traces: tuple[Trace, ...] = ()
     reach: tuple[str, ...] = ()  # why it could read every secret of its machine
+    is_read_only: bool = False  # its file system
     place: str = ""  # the file that defines it, with the line
     folder: str = ""  # where its containers were started from, by Compose
 

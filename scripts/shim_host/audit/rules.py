@@ -61,6 +61,11 @@ RULES = {
         "A secret's value is in a .env, because a secret of the project takes it from there",
         "Name a file of ./secrets in its place: file: instead of environment:.",
     ),
+    "secret-not-deliverable": Rule(
+        "Compose cannot give a secret to a service, and does not start it",
+        "Name a file: file: ./secrets/NAME. Compose has no external secrets, and copies the value of a variable only "
+        "into a container that can be written to.",
+    ),
     "file-readable-by-others": Rule(
         "A secret's file is open to other users", "Only its owner should be able to read it: mode 0600."
     ),

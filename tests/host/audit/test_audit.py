@@ -519,6 +519,40 @@ def test_the_exit_code_follows_fail_on(manage: Manage, canary: Canary) -> None:
     assert manage("audit", "--no-engine", "--fail-on", "never").code == 2
 
 
+# `docker compose up` of 2.26 and 2.40 ends with "unsupported external secret", and with "cannot create secret … in
+# read-only service" or "container rootfs is marked read-only".
+@pytest.mark.parametrize(
+    ("of_service", "of_secret", "expected"),
+    [
+        ("", "external: true", "web mounts the external secret k, which only a Swarm could have"),
+        ("read_only: true", "environment: OTHER", "web is read_only, so Compose cannot copy the secret k into it"),
+        ("", "environment: OTHER", ""),
+        ("read_only: true", "file: ./secrets/k", ""),
+    ],
+)
+def test_a_secret_that_compose_cannot_deliver_is_a_finding(
+    manage: Manage, canary: Canary, of_service: str, of_secret: str, expected: str
+) -> None:
+    manage.write("secrets/k", canary())
+    (manage.folder / "secrets/k").chmod(0o600)
+    manage.write(
+        "compose.yaml",
+        f"services:\n  web:\n    image: a\n    secrets: [k]\n    {of_service}\nsecrets:\n  k: {{{of_secret}}}\n",
+    )
+
+    found = json.loads(manage("audit", "--no-engine", "--json").stdout)["findings"]
+
+    assert [item["message"] for item in found if item["id"] == "secret-not-deliverable"] == [expected] * bool(expected)
+
+
+def test_an_external_secret_that_the_swarm_has_belongs_to_a_stack_file() -> None:
+    mount = AuditedMount("", "db", name="DB_PASSWORD", key="DB_PASSWORD", is_external=True)
+    web = AuditedService("web", "compose", "web", mounts=(mount,))
+
+    assert "secret-not-deliverable" in ids(Facts(NOW, services=(web,)))
+    assert "secret-not-deliverable" not in ids(Facts(NOW, services=(web,), versions=(version("DB_PASSWORD"),)))
+
+
 def test_an_engine_that_does_not_answer_is_no_clean_audit(manage: Manage) -> None:
     end = manage("audit", env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
 
