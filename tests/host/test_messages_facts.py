@@ -12,6 +12,7 @@ from shim_host.machine import Daemon, Disk, Folder, Memory, Socket
 from shim_host.rotate import preflight, swarm_plan
 from shim_host.swarm import model
 from shim_host.swarm.model import RotatedService, SwarmSecret
+from shim_host.swarm.move import room
 
 from tests.support import audit_examples
 from tests.support.audit_examples import file, mounted, service, version
@@ -197,6 +198,7 @@ def test_what_an_audit_says() -> str:
     "stops before its next task starts (stop-first)",
     "has no health check, so a task counts as ready as soon as its process exists",
     "has host port …, so a second task cannot start beside the first on …",
+    "reserves …, which no node has left for a second task beside the first",
     "has max-replicas-per-node …, so a task cannot start beside the others",
     "writes to …, and start-first would run two tasks on it at once",
     "has run to its end, and would run again",
@@ -211,12 +213,14 @@ def test_what_is_found_before_a_rotation() -> str:
         RotatedService("2", "updating", update_state="updating"),
         RotatedService("3", "paused", update_state="paused", has_health_check=False),
         RotatedService("4", "full", order=first, host_ports=(80,), max_per_node=1, volumes=("data",)),
+        RotatedService("9", "large", order=first, reserves=(("memory", 2 << 30),)),
         RotatedService("5", "once", running=0, is_finished=True),
         RotatedService("6", "down", running=0, trouble="no suitable node"),
         RotatedService("7", "some", running=2, replicas=3, has_health_check=True),
         RotatedService("8", "tight", running=1, replicas=3, has_health_check=True, unplaced="no suitable node"),
     )
-    found = [*preflight.preflight(services, 1, (3, 1)), *preflight.preflight((), 1, (3, 2))]
+    node = room.Node("n1", {}, {"memory": 1 << 30})
+    found = [*preflight.preflight(services, [node], (3, 1)), *preflight.preflight((), [node], (3, 2))]
     return "\n".join(finding.message for finding in found)
 
 

@@ -11,6 +11,8 @@ from shim_host.shell import quoted
 from shim_host.swarm import stacks, versions_file
 from shim_host.swarm.model import START_FIRST, UNDER_WAY, RotatedService, SecretMount, SwarmSecret
 from shim_host.swarm.mounts import is_behind
+from shim_host.swarm.move import room
+from shim_host.swarm.move.room import Node
 
 _STUCK = frozenset(["paused", "rollback_paused"])
 
@@ -63,17 +65,17 @@ def _plural(message: str) -> str:
     return words
 
 
-def preflight(services: Iterable[RotatedService], nodes: int, managers: tuple[int, int]) -> list[Obstacle]:
+def preflight(services: Iterable[RotatedService], nodes: Sequence[Node], managers: tuple[int, int]) -> list[Obstacle]:
     """Return what would go wrong, all of it.
 
     Args:
         services: those that would move.
-        nodes: how many nodes take tasks.
+        nodes: those that take tasks.
         managers: how many there are, and how many of them can be reached.
     """
     found = []
     whole, reachable = managers
-    if reachable * 2 <= whole:
+    if lacks_quorum(whole, reachable):
         found.append(
             Obstacle(
                 True, "", f"{reachable} of {whole} managers can be reached: no quorum", "bring managers back first"
@@ -87,7 +89,12 @@ def preflight(services: Iterable[RotatedService], nodes: int, managers: tuple[in
     return found
 
 
-def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
+def lacks_quorum(managers: int, reachable: int) -> bool:
+    """Return whether so few of the managers can be reached that they decide nothing."""
+    return managers > 0 and reachable * 2 <= managers
+
+
+def _troubles(service: RotatedService, nodes: Sequence[Node]) -> Iterator[Obstacle]:
     name = service.name
     if service.mode.endswith("-job"):
         yield Obstacle(True, name, "is a job, and would run again", "remove it first, or let it run again with --force")
@@ -125,14 +132,19 @@ def _troubles(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
         )
 
 
-def _no_room_for_two(service: RotatedService, nodes: int) -> Iterator[Obstacle]:
+def _no_room_for_two(service: RotatedService, nodes: Sequence[Node]) -> Iterator[Obstacle]:
     name = service.name
     stop_first = f"docker service update --update-order stop-first {quoted(name)}"
-    if service.host_ports and (service.mode == "global" or service.replicas >= nodes):
+    allowed = room.where(service, nodes)
+    count = len(allowed)
+    if service.host_ports and (service.mode == "global" or service.replicas >= count > 0):
         ports = ", ".join(map(str, service.host_ports))
-        words = f"has host port {ports}, so a second task cannot start beside the first on {output.many(nodes, 'node')}"
+        words = f"has host port {ports}, so a second task cannot start beside the first on {output.many(count, 'node')}"
         yield Obstacle(True, name, words, stop_first)
-    if service.max_per_node and service.replicas >= nodes * service.max_per_node:
+    if missing := room.lacking(service, allowed):
+        words = f"reserves {missing}, which no node has left for a second task beside the first"
+        yield Obstacle(True, name, words, f"reserve less, add a node, or {stop_first}")
+    if service.max_per_node and service.replicas >= count * service.max_per_node > 0:
         words = f"has max-replicas-per-node {service.max_per_node}, so a task cannot start beside the others"
         yield Obstacle(True, name, words, f"raise it by one, or {stop_first}")
     if service.volumes:

@@ -1,6 +1,7 @@
 """A rotation in the Swarm, from what a person asks for to what is told at its end."""
 
 import secrets as randomness
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -22,8 +23,10 @@ from shim_host.swarm import labels, model, owner, stacks
 from shim_host.swarm.model import RotatedService, SwarmSecret
 from shim_host.swarm.mounts import is_behind
 from shim_host.swarm.move.arrival import NotMoved
+from shim_host.swarm.move.room import Node
 from shim_host.swarm.versions import refusal_of_other_marks, refusals
 
+_MANAGERS_SECONDS = 15  # longer than a leader goes on without a majority
 ROTATED, MOVED, ROLLED_BACK = "rotated", "moved", history.ROLLED_BACK
 
 
@@ -323,7 +326,7 @@ class SwarmWork(SwarmValues):
     def _findings(self, moving: Sequence[RotatedService]) -> list[Obstacle]:
         from dataclasses import replace
 
-        nodes, managers = self.engine.nodes()
+        nodes, managers = self._nodes()
         unknown = [service for service in moving if service.has_health_check is None]
         images = self.engine.image_health_checks(unknown)
         known = []
@@ -334,6 +337,23 @@ class SwarmWork(SwarmValues):
             known.append(service)
         self.services = [next((one for one in known if one.id == service.id), service) for service in self.services]
         return preflight.preflight(known, nodes, managers)
+
+    def _nodes(self) -> tuple[list[Node], tuple[int, int]]:
+        """Return the nodes, and how many managers there are and can be reached.
+
+        A leader that reaches too few is about to answer no more, or they are just starting: which of the two shows
+        within some seconds.
+        """
+        until = time.monotonic() + _MANAGERS_SECONDS
+        is_told = False
+        while True:
+            nodes, (whole, reachable) = self.engine.nodes()
+            if not preflight.lacks_quorum(whole, reachable) or time.monotonic() > until:
+                return nodes, (whole, reachable)
+            if not is_told:
+                output.say(f"{reachable} of {whole} managers can be reached: waiting for more")
+            is_told = True
+            time.sleep(1)  # the engine has no event for what its leader reaches
 
     def _settle(self, plan: RotationPlan, values: Mapping[str, Secret]) -> None:
         """Write the values into ./secrets where their keys have files, and the versions for `docker stack deploy`."""

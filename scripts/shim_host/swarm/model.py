@@ -58,6 +58,8 @@ class RotatedService:
     is_finished: bool = False  # it has run to its end, and is not started again
     trouble: str = ""  # what the Swarm says about a task that is not up
     unplaced: str = ""  # why the Swarm finds no node for a task, if it does not
+    constraints: tuple[str, ...] = ()  # on the nodes that its tasks may run on
+    reserves: tuple[tuple[str, int], ...] = ()  # of which resource how much, for one task
     own_seconds: float = 0  # how long its own settings let an update stall: delay, monitor, health check
 
     @property

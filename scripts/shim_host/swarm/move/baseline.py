@@ -11,6 +11,8 @@ _NOT_MEANT_TO_RUN = frozenset(["shutdown", "remove"])
 _FLAPPING_LIMIT = timedelta(minutes=5)
 _START = timedelta(seconds=5)
 _ON_ITS_WAY = timedelta(minutes=1)
+# The image is being pulled; it runs, and its health check has not answered yet. Either may take many minutes.
+_TAKES_ITS_TIME = frozenset(["preparing", "starting"])
 
 
 class Baseline(NamedTuple):
@@ -59,7 +61,9 @@ def _is_up(task: Any, of_slot: Sequence[Any], now: datetime) -> bool:
     last = before[-1] if before else None
     if task["Status"]["State"] != "running":  # it may just be on its way
         has_failed = task["Status"].get("Err") or (last is not None and last["Status"]["State"] in ENDED_BY_ITSELF)
-        return not has_failed and now - moment(task["CreatedAt"]) < _ON_ITS_WAY
+        return not has_failed and (
+            task["Status"]["State"] in _TAKES_ITS_TIME or now - moment(task["CreatedAt"]) < _ON_ITS_WAY
+        )
     if last is None or last["Status"]["State"] not in ENDED_BY_ITSELF or last.get("Spec") != task.get("Spec"):
         return True
     lasted = moment(last["Status"]["Timestamp"]) - moment(last["CreatedAt"])

@@ -17,6 +17,7 @@ from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear, strange
 from shim_host.swarm.lock import AGAIN_SECONDS, LEADER_SECONDS, LockKeeper
 from shim_host.swarm.model import LABEL, STOP_FIRST, RotatedService, SecretMount
 from shim_host.swarm.move.baseline import baseline, moment
+from shim_host.swarm.move.room import Node, open_nodes, reserved
 
 # A label for services that make what others need, such as a login: these move before all others.
 ORDER = LABEL + "rotate"
@@ -56,13 +57,13 @@ class ServiceWriter(LockKeeper):
         now = moment(info["SystemTime"])
         return [self._service(service, tasks.get(service["ID"], []), now) for service in found]
 
-    def nodes(self) -> tuple[int, tuple[int, int]]:
-        """Return how many nodes take tasks, and how many managers there are and can be reached."""
+    def nodes(self) -> tuple[list[Node], tuple[int, int]]:
+        """Return the nodes that take tasks, and how many managers there are and can be reached."""
         nodes = self._listed("list nodes", lambda: self._client.nodes())
-        ready = [node for node in nodes if node["Status"]["State"] == "ready"]
         managers = [node["ManagerStatus"] for node in nodes if node.get("ManagerStatus")]
         reachable = sum(manager.get("Reachability") == "reachable" for manager in managers)
-        return sum(node["Spec"]["Availability"] == "active" for node in ready), (len(managers), reachable)
+        tasks = self._listed("list tasks", lambda: self._client.tasks())
+        return open_nodes(nodes, tasks), (len(managers), reachable)
 
     def _service(self, found: Mapping[str, Any], tasks: list[Any], now: datetime) -> RotatedService:
         spec = found["Spec"]
@@ -97,6 +98,8 @@ class ServiceWriter(LockKeeper):
             is_finished=before.is_finished,
             trouble=before.trouble,
             unplaced=before.unplaced,
+            constraints=tuple(map(str, (template.get("Placement") or {}).get("Constraints") or ())),
+            reserves=reserved(template),
             own_seconds=_own_seconds(spec) + health.seconds,
         )
 
