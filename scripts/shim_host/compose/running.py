@@ -7,7 +7,8 @@ passed on as one masked line.
 import json
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ QUESTION_SECONDS = 60
 STOP_SECONDS = 120
 # Without a health check a container counts as up from its first moment; most that cannot work have ended by then.
 WATCH_SECONDS = 3
+_POLL_SECONDS = 0.3  # as Compose itself does
 LABEL = "com.docker.compose."
 
 
@@ -66,6 +68,8 @@ class Container:
     is_one_off: bool = False  # of `docker compose run`
     env_files: tuple[str, ...] = ()  # that Compose read for `${...}` when it was started
     configured: str = ""  # what Compose made of its settings: a hash
+    number: int = 0  # within its service
+    is_stopped: bool = False  # it ended, or was never started; nor does the engine start it again
 
     @property
     def start_again(self) -> str:
@@ -125,8 +129,12 @@ class RunningProject:
         words = answer.stdout.split()
         return words[1] if not answer.returncode and words[:1] == [service] and len(words) == 2 else ""
 
-    def containers(self, service: str) -> list[Container]:
+    def containers(self, service: str, idle: Collection[int] = ()) -> list[Container]:
         """Return the containers of *service*, those that ended too, the oldest first.
+
+        Args:
+            service: which one.
+            idle: the numbers of those that are left out while they do not run.
 
         Raises:
             Failed: the engine does not answer.
@@ -134,7 +142,8 @@ class RunningProject:
         labels = {"project": self.name, "service": service, "oneoff": "False"}
         filters = [word for name, value in labels.items() for word in ("--filter", f"label={LABEL}{name}={value}")]
         ids = self._ask(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters], f"list {service}").split()
-        return self._inspected(ids, service)
+        found = self._inspected(ids, service)
+        return [container for container in found if not (container.is_stopped and container.number in idle)]
 
     def mounting(self, paths: Iterable[Path]) -> list[Container]:
         """Return every container that runs with one of *paths*, or its folder, mounted, whoever started it."""
@@ -170,21 +179,40 @@ class RunningProject:
             listed = sorted(json.loads(found.stdout), key=lambda container: str(container["Created"]))
             return [_container(container) for container in listed]
 
-    def recreate(self, service: str, count: int) -> None:
-        """Recreate the containers of *service*, and wait until they run and are healthy.
+    def recreate(self, service: str, count: int, idle: Collection[int] = ()) -> None:
+        """Recreate the containers of *service*, and wait until *count* run and are healthy; *idle* are not started.
 
         Raises:
             NotDone: they do not come up. Failed: the engine does not answer.
         """
-        self._up(service, count, "--force-recreate")
+        self._up(service, count, "--force-recreate", idle)
 
-    def add(self, service: str, count: int) -> None:
-        """Start containers beside those that run until there are *count*, and wait as `recreate` does."""
-        self._up(service, count, "--no-recreate")
+    def add(self, service: str, count: int, idle: Collection[int] = ()) -> None:
+        """Start containers beside those that run until *count* do, and wait as `recreate` does."""
+        self._up(service, count, "--no-recreate", idle)
 
-    def _up(self, service: str, count: int, how: str) -> None:
-        words = ("up", "--detach", "--no-deps", "--no-build", how, "--wait", "--scale", f"{service}={count}", service)
-        self._ask(self._compose(*words), f"start {service}", self.timeout_seconds)
+    def _up(self, service: str, count: int, how: str, idle: Collection[int]) -> None:
+        resting = [one for one in self.containers(service) if one.is_stopped and one.number in idle] if idle else []
+        scale = ("--no-deps", "--no-build", how, "--scale", f"{service}={count + len(resting)}", service)
+        what = f"start {service}"
+        if not resting:
+            self._ask(self._compose("up", "--detach", "--wait", *scale), what, self.timeout_seconds)
+            return
+        # Compose starts all that there are, or none.
+        self._ask(self._compose("up", "--no-start", *scale), what, self.timeout_seconds)
+        made = [container.id for container in self.containers(service, idle) if container.is_stopped]
+        if made:
+            self._ask(["docker", "start", *made], what, self.timeout_seconds)
+        self._wait(service, made)
+
+    def _wait(self, service: str, started: Sequence[str]) -> None:
+        deadline = time.monotonic() + self.timeout_seconds
+        while waiting := [one for one in self._inspected(started, service) if one.health not in ("", "healthy")]:
+            ended = [one.name for one in waiting if one.is_stopped or one.health == "unhealthy"]
+            if ended or time.monotonic() > deadline:
+                names = ", ".join(ended or [one.name for one in waiting])
+                raise NotDone(f"cannot start {service}: {names} did not come up")
+            time.sleep(_POLL_SECONDS)
 
     def stop(self, containers: Iterable[Container], *, gently: bool) -> None:
         """Remove *containers*, which get their time to end when *gently*."""
@@ -279,5 +307,7 @@ def _container(found: Mapping[str, Any]) -> Container:
         is_one_off=of_compose.get("oneoff") == "True",
         env_files=tuple(filter(None, of_compose.get("project.environment_file", "").split(","))),
         configured=of_compose.get("config-hash", ""),
+        number=int(number) if (number := of_compose.get("container-number", "")).isdecimal() else 0,
+        is_stopped=not state.get("Running"),
         sources=tuple(mount["Source"] for mount in found.get("Mounts") or () if mount.get("Source")),
     )

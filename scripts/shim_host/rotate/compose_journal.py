@@ -27,11 +27,12 @@ class Moving:
 
     name: str
     how: str
-    count: int  # how many containers it has
+    count: int  # how many containers it has that run
     before: list[str]  # their ids
     is_started: bool = False
     is_moved: bool = False
     is_back: bool = False
+    idle: list[int] = field(default_factory=list)  # the numbers of those that did not run before, and are not started
 
 
 @dataclass

@@ -133,9 +133,8 @@ def planned(values: Mapping[str, Secret], files: Mapping[str, str], settings: Se
             wrong.append(f"no service of {shown(settings.project)} mounts {', '.join(map(str, paths))}")
         for use in found:
             how = way(use, settings.how)
-            moving.append(
-                Moving(use.service.name, how, len(use.containers), [container.id for container in use.containers])
-            )
+            before = [container.id for container in use.containers]
+            moving.append(Moving(use.service.name, how, len(before), before, idle=list(use.idle)))
             strange = strangers(use, paths, settings.project)
             wrong += strange or [*findings(use, how), *other_files(use, how, settings.project)]
             if how != NOT_RUNNING and not strange:
@@ -248,7 +247,7 @@ def _look_again(services: Iterable[Moving], project: RunningProject) -> None:
         container
         for service in services
         if service.how in (OVERLAP, RECREATE)
-        for container in project.containers(service.name)
+        for container in project.containers(service.name, service.idle)
         if container.id not in service.before
     ]
     for container in project.watched(started):
@@ -266,7 +265,7 @@ def _retire(services: Iterable[Moving], project: RunningProject) -> None:
         container
         for service in services
         if service.how == OVERLAP
-        for container in project.containers(service.name)
+        for container in project.containers(service.name, service.idle)
         if container.id in service.before
     ]
     project.stop(replaced, gently=True)
@@ -307,37 +306,38 @@ def _move(service: Moving, values: Mapping[str, Secret], settings: Settings) -> 
     elif how == RECREATE:
         _recreate(service, project)
     output.detail(f"{name}: {how}")
-    there = project.containers(name)
+    there = project.containers(name, service.idle)
     if how == OVERLAP:
         there = [container for container in there if container.id not in service.before]
     return _proof(there, values, settings)
 
 
 def _recreate(service: Moving, project: RunningProject) -> None:
-    before = project.containers(service.name)
+    before = project.containers(service.name, service.idle)
     try:
-        project.recreate(service.name, service.count)
+        project.recreate(service.name, service.count, service.idle)
     except NotDone as once:
         # What an interrupted run started may still have been at work on the same containers.
         output.detail(f"once more: {once.message}")
-        project.recreate(service.name, service.count)
+        project.recreate(service.name, service.count, service.idle)
     gone = {container.id for container in before}
-    project.stop([container for container in project.containers(service.name) if container.id in gone], gently=False)
+    there = project.containers(service.name, service.idle)
+    project.stop([container for container in there if container.id in gone], gently=False)
 
 
 def _start_beside(service: Moving, project: RunningProject) -> None:
     """Start as many beside the containers of *service*, which stay; on a failure only they are left."""
-    there = project.containers(service.name)
+    there = project.containers(service.name, service.idle)
     if not any(container.id in service.before for container in there):
         service.before = [container.id for container in there]  # somebody recreated them meanwhile
     old = [container for container in there if container.id in service.before]
     left_over = [container for container in there if container not in old]  # of a run that was interrupted
     project.stop(left_over, gently=False)
     try:
-        project.add(service.name, len(old) + service.count)
+        project.add(service.name, len(old) + service.count, service.idle)
     except NotDone:
-        new = [container for container in project.containers(service.name) if container.id not in service.before]
-        project.stop(new, gently=False)
+        there = project.containers(service.name, service.idle)
+        project.stop([container for container in there if container.id not in service.before], gently=False)
         raise
 
 
@@ -368,7 +368,7 @@ def _proof(containers: Iterable[Container], values: Mapping[str, Secret], settin
 
 def _return(service: Moving, journal: Journal, settings: Settings) -> None:
     """Let *service* have the old files again, if it ever left them."""
-    there = settings.project.containers(service.name)
+    there = settings.project.containers(service.name, service.idle)
     old = [container for container in there if container.id in service.before]
     all_run = len(old) == len(service.before) and all(container.is_running for container in old)
     if service.how in (OVERLAP, RECREATE) and all_run:
@@ -377,7 +377,7 @@ def _return(service: Moving, journal: Journal, settings: Settings) -> None:
     # What is there has the new value: it is what makes room now. A signal reaches only what still runs.
     was_ended = service.how.startswith(SIGNAL) and not all(container.is_running for container in there)
     how = RECREATE if service.how == OVERLAP or was_ended else service.how
-    again = Moving(service.name, how, service.count, [container.id for container in there])
+    again = Moving(service.name, how, service.count, [container.id for container in there], idle=service.idle)
     try:
         _move(again, journal.old, settings)
     except NotDone as not_done:

@@ -17,7 +17,8 @@ class Use(NamedTuple):
 
     service: ComposeService
     is_fixed: bool  # by mounts of single files, which go on showing the old bytes
-    containers: list[Container]
+    containers: list[Container]  # where some run, these alone
+    idle: Sequence[int] = ()  # the numbers of the others then, which stay as they are
 
 
 def uses(project: RunningProject, paths: Sequence[Path]) -> list[Use]:
@@ -28,7 +29,10 @@ def uses(project: RunningProject, paths: Sequence[Path]) -> list[Use]:
     for service in project.services.values():
         sources = {mount.source.resolve() for mount in service.mounts}
         if sources & wanted or any(source in folders for source in sources):
-            found.append(Use(service, bool(sources & wanted), project.containers(service.name)))
+            there = project.containers(service.name)
+            up = [container for container in there if not container.is_stopped]
+            idle = [container.number for container in there if container.is_stopped] if up else []
+            found.append(Use(service, bool(sources & wanted), up or there, idle))
     return found
 
 

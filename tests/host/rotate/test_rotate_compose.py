@@ -140,6 +140,54 @@ def healthy_before_the_old_one_was_told(running: Running, new: str, old: str, si
     assert not [event for event in events[told:] if event.endswith(" start")]
 
 
+# Two of each; what writes to a volume is recreated, the other is doubled.
+TWICE = """\
+name: PROJECT
+services:
+  web: &web
+    image: with-shim
+    entrypoint: [/opt/shim/shim, --init, --]
+    command: [/busybox, sh, -c, 'case $$DB_PASSWORD in bad*) exit 3;; esac; exec /busybox sleep 1d']
+    healthcheck: {test: [CMD, /busybox, 'true'], interval: 300ms}
+    secrets: [db_password]
+    scale: 2
+  worker: {<<: *web, volumes: ['data:/data']}
+volumes: {data: {}}
+secrets:
+  db_password: {file: ./secrets/db_password}
+"""
+
+
+@pytest.mark.engine
+def test_a_container_that_was_stopped_by_hand_is_not_started(running: Running, canary: Canary) -> None:
+    """Neither on the way there nor on the way back; whoever starts it later starts it with the file as it is then."""
+    new = canary()
+    running.up(TWICE, db_password=canary())
+    docker = running.engine.docker
+
+    def states() -> list[str]:
+        label = f"label=com.docker.compose.project={running.name}"
+        listed = docker("ps", "--all", "--filter", label, "--format", "{{.Names}} {{.State}}").splitlines()
+        return sorted(line.removeprefix(f"{running.name}-") for line in listed)
+
+    def read() -> list[bytes]:
+        return [running.read("web"), running.read("worker")]
+
+    docker("stop", "--time", "0", f"{running.name}-web-2", f"{running.name}-worker-2")
+
+    end = running.rotate(new, "--json")
+
+    assert end.code == 0, end.stderr
+    assert {item["proof"] for item in json.loads(end.stdout)["services"]} == {"fingerprint"}
+    assert read() == [new.encode()] * 2
+    assert states() == ["web-2 exited", "web-3 running", "worker-1 running", "worker-2 created"]
+    end = running.rotate(f"bad{canary()}")
+    assert end.code == 1, end.stderr
+    assert f"cannot start web: {running.name}-web-4 did not come up" in end.stderr
+    assert read() == [new.encode()] * 2
+    assert states() == ["web-2 exited", "web-3 running", "worker-1 running", "worker-2 created"]
+
+
 @pytest.mark.engine
 def test_a_value_that_no_service_comes_up_with_goes_back(running: Running, manage: Manage, canary: Canary) -> None:
     """The old container of a service that could be doubled never stopped; the others are started with the old value."""
