@@ -33,6 +33,8 @@ PLACES = {
     "Failed": 0,
     "Unclear": 0,
     "NotMoved": 0,
+    "NotReady": 0,
+    "Lost": 0,
     "NotEnded": 0,
     "NotLetIn": 0,
     "NoSwarm": 0,

@@ -777,9 +777,27 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "the services have moved, but ",
     ),
     **{
+        message: ("host/rotate/test_rotate_elsewhere.py::test_a_task_that_is_to_end_is_no_place_to_speak_to", words)
+        for message, words in {
+            "no container of the service … runs yet: its task is …": " runs yet: its task is ",
+            "its container ended while … ran in it": "its container ended while ",
+        }.items()
+    },
+    **{
+        message: ("host/rotate/test_rotate_with.py::test_a_system_that_takes_no_connections_yet_is_waited_for", words)
+        for message, words in {
+            "the container of … is …": "the container of ",
+            "its health check has not succeeded yet": "its health check has not succeeded yet",
+        }.items()
+    },
+    "cannot start …: … did not come up": (
+        "host/rotate/test_rotate_compose.py::test_a_container_that_was_stopped_by_hand_is_not_started",
+        " did not come up",
+    ),
+    **{
         message: ("host/rotate/test_rotate_elsewhere.py::test_what_cannot_be_reached_is_said", words)
         for message, words in {
-            "no container of the service … runs": " runs",
+            "no container of the service … runs": "no container of the service ",
             "… runs on another node, and has no network to reach it through": " has no network ",
             "the helper task that speaks to … does not finish: …": " does not finish",
         }.items()

@@ -166,4 +166,6 @@ def inside_change(
             wanted.refuse_untrusted(Path(source))
         return Command(spec.key, found, values, command_seconds)
     kinds = {"postgres": Postgres, "mariadb": MariaDB, "redis": Redis}
-    return kinds[found.system](spec.key, found, values, environ)
+    system = kinds[found.system](spec.key, found, values, environ)
+    system.patience = min(system.patience, command_seconds)
+    return system

@@ -9,6 +9,7 @@ from shim_host.swarm import connection, owner
 from shim_host.swarm.helper import elsewhere
 from shim_host.swarm.helper.elsewhere import FarDoor, Sign
 from shim_host.swarm.helper.read_back import OWNER
+from shim_host.swarm.helper.run_inside import Lost, NotReady, Place
 
 from tests.support.forms import Custody
 from tests.support.host import Canary, PrivateSwarm
@@ -88,6 +89,32 @@ def test_what_cannot_be_reached_is_said(
         with pytest.raises(Failed, match="the helper task that speaks to db does not finish"):
             door.run_there(gone, ["sleep", "1d"], b"x\n", ())
     assert swarm.docker("secret", "ls", "--quiet") == ""
+
+
+def test_a_task_that_is_to_end_is_no_place_to_speak_to(swarm: PrivateSwarm, door: FarDoor, busybox: str) -> None:
+    """Its service was removed, and made once more under the same name, while it takes its time to end."""
+    script = "trap '' TERM; trap 'exit 0' USR1; while :; do sleep 0.1; done"
+    stays = ("--name", "db", "--stop-grace-period", "1h", busybox, "sh", "-c", script)
+    swarm.serve(*stays)
+    old = swarm.docker("ps", "--quiet", "--no-trunc")
+    assert door.place_of("db") == Place(old)
+
+    swarm.docker("service", "rm", "db")
+
+    assert door.place_of("db") is None
+    assert swarm.docker("ps", "--quiet", "--no-trunc") == old
+    swarm.docker("service", "create", "--detach", "--constraint", "node.labels.no==yes", *stays)
+    with pytest.raises(NotReady, match="no container of the service db runs yet: its task is "):
+        door.remote("db")
+    swarm.docker("service", "rm", "db")
+    swarm.serve(*stays)
+    new = door.place_of("db")
+    assert new is not None
+    assert new.container != old
+    with pytest.raises(Lost, match="its container ended while sh ran in it"):
+        door.run_in(new.container, ["sh", "-c", "kill -USR1 1; sleep 1d"], b"")
+    with pytest.raises(NotReady, match="cannot run true in a container"):
+        door.run_in(new.container, ["true"], b"")
 
 
 @pytest.mark.parametrize("system", [Postgres, MariaDB, Redis])

@@ -4,14 +4,18 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 from shim_host.errors import Refused
 from shim_host.rotate import decorator
-from shim_host.rotate.inside import Values
-from shim_host.rotate.systems.postgres import _prepared
+from shim_host.rotate.inside import How, Values
+from shim_host.rotate.systems.mariadb import MariaDB
+from shim_host.rotate.systems.postgres import Postgres, _prepared
+from shim_host.rotate.systems.redis import Redis
+from shim_host.rotate.systems.system import System
 
 from shim.secret import Secret
 from tests.support.engine import UGLY, Engine, SecretsFolder, Start
@@ -395,6 +399,73 @@ def test_two_services_of_one_name_are_not_mistaken(engine: Engine, start: Start,
     assert f"several services are called {service}: one_{service}, two_{service}" in wrong[0]
     one = change(engine, f"postgres(user=a, service=two_{service})", "a", "b").check()
     assert "there is no psql in its image" in one[0]
+
+
+@pytest.mark.engine
+def test_a_system_that_takes_no_connections_yet_is_waited_for(
+    engine: Engine, start: Start, service: str, canary: Canary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two containers the newest is asked, as after a restart of the service; its server starts when it is let."""
+    script = 'until [ -e "$GO" ]; do sleep 0.1; done; exec redis-server --save ""'
+    label = ("--label", f"com.docker.compose.service={service}")
+    text, waits = f"redis(user=default, service={service})", f"PASSWORD: waiting for {service}, up to "
+
+    def started(go: str) -> str:
+        health = ("--health-cmd", "redis-cli ping", "--health-interval", "200ms")
+        return start(engine.base("redis"), "sh", "-c", script, options=(*label, *health, "--env", f"GO={go}"))
+
+    def answered(why: str, let: Callable[[], object]) -> list[str]:
+        """Return what is wrong with a system that is let go on once it is waited for."""
+        said = ""
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(change(engine, text, canary(), canary()).check)
+            while f"{why}\n" not in said and not asking.done():
+                said += capsys.readouterr().err
+            assert waits in said, asking.result()
+            let()
+            return asking.result()
+
+    started("/bin")
+    newest = started("/go")
+    late = change(engine, text, canary(), canary())
+    assert isinstance(late, System)
+    late.patience = 0
+    assert late.check() == [
+        f"PASSWORD: redis-cli in {service} refuses: the server takes no connections, or none for the moment"
+    ]
+    assert (
+        answered("its health check has not succeeded yet", lambda: engine.docker("exec", newest, "touch", "/go")) == []
+    )
+
+    engine.docker("pause", newest)
+    assert late.check() == [f"PASSWORD: the container of {service} is paused"]
+    assert answered(f"the container of {service} is paused", lambda: engine.docker("unpause", newest)) == []
+
+    once = (*label, "--label", "com.docker.compose.oneoff=True")
+    start(engine.base("redis"), "sleep", "1d", options=once)
+    assert late.check() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "out", "err"),
+    [
+        (Postgres, "", 'psql: error: connection to server on socket "/s" failed: No such file or directory'),
+        (Postgres, "", "psql: error: connection to server failed: FATAL:  the database system is starting up"),
+        (Postgres, "", "psql: error: connection to server failed: FATAL:  the database system is shutting down"),
+        (Postgres, "", "psql: error: connection to server failed: FATAL:  sorry, too many clients already"),
+        (MariaDB, "", "ERROR 2002 (HY000): Can't connect to local server through socket '/run/mysqld/mysqld.sock' (2)"),
+        (MariaDB, "", "ERROR 1040 (HY000): Too many connections"),
+        (Redis, "LOADING Redis is loading the dataset in memory\nOK\n", ""),
+        (Redis, "", "Could not connect to Redis at 127.0.0.1:6379: Connection refused"),
+        (Redis, "", "Error: Server closed the connection"),
+    ],
+)
+def test_what_a_server_that_is_not_ready_answers_is_known(kind: type[System], out: str, err: str) -> None:
+    system = kind("K", How("", {}), Values(None, None, lambda _: None, lambda _: None), {})
+
+    assert system.is_busy(out.encode(), err.encode())
+    assert not system.is_busy(b"OK\n", b"WARNING: a password on the command line")
+    assert all(any(sign.words.encode() == words for sign in system.signs) for words in system.busy)
 
 
 @pytest.mark.parametrize(

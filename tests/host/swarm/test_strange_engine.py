@@ -206,7 +206,7 @@ ASKED: list[tuple[type[Any], Callable[[Any], Any]]] = [
     (ServiceMover, lambda engine: engine.locked_stacks()),
     (FarDoor, lambda engine: engine.remote("web")),
     (FarDoor, lambda engine: engine.remove_lost()),
-    (FarDoor, lambda engine: engine.container_of("web")),
+    (FarDoor, lambda engine: engine.place_of("web")),
     (FarDoor, lambda engine: engine.run_in("c1", ["true"], b"")),
     (ValueReader, lambda engine: engine.read([SECRET], "", print)),
     (Loader, lambda engine: engine.processor()),

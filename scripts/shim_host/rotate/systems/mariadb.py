@@ -36,10 +36,12 @@ class MariaDB(System):
         (b"ERROR 1396 ", "it has no such user"),
         (b"ERROR 1130 ", "its admin is not let in from another host"),
     )
+    # No socket yet, nobody at the port, no such host yet; it ends; it has as many connections as it takes.
+    busy = (b"ERROR 2002 ", b"ERROR 2003 ", b"ERROR 2005 ", b"ERROR 1053 ", b"ERROR 1040 ", b"reading initial comm")
     signs = (
         *(Sign(answer, begins=True) for answer in ("mariadb", "mysql-one", "mysql-both", "begun", "missing")),
         Sign("ERROR 1142 *SELECT"),
-        *(Sign(mark.decode()) for mark, _ in _TROUBLES),
+        *(Sign(mark.decode()) for mark in (*(mark for mark, _ in _TROUBLES), *busy)),
     )
 
     def argv(self, host: str = "") -> list[str]:
@@ -95,7 +97,8 @@ class MariaDB(System):
         table = "information_schema.USER_ATTRIBUTES"
         answer = self.say(_lines(f"SELECT IF(COUNT(*) = 1, 'begun', 'new') FROM {table} WHERE {where}"))  # noqa: S608  (quoted)
         if answer.strip() != b"begun":
-            self.say(_lines(f"{self._identified(self.role, new)} RETAIN CURRENT PASSWORD {_attribute(mark)}"))
+            retain = f"{self._identified(self.role, new)} RETAIN CURRENT PASSWORD {_attribute(mark)}"
+            self.say(_lines(retain), is_repeatable=False)
 
     def finish(self) -> None:
         """Drop the old password where the server holds two."""

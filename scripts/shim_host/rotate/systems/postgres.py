@@ -25,7 +25,13 @@ class Postgres(System):
     )
     # Of a connection, psql says the words and no SQLSTATE.
     _REFUSALS = (b"password authentication failed", b"no password supplied", b"no pg_hba.conf entry")
-    signs = tuple(Sign(words.decode()) for words in (*(state for state, _ in _STATES), *_REFUSALS))
+    # As libpq and the server say it of a connection that was not made, or ended: each statement bears being repeated.
+    busy = (
+        *(b"Connection refused", b"No such file or directory", b"could not translate host name"),
+        *(b"the database system is ", b"too many clients", b"connection slots are reserved"),
+        *(b"server closed the connection", b"terminating connection due to administrator"),
+    )
+    signs = tuple(Sign(words.decode()) for words in (*(state for state, _ in _STATES), *_REFUSALS, *busy))
     # The admin's password is the first line of stdin, so that it is in no argument.
     _TOLD_FIRST = 'IFS= read -r PGPASSWORD || exit 3; export PGPASSWORD; exec "$@"'
 

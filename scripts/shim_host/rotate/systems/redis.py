@@ -14,10 +14,13 @@ class Redis(System):
     program = "redis-cli"
     keeps_both = True
 
+    # Of a connection that it does not get its client speaks, and ends with 0 all the same.
+    busy = (b"Could not connect to ", b"Error: ", b"ERR max number of clients", b"LOADING ")
     signs = (
         *(Sign(f"ERR *{words}", begins=True) for words in ("aclfile", "ACL file")),
         Sign("ERR *does not exist", begins=True, is_told=False),
         *(Sign(word, begins=True) for word in ("ERR ", "NOPERM", "NOAUTH", "WRONGPASS")),
+        *(Sign(words.decode()) for words in busy),
     )
 
     def argv(self, host: str = "") -> list[str]:

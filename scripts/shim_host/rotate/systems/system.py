@@ -3,13 +3,18 @@
 Statements go in on stdin and hold what a system stores of a password only, but for MySQL, whose logs say <secret>.
 """
 
+import time
 from collections.abc import Mapping
 
 from shim.secret import Secret, clean
+from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.rotate.inside import How, Values
 from shim_host.swarm import connection
 from shim_host.swarm.helper.elsewhere import FarDoor, Sign
+from shim_host.swarm.helper.run_inside import Lost, NotReady
+
+_AGAIN_SECONDS = 0.5  # no event tells when a server takes connections
 
 
 class NotLetIn(Refused):
@@ -22,6 +27,9 @@ class System:
     program = ""
     # What its client may answer, for where only a number comes back; the last that is there counts.
     signs: tuple[Sign, ...] = ()
+    # What it answers, or its client does, while the server starts, ends, or takes no more connections for the moment.
+    busy: tuple[bytes, ...] = ()
+    patience = 30.0  # seconds that it may take no connections for
 
     def __init__(self, key: str, how: How, values: Values, environ: Mapping[str, str]) -> None:
         self.key = key
@@ -101,31 +109,55 @@ class System:
         known = dict.fromkeys(clean(value.reveal()) for value in found if value is not None)
         return list(known) or [self.known(None)]
 
-    def say(self, lines: bytes) -> bytes:
-        """Run *lines* in the system; return what it answered.
+    def say(self, lines: bytes, *, is_repeatable: bool = True) -> bytes:
+        """Run *lines* in the system; return what it answered, as soon as it answers.
+
+        Args:
+            lines: what it is told.
+            is_repeatable: whether they may be run once more where nobody knows whether they were.
 
         Raises:
+            NotReady: it takes no connections for as long as one may wait.
             Refused: the system does, whichever of the admin's passwords it is told.
         """
+        until = time.monotonic() + self.patience
+        is_told = False
+        while True:
+            is_late = time.monotonic() > until
+            try:
+                return self._say_as_admin(lines, is_late=is_late)
+            except NotReady as not_ready:
+                if is_late or (isinstance(not_ready, Lost) and not is_repeatable):
+                    raise
+                if not is_told:
+                    output.say(f"{self.key}: waiting for {self.service}, up to {self.patience:.0f} s: {not_ready}")
+                is_told = True
+            time.sleep(_AGAIN_SECONDS)
+
+    def _say_as_admin(self, lines: bytes, *, is_late: bool) -> bytes:
         *others, last = self.admin_passwords()
         for password in others:
             try:
-                return self._say(self.with_password(password or b"", lines))
+                return self._say(self.with_password(password or b"", lines), is_late=is_late)
             except NotLetIn:
                 continue
-        return self._say(lines if last is None else self.with_password(last, lines))
+        return self._say(lines if last is None else self.with_password(last, lines), is_late=is_late)
 
     def with_password(self, password: bytes, lines: bytes) -> bytes:
         """Return *lines* with the admin's *password* in front."""
         raise NotImplementedError
 
-    def _say(self, lines: bytes) -> bytes:
+    def _say(self, lines: bytes, *, is_late: bool) -> bytes:
         door = connection.connect_as(FarDoor, self.environ)
-        container = door.container_of(self.service)
+        place = door.place_of(self.service)
         hint = "see its log; what it was sent is not shown here"
         where = self.service
-        if container is not None:
-            code, out, err = door.run_in(container, self.argv(), lines)
+        if place is not None and place.trouble:
+            raise NotReady(f"the container of {where} is {place.trouble}", "docker ps shows it")
+        if place is not None and place.is_new and not is_late:
+            raise NotReady("its health check has not succeeded yet")
+        if place is not None:
+            code, out, err = door.run_in(place.container, self.argv(), lines)
         else:
             remote = door.remote(self.service)
             code, out = door.run_there(remote, self.argv(remote.host), lines, self.signs)
@@ -134,11 +166,19 @@ class System:
             hint = (
                 "it is reached over the network, where its administrator needs a password: name its key with adminKey"
             )
+        if code not in (126, 127) and self.is_busy(out, err):
+            why = "the server takes no connections, or none for the moment"
+            raise NotReady(f"{self.program} in {where} refuses: {why}", hint)
         if trouble := self.trouble(code, out, err):
             if self.is_not_let_in(out, err):
                 raise NotLetIn(f"{self.program} in {where} refuses: {trouble}", hint)
             raise Refused(f"{self.program} in {where} refuses: {trouble}", hint)
         return out
+
+    def is_busy(self, out: bytes, err: bytes) -> bool:
+        """Return whether the server takes no connections for the moment."""
+        answers = out.splitlines()
+        return any(words in err or any(line.startswith(words) for line in answers) for words in self.busy)
 
     def is_not_let_in(self, _out: bytes, _err: bytes) -> bool:
         """Return whether it was the admin's password that was refused."""

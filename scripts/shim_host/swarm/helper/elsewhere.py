@@ -16,8 +16,9 @@ from shim.secret import Secret
 from shim_host.errors import Failed, Refused
 from shim_host.swarm import owner
 from shim_host.swarm.helper.read_back import OWNER
-from shim_host.swarm.helper.run_inside import Door
+from shim_host.swarm.helper.run_inside import Door, NotReady
 from shim_host.swarm.model import LABEL
+from shim_host.swarm.move.baseline import is_meant_to_run
 
 HELPER = LABEL + "helper"
 _SECONDS = 90
@@ -75,9 +76,10 @@ class FarDoor(Door):
         """Return where *service* runs: its name, or that within its stack.
 
         Raises:
+            NotReady: its next task is on its way.
             Refused: it runs nowhere, there are several, or it has no network to reach it by.
         """
-        if not (self._found("ask the engine", self._api.info).get("Swarm") or {}).get("ControlAvailable"):
+        if not self._is_manager():
             hint = "docker ps shows what runs; in a Swarm point DOCKER_HOST at a manager, which reaches the other nodes"
             raise Refused(f"no container of the service {service} runs on this node", hint)
         named = [found for found in self._listed("list services", self._api.services) if _is_called(found, service)]
@@ -87,12 +89,16 @@ class FarDoor(Door):
         client: Any = self._api
         for found in named:
             task = found["Spec"]["TaskTemplate"]
-            filters = {"service": found["ID"], "desired-state": "running"}
-            running = [
-                at["NodeID"]
-                for at in self._listed("list tasks", lambda filters=filters: client.tasks(filters=filters))
-                if at["Status"]["State"] == "running"
-            ]
+            filters = {"service": found["ID"]}
+            tasks = self._listed("list tasks", lambda filters=filters: client.tasks(filters=filters))
+            meant = [at for at in tasks if is_meant_to_run(at)]
+            running = [at["NodeID"] for at in meant if at["Status"]["State"] == "running"]
+            if not running and meant:
+                state = meant[0]["Status"]["State"]
+                raise NotReady(
+                    f"no container of the service {service} runs yet: its task is {state}",
+                    "docker service ps shows why",
+                )
             if not running:
                 break
             networks = [network["Target"] for network in task.get("Networks") or found["Spec"].get("Networks") or ()]
