@@ -549,8 +549,9 @@ NAME=
     said.append(say("rotate A --compose --generate", PATH=f"{manage.folder}:/usr/bin:/bin"))
     said.append(say("prune", DOCKER_CLIENT_TIMEOUT="soon"))
     said.append(say("prune", DOCKER_HOST="", DOCKER_CONTEXT="none-such"))
-    manage.write("config/config.json", "no JSON")
-    said.append(say("prune", DOCKER_HOST="", DOCKER_CONFIG=str(manage.folder / "config")))
+    context = hashlib.sha256(b"a").hexdigest()
+    manage.write(f"config/contexts/meta/{context}/meta.json", "no JSON")
+    said.append(say("prune", DOCKER_HOST="", DOCKER_CONTEXT="a", DOCKER_CONFIG=str(manage.folder / "config")))
     said += [say("prune", DOCKER_HOST=f"ssh://{place}") for place in ("[", "a:b@c", "-oX=1")]
     for plan in ("{}", json.dumps(PLAN)):
         manage.write("secrets/.rotation/plan", plan).chmod(0o600)
