@@ -48,11 +48,13 @@ def literals(
 def named(project: "compose.Project", values: Collection[str], env: Collection[str]) -> Iterator[tuple[str, Trace]]:
     """Yield what a build, a config or a secret takes by its name alone, with its service, as `migrate` finds it."""
     from shim_host.compose.literals import named_alone
+    from shim_host.compose.places import having
 
     for key, path, document, node in named_alone(project, values):
         place = place_of(document.path, node)
         if path[0] == "services" and "args" in path:
-            yield path[1], Trace(BUILD, key, key, f"has the value of {key}", True, place)
+            for service in having(project, document, path, node):
+                yield service, Trace(BUILD, key, key, f"has the value of {key}", True, place)
         elif path[0] == "configs":
             yield "", Trace(CONFIG, path[1], key, f"has the value of {key}", True, place)
         elif path[0] == "secrets" and key in env:

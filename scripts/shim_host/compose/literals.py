@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import Node, ScalarNode
 
 from shim.schema import Schema
 from shim_host.compose.nodes import Document, child, is_null, items
-from shim_host.compose.places import having, reached, scalars, scalars_in_effect
+from shim_host.compose.places import having, scalars_in_effect, scalars_of
 from shim_host.compose.project import Project, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.names import behind_shim
@@ -70,7 +70,7 @@ class _Text(NamedTuple):
     service: str
     section: str
     path: tuple[str, ...]
-    node: Node
+    node: ScalarNode
 
 
 class _Pair(NamedTuple):
@@ -125,23 +125,10 @@ def written_out(
                         yield Literal(service, section, place[1], said, bool(key), document, node)
 
 
-def _services(project: Project, document: Document, text: _Text) -> Iterator[str]:
-    """Yield the services that have *text*: the one it is written in, and those that extend that."""
-    written_in = child(child(document.root, "services"), text.service)
-    names = having(project, document, text.service) if text.service else []
-    if text.service in names or not names:
-        yield text.service
-    for name in names:
-        if name == text.service:
-            continue
-        service = project.services[name]
-        if text.section == "environment":
-            is_inherited = any(variable.node is text.node for variable in service.variables.values())
-        else:
-            own = [definition for definition in service.definitions if not is_null(definition.value(text.path[2]))]
-            is_inherited = own[-1].node is written_in if own else False
-        if is_inherited:
-            yield name
+def _services(project: Project, document: Document, text: _Text) -> list[str]:
+    """Return the services that have *text*; the one that it is written in, also where nothing uses that one."""
+    names = having(project, document, text.path, text.node) if text.service else []
+    return names or [text.service]
 
 
 class NamedAlone(NamedTuple):
@@ -150,7 +137,7 @@ class NamedAlone(NamedTuple):
     key: str
     path: tuple[str, ...]
     document: Document
-    node: Node
+    node: ScalarNode
 
 
 def named_alone(project: Project, keys: Collection[str], removed: Collection[int] = ()) -> Iterator[NamedAlone]:
@@ -161,10 +148,9 @@ def named_alone(project: Project, keys: Collection[str], removed: Collection[int
         keys: the variables that are looked for.
         removed: nodes (by `id`) that are about to go.
     """
-    counts = reached(project)
     for document in project.documents:
-        for path, node in scalars(document.root, ()):
-            if id(node) not in counts or id(node) in removed:
+        for path, node in scalars_of(project, document):
+            if id(node) in removed and path[2:3] == ("environment",):
                 continue
             if path[-1:] in _TAKE_NAMES and str(node.value) in keys:
                 yield NamedAlone(str(node.value), path, document, node)
@@ -211,7 +197,7 @@ def _texts(document: Document) -> Iterator[_Text]:
 
     for name, _, network, *_ in items(child(document.root, "networks")):
         options = child(network, "driver_opts") or ScalarNode("", "")
-        for path, node in scalars(options, ("networks", name, "driver_opts")):
+        for path, node in scalars_in_effect(options, ("networks", name, "driver_opts")):
             yield _Text("", "networks", path, node)
 
 

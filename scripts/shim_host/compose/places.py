@@ -5,28 +5,21 @@ from typing import NamedTuple
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from shim_host.compose.nodes import Document, child, elements, is_merge, is_null, items, layers, scalar
+from shim_host.compose.nodes import (
+    OVERRIDE,
+    RESET,
+    Document,
+    child,
+    elements,
+    is_merge,
+    is_null,
+    items,
+    layers,
+    scalar,
+    tag_of,
+)
 from shim_host.compose.project import Definition, Project, Service, interpolated
 from shim_host.env.compose_rules import InvalidReference
-
-
-def scalars(
-    node: Node, path: tuple[str, ...], seen: set[int] | None = None
-) -> Iterable[tuple[tuple[str, ...], ScalarNode]]:
-    """Yield every scalar below *node* in each of its places, with the keys on the way to it; collections once."""
-    seen = set() if seen is None else seen
-    if isinstance(node, ScalarNode):
-        yield path, node
-        return
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, SequenceNode):
-        for element in node.value:
-            yield from scalars(element, path, seen)
-    elif isinstance(node, MappingNode):
-        for key_node, value in node.value:
-            yield from scalars(value, (*path, str(key_node.value)), seen)
 
 
 def scalars_in_effect(
@@ -40,6 +33,18 @@ def scalars_in_effect(
             yield from scalars_in_effect(element, path, (*above, node))
         for key, _, value, _ in items(node):
             yield from scalars_in_effect(value, (*path, key), (*above, node))
+
+
+def scalars_of(project: Project, document: Document) -> Iterator[tuple[tuple[str, ...], ScalarNode]]:
+    """Yield the scalars of *document* that count in the *project*; what an anchor names, for each that has it."""
+    definitions = {id(definition.node) for service in project.services.values() for definition in service.definitions}
+    for section, _, value, _ in items(document.root):
+        if section == "services":
+            for name, _, service, _ in items(value):
+                if id(service) in definitions:
+                    yield from scalars_in_effect(service, (section, name))
+        elif not section.startswith("x-"):
+            yield from scalars_in_effect(value, (section,))
 
 
 class Place(NamedTuple):
@@ -173,14 +178,50 @@ def _own_nodes(project: Project, name: str) -> list[tuple[Document, MappingNode]
     return found
 
 
-def having(project: Project, document: Document, name: str) -> list[str]:
-    """Return the services that have what *document* writes of *name*: itself, and those that extend it."""
-    node = child(child(document.root, "services"), name)
-    return [
-        service.name
-        for service in project.services.values()
-        if any(definition.node is node for definition in service.definitions)
-    ]
+def having(project: Project, document: Document, path: tuple[str, ...], node: ScalarNode) -> list[str]:
+    """Return the services that have the text *node* at *path* of *document*.
+
+    That is the one that it is written in, and those that extend that one and write nothing in its place.
+    """
+    written_in = child(child(document.root, "services"), path[1])
+    found = []
+    for service in project.services.values():
+        at = [number for number, definition in enumerate(service.definitions) if definition.node is written_in]
+        if not at:
+            continue
+        if path[2] == "environment":
+            is_in_effect = any(variable.node is node for variable in service.variables.values())
+        else:
+            later = (definition.value(path[2]) for definition in service.definitions[at[-1] + 1 :])
+            is_in_effect = not any(_takes_place_of(value, path[2:], node) for value in later)
+        if is_in_effect or service.name == path[1]:
+            found.append(service.name)
+    return found
+
+
+def _takes_place_of(value: Node | None, path: tuple[str, ...], node: ScalarNode) -> bool:
+    """Return whether *value*, of the field that *path* begins with, replaces the text *node* of a weaker definition.
+
+    Compose merges mappings and lists of `KEY=value` by their keys, appends to other lists, and replaces the rest.
+    """
+    for depth in range(1, len(path) + 1):
+        if value is not None and tag_of(value) in (RESET, OVERRIDE):
+            return True
+        if value is None or is_null(value):
+            return False
+        if path[:depth] in _REPLACED_WHOLE:
+            return True
+        name = path[depth] if depth < len(path) else str(node.value).partition("=")[0]
+        if isinstance(value, SequenceNode):
+            texts = [str(element.value) for element in value.value if isinstance(element, ScalarNode)]
+            return name in {text.partition("=")[0] for text in texts}
+        if isinstance(value, ScalarNode):
+            return depth == len(path)  # `build: .` is a build with a context, and merged like that
+        value = child(value, name)
+    return value is not None
+
+
+_REPLACED_WHOLE = (("command",), ("entrypoint",), ("healthcheck", "test"))
 
 
 def related(project: Project, name: str) -> list[str]:

@@ -8,12 +8,14 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ruamel.yaml.nodes import ScalarNode
+
 from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.literals import HINTS, named_alone, written_out
 from shim_host.compose.nodes import Document
-from shim_host.compose.places import having, in_extensions, places_of, reached, related, scalars, unused_places
+from shim_host.compose.places import having, in_extensions, places_of, related, scalars_of, unused_places
 from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
@@ -315,37 +317,33 @@ def _removed(plan: MigrationPlan) -> set[int]:
 def _keep_what_is_referred_to(plan: MigrationPlan) -> None:
     """Find the secrets that the Compose file puts where no file can be: a command, a label, a build argument."""
     removed = _removed(plan)
-    counts = reached(plan.project)
     env_files = {source.path.absolute(): source.path for source in plan.sources}
     for document in plan.project.documents:
-        for path, node in scalars(document.root, ()):
-            if id(node) not in counts:
-                continue
-            service = path[1] if path[0] == "services" and len(path) > 1 else ""
+        for path, node in scalars_of(plan.project, document):
             text = str(node.value)
-            # A scalar with an anchor may be elsewhere, too.
-            is_there = node.anchor is None or "environment" in path or path[0].startswith("x-")
-            is_removed = id(node) in removed and is_there
+            # By an anchor it may be elsewhere, too.
+            is_removed = id(node) in removed and path[2:3] == ("environment",)
             names = names_in(text) & set(plan.reasons) if "$" in text and not is_removed else set()
             for key in sorted(names):
-                _stays(plan, document, path, key)
+                _stays(plan, document, path, node, key)
             mounted = env_files.get((document.folder / text.partition(":")[0]).absolute())
-            if service and path[2:3] == ("volumes",) and mounted is not None:
+            if path[0] == "services" and path[2:3] == ("volumes",) and mounted is not None:
                 hint = "let it read its environment, or the files in /run/secrets"
                 message = f"it mounts {mounted} and may read the values there"
-                plan.findings.append(Remark(service, "", message, hint, is_exposed=True))
+                services = having(plan.project, document, path, node)
+                plan.findings += [Remark(service, "", message, hint, is_exposed=True) for service in services]
     for found in named_alone(plan.project, plan.reasons, removed):
-        _stays(plan, found.document, found.path, found.key)
+        _stays(plan, found.document, found.path, found.node, found.key)
 
 
-def _stays(plan: MigrationPlan, document: Document, path: tuple[str, ...], key: str) -> None:
+def _stays(plan: MigrationPlan, document: Document, path: tuple[str, ...], node: ScalarNode, key: str) -> None:
     """Keep *key* in the env file, because what is at *path* takes it from there."""
     where = ".".join(path[:4])
     plan.staying.setdefault(key, where)
-    services = having(plan.project, document, path[1]) if path[0] == "services" and len(path) > 1 else [""]
+    services = having(plan.project, document, path, node) if path[0] == "services" else [""]
     message = f"{where} holds it in plain text, so it stays in {plan.env_name} too"
     hint = HINTS.get("".join(path[2:3]), HINTS[""])
-    plan.findings += [Remark(service, key, message, hint, is_exposed=True) for service in services or path[1:2]]
+    plan.findings += [Remark(service, key, message, hint, is_exposed=True) for service in services]
 
 
 def _keep_parts(plan: MigrationPlan, parts: _Parts) -> None:

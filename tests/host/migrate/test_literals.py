@@ -307,3 +307,48 @@ def test_who_has_what_stays_in_plain_text_is_named(manage: Manage, canary: Canar
     said = {(entry["service"], entry["key"]) for entry in found if entry["exposed"]}
     assert said == {("b", "LEVEL"), ("c", "DB_PASSWORD"), ("c", "token"), ("d", "B_TOKEN")}
     assert any("services.b.environment.LEVEL holds the value of " in entry["message"] for entry in found)
+
+
+FIELDS = {  # what several services have, and what one writes in its place or beside it
+    "build": ("{context: ., args: {L: 'VALUE'}}", "{args: [L=x]}", "{args: {A: x}}"),
+    "command": ("[run, --token, 'VALUE']", "run", ""),
+    "healthcheck": ("{test: 'curl -u elastic:VALUE http://localhost'}", "{test: [CMD, x]}", "{interval: 3s}"),
+    "labels": ("{l: 'VALUE'}", "[l=x]", "[x=y]"),
+    "logging": ("{driver: x, options: {t: 'VALUE'}}", "!reset", "{options: {max-size: 1m}}"),
+    "volumes": ("[./.env:/app/.env]", "!override [v:/v]", "[v:/v]"),
+}
+
+
+@pytest.mark.parametrize("form", ["VALUE", "${API_TOKEN}"])
+def test_every_service_that_has_it_is_named(form: str, manage: Manage, canary: Canary) -> None:
+    """By an anchor, or since it extends another: unless it writes something else in its place."""
+    value = canary()
+    manage.write(".env", f"API_TOKEN={value}\n")
+    text = form.replace("VALUE", value)
+    first = "".join(f"    {name}: &{name} {was.replace('VALUE', text)}\n" for name, (was, _, _) in FIELDS.items())
+    alias = "".join(f"    {name}: *{name}\n" for name in FIELDS)
+    other = "".join(f"    {name}: {instead}\n" for name, (_, instead, _) in FIELDS.items())
+    beside = "".join(f"    {name}: {more}\n" for name, (_, _, more) in FIELDS.items() if more)
+    manage.write(
+        "docker-compose.yml",
+        f"services:\n  first:\n    image: app\n{first}  alias:\n    image: app\n{alias}"
+        f"  beside:\n    extends: first\n{beside}  other:\n    extends: first\n{other}"
+        "  far: {extends: {file: base.yml, service: base}}\nvolumes: {v: {}}\n",
+    )
+    manage.write(
+        "base.yml", "services: {base: {build: {context: ., args: &a [API_TOKEN]}}, no: {build: {args: *a }}}\n"
+    )
+
+    end = manage("migrate", "--image-config", "images.json", "--dry-run", "--json")
+
+    said: dict[str, set[str]] = {}
+    assert end.code == 1, end.stderr
+    for finding in json.loads(end.stdout)["findings"]:
+        where = finding["message"].split()[0].split(".")
+        said.setdefault(finding["service"], set()).add(where[2] if len(where) > 2 else "volumes")
+    assert said == {"first": {*FIELDS}, "alias": {*FIELDS}, "beside": {*FIELDS}, "far": {"build"}}
+    audited = json.loads(manage("audit", "--no-engine", "--json").stdout)["findings"]
+    kinds = {(entry["service"], entry["id"]) for entry in audited if entry["id"].startswith("secret-in-")}
+    whole = ("arguments", "build", "health-check", "label", "logging")
+    expected = {(name, f"secret-in-{kind}") for name in ("first", "alias", "beside") for kind in whole}
+    assert kinds == expected | {("far", "secret-in-build")}
