@@ -118,3 +118,16 @@ def stop_signals_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_of(code: int) -> str:
+    """Return how a program ended whose return code is *code*: with a number, or by the signal of a name."""
+    if code >= 0:
+        return str(code)
+    lowest, highest = getattr(signal, "SIGRTMIN", 0), getattr(signal, "SIGRTMAX", 0)
+    if lowest < -code < highest:  # of the real-time signals only the ends have names
+        return f"SIGRTMIN+{-code - lowest}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

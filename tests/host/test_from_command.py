@@ -102,6 +102,7 @@ def test_all_that_failed_is_said_at_once_and_masked(manage: Manage, canary: Cana
         NULL="echo null",
         ENDLESS="yes",
         KILLED="sh -c 'kill -9 $$'",
+        HURT="sh -c 'kill -40 $$'",
     )
 
     end = manage("create-from-env", "--yes", env={"STORE_TOKEN": token})
@@ -114,6 +115,7 @@ def test_all_that_failed_is_said_at_once_and_masked(manage: Manage, canary: Cana
         "NULL: echo prints null, which is not a value",
         "ENDLESS: yes prints more than the ",
         "KILLED: sh was ended by SIGKILL",
+        "HURT: sh was ended by SIGRTMIN+6",
     ):
         assert words in end.stderr, end.stderr
     assert not (manage.folder / "secrets").exists()

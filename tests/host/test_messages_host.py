@@ -17,6 +17,10 @@ import pyrage
 import pytest
 from shim_host.backup import document
 from shim_host.backup.document import Backup, Item
+from shim_host.commands.rotate import due
+from shim_host.commands.rotate.compose import Wish
+from shim_host.rotate.swarm_run import Settings
+from shim_host.swarm.model import ComposeFolder
 
 from shim.secret import MAX_SECRET_BYTES, Secret
 from tests.support.engine import Engine
@@ -846,3 +850,22 @@ def test_what_docker_itself_does_not_take(say: Say, engine: Engine, manage: Mana
     said = say("migrate", PATH=path)
     manage.write("compose.yaml", "services: {one: {image: app, nonsense: 1}}\n")
     return said + say("rotate A --compose --generate", PATH=path)
+
+
+@provokes("the run in … ended with …")
+def test_a_run_for_a_project_that_is_killed_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """As one is that has no memory left: what others had to do went well, and does not hide it."""
+    killed = tmp_path / "python"
+    killed.write_text("#!/bin/sh\necho '{'\nkill -9 $$\n")
+    killed.chmod(0o755)
+    (tmp_path / ".env.schema").touch()
+    monkeypatch.setattr(sys, "executable", str(killed))
+    wish = Wish((), (), None, 1, False, tmp_path, None, b"", True, False)
+
+    assert due._in_folder(ComposeFolder("blog", str(tmp_path), ()), due.Due(wish, Settings(), None)) == 111
+
+    said = capsys.readouterr().err
+    assert f"the run in {tmp_path} ended with SIGKILL" in said
+    return said

@@ -275,10 +275,11 @@ def test_what_these_commands_refuse(manage: Manage, canary: Canary) -> str:
         manage.write("unfit", unfit)
         said.append(manage("set", "API_KEY", "--value-file", "unfit").stderr)
     assert "@deliver=file" in said[-1]
-    for editor in ("no-such-editor", "false", "sh -c 'kill -TERM $$'", "rm"):
+    for editor in ("no-such-editor", "false", "sh -c 'kill -TERM $$'", "sh -c 'kill -37 $$'", "rm"):
         manage.env["VISUAL"] = editor
         said.append(manage("edit", "API_KEY").stderr)
-    assert "sh ended with SIGTERM" in said[-2]
+    assert "sh ended with SIGTERM" in said[-3]
+    assert "sh ended with SIGRTMIN+3" in said[-2]
     shown = terminal(manage, "get", "API_KEY")
     shown.expect(pexpect.EOF)
     return "\n".join([*said, str(shown.before)])

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from shim.secret import MAX_SECRET_BYTES, Secret, is_key
 from shim_host import inputs, inventory, names, output
 from shim_host.backup import locked
 from shim_host.commands import options
-from shim_host.errors import Failed, Refused, failed_file, stop_signals_interrupt
+from shim_host.errors import Failed, Refused, end_of, failed_file, stop_signals_interrupt
 from shim_host.files import write_whole
 from shim_host.rotate import values
 from shim_host.shell import quoted
@@ -282,8 +281,7 @@ def _edited(key: str, value: bytes) -> bytes:
                 raise Failed(f"there is no editor {editor[0]}", hint) from None
             raise failed_file("start", editor[0], error) from None
         if done.returncode:
-            by = signal.Signals(-done.returncode).name if done.returncode < 0 else str(done.returncode)
-            raise Refused(f"{editor[0]} ended with {by}", "nothing was changed")
+            raise Refused(f"{editor[0]} ended with {end_of(done.returncode)}", "nothing was changed")
         try:
             with open(path, "rb") as file:
                 return file.read(MAX_SECRET_BYTES + 1)

@@ -12,7 +12,7 @@ from io import BufferedReader
 from typing import IO, cast
 
 from shim.secret import MAX_SECRET_BYTES, Secret
-from shim_host.errors import Failed
+from shim_host.errors import Failed, end_of
 from shim_host.fetch.wanted import Ask
 from shim_host.recognition.sensitive import masked_line, why_by_name
 from shim_host.recognition.value_forms import forms
@@ -138,7 +138,7 @@ class _Run:
         if out.is_over:
             raise _Wrong(f"prints more than the {MAX_SECRET_BYTES} bytes that a secret may have")
         if code != 0:
-            how = f"ended with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+            how = f"ended with {code}" if code > 0 else f"was ended by {end_of(code)}"
             raise _Wrong(how, err.taken())
         if not self.printed.strip():
             raise _Wrong("prints nothing", err.taken())

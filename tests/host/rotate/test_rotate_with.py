@@ -372,6 +372,9 @@ def test_a_command_is_told_the_step_and_gets_the_values_on_stdin(
     (tmp_path / "stop-begin").touch()
     with pytest.raises(Refused, match="begin ended with 1"):
         inside.begin()
+    program.write_text("#!/bin/sh\nkill -33 $$\n")
+    with pytest.raises(Refused, match="undo ended with signal 33"):
+        inside.take_back()
 
 
 @pytest.mark.parametrize(

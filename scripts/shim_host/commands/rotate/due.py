@@ -18,7 +18,7 @@ from shim_host import ages, inventory, output
 from shim_host.commands import from_command
 from shim_host.commands.rotate import compose as rotate_compose
 from shim_host.commands.rotate.compose import Wish
-from shim_host.errors import CLEAN, REFUSED, Ended, Refused
+from shim_host.errors import CLEAN, FAILED, REFUSED, Ended, Failed, Refused, end_of
 from shim_host.files import is_own
 from shim_host.rotate import swarm_plan, swarm_run
 from shim_host.rotate.swarm import SwarmWork
@@ -227,6 +227,10 @@ def _in_folder(project: ComposeFolder, due: Due) -> int:
     environ = {name: value for name, value in os.environ.items() if name not in ("COMPOSE_FILE", "SHIM_SCHEMA")}
     environ["COMPOSE_PROJECT_NAME"] = project.name
     done = subprocess.run(command, cwd=project.folder, env=environ, stdout=subprocess.PIPE, check=False)
+    if done.returncode < 0:
+        hint = "look at what the system says of it, and run it again: it finishes what was begun"
+        output.explain(Failed(f"the run in {project.folder} ended with {end_of(done.returncode)}", hint))
+        return FAILED
     said = done.stdout.decode("utf-8", "replace")
     if wish.is_json and said:
         output.give_json({"project": project.name, "folder": project.folder, **json.loads(said)})

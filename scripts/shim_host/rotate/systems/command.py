@@ -4,7 +4,7 @@ import json
 import subprocess
 
 from shim.secret import Secret, clean
-from shim_host.errors import Ended, Refused
+from shim_host.errors import Ended, Refused, end_of
 from shim_host.rotate.inside import How, Values
 
 
@@ -65,7 +65,7 @@ class Command:
             raise Refused(f"{self.key}: cannot run {words}: {error.strerror}", hint) from None
         if done.returncode != 0:
             hint = "0 is success; what it prints is not shown, since it may hold a value"
-            raise Refused(f"{self.key}: {words} {step} ended with {done.returncode}", hint)
+            raise Refused(f"{self.key}: {words} {step} ended with {end_of(done.returncode)}", hint)
 
 
 def _text(value: Secret | None) -> str | None:
