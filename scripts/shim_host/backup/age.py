@@ -23,6 +23,7 @@ _SSH_TYPES = ("ssh-ed25519 ", "ssh-rsa ")
 _SCRYPT = re.compile(rb"-> scrypt \S+ ([0-9]+)")
 _TOO_SLOW, _TRIES = "Excessive work", 10
 _MOST_WORK = 20  # the exponent of scrypt's work, a kibibyte each; age itself takes 18
+ENOUGH_WORK, _SEALINGS = 17, 5  # tried again and again, the last bit of age's 18 would cost seconds
 
 
 def is_recipient(text: str) -> bool:
@@ -39,8 +40,28 @@ def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, 
     if pyrage is None:
         return age_program.seal(plain, recipients, passphrase, armor=armor)
     if passphrase is not None:
-        return bytes(pyrage.passphrase.encrypt(plain, _text(passphrase), armored=armor))
+        return _seal_patiently(plain, _text(passphrase), armor=armor)
     return bytes(pyrage.encrypt(plain, [_recipient(text) for text in recipients], armored=armor))
+
+
+def _seal_patiently(plain: bytes, passphrase: str, *, armor: bool) -> bytes:
+    """Return *plain* encrypted so that trying a passphrase costs enough, or as much as this machine is taken to do.
+
+    The library measures that for some milliseconds: one that is busy in these would have a backup that is cheap to try.
+    """
+    best = b""
+    for _ in range(_SEALINGS):
+        sealed = bytes(pyrage.passphrase.encrypt(plain, passphrase, armored=armor))
+        best = max(best, sealed, key=work_of)
+        if work_of(best) >= ENOUGH_WORK:
+            break
+    return best
+
+
+def work_of(sealed: bytes) -> int:
+    """Return how costly it is to try a passphrase for *sealed*: each one more is twice the work; 0 if none opens it."""
+    found = _SCRYPT.search(_start(sealed))
+    return int(found[1]) if found is not None else 0
 
 
 def unseal(sealed: bytes, passphrase: Secret | None, identities: Sequence[Path]) -> bytes:

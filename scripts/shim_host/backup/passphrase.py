@@ -58,6 +58,16 @@ def refuse_weak(secret: Secret) -> None:
         raise Refused(f"the passphrase {what}: whoever gets the backup can guess it", hint)
 
 
+def warn_of_cheap_tries(work: int, enough: int) -> None:
+    """Warn if *work*, as each one more is twice as much, makes a passphrase cheaper to try than what is *enough*."""
+    if work < enough:
+        faster = 1 << (enough - work)
+        hint = "export it again when it is less busy, or on a faster machine; or encrypt it to keys: --recipient"
+        output.warn(
+            f"this machine is slow or busy: passphrases of the backup can be tried {faster} times as fast", hint
+        )
+
+
 def ask(*, twice: bool) -> Secret:
     """Return the passphrase that the person at the terminal types, unseen.
 

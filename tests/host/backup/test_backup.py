@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from shim_host.backup import age, collect
 from shim_host.backup import document as backup
 from shim_host.backup.document import Backup, Item
+from shim_host.commands.backup import export
 from shim_host.errors import Refused
 from shim_host.swarm.model import SwarmSecret
 
@@ -654,6 +655,30 @@ def test_a_busy_machine_opens_a_backup_all_the_same(monkeypatch: pytest.MonkeyPa
     with pytest.raises(Refused) as refused:
         age.unseal(sealed, passphrase, [])
     return refused.value.message
+
+
+@provokes("this machine is slow or busy: passphrases of the backup can be tried … times as fast")
+def test_a_busy_machine_makes_no_backup_that_is_cheap_to_try(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> str:
+    """The library measures the machine, and the header tells what came of it: then it is asked again, five times."""
+    secret = Secret(b"one of some length and no worth")
+    made: list[int] = []
+    slow = [14, 16, 15]
+
+    def encrypt_when_busy(*_: object, armored: bool) -> bytes:
+        made.append(slow.pop() if slow else 17)
+        return b"age-encryption.org/v1\n-> scrypt %s %d\n" % (b"s" * 22, made[-1])
+
+    monkeypatch.setattr(pyrage.passphrase, "encrypt", encrypt_when_busy)
+    assert age.work_of(export._sealed("age", b"", [], secret, armor=False)) == 17
+    assert (made, capsys.readouterr().err) == ([15, 16, 14, 17], "")
+    slow += [12, 13, 14, 15, 14]
+    assert age.work_of(export._sealed("age", b"", [], secret, armor=False)) == 15
+    assert len(made) == 4 + 5
+    said = capsys.readouterr().err
+    assert "can be tried 4 times as fast" in said
+    return said
 
 
 def test_the_passphrase_is_typed_unseen(filled: Manage, canary: Canary, custody: Custody) -> None:

@@ -301,5 +301,8 @@ def _sealed(encryption: str, plain: bytes, keys: list[str], secret: Secret | Non
     if encryption == "age":
         from shim_host.backup import age
 
-        return age.seal(plain, keys, secret, armor=armor)
+        sealed = age.seal(plain, keys, secret, armor=armor)
+        if secret is not None:
+            passphrase.warn_of_cheap_tries(age.work_of(sealed), age.ENOUGH_WORK)
+        return sealed
     return _sealed_by_gpg(plain, keys, secret, armor=armor)

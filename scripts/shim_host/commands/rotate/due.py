@@ -228,8 +228,9 @@ def _in_folder(project: ComposeFolder, due: Due) -> int:
     environ["COMPOSE_PROJECT_NAME"] = project.name
     done = subprocess.run(command, cwd=project.folder, env=environ, stdout=subprocess.PIPE, check=False)
     if done.returncode < 0:
-        hint = "look at what the system says of it, and run it again: it finishes what was begun"
-        output.explain(Failed(f"the run in {project.folder} ended with {end_of(done.returncode)}", hint))
+        by = end_of(done.returncode)
+        advice = "look at what the system says of it, and run it again: it finishes what was begun"
+        output.explain(Failed(f"the run in {project.folder} ended with {by}", advice))
         return FAILED
     said = done.stdout.decode("utf-8", "replace")
     if wish.is_json and said:
