@@ -17,11 +17,9 @@ Exit codes: 0 nothing found, 1 findings, 2 usage, 111 git or the file system fai
 """
 
 import binascii
-import bz2
 import gzip
 import html
 import io
-import lzma
 import os
 import re
 import subprocess
@@ -37,6 +35,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+try:
+    import bz2
+except ModuleNotFoundError:  # a Python that was built without the library
+    bz2 = None  # type: ignore[assignment]
+try:
+    import lzma
+except ModuleNotFoundError:
+    lzma = None  # type: ignore[assignment]
+
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from shim_host.recognition import key_shapes, value_forms
@@ -51,6 +58,7 @@ MIN_VALUE_BYTES = 8
 EXCEPTION = b"not-a-secret"
 # What is looked at of one file, and of what is packed in one: a secret is looked for in text, not in films.
 MOST_BYTES = 64 << 20
+_NOT_UNPACKED: set[str] = set()  # what was met, and this Python has no module for
 _GIT = ("git", "-c", "core.fsmonitor=false")  # a checkout that came as an archive may name a program there
 _MOST_UNPACKED = 8 << 20
 _MOST_SECRET_BYTES = 1 << 20
@@ -70,6 +78,7 @@ _ESCAPE = re.compile(rb"\\(u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|[^ux])", re.DOTALL)
 # A run that is long enough for a value, over any number of lines.
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{16,}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,})*={0,2}")
 _SPACE = b" \t\r\n\v\f"
+_LZMA_ERRORS = (lzma.LZMAError,) if lzma is not None else ()
 
 
 class Staged(NamedTuple):
@@ -125,9 +134,13 @@ def main(argv: Sequence[str]) -> int:
     for finding in found:
         _say(f"error: {finding.message}")
         _say(f"hint: {finding.hint}")
+    for module in sorted(_NOT_UNPACKED):
+        _say(f"warning: files packed by {module} were not looked into: this Python has no module {module}")
+        _say("hint: name one that has it with PYTHON=/path/to/python3")
     if found and not looks_at_all:
         _say("nothing was committed")
-    return FOUND if found else CLEAN
+    is_partly = looks_at_all and bool(_NOT_UNPACKED)
+    return FOUND if found else FAILED if is_partly else CLEAN
 
 
 def run() -> None:
@@ -434,12 +447,18 @@ def _unpacked(content: bytes, left: list[int]) -> Iterator[bytes]:
             left[0] -= len(stream)
             yield stream
         return
-    kinds: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
-    broken = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError)
-    unpack = next((kind for magic, kind in kinds.items() if content.startswith(magic)), None)
-    if unpack is not None:
-        with suppress(*broken), unpack(io.BytesIO(content)) as file:
+    broken = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, *_LZMA_ERRORS)
+    kinds: dict[bytes, tuple[str, Any]] = {
+        b"\x1f\x8b": ("gzip", gzip),
+        b"BZh": ("bz2", bz2),
+        b"\xfd7zXZ\0": ("lzma", lzma),
+    }
+    name, module = next((kind for magic, kind in kinds.items() if content.startswith(magic)), ("", None))
+    if module is not None:
+        with suppress(*broken), module.open(io.BytesIO(content)) as file:
             yield _at_most(file, left)
+    elif name:
+        _NOT_UNPACKED.add(name)
     elif content.startswith(b"PK\3\4"):
         with suppress(zipfile.BadZipFile, *broken), zipfile.ZipFile(io.BytesIO(content)) as archive:
             for member in archive.infolist():
@@ -460,7 +479,7 @@ def _unpacked(content: bytes, left: list[int]) -> Iterator[bytes]:
 def _at_most(file: Any, left: list[int]) -> bytes:
     """Return what can be read of *file*, which may be broken further on."""
     blocks: list[bytes] = []
-    with suppress(OSError, EOFError, ValueError, zlib.error, lzma.LZMAError):
+    with suppress(OSError, EOFError, ValueError, zlib.error, *_LZMA_ERRORS):
         while left[0] > 0 and (block := file.read(min(left[0], 1 << 20))):
             blocks.append(block)
             left[0] -= len(block)

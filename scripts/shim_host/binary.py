@@ -6,7 +6,6 @@ A wheel carries it packed (scripts/release_wheels.py); a checkout builds it (scr
 import hashlib
 import io
 import json
-import lzma
 import platform
 import subprocess
 import tarfile
@@ -88,19 +87,31 @@ def from_file(path: Path, arch: str) -> bytes:
             with zipfile.ZipFile(path) as wheel:
                 name = next((name for name in wheel.namelist() if name.endswith(wanted)), "")
                 data = wheel.open(name).read(_MOST_BYTES) if name else b""
-        if data.startswith(b"\xfd7zXZ"):
-            packed = lzma.LZMADecompressor(memlimit=4 * _MOST_BYTES)
-            data = packed.decompress(data, max_length=_MOST_BYTES)
-            data = data if packed.eof else b""
+        data = _unpacked(data) if data.startswith(b"\xfd7zXZ") else data
     except OSError as error:
         raise failed_file("read", str(path), error) from None
-    except (zipfile.BadZipFile, lzma.LZMAError):
+    except zipfile.BadZipFile:
         data = b""
     machine = _MACHINES.get(int.from_bytes(data[18:20], "little")) if data[:4] == b"\x7fELF" else None
     if machine != arch:
         what = f"a program for {machine}" if machine else "no shim"
         raise _other(str(path), what, arch, "name a file of a release: a wheel, or shim-linux-" + arch)
     return data
+
+
+def _unpacked(data: bytes) -> bytes:
+    """Return what the xz file *data* holds; nothing where it is damaged, or holds more than any shim."""
+    try:
+        import lzma
+    except ModuleNotFoundError:
+        hint = "use another Python; this one was built without the library, liblzma-dev of Debian"
+        raise Refused("this Python has no module lzma, which unpacks the shim", hint) from None
+    packed = lzma.LZMADecompressor(memlimit=4 * _MOST_BYTES)
+    try:
+        unpacked = packed.decompress(data, max_length=_MOST_BYTES)
+    except lzma.LZMAError:
+        return b""
+    return unpacked if packed.eof else b""
 
 
 def _other(place: str, what: str, arch: str, *hints: str) -> Refused:
