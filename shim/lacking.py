@@ -89,8 +89,16 @@ def _looked_at(key: str, spec: "KeySpec | None", resolution: Resolution, options
     hint = "looked at " + ", ".join(places)
     if spec is not None and spec.from_command:
         hint += "; its @from=command is run on the host, by manage-secrets create-from-env or create-swarm"
-    for path in strays.nearest(key, sources):
-        hint = f"{shown_path(path)} is there: {strays.how_to_take(key, path)}; {hint}"
+    reason = strays.left_alone(key, sources)
+    near = [] if reason else strays.nearest(key, sources)
+    if reason:
+        hint = f"{reason}; {hint}"
+    elif near:
+        hint = f"{shown_path(near[0])} is there: {strays.how_to_take(key, near[0])}; {hint}"
+    else:
+        for path in strays.nested(key, sources):
+            how = f"set {key}_FILE to it, or name its folder with --secrets-dir (SHIM_SECRETS_DIR)"
+            hint = f"{shown_path(path)} is there, and folders in a secrets root are not entered: {how}; {hint}"
     if options.only and key not in options.only:
         hint += f"; --only leaves {key} out"
     return hint

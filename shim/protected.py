@@ -176,7 +176,11 @@ _PROTECTED_ENDS = (
     "_PLUGIN_DIR", "_PLUGIN_PATH", "_PROXY", "_VM_ARGS",
 )  # fmt: skip
 # What only looks like one of a family: a credential (GIT_TOKEN, SSL_PRIVATE_KEY), or a choice without a path in it.
-_CREDENTIAL_ENDS = ("_KEY", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_PIN", "_SECRET", "_TOKEN", "_USERNAME")
+_CREDENTIAL_ENDS = (
+    "_KEY", "_PASS", "_PASSPHRASE", "_PASSWD", "_PASSWORD", "_PAT", "_PIN", "_SECRET", "_TOKEN", "_USERNAME",
+)  # fmt: skip
+# Of the starts, those that applications begin with as well: LD_SUPERUSER_PASSWORD, RUBYGEMS_API_KEY, LESSON_TOKEN.
+_OF_APPLICATIONS_TOO = ("BASH", "LD_", "LESS", "PERL", "PYTHON", "RUBY")
 _HARMLESS = " DOTNET_ENVIRONMENT NODE_ENV "
 
 TABLES = _PROTECTED, _PROTECTED_PAIRS, _PROTECTED_STARTS, _PROTECTED_ENDS  # what the start code takes
@@ -241,8 +245,10 @@ def is_protected(key: str) -> bool:
     if pair not in _PROTECTED_PAIRS[first] and pair[:1] != "_":
         return False
     row = _PROTECTED[first]
-    if f" {name} " in row or name.startswith(_PROTECTED_STARTS):
+    if f" {name} " in row:
         return True
+    if name.startswith(_PROTECTED_STARTS):
+        return not (name.startswith(_OF_APPLICATIONS_TOO) and name.endswith(_CREDENTIAL_ENDS))
     family, underscore, _ = name.partition("_")
     return bool(
         underscore and f" {family}_ " in row and not name.endswith(_CREDENTIAL_ENDS) and f" {name} " not in _HARMLESS

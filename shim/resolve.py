@@ -175,7 +175,12 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
         if given and options.prefer == "env":
             return Resolved(key, Secret(given), ENVIRONMENT)
         path, root = pointer
-        secret = _read(path, key, root, raw_bytes, sources)
+        try:
+            secret = _read(path, key, root, raw_bytes, sources)
+        except Breach as breach:
+            from shim import strays
+
+            raise strays.misnamed(key, path, breach, sources) from None
         if key not in sources.asked and _stays_a_path(key, secret, sources, options):
             return None
         if given and secret and options.prefer != "file" and secret.reveal() not in (given, clean(given)):

@@ -172,7 +172,7 @@ def _key_of(
         KEY__FILE, FILE__KEY                                             left alone: the image reads it itself
         it leads below no secrets root, links followed                   a path: left alone
         programs read it as a path, or KEY ends as documents do          a path: left alone
-        KEY changes what programs load                                   left alone
+        KEY changes what programs load, or names a file itself           left alone
         --only or @only leaves KEY out                                   left alone
         anything else                                                    the file of KEY, if it can be one value:
                                                                          resolve.py reads it, and has the last word
@@ -197,6 +197,8 @@ def _key_of(
         return key, "programs read it as a path; --file-key " + key + " would take it"
     if is_protected(key):
         return key, f"{key} changes what programs load; only the schema can ask for it"
+    if key.endswith("_FILE"):
+        return key, f"{key} names a file, and what is in a file is not a path"
     if allowed is not None and key not in allowed:
         return key, f"{key} is not in --only"
     return key, "" if key else "it names no key"
@@ -222,13 +224,11 @@ def _from_root(
             sources.left_alone.append(
                 (root.decode("utf-8", "surrogateescape"), "the working directory is closed to us")
             )
-        elif error.errno == 20 and not sources.follows_roots:
-            _note_link(root, sources)
         elif error.errno in (2, 20):  # ENOENT, ENOTDIR
-            if sources.follows_roots:
+            if sources.follows_roots or error.errno == 20:
                 from shim import strays
 
-                strays.warn_of_no_root(root, sources)
+                strays.warn_of_no_folder(root, sources)
         elif root == sources.guarded:
             sources.left_alone.append(
                 (root.decode("utf-8", "surrogateescape"), f"it is closed to us: {error.strerror}")
@@ -279,8 +279,15 @@ def _from_root(
             left_alone.append(
                 (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
             )
+            if key in named:
+                from shim import strays
+
+                strays.warn_of_protected(key, path, sources)
         elif key in found and not _is_folder(sources, found[key], root):
-            if not _is_folder(sources, path, root):
+            if key in pointers:  # which of them counts has been decided
+                sources.roots.pop(key, None)
+                left_alone.append((path.decode("utf-8", "surrogateescape"), f"{sources.pointer_of(key)} names a file"))
+            elif not _is_folder(sources, path, root):
                 sources.breaches.append(_two_names(key, found[key], path))
         else:
             found[key] = path
@@ -304,14 +311,6 @@ def _opened(root: bytes, sources: Sources) -> int:
     from shim.folder import open_beside_us
 
     return open_beside_us(root[2:]).opened()
-
-
-def _note_link(root: bytes, sources: Sources) -> None:
-    """Say that a root which nobody named is a link, if it is: its target is for somebody to name."""
-    if files.status_at(_HERE, root)[0] & 0o170000 == 0o120000:
-        from shim.breaches import NotOurs
-
-        sources.is_left_alone(root, NotOurs("", "is a link"))
 
 
 def _leave_bundle(sources: Sources, path: bytes, name: str) -> None:

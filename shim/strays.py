@@ -3,6 +3,7 @@
 A file that nobody asked for never stops a start: it is left alone, and that is said.
 """
 
+from shim import files
 from shim.breaches import Directory, Missing, Unreadable
 from shim.errors import Breach
 from shim.resolution import ROOT
@@ -20,6 +21,8 @@ _ENDINGS = (
     *("file", "old", "new", "bak", "tmp", "enc", "gpg", "age", "b64", "base64"),
 )
 _HERE = -100  # AT_FDCWD, openat(2)
+_FILE, _LINK = 0o100000, 0o120000  # inode(7)
+_MOST_NAMES = 1000  # of a folder; this is for a hint alone
 _SHORTEST_SLIP = 5  # shorter names differ in one letter on purpose
 # What the kernel takes of arguments and environment at the most, whatever the stack limit is (execve(2)).
 _MOST_ARGUMENT_BYTES = 6 << 20
@@ -127,8 +130,6 @@ def leave_out_last(resolution: "Resolution", most: int, wrong: dict[str, list[Br
 
 def probe(sources: "Sources", root: bytes, wanted: set[str] | None) -> None:
     """Look for the keys that are asked for in a folder that may be searched, and not listed."""
-    from shim import files
-
     try:
         folder = sources.folders[root] = files.open_path(_HERE, root + b"/." if sources.follows_roots else root)
     except OSError:
@@ -175,14 +176,34 @@ def unlisted(resolution: "Resolution", options: "Options", wrong: dict[str, list
             sources.warnings.append((f"{message}; only files that are named are read from it", hint))
 
 
-def warn_of_no_root(path: bytes, sources: "Sources") -> None:
-    """Say that a secrets root which somebody named is not there."""
-    hint = "check --secrets-dir (SHIM_SECRETS_DIR), and that the container is given the folder"
-    if path[:1] in (b'"', b"'") or path[:3] in (b'./"', b"./'"):
-        hint = "the quotes are part of the path: remove them"
-    elif b"," in path or b";" in path:
-        hint = "several folders are separated by ':'"
-    sources.warnings.append((f"there is no folder {shown_name(path)}, which is named as a secrets root", hint))
+def warn_of_no_folder(path: bytes, sources: "Sources") -> None:
+    """Say what is where a secrets root should be, if that is likely to surprise."""
+    try:
+        kind = files.status_at(_HERE, path)[0] & 0o170000
+    except OSError:
+        kind = 0
+    if kind == _LINK and not sources.follows_roots:
+        from shim.breaches import NotOurs
+
+        sources.is_left_alone(path, NotOurs("", "is a link"))  # where it leads is for somebody to name
+    elif kind == _FILE:
+        if path != sources.guarded:
+            hint = f"mount each secret as a file in that folder: {shown_name(path)}/NAME"
+            sources.warnings.append((f"the secrets root {shown_name(path)} is a file, not a folder", hint))
+    elif sources.follows_roots:
+        hint = "check --secrets-dir (SHIM_SECRETS_DIR), and that the container is given the folder"
+        if path[:1] in (b'"', b"'") or path[:3] in (b'./"', b"./'"):
+            hint = "the quotes are part of the path: remove them"
+        elif b"," in path or b";" in path:
+            hint = "several folders are separated by ':'"
+        sources.warnings.append((f"there is no folder {shown_name(path)}, which is named as a secrets root", hint))
+
+
+def warn_of_protected(key: str, path: bytes, sources: "Sources") -> None:
+    """Say that a file stays unread although an option names its key: what is missed is an error that says it itself."""
+    if key not in sources.asked:
+        message = f"{shown_path(path)} is left alone: {key} changes what programs load"
+        sources.warnings.append((message, f"only the schema can ask for it: write {key}= there"))
 
 
 def shadowed(resolution: "Resolution", max_bytes: int) -> None:
@@ -237,6 +258,55 @@ def nearest(key: str, sources: "Sources") -> list[bytes]:
         if _is_a_slip(wanted, folded(path.rpartition(b"/")[2].decode("utf-8", "surrogateescape"))):
             return [path]
     return []
+
+
+def misnamed(key: str, path: bytes, breach: Breach, sources: "Sources") -> Breach:
+    """Return *breach* about the pointer of *key*; one to nothing says which file was probably meant."""
+    if isinstance(breach, Missing):
+        variable = sources.pointer_of(key)
+        name = path.rpartition(b"/")[2]
+        meant = [place for place in sources.roots.values() if place[0].endswith(b"/" + name)]
+        near_it = nearest(key, sources)
+        if key in sources.roots:
+            breach.hint = f"{shown_path(sources.roots[key][0])} is there: remove {variable}, or let it name that file"
+        elif meant:  # the path may be a name alone, which may be a value: it is not repeated
+            breach.hint = f"{shown_path(meant[0][1])} has a file of that name: {variable} takes the whole path"
+        elif near_it:
+            breach.hint = f"{shown_path(near_it[0])} is there: let {variable} name that file; {breach.hint}"
+    return breach
+
+
+def nested(key: str, sources: "Sources") -> list[bytes]:
+    """Return the path of a file for *key* in a folder of a root, as Kubernetes' items and mounts below a root make."""
+    from posix import listdir
+
+    wanted = folded(key)
+    for root in sources.looked_at:
+        if root == sources.guarded:
+            continue
+        try:
+            folders = [root + b"/" + name for name in sorted(listdir(root))[:_MOST_NAMES] if name[:1] != b"."]
+        except OSError:
+            continue
+        for folder in folders:
+            before = folded(folder.rpartition(b"/")[2].decode("utf-8", "surrogateescape"))
+            try:
+                names = sorted(listdir(folder))[:_MOST_NAMES]
+            except OSError:
+                continue
+            for name in names:
+                is_meant = folded(name.decode("utf-8", "surrogateescape"))
+                if is_meant == wanted or before + is_meant == wanted:
+                    return [folder + b"/" + name]
+    return []
+
+
+def left_alone(key: str, sources: "Sources") -> str:
+    """Return why a file that is there for *key* was not even looked at; "" when there is none."""
+    for name, reason in sources.left_alone:
+        if "/" in name and folded(name.rpartition("/")[2]) == folded(key):
+            return f"{shown_path(name.encode('utf-8', 'surrogateescape'))} is left alone: {reason}"
+    return ""
 
 
 def _is_a_slip(meant: str, written: str) -> bool:

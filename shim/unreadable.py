@@ -58,10 +58,11 @@ def unreadable(path: bytes, key: str, error: OSError, root: bytes = b"") -> Brea
             f"{key}: the path to its file is too long for the kernel",
             f"{key}_FILE takes a path; is it set to the value itself?",
         )
+    is_limited = error.errno in (12, 23, 24)  # ENOMEM, ENFILE, EMFILE
     return Unreadable(
         key,
         f"{key}: {shown_path(path)} cannot be read: {error.strerror}",
-        "a retry may help; otherwise check the volume",
+        "a retry may help; otherwise check " + ("the limits of memory and open files" if is_limited else "the volume"),
     )
 
 

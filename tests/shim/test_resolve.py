@@ -222,6 +222,16 @@ def test_two_names_for_one_key_are_refused(shim: Shim, canary: Canary) -> None:
     assert "both map to DB_PASSWORD" in end.stderr
 
 
+def test_a_pointer_decides_between_two_names(shim: Shim) -> None:
+    """Whichever of them it names; when that one is empty, no other is guessed."""
+    names = {"DB-PASSWORD": "1", "DB_PASSWORD": "2", "db_password": "3"}
+    for name, value in names.items():
+        pointer = {"DB_PASSWORD_FILE": str(shim.root / name)}
+        assert shim.child(env=pointer, secrets=names).env["DB_PASSWORD"] == value
+
+    assert "DB_PASSWORD" not in shim.child(env=pointer, db_password="").env
+
+
 def test_a_folder_is_no_second_name(shim: Shim) -> None:
     """Folders are skipped, whichever name comes first."""
     (shim.root / "DB-PASSWORD").mkdir()

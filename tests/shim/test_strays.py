@@ -193,6 +193,9 @@ def test_a_root_gives_no_variable_that_names_a_file(frozen: Shim) -> None:
     assert frozen.child().environ == [b"PATH=/usr/bin:/bin"]
     pointer = {"POSTGRES_PASSWORD_FILE": str(frozen.root / "postgres_password_file")}
     assert frozen.child(env=pointer).environ == [b"PATH=/usr/bin:/bin", b"POSTGRES_PASSWORD=v"]
+    both = {"POSTGRES_PASSWORD_FILE_FILE": pointer["POSTGRES_PASSWORD_FILE"]}
+    assert frozen.child(env=both).env == {"PATH": "/usr/bin:/bin", **both}
+    assert frozen.child("--require", "POSTGRES_PASSWORD_FILE", env=both).env["POSTGRES_PASSWORD_FILE"] == "v"
 
 
 @pytest.mark.parametrize("way", ["{link}/pw", "{link}/../link/./pw", "{file}"])
@@ -310,7 +313,7 @@ def test_a_pointer_in_quotes(frozen: Shim) -> None:
         ("{root}z", "there is no folder {root}z"),
         ('"{root}"', "quotes"),
         ("{root},/run/secrets", "separated by ':'"),
-        ("{root}/a", "there is no folder {root}/a"),
+        ("{root}/a", "the secrets root {root}/a is a file, not a folder"),
     ],
 )
 def test_a_named_root_that_is_not_there(frozen: Shim, folders: str, said: str) -> None:
@@ -337,6 +340,61 @@ def test_a_file_that_was_probably_meant(frozen: Shim, name: str) -> None:
         end = frozen("--schema", "s", "true")
         assert (end.code, "nothing provides DB_PASSWORD" in end.stderr) == (0, True)
         assert frozen("--schema", "s", "true", env={"DB_PASSWORD": "v"}) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("pointer", "name", "said"),
+    [
+        ("/run/secret/token", "api_token", "{root}/api_token is there: remove API_TOKEN_FILE, or let it name"),
+        ("token_v3", "token_v3", "{root} has a file of that name: API_TOKEN_FILE takes the whole path"),
+        ("{root}/token", "api_token.txt", "{root}/api_token.txt is there: let API_TOKEN_FILE name that file"),
+        ("{root}/token", "other", "check the path, and that the container gets it"),
+    ],
+)
+def test_a_pointer_to_nothing_says_what_was_probably_meant(frozen: Shim, pointer: str, name: str, said: str) -> None:
+    (frozen.root / name).write_text("v")
+
+    end = frozen("--require", "API_TOKEN", "true", env={"API_TOKEN_FILE": pointer.format(root=frozen.root)})
+
+    assert (end.code, len(end.errors)) == (100, 1)
+    assert said.format(root=frozen.root) in end.stderr
+
+
+def test_a_file_in_a_folder_of_a_root(frozen: Shim) -> None:
+    """Kubernetes' items and a mount below the root make such; nothing there is read, but the hint names it."""
+    for path in ("db/password", "app/api_key"):
+        (frozen.root / path).parent.mkdir()
+        (frozen.root / path).write_text("v")
+
+    assert frozen.child().env == {"PATH": "/usr/bin:/bin"}
+    end = frozen("--require", "DB_PASSWORD,API_KEY,OTHER", "true")
+    assert len(end.errors) == 3
+    assert [f"{frozen.root}/{path} is there, " in end.stderr for path in ("db/password", "app/api_key")] == [True, True]
+
+
+def test_a_protected_name_that_an_option_asks_for(frozen: Shim) -> None:
+    """What is missed says why; what only --only names is a warning."""
+    (frozen.root / "ld_preload").write_text("v")
+
+    end = frozen("--require", "LD_PRELOAD", "true")
+    assert (end.code, end.stderr.count("warning")) == (100, 0)
+    assert f"{frozen.root}/ld_preload is left alone: LD_PRELOAD changes what programs load; only the" in end.stderr
+    end = frozen("--only", "LD_PRELOAD", "--", "sh", "-c", 'test -z "${LD_PRELOAD+set}"')
+    assert (end.code, end.stderr.count("warning")) == (0, 1)
+    assert f"{frozen.root}/ld_preload is left alone: LD_PRELOAD changes what programs load\n" in end.stderr
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_secret_that_is_mounted_over_the_root(frozen: Shim) -> None:
+    """`--volume ./db_password:/run/secrets` makes the root a file."""
+    mount = 'mount -t tmpfs none /run && echo v >/run/secrets && exec "$@"'
+    before = ("unshare", "--mount", "sh", "-c", mount, "sh")
+
+    end = frozen("--require", "DB_PASSWORD", "true", env={"SHIM_SECRETS_DIR": ""}, before=before)
+
+    assert "the secrets root /run/secrets is a file, not a folder" in end.stderr
+    (frozen.folder / "secrets").write_text("the working directory's own")
+    assert frozen("--require", "A", "true", env={"SHIM_SECRETS_DIR": "", "A": "v"}) == (0, "", "")
 
 
 def test_only_what_is_near_is_near() -> None:

@@ -154,6 +154,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_strays.py::test_a_file_that_was_probably_meant",
         "nothing provides ",
     ),
+    "the secrets root … is a file, not a folder": (
+        "shim/test_strays.py::test_a_secret_that_is_mounted_over_the_root",
+        " is a file, not a folder",
+    ),
+    "… is left alone: … changes what programs load": (
+        "shim/test_strays.py::test_a_protected_name_that_an_option_asks_for",
+        " is left alone: ",
+    ),
     "there is no folder …, which is named as a secrets root": (
         "shim/test_strays.py::test_a_named_root_that_is_not_there",
         "there is no folder ",
