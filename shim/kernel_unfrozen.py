@@ -144,9 +144,14 @@ def set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
 def give_up_reading() -> None:
     """Give up the capabilities to read and write what is closed to root, if we are root and have them."""
     dac = 1 << 1 | 1 << 2  # DAC_OVERRIDE, DAC_READ_SEARCH
-    effective, permitted, inheritable = capabilities()
-    if os.geteuid() == 0 and permitted & dac:
-        set_capabilities(effective & ~dac, permitted & ~dac, inheritable)
+    if os.geteuid() != 0:
+        return
+    try:
+        effective, permitted, inheritable = capabilities()
+        if permitted & dac:
+            set_capabilities(effective & ~dac, permitted & ~dac, inheritable)
+    except OSError:
+        return  # the service runs already: a filter of system calls must not end it
 
 
 def setrlimit(resource: int, soft: int, hard: int) -> None:

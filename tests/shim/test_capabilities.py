@@ -30,11 +30,11 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
-# Lets capset(2) succeed without doing anything: seccomp(2), BPF as in linux/filter.h.
-CAPSET_DOES_NOTHING = """
+# Answers capset(2) with an error, or with 0 and without doing anything: seccomp(2), BPF as in linux/filter.h.
+CAPSET_ANSWERS = """
 import ctypes, os, struct, sys
-number = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
-program = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50000), (0x06, 0, 0, 0x7FFF0000)]
+number = {{"x86_64": 126, "aarch64": 91}}[os.uname().machine]
+program = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50000 | {error}), (0x06, 0, 0, 0x7FFF0000)]
 code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
 class Filter(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
@@ -131,7 +131,7 @@ def test_what_cannot_be_kept_is_refused(shim: Shim, options: list[str], before: 
 
 
 def test_a_kernel_that_takes_nothing_away_starts_nothing(shim: Shim) -> None:
-    before = ["setpriv", "--inh-caps=+sys_admin", sys.executable, "-c", CAPSET_DOES_NOTHING]
+    before = ["setpriv", "--inh-caps=+sys_admin", sys.executable, "-c", CAPSET_ANSWERS.format(error=0)]
 
     end = shim("--user=12345:12345", "--", "true", before=before)
     assert end.code == 100
@@ -146,6 +146,14 @@ def test_the_init_gives_up_reading_what_is_closed_to_it(shim: Shim) -> None:
     init, own = end.stdout.split("\n\n")
     assert (sets(init)["CapEff"] & 0b110, sets(init)["CapPrm"] & 0b110) == (0, 0)
     assert sets(own)["CapEff"] & 0b010
+
+
+def test_an_init_that_may_give_up_nothing_stays(shim: Shim) -> None:
+    """Its service runs already when a filter (systemd's SystemCallFilter=~@privileged) says EPERM."""
+    before = [sys.executable, "-c", CAPSET_ANSWERS.format(error=1)]
+
+    for options in (["--init"], ["--mask"]):
+        assert shim(*options, "--", "sh", "-c", "echo ran; exit 7", before=before) == (7, "ran\n", "")
 
 
 def test_root_stays_what_the_container_lets_root_be(shim: Shim) -> None:

@@ -137,7 +137,7 @@ def set_capabilities(effective: int, permitted: int, inheritable: int, /) -> Non
     """Set them (capset(2))."""
 
 def give_up_reading() -> None:
-    """Give up the capabilities to read and write what is closed to root, if we are root and have them."""
+    """Give up the capabilities to read and write what is closed to root, if we are root, have them and may."""
 
 def setrlimit(resource: int, soft: int, hard: int, /) -> None:
     """Set a limit of this process; -1 is RLIM_INFINITY."""
