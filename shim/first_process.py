@@ -26,11 +26,32 @@ def options() -> list[bytes]:
     words = text.split(b"\0")[:-1]
     for at, word in enumerate(words):
         if _is_shim(word):
+            if _is_elsewhere():
+                return []
             return [option for option in words[at + 1 :] if option not in _TALKING]
         is_value = at > 1 and words[at - 1] in _WITH_A_VALUE and _name(words[0]).startswith(_IN_FRONT)
         if not (is_value or _name(word).startswith(_IN_FRONT) or (at and word[:1] == b"-")):
             break
     return []
+
+
+def _is_elsewhere() -> bool:
+    """Return whether PID 1 is another container's: a pod may share its processes, a container may join another's.
+
+    Who may not look at PID 1's mounts sees its control group, which is its container's.
+    """
+    try:
+        is_here = posix.readlink(b"/proc/1/ns/mnt") == posix.readlink(b"/proc/self/ns/mnt")
+    except OSError:
+        is_here = False
+    return not is_here and _group(b"1") != _group(b"self")
+
+
+def _group(process: bytes) -> bytes:
+    try:
+        return kernel.read_file(b"/proc/" + process + b"/cgroup", _MAX_BYTES, True)[2]
+    except OSError:
+        return b""
 
 
 def _is_shim(word: bytes) -> bool:

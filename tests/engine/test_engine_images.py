@@ -151,11 +151,20 @@ def test_the_service_is_pid_1_and_stops_at_once(engine: Engine, options: tuple[s
 
 
 def test_exec_sees_what_the_service_sees(engine: Engine, options: tuple[str | Path, ...], start: Start) -> None:
-    """`docker exec` through the shim has the secrets that PID 1 has; without it, it has none."""
-    container = start(engine.base("busybox"), "--", "sleep", "300", options=options)
+    """`docker exec` through the shim has the secrets that PID 1 has; without it, it has none.
+
+    A container that joins the processes of another one sees its PID 1, and has options of its own all the same.
+    """
+    image = engine.base("busybox")
+    container = start(image, "--init", "--only", "DB_PASSWORD", "--", "sleep", "300", options=options)
+    beside = ("exec", "--", "sh", "-c", "echo ${DB_PASSWORD+set}")
+    others = (*options, "--pid", f"container:{container}", "--env", "SHIM_ONLY=OTHER")
 
     assert engine.exec(container, *HASH) == (0, hashlib.sha256(UGLY.encode()).hexdigest() + "\n", "")
     assert engine.docker("exec", container, "sh", "-c", "echo ${DB_PASSWORD-unset}").stdout == "unset\n"
+    assert engine.docker("exec", "--env", "SHIM_ONLY=OTHER", container, SHIM, *beside).stdout == "set\n"
+    assert engine.run(image, *beside, options=others) == (0, "\n", "")
+    assert engine.run(image, *beside, options=(*others, "--cap-add", "SYS_PTRACE")) == (0, "\n", "")
 
 
 def test_a_missing_secret_stops_the_start(engine: Engine, options: tuple[str | Path, ...]) -> None:
