@@ -25,8 +25,10 @@ _MOMENTS = 2.0
 _NOBODY = 65534  # user_namespaces(7)
 
 
-def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
+def write_whole(path: Path, data: bytes, mode: int, shown: str = "", owner: tuple[int, int] | None = None) -> None:
     """Make the file at *path* hold *data*, with *mode* less the umask; it outlives a power failure.
+
+    Root can write it for an *owner*, a user and a group: their project is not to become root's.
 
     Raises:
         Failed: the file system does not take it; what was there is as it was. The message names *shown*.
@@ -35,10 +37,36 @@ def write_whole(path: Path, data: bytes, mode: int, shown: str = "") -> None:
         if not path.name:  # "." or "/"
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         with opened(path.parent) as folder:
-            folder.write(path.name, data, mode)
+            folder.write(path.name, data, mode, _given_to(owner))
             folder.settle()
     except OSError as error:
         raise failed_file("write", shown or str(path), error) from None
+
+
+def _given_to(owner: tuple[int, int] | None) -> Callable[[int], None] | None:
+    if owner is None or owner == (0, 0) or not _is_roots_look() or is_unknown(owner[0]):
+        return None
+
+    def give(descriptor: int) -> None:
+        with suppress(PermissionError):  # of a root who is nobody special
+            os.fchown(descriptor, *owner)
+
+    return give
+
+
+def remove(path: Path) -> None:
+    """Remove the file at *path*, if it is there.
+
+    Raises:
+        Failed: the file system does not do it.
+    """
+    try:
+        with opened(path.parent) as folder:
+            folder.remove(path.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise failed_file("remove", str(path), error) from None
 
 
 def unfinished_of(path: Path) -> Path:
@@ -115,6 +143,22 @@ class Folder(NamedTuple):
         """Make the folder *name*."""
         os.mkdir(self._place(name), mode, dir_fd=self.descriptor)
 
+    @contextmanager
+    def inner(self, name: str) -> "Iterator[Folder]":
+        """Give the folder *name* in this one."""
+        if self.descriptor is None:
+            yield Folder(self.path / name, None)
+            return
+        descriptor = self.open(name, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield Folder(self.path / name, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: str, new: str) -> None:
+        """Let what is called *old* be called *new*."""
+        os.rename(self._place(old), self._place(new), src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
     def remove(self, name: str) -> None:
         """Remove the file *name*."""
         os.unlink(self._place(name), dir_fd=self.descriptor)
@@ -184,7 +228,7 @@ def opened(path: Path, *, is_made: bool = False) -> Iterator[Folder]:
         OSError: as open(2) says.
         LinkOfAnother: there is such a link.
     """
-    is_looked_at = sys.platform == "linux" and os.geteuid() == 0
+    is_looked_at = _is_roots_look()
     if is_made and not is_looked_at:
         path.mkdir(parents=True, exist_ok=True)
     if not HAS_DESCRIPTORS:
@@ -199,20 +243,24 @@ def opened(path: Path, *, is_made: bool = False) -> Iterator[Folder]:
         yield Folder(path, descriptor)
 
 
-def _reached(path: Path, held: ExitStack, *, is_made: bool) -> int:
-    """Return a descriptor of the folder at *path*, reached name by name: each is looked at, and used as it was then.
+def _reached(path: Path, held: ExitStack, *, is_made: bool, owners: set[int] | None = None) -> int:
+    """Return a descriptor of what is at *path*, reached name by name: each is looked at, and used as it was then.
 
-    Whoever owns a folder on the way could exchange a link for another one at any moment.
+    Whoever owns a folder on the way could exchange a link for another one at any moment. A folder is reached only by
+    links that may lead there; where a file may be what is read, the *owners* of all links are noted instead.
     """
     root, *names = path.absolute().parts
     at = os.open(root, os.O_PATH)
     held.callback(os.close, at)
-    todo: list[str | int] = [*names, "."]  # what comes next, and whose the link was that ends there
+    todo: list[str | int] = [*names, *(["."] if owners is None else [])]  # what is next, and whose link ends there
     links = 0
     while todo:
         step = todo.pop(0)
         if isinstance(step, int):
-            _refuse_link_of(step, at)
+            if owners is None:
+                _refuse_link_of(step, at)
+            else:
+                owners.add(step)
             continue
         try:
             found = os.open(step, os.O_PATH | os.O_NOFOLLOW, dir_fd=at)
@@ -232,14 +280,73 @@ def _reached(path: Path, held: ExitStack, *, is_made: bool) -> int:
         links += 1
         if links > _MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        if _is_in_proc(status):  # what it reads as need not be a path: the kernel alone knows where it leads
+            at = os.open(step, os.O_PATH, dir_fd=at)
+            held.callback(os.close, at)
+            todo.insert(0, status.st_uid)
+            continue
         todo[:0] = [*Path(os.readlink("", dir_fd=found)).parts, status.st_uid]
     return at
+
+
+def _is_in_proc(status: os.stat_result) -> bool:
+    try:
+        return status.st_dev == os.stat("/proc/self").st_dev
+    except OSError:
+        return False
+
+
+@contextmanager
+def place_to_read(path: Path) -> Iterator[bytes]:
+    """Give the path under which the file at *path* is to be read: for root it is held, and was looked at.
+
+    Raises:
+        OSError: as open(2) says; or another user made a link that leads to what root alone may read, and would give
+            away.
+    """
+    if not _is_roots_look() or not os.path.isdir("/proc/self/fd"):
+        yield os.fsencode(path)
+        return
+    with ExitStack() as held:
+        owners: set[int] = set()
+        descriptor = _reached(path, held, is_made=False, owners=owners)
+        found = os.fstat(descriptor)
+        if owners - {0, found.st_uid} and not found.st_mode & stat.S_IROTH:
+            raise PermissionError(errno.EACCES, "a link of another user leads to it, who could not read it")
+        yield b"/proc/self/fd/%d" % descriptor
+
+
+def _is_roots_look() -> bool:
+    return sys.platform == "linux" and os.geteuid() == 0
 
 
 def _refuse_link_of(owner: int, folder: int) -> None:
     """Let a link lead to *folder* only if its *owner* is root, or has that folder."""
     if owner not in (0, os.fstat(folder).st_uid):
         raise LinkOfAnother
+
+
+def refuse_without_room(folder: Path, size: int) -> None:
+    """See that *size* bytes can be written into *folder*, leaving nothing there; Linux alone can tell of the room.
+
+    Raises:
+        Failed: they cannot.
+    """
+    if not hasattr(os, "O_TMPFILE"):
+        return
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o600)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR):  # of a file system that knows no such files
+            return
+        raise failed_file("write into", str(folder), error) from None
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise failed_file("write into", str(folder), error) from None
+    finally:
+        os.close(descriptor)
 
 
 def names_in(folder: Path) -> set[str]:

@@ -6,8 +6,7 @@ import getpass
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from shim.schema import KeySpec, Schema, parse
@@ -15,6 +14,7 @@ from shim.secret import Secret
 from shim.secret import read_file as read_secret_file
 from shim_host import output
 from shim_host.errors import Refused, UsageError, failed_file
+from shim_host.files import place_to_read
 
 SCHEMA = ".env.schema"
 SCHEMA_HEAD = "# What the services of this project need. Values are in ./secrets; this file may be in git.\n"
@@ -39,7 +39,7 @@ def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
         with open(path, "rb") as file:
             data = file.read(most_bytes + 1)
     else:
-        with _opened(path) as place:
+        with place_to_read(path) as place:
             mode, _size, data = read_secret_file(place, most_bytes, True)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -49,31 +49,6 @@ def read_bounded(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     if len(data) > most_bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 10} KiB")
     return data
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[bytes]:
-    """Give the path under which the file is to be read: for root it is open already, and looked at.
-
-    Raises:
-        OSError: another user made a link that leads to what root alone may read: root would give it away.
-    """
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or not os.path.isdir("/proc/self/fd"):
-        yield os.fsencode(path)
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        found, typed, place = os.fstat(descriptor), os.path.abspath(path), f"/proc/self/fd/{descriptor}"
-        # What another run replaced since is called so, and some file systems have names in any case.
-        if os.readlink(place).removesuffix(" (deleted)") != typed and not found.st_mode & stat.S_IROTH:
-            links = [part for part in (Path(typed), *Path(typed).parents) if part.is_symlink()]
-            owners = {part.lstat().st_uid for part in links}
-            is_gone = not links and not os.path.samestat(os.lstat(typed), found)
-            if is_gone or owners - {0, found.st_uid}:
-                raise PermissionError(errno.EACCES, "a link of another user leads to it, who could not read it")
-        yield os.fsencode(place)
-    finally:
-        os.close(descriptor)
 
 
 def read_schema(path: Path | None) -> Schema | None:

@@ -386,7 +386,7 @@ def test_without_a_python_that_is_new_enough_it_says_so(clone: Clone, tmp_path: 
 def test_a_python_without_some_modules_looks_at_the_rest(
     clone: Clone, tmp_path: Path, canary: Callable[[], str]
 ) -> None:
-    """Some builds have no bz2 or lzma; what these pack is named as not looked into, and --all is no success then."""
+    """Some builds have no bz2 or lzma; what these pack is named as not looked into, and --all fails then."""
     for name in ("bz2", "lzma"):
         tmp_path.joinpath(f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named _{name}')\n")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}

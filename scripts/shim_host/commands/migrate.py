@@ -19,6 +19,7 @@ from shim_host.compose import reading
 from shim_host.compose.nodes import child
 from shim_host.compose.project import Project, all_variables
 from shim_host.errors import Failed, Refused
+from shim_host.files import remove
 from shim_host.migrate import adopt, check
 from shim_host.migrate.inputs import known_images, read_sources, wishes_of
 from shim_host.migrate.model import (
@@ -193,7 +194,7 @@ def command(wish: MigrateWish) -> int:
         if wish.adopts:
             for file in results:
                 if file.new != file.old:
-                    file.new.unlink(missing_ok=True)
+                    remove(file.new)
             output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
         else:
             say_what_is_next(results, project, chosen)

@@ -8,21 +8,22 @@ can be undone: its index is the last file to be written, and the first to go.
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from shim_host import output
 from shim_host.errors import Refused, failed_file
-from shim_host.files import write_whole
-from shim_host.inputs import read_bounded
+from shim_host.files import opened, remove, write_whole
+from shim_host.inputs import MOST_BYTES, read_bounded
 from shim_host.migrate.model import NewFile
 from shim_host.migrate.write import Written
-from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Vault
+from shim_host.store.ownership import is_anothers
+from shim_host.store.vault import Vault
 
 _FOLDER = ".before-migrate"  # in ./secrets, where a name with a dot is not a secret; the next is `.before-migrate-2`
 _INDEX = "index.json"
+_MOST_BYTES = 2 * MOST_BYTES  # of one file: less was taken
 
 
 class Kept(NamedTuple):
@@ -59,20 +60,14 @@ def keep(store: Vault, written: Sequence[Written]) -> None:
     Raises:
         Failed: the file system does not take it; nothing has been replaced.
     """
-    with store.writing():
-        folder = _folder(store, _count(store) + 1)
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(FOLDER_MODE)
-        except OSError as error:
-            raise failed_file("make", str(folder), error) from None
-        index = []
+    index = []
+    with store.writing() as writer, writer.making(_folder(_count(store) + 1)) as folder:
         for number, item in enumerate(written):
-            write_whole(folder / str(number), item.before or b"", FILE_MODE)
+            folder.write(str(number), item.before or b"")
             where = os.path.relpath(item.path, store.path)
             digest = hashlib.sha256(item.data).hexdigest()
             index.append({"path": where, "mode": item.mode, "adopted": digest, "new": item.before is None})
-        write_whole(folder / _INDEX, json.dumps(index, indent=2).encode(), FILE_MODE)
+        folder.write(_INDEX, json.dumps(index, indent=2).encode())
 
 
 def kept(store: Vault) -> list[Kept]:
@@ -82,23 +77,26 @@ def kept(store: Vault) -> list[Kept]:
         Refused: there was none.
         Failed: what is kept cannot be read.
     """
-    folder = _folder(store, max(_count(store), 1))
-    if store.is_anothers():
-        # Its owner may have written there what root is to write, and where.
-        hint = "run it as that user"
-        raise Refused(f"{store.path} belongs to somebody else, who could choose what root writes", hint)
+    name = _folder(max(_count(store), 1))
+    folder = store.path / name
     try:
-        index = json.loads((folder / _INDEX).read_bytes())
-        return [
-            Kept(
-                Path(os.path.relpath(store.path / entry["path"])),
-                (folder / str(number)).read_bytes(),
-                entry["mode"],
-                entry["adopted"],
-                not entry.get("new", False),
-            )
-            for number, entry in enumerate(index)
-        ]
+        with opened(store.path) as around, around.inner(name) as place:
+            for one in (around, place):
+                if one.descriptor is not None and is_anothers(os.fstat(one.descriptor).st_uid):
+                    # Its owner may have written there what root is to write, and where.
+                    hint = "run it as that user"
+                    raise Refused(f"{one.path} belongs to somebody else, who could choose what root writes", hint)
+            index = json.loads(place.read(_INDEX, _MOST_BYTES)[1])
+            return [
+                Kept(
+                    Path(os.path.relpath(store.path / entry["path"])),
+                    place.read(str(number), _MOST_BYTES)[1],
+                    entry["mode"],
+                    entry["adopted"],
+                    not entry.get("new", False),
+                )
+                for number, entry in enumerate(index)
+            ]
     except FileNotFoundError:
         raise Refused("there is nothing to undo", f"migrate --adopt keeps what it replaces in {folder}") from None
     except OSError as error:
@@ -119,17 +117,24 @@ def put_back(store: Vault, files: Sequence[Kept], force: bool) -> None:
         raise Refused(f"changed since it was adopted: {', '.join(changed)}", "discard the changes with --force")
     for file in files:
         if not file.was_there:
-            file.path.unlink(missing_ok=True)
+            remove(file.path)
             output.say(f"{file.path} is gone again")
             continue
-        write_whole(file.path, file.data, file.mode)
+        write_whole(file.path, file.data, file.mode, owner=_owner_of(file.path))
         output.say(f"{file.path} is as it was")
-    folder = _folder(store, _count(store))
+    name = _folder(_count(store))
+    with store.writing() as writer:
+        with writer.inside(name) as folder:
+            folder.remove(_INDEX)
+        writer.remove_folder(name)
+
+
+def _owner_of(path: Path) -> tuple[int, int] | None:
     try:
-        (folder / _INDEX).unlink()
-    except OSError as error:
-        raise failed_file("remove", str(folder / _INDEX), error) from None
-    shutil.rmtree(folder, ignore_errors=True)
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_uid, status.st_gid
 
 
 def _is_changed(file: Kept) -> bool:
@@ -138,13 +143,13 @@ def _is_changed(file: Kept) -> bool:
     return hashlib.sha256(data).hexdigest() != file.adopted and not (file.was_there and data == file.data)
 
 
-def _folder(store: Vault, number: int) -> Path:
-    return store.path / (_FOLDER if number < 2 else f"{_FOLDER}-{number}")
+def _folder(number: int) -> str:
+    return _FOLDER if number < 2 else f"{_FOLDER}-{number}"
 
 
 def _count(store: Vault) -> int:
     """Return how many adoptions can be undone."""
     number = 0
-    while (_folder(store, number + 1) / _INDEX).exists():
+    while (store.path / _folder(number + 1) / _INDEX).exists():
         number += 1
     return number

@@ -28,6 +28,7 @@ class Written(NamedTuple):
     state: str
     before: bytes | None  # what is there now
     old: Path = Path()  # the file it is made from, absolute
+    owner: tuple[int, int] | None = None  # user and group who have that
 
 
 def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
@@ -41,7 +42,8 @@ def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
         data = file.text.encode("utf-8", "surrogateescape")
         before = None
         try:
-            mode = stat.S_IMODE(file.old.stat().st_mode) if file.old.exists() else _NEW_MODE
+            status = (file.old if file.old.exists() else file.new.absolute().parent).stat()
+            mode = stat.S_IMODE(status.st_mode) if file.old.exists() else _NEW_MODE
             if file.new.exists():
                 before = read_bounded(file.new)
         except OSError as error:
@@ -49,7 +51,8 @@ def outputs(results: Iterable[NewFile], force: bool) -> list[Written]:
         is_there = before is not None or file.new.is_symlink()
         is_same = before == data and not file.new.is_symlink()
         state = UNCHANGED if is_same else REPLACED if is_there else CREATED
-        written.append(Written(file.new, data, mode, state, before, file.old.absolute()))
+        owner = (status.st_uid, status.st_gid)
+        written.append(Written(file.new, data, mode, state, before, file.old.absolute(), owner))
     there = [str(item.path) for item in written if item.state == REPLACED]
     if there and not force:
         raise Refused(f"already there, and different: {', '.join(there)}", "look at it, then remove it or add --force")
@@ -104,4 +107,4 @@ def write(
             writer.give_to(name, owner or (-1, -1))
     for item in written:
         if item.state != UNCHANGED:
-            write_whole(item.path, item.data, item.mode)
+            write_whole(item.path, item.data, item.mode, owner=item.owner)

@@ -3,7 +3,6 @@
 A new value waits beside the file that is to hold it until every service has it, since the Swarm gives no value back.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,11 +10,12 @@ from pathlib import Path
 from shim.schema import Schema
 from shim.secret import Secret
 from shim_host import inventory, names, output
-from shim_host.errors import Ended, failed_file
+from shim_host.errors import Ended
+from shim_host.files import refuse_without_room
 from shim_host.fingerprints import Fingerprints
 from shim_host.rotate.swarm_plan import RotationPlan
 from shim_host.shell import quoted
-from shim_host.store.vault import Vault, refuse_without_room
+from shim_host.store.vault import Vault
 from shim_host.swarm import versions_file
 from shim_host.swarm.model import SwarmSecret
 
@@ -68,15 +68,14 @@ class Files:
             Failed: the file system does not take it.
         """
         there = self.by_key()
-        own, unfinished = self.store.path / stack, self.store.path / f".{stack}.new"
-        with Vault(unfinished).writing() as writer:
-            for key in keys:
-                if key in there:
-                    writer.write(self._name(key), there[key].reveal())
-        try:
-            os.rename(unfinished, own)  # whole, or not at all: a folder that is there counts for every key
-        except OSError as error:
-            raise failed_file("make", str(own), error) from None
+        unfinished = f".{stack}.new"
+        with self.store.writing() as writer:
+            with writer.making(unfinished) as inner:
+                for key in keys:
+                    if key in there:
+                        inner.write(self._name(key), there[key].reveal())
+            writer.rename(unfinished, stack)  # whole, or not at all: a folder that is there counts for every key
+        own = self.store.path / stack
         output.say(f"{own} has the values of the stack {stack} from now on, apart from those in {self.store.path}")
 
     def refuse_without_room(self, values: Mapping[str, Secret], *, has_versions: bool) -> None:

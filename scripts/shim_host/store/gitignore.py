@@ -91,7 +91,7 @@ def add(lines: Mapping[Path, Sequence[str]]) -> None:
 
 def _add(path: Path, lines: Sequence[str]) -> None:
     try:
-        old, mode = _as_it_is(path)
+        old, mode, owner = _as_it_is(path)
     except OSError as error:
         raise failed_file("write", str(path), error) from None
     added = [os.fsencode(line) for line in lines]
@@ -99,17 +99,19 @@ def _add(path: Path, lines: Sequence[str]) -> None:
         return  # another run lacked the same ones a moment ago
     end = b"\r\n" if b"\r\n" in old else b"\n"
     start = old if not old or old.endswith(b"\n") else old + end
-    write_whole(path, start + b"".join(line + end for line in added), mode)
+    write_whole(path, start + b"".join(line + end for line in added), mode, owner=owner)
 
 
-def _as_it_is(path: Path) -> tuple[bytes, int]:
-    """Return the bytes and the mode of the file at *path*, opened once: whoever owns the folder may swap it."""
+def _as_it_is(path: Path) -> tuple[bytes, int, tuple[int, int]]:
+    """Return bytes, mode and owner of the file at *path*, opened once: whoever owns the folder may swap it."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(path, flags), "rb") as file:
-            return file.read(MOST_BYTES), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
+            return file.read(MOST_BYTES), stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
     except FileNotFoundError:
-        return b"", 0o644
+        around = path.absolute().parent.stat()
+        return b"", 0o644, (around.st_uid, around.st_gid)
     except OSError as error:
         if path.is_symlink():  # git itself does not read one that is a link
             raise Refused(f"{path} is a link, which git does not read", "replace it with a file") from None

@@ -4,7 +4,6 @@ A file is written beside its place and renamed into it, so a kill at any moment 
 run left over is removed by the next one.
 """
 
-import errno
 import os
 import stat
 import sys
@@ -242,29 +241,6 @@ def _restrict_on_windows(path: Path) -> None:
         raise Failed(f"cannot restrict {path} to {user} with icacls", "run icacls on the folder yourself to see why")
 
 
-def refuse_without_room(folder: Path, size: int) -> None:
-    """See that *size* bytes can be written into *folder*, leaving nothing there; Linux alone can tell of the room.
-
-    Raises:
-        Failed: they cannot.
-    """
-    if not hasattr(os, "O_TMPFILE"):
-        return
-    try:
-        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, FILE_MODE)
-    except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR):  # of a file system that knows no such files
-            return
-        raise failed_file("write into", str(folder), error) from None
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-            raise failed_file("write into", str(folder), error) from None
-    finally:
-        os.close(descriptor)
-
-
 class Writer:
     """Writes into one folder; every file is there whole or not at all."""
 
@@ -305,6 +281,53 @@ class Writer:
             found = os.fstat(self._folder.descriptor)
         is_roots = (found.st_uid, found.st_gid) == (0, 0)
         return None if is_roots or is_unknown(found.st_uid) else (found.st_uid, found.st_gid)
+
+    @contextmanager
+    def making(self, name: str) -> "Iterator[Writer]":
+        """Make the folder *name*, empty, and give what writes into it.
+
+        Raises:
+            Failed: the file system does not take it.
+        """
+        try:
+            with suppress(FileNotFoundError):
+                is_folder = stat.S_ISDIR(self._folder.status(name).st_mode)
+                (self._folder.remove_all if is_folder else self._folder.remove)(name)
+            self._folder.make(name, FOLDER_MODE)
+        except OSError as error:
+            raise failed_file("make", str(self.path / name), error) from None
+        with self.inside(name) as writer:
+            yield writer
+
+    @contextmanager
+    def inside(self, name: str) -> "Iterator[Writer]":
+        """Give what writes into the folder *name* in this one, which stays with the owner of this one.
+
+        Raises:
+            Failed: the file system does not take it.
+        """
+        try:
+            with self._folder.inner(name) as folder:
+                if folder.descriptor is not None and self._folder.descriptor is not None:
+                    ownership.give_as_around(folder.descriptor, self._folder.descriptor)
+                writer = Writer(folder, self._file_mode)
+                yield writer
+                writer.settle()
+        except OSError as error:
+            raise failed_file("write", str(self.path / name), error) from None
+        self._has_changed = True
+
+    def rename(self, old: str, new: str) -> None:
+        """Let what is called *old* be called *new*.
+
+        Raises:
+            Failed: the file system does not take it.
+        """
+        try:
+            self._folder.rename(old, new)
+        except OSError as error:
+            raise failed_file("make", str(self.path / new), error) from None
+        self._has_changed = True
 
     def write_templates(self, drivers: Mapping[str, str]) -> None:
         """Note which files are templates in the Swarm, as `Vault.templates` reads them."""
@@ -349,12 +372,12 @@ class Writer:
             if not _is_unfinished(name):
                 continue
             if stat.S_ISDIR(self._folder.status(name).st_mode):
-                self._remove_folder(name)
+                self.remove_folder(name)
             else:
                 self.remove(name)
 
-    def _remove_folder(self, name: str) -> None:
-        """Remove the folder *name* with the files in it; it was never in its place, so it is nobody else's."""
+    def remove_folder(self, name: str) -> None:
+        """Remove the folder *name* with the files in it."""
         try:
             self._folder.remove_all(name)
         except OSError as error:

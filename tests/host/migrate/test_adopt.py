@@ -130,6 +130,26 @@ def test_root_puts_nothing_back_that_somebody_else_may_have_kept(project: Manage
     assert "secrets belongs to somebody else, who could choose what root writes" in end.stderr
 
 
+def test_what_root_migrates_stays_with_its_owner(project: Manage, as_root: None) -> None:
+    """The Compose files, the env file and what is kept of them: else they could neither edit nor undo."""
+    project.write("secrets/README.md", "x")
+    for path in (project.folder, *project.folder.rglob("*")):
+        os.chown(path, 12345, 54321, follow_symlinks=False)
+
+    end = project("migrate", "--yes", "--image-config", "images.json", "--adopt")
+
+    assert end.code == 0, end.stderr
+    kept = project.folder / "secrets" / ".before-migrate"
+    files = [project.folder / name for name in (*FILES, ".gitignore", "secrets/db_password")]
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in (*files, kept, *kept.iterdir())} == {(12345, 54321)}
+    assert "belongs to somebody else" in project("migrate", "--undo", "--yes").stderr
+    for path in (project.folder / "secrets", kept):
+        os.chown(path, 0, 0)
+    assert project("migrate", "--undo", "--yes").code == 0
+    assert (project.folder / ".env").stat().st_uid == 12345
+    assert not kept.exists()
+
+
 def test_a_project_that_was_migrated_can_be_migrated_again(project: Manage, canary: Canary) -> None:
     """A new key goes to the shim that is there, and a new service has it from the same volume."""
     migrate = ("migrate", "--yes", "--json", "--image-config", "images.json", "--adopt")

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 from shim_host import files
 from shim_host.errors import Failed, LinkOfAnother, Refused
-from shim_host.files import make_folders, opened, unfinished_of
-from shim_host.store import gitignore
+from shim_host.files import make_folders, opened, place_to_read, unfinished_of
+from shim_host.fingerprints import WITHOUT_KEY
+from shim_host.inputs import read_bounded
+from shim_host.rotate.files import Files
+from shim_host.store import gitignore, ownership
 from shim_host.store.vault import Vault
 
 from shim.secret import MAX_SECRET_BYTES
@@ -419,6 +422,59 @@ def test_no_link_that_is_exchanged_meanwhile_leads_root_astray(tmp_path: Path, a
         folder.write("file", b"x", 0o600)
     assert [path.name for path in tmp_path.glob("*/file")] == ["file"]
     assert (tmp_path / "theirs" / "file").exists()
+
+
+def test_no_link_that_is_exchanged_meanwhile_lets_root_read_what_was_not_looked_at(
+    tmp_path: Path, as_root: None
+) -> None:
+    """Neither the file itself nor a folder on the way: both were opened, and count as they were then."""
+    for name in ("theirs", "roots"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+        (tmp_path / name / "file").chmod(0o600)
+    os.chown(tmp_path / "theirs" / "file", 12345, 12345)
+    link = tmp_path / "link"
+    link.symlink_to("theirs")
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+
+    with place_to_read(link / "file") as place:
+        link.unlink()
+        link.symlink_to("roots")
+        (tmp_path / "theirs" / "file").unlink()
+        (tmp_path / "theirs" / "file").symlink_to("../roots/file")
+        assert Path(os.fsdecode(place)).read_text() == "theirs"
+    os.chown(link, 12345, 12345, follow_symlinks=False)
+    with pytest.raises(PermissionError, match="a link of another user leads to it"), place_to_read(link / "file"):
+        pass
+    for missing in (tmp_path / "no", tmp_path / "roots/file/x", link / "no"):
+        with pytest.raises((FileNotFoundError, NotADirectoryError)):
+            read_bounded(missing)
+    assert read_bounded(Path(f"/proc/{os.getpid()}/root") / (tmp_path / "roots/file").relative_to("/")) == b"roots"
+
+
+def test_a_folder_in_that_of_somebody_else_is_made_where_that_was_looked_at(
+    tmp_path: Path, as_root: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is theirs: one with the values of a stack, or with what `migrate --adopt` replaced."""
+    theirs, roots = tmp_path / "theirs", tmp_path / "roots"
+    for folder in (theirs, roots):
+        folder.mkdir(0o700)
+    (roots / "kept").mkdir()
+    (theirs / "kept").symlink_to(roots / "kept")
+    os.chown(theirs, 12345, 54321)
+    monkeypatch.setattr(ownership, "_agreed", {12345})
+
+    with Vault(theirs).writing() as writer:
+        theirs.rename(tmp_path / "away")
+        theirs.symlink_to("roots")
+        with writer.making("kept") as inner:
+            inner.write("file", b"c4n4ry")
+        writer.rename("kept", "new")
+    assert [path for path in roots.rglob("*") if path != roots / "kept"] == []
+    for path in (tmp_path / "away" / "new", tmp_path / "away" / "new" / "file"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 54321)
+    Files(Vault(tmp_path / "away"), tmp_path, None, WITHOUT_KEY).keep_apart("shop", ["A"])
+    assert (tmp_path / "away" / "shop").stat().st_uid == 12345
 
 
 @pytest.mark.parametrize("words", [["list"], ["get", "A"], ["lock", "--yes"]], ids=lambda words: words[0])

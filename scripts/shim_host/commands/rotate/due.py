@@ -229,7 +229,7 @@ def _in_folder(project: ComposeFolder, due: Due) -> int:
     done = subprocess.run(command, cwd=project.folder, env=environ, stdout=subprocess.PIPE, check=False)
     if done.returncode < 0:
         by = end_of(done.returncode)
-        advice = "look at what the system says of it, and run it again: it finishes what was begun"
+        advice = "the log of the system tells why; run it again, which finishes what was begun"
         output.explain(Failed(f"the run in {project.folder} ended with {by}", advice))
         return FAILED
     said = done.stdout.decode("utf-8", "replace")
