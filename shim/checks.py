@@ -33,9 +33,10 @@ _TOKENS = (b"eyJhbGci", b"eyJ0eXAiOiJKV1QiLCJhbGci")
 _BOOLEANS = (b"true", b"false", b"1", b"0", b"yes", b"no", b"on", b"off")
 _PLACEHOLDERS = (
     b" changeme change-me change_me change-this change_this changethis replaceme replace-me replace_me placeholder "
-    b"todo tbd fixme example redacted secret-here password-here null undefined "
+    b"todo tbd fixme example redacted secret-here password-here null none undefined [redacted] [hidden] [masked] "
 )
 _LONGEST_PLACEHOLDER = 13
+_OF_PROGRAMS = (b"[object object]", b"(sensitive value)")  # what JavaScript and Terraform show in a value's place
 
 
 def check_value(value: bytes, kind: "Type | None", is_required: bool, is_sensitive: bool) -> str:
@@ -51,16 +52,18 @@ def check_value(value: bytes, kind: "Type | None", is_required: bool, is_sensiti
 
 
 def is_placeholder(value: bytes) -> bool:
-    """Return whether *value* is what an example file holds: `changeme`, `your-…-here`, `xxx`, `<…>`."""
+    """Return whether *value* is what an example or a log holds: `changeme`, `your-…-here`, `xxx`, `<…>`, `***`."""
     if len(value) > 200:
         return False
     text = value.strip().lower()
     if len(text) <= _LONGEST_PLACEHOLDER and b" " + text + b" " in _PLACEHOLDERS and b" " not in text:
         return bool(text)
-    if text[:1] == b"x":
-        return len(text) > 2 and not text.strip(b"x")
+    if text[:1] in (b"x", b"*"):
+        return len(text) > 2 and not text.strip(text[:1])
     if text[:1] == b"<":
         return text.endswith(b">")
+    if text.startswith((b"replace-with-", b"replace_with_")) or text in _OF_PROGRAMS:
+        return True
     return text.startswith((b"your-", b"your_", b"your ", b"insert-", b"insert_")) and text.endswith(b"here")
 
 

@@ -145,9 +145,27 @@ def test_placeholders() -> None:
         b"xxx",
         b"<secret>",
         b"insert-it-here",
+        b"replace_with_the_real_one",
+        b"***",
+        b"None",
+        b"[REDACTED]",
+        b"[object Object]",
+        b"(sensitive value)",
     ):
         assert is_placeholder(value)
-    for value in (b"", b"xx", b"xxy", b"hunter2", b"your-key", b"<", b"x" * 300, b"changeme2"):
+    for value in (
+        b"",
+        b"xx",
+        b"xxy",
+        b"hunter2",
+        b"your-key",
+        b"<",
+        b"x" * 300,
+        b"changeme2",
+        b"**",
+        b"*a*",
+        b"noneed",
+    ):
         assert not is_placeholder(value)
 
 
