@@ -71,7 +71,11 @@ def check_private_folders(
 ) -> None:
     """Add a breach when a value is to be delivered as a file and no tmpfs can take it; that is tried."""
     for owner, keys in _by_owner(owned):
-        folder = private_folder.make(owner, 0o700, _service(options, resolution, owner, keys))
+        try:
+            folder = private_folder.make(owner, 0o700, _service(options, resolution, owner, keys))
+        except OSError as error:
+            breaches += _cannot_write(error).breaches
+            continue
         if folder is not None:
             folder.remove()
         else:
@@ -232,6 +236,8 @@ def _cannot_write(error: OSError) -> Refused:
     hint = "check the mount and its owner; nothing was left behind"
     if place == "a memory file" and error.errno in (_EPERM, _ENOSYS):
         hint = "this kernel, or the container's seccomp profile, has no memfd_create(2): use @deliver=file"
+    elif error.errno in (28, 122):  # ENOSPC, EDQUOT
+        hint = "it is full: a tmpfs can be larger (shm_size: in Compose, --shm-size, --tmpfs DIR:size=16m)"
     is_short = error.errno in (12, 23, 24, 28, 122, 5)  # ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT, EIO
     return Refused([Retryable("", message, hint) if is_short else Breach("", message, hint)])
 

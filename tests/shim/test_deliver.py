@@ -93,6 +93,18 @@ def test_without_a_tmpfs_it_is_refused(shim: Shim) -> None:
     assert shim("--schema", "memfd", "true", before=before).code == 0
 
 
+@pytest.mark.parametrize("size", ["nr_inodes=1", "size=4k"])
+@pytest.mark.usefixtures("schema", "as_root")
+def test_a_full_tmpfs_is_named(frozen: Shim, size: str) -> None:
+    before = private(f"mount -t tmpfs -o {size} none /dev/shm", "head -c 4096 /dev/zero >/dev/shm/full || :")
+
+    end = frozen("--schema", "file", "true", a="v", before=before)
+
+    assert (end.code, len(end.errors)) == (111, 1)
+    assert "cannot be written: No space left on device" in end.errors[0]
+    assert "--shm-size" in end.stderr
+
+
 @pytest.mark.usefixtures("schema", "as_root")
 def test_nothing_is_left_when_the_service_does_not_start(shim: Shim) -> None:
     (shim.folder / "t").write_text("${A}")
