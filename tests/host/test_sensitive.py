@@ -11,12 +11,14 @@ Canary = Callable[[], str]
 TELLING = """
     DB_PASSWORD REDIS_AUTH apiKey JWT_SECRET SMTP_PASS SESSION_COOKIE_SECRET requirepass aws.secretKey TLS_PRIVATE_KEY
     AUTH_TOKEN database__connection__password TS_AUTHKEY SAPWD VAULT_DEV_ROOT_TOKEN_ID masterauth WALLET_MNEMONIC
+    KOMODO_PASSKEY APP_PASSCODE ACCESS_CODE DB_SENHA MOT_DE_PASSE
 """
 SPEAKING_ABOUT = """
     AUTH_BACKENDS auth.config JWT_AUDIENCE SESSION_COOKIE_SAMESITE TOKEN_HEADERS PASSWORD_RESET_TIMEOUTS KEY_FILENAME
     JWT_EXP SECRET_LOCAL_HOSTNAME PASSWORD_HASHERS DB_PASSWORD_SEEDER RECAPTCHA_SITE_KEY SORT_KEY ROUTING_KEY
     CREDENTIALS_FILEPATH SECRET_ARN TOKEN_SYMBOL SECRET_STORE KEY_ROTATION PASSWORD_LOGIN OLDPWD REDIS_PREFIX_KEY
     traefik.http.middlewares.a.forwardauth.authResponseHeaders SECRET_NAME PUBLIC_KEY
+    VIRTUAL_HOST_AUTH PROXY_HEADER_AUTH ACCESS_CODE_LENGTH PASSKEY_ORIGIN
 """
 
 
@@ -58,6 +60,8 @@ def test_a_name_that_speaks_about_a_secret_is_none(name: str, canary: Canary) ->
         ("PASSWORD_ENCRYPTION", "scram-sha-256"),
         ("BYPASS_AUTH", "false"),
         ("PWD", "/app"),
+        ("xpack.security.http.ssl.key", "certs/es01/es01.key"),
+        ("keys", "http_server"),
         ("GPG_KEY", "A0B1C2D3" * 5),
         ("GOOGLE_APPLICATION_CREDENTIALS", "gcp.json"),
         ("KAFKA_SSL_KEY_CREDENTIALS", "broker_creds"),
@@ -104,6 +108,7 @@ def test_what_only_looks_like_one_is_a_secret(name: str, value: str) -> None:
         "-Xmx1g -Djavax.net.ssl.keyStorePassword={}",
         '{{"spring": {{"datasource": {{"password":"{}"}}}}}}',
         "service=x,api-key={}1",
+        "rails['smtp_password'] = '{}'",
         "//registry.example/:_authToken={}1",
         "machine x login y password {}",
         "Authorization=Basic {}1=",
@@ -122,6 +127,9 @@ def test_a_password_inside_an_address_is_found(value: str, canary: Canary) -> No
 HARMLESS = """
 http://host:8080/mail@example.org
 postgres://db/app?user=app
+postgres://app:${DB_PASSWORD}@db/app
+mongodb://$(MONGO_USER):$(MONGO_PASSWORD)@db
+postgres://$USER:$PASSWORD@db
 a@b.example
 arn:aws:secretsmanager:eu-west-1:123456789012:secret:prod-AbCdEf1
 -Dkey.size=2048 -Djavax.net.ssl.trustStore=/x.jks -Dauth.mode=basic

@@ -75,7 +75,8 @@ def differences(plan: Read, before: Read, after: Read) -> list[str]:
             if secret not in sources:
                 found.append(f"{name}: {secret} is not mounted")
                 continue
-            sees.pop(f"{key}_FILE", None)
+            if f"{key}_FILE" not in variables(old):
+                sees.pop(f"{key}_FILE", None)
             sees[key] = Path(after["secrets"][secret]["file"]).read_bytes().decode("utf-8", "surrogateescape")
         had = variables(old)
         found += [f"{name}: {key}" for key in sorted({*had, *sees}) if had.get(key) != sees.get(key)]

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from shim.schema import Schema
 from shim.secret import Secret, clean
-from shim_host.audit.model import Trace
+from shim_host.audit.model import LABEL, Trace
 from shim_host.names import behind_shim
 from shim_host.recognition.command_lines import shown_option
 from shim_host.recognition.known_values import KnownValues
@@ -17,6 +17,7 @@ from shim_host.recognition.sensitive import (
     is_nothing,
     is_placeholder,
     is_telling,
+    label_words,
     why_by_name,
     why_by_value,
     why_secret,
@@ -74,7 +75,7 @@ class Recogniser:
             return Trace(where, name, found[0], found[1], True, place)
         if _NO_VALUE.fullmatch(value) or is_nothing(value) or (_SIGNING_KEYS.fullmatch(value) and "G" in name):
             return None
-        reason = why_secret(name, value, self.schema)
+        reason = why_secret(label_words(name) if where == LABEL else name, value, self.schema)
         key = name if name in self._keys else ""
         return Trace(where, name, key, reason, False, place) if reason else None
 

@@ -389,4 +389,4 @@ def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Seque
     ]
     output.say(f"next: {' '.join(words)}")
     old = ", ".join(str(file.old) for file in results if file.old.name != inputs.SCHEMA)
-    output.say(f"once it works, remove {old}: the values are still there")
+    output.say(f"once it works, run this again with --adopt: it replaces {old}, where the values still are")

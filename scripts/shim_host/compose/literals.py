@@ -19,7 +19,7 @@ from shim_host.env.compose_rules import InvalidReference
 from shim_host.names import behind_shim
 from shim_host.recognition import command_lines
 from shim_host.recognition.known_values import KnownValues
-from shim_host.recognition.sensitive import is_telling, why_by_value, why_secret
+from shim_host.recognition.sensitive import is_telling, label_words, why_by_value, why_secret
 
 HINTS = {
     "": "let the service read the variable, or a file that the shim makes with --render",
@@ -103,7 +103,7 @@ def written_out(
     for key, value in known.items():
         if is_telling(value):
             owners.add(key, value)
-    seen = set()
+    seen: set[tuple[str, ...]] = set()
     for document in project.documents:
         environ = project.environ if document.environ is None else document.environ
         for path, group in groupby(_texts(document), key=lambda text: text.path):
@@ -115,14 +115,16 @@ def written_out(
                 value = _as_compose_reads(raw, environ)
                 key = (owners.within(value) or ("", ""))[0]
                 named = "" if section not in _SECTIONS or _AT_RUN_TIME.search(value) else name
+                named = label_words(named) if section == "labels" else named
                 if not value or not (key or _is_secret(section, named, value, schema)):
                     continue
                 said, node = key or (name if is_shown else ""), texts[0].node
                 for service in _services(project, document, texts[0]):
-                    place = (service, _place_of(path, raw), said)
-                    if place not in seen:
-                        seen.add(place)
-                        yield Literal(service, section, place[1], said, bool(key), document, node)
+                    place = _place_of(path, raw)
+                    # Two readings of one command line may name a value differently; the first has its option's name.
+                    if not seen & {(service, place, said), *(() if key else ((service, place, "", value),))}:
+                        seen |= {(service, place, said), (service, place, "", value)}
+                        yield Literal(service, section, place, said, bool(key), document, node)
 
 
 def _services(project: Project, document: Document, text: _Text) -> list[str]:

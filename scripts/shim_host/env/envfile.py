@@ -29,14 +29,21 @@ class EnvFile:
     as_env_file: dict[str, Secret] = field(default_factory=dict)
 
 
-def read(data: bytes, environ: Mapping[str, str], dialect: str = "compose", use: str = "") -> EnvFile:
+def read(
+    data: bytes,
+    environ: Mapping[str, str],
+    dialect: str = "compose",
+    use: str = "",
+    shell: Mapping[str, str] | None = None,
+) -> EnvFile:
     """Return what the `.env` file with the content *data* sets.
 
     Args:
         data: the file's bytes.
-        environ: the shell's environment, which references are looked up in first.
+        environ: what references are looked up in first: the shell's environment, and what other files set.
         dialect: one of `DIALECTS`.
         use: one of `USES`, how Compose is given the file; "" for both, and then `as_env_file` says where they differ.
+        shell: the shell's part of *environ*; all of it by default.
 
     Raises:
         Malformed: the dialect's own reader would refuse it, or no environment could carry a value.
@@ -47,17 +54,17 @@ def read(data: bytes, environ: Mapping[str, str], dialect: str = "compose", use:
         return _finished(_raw(data, environ))
     if dialect == "python-dotenv":
         return _finished(_python_dotenv(data, environ))
-    return _compose(data, environ, use)
+    return _compose(data, environ, use, environ if shell is None else shell)
 
 
-def _compose(data: bytes, environ: Mapping[str, str], use: str) -> EnvFile:
+def _compose(data: bytes, environ: Mapping[str, str], use: str, shell: Mapping[str, str]) -> EnvFile:
     assignments, warnings = _read_compose(data, environ.get)
     # For `${KEY}` in a Compose file the shell comes first, then the file; for `env_file:` all of these come first.
     final = {**{found.key: found.value for found in assignments}, **environ}
     if use == "env-file":
         assignments, warnings = _read_compose(data, final.get)
     env_file = _finished(assignments)
-    env_file.warnings = sorted([*warnings, *env_file.warnings, *_shell_wins(env_file, environ)])
+    env_file.warnings = sorted([*warnings, *env_file.warnings, *_shell_wins(env_file, shell)])
     if not use:
         second = _finished(_read_compose(data, final.get)[0])
         env_file.as_env_file = {
@@ -76,9 +83,9 @@ def _read_compose(data: bytes, lookup: Lookup) -> tuple[list[Assignment], list[W
     return assignments, reading.warnings
 
 
-def _shell_wins(env_file: EnvFile, environ: Mapping[str, str]) -> Iterator[Warned]:
+def _shell_wins(env_file: EnvFile, shell: Mapping[str, str]) -> Iterator[Warned]:
     for key, secret in env_file.values.items():
-        if key in environ and environ[key].encode("utf-8", "surrogateescape") != secret.reveal():
+        if key in shell and shell[key].encode("utf-8", "surrogateescape") != secret.reveal():
             message = "the shell sets it too, and for ${...} in a Compose file the shell's value would be used"
             yield Warned(env_file.lines[key], key, message, "unset it in the shell, unless the file's value is right")
 

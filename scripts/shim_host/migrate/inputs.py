@@ -26,7 +26,7 @@ def read_sources(project: Project, named: Sequence[Path]) -> tuple[list[EnvSourc
     for path, environ in wanted:
         try:
             data = read_bounded(path)
-            read = envfile.read(data, environ, use="project")
+            read = envfile.read(data, environ, use="project", shell=os.environ)
         except FileNotFoundError:
             if path in named:
                 raise Refused(f"there is no {path}") from None

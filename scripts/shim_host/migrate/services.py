@@ -8,7 +8,7 @@ from shim.secret import env_key, is_protected
 from shim_host import names
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.nodes import child, elements
-from shim_host.compose.project import SECRETS_ROOT, Service, names_in
+from shim_host.compose.project import SECRETS_ROOT, Service, environment_of, names_in
 from shim_host.migrate import profiles
 from shim_host.migrate.model import IMAGE, READY, Entangled, MigrationPlan, Moved, Remark, Use, image_of
 from shim_host.migrate.profiles import Profile
@@ -48,6 +48,7 @@ def decide_services(
             moved.why = f"{profile.title}'s own entrypoint reads {', '.join(f'{key}_FILE' for key in keys)}"
         else:
             _start_by_shim(plan, moved)
+            _refuse_what_the_shim_keeps(plan, moved)
         _check_health(moved, keys)
         _say_foreign(plan, moved)
         plan.moved[name] = moved
@@ -74,6 +75,21 @@ def _refuse_what_the_shim_would(service: Service, keys: Iterable[str]) -> None:
                 raise Entangled(
                     service.name, f"it has a folder of its own at {SECRETS_ROOT}, where no file can be added"
                 )
+
+
+def _refuse_what_the_shim_keeps(plan: MigrationPlan, moved: Moved) -> None:
+    """See that the shim passes on every variable: those that begin with SHIM_ are for itself.
+
+    Raises:
+        Entangled: the service, or its image, has one that was not meant for a shim, as none starts it yet.
+    """
+    if moved.how == READY or moved.image is None:
+        return
+    given = {**moved.image.variables, **environment_of(moved.service, plan.project)}
+    lost = [key for key in given if key.startswith("SHIM_")]
+    if lost:
+        reason = f"the shim passes on no variable that begins with SHIM_, and would keep {', '.join(lost)}"
+        raise Entangled(moved.service.name, reason)
 
 
 def _say_unknown(plan: MigrationPlan, chosen: Mapping[str, Collection[str]]) -> None:

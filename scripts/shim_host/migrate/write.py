@@ -91,8 +91,8 @@ def write(
     # First, so that git shows no value at any moment: a secret that must stay is in the new env files, too.
     env_files = {source.path.absolute() for source in plan.sources} | set(plan.env_file_keys)
     new = [item.path for item in written if item.old in env_files]
-    # A `.env` may be in a repository of its own, with what is included.
-    old = [item.old for item in written if item.old in env_files and item.old.name == ".env"]
+    # The old ones keep their values; one that is included may be in a repository of its own.
+    old = [item.old for item in written if item.old in env_files]
     kept_out = [*(source.path for source in plan.sources[:1]), *old, *new]
     store.refuse_link()
     store.ask_owner()

@@ -9,11 +9,12 @@ from shim_host.recognition import command_lines, key_shapes
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
 _TELLING = (
     " APIKEY AUTH BEARER COOKIE CREDENTIAL CREDENTIALS CREDS DSN JWT KEY KEYS MASTERAUTH MNEMONIC PASS PASSPHRASE "
-    "PASSWD PASSWORD PASSWORDS PEPPER PRIVATE PSK PW PWD SALT SECRET SECRETS SIGNING TOKEN TOKENS "
+    "MDP PASSE PASSWD PASSWORD PASSWORDS PEPPER PRIVATE PSK PW PWD SALT SECRET SECRETS SIGNING TOKEN TOKENS "
 )
 _SECRET_ENDINGS = (
-    "PASSWORD", "PASSWD", "PASSPHRASE", "PASSWORT", "PASS", "PWD", "SECRET", "TOKEN", "APIKEY", "ACCESSKEY", "AUTHKEY",
-    "ENCRYPTIONKEY", "MASTERKEY", "PRIVATEKEY", "SECRETKEY", "SIGNINGKEY",
+    "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PASSWORT", "KENNWORT", "CONTRASENA", "SENHA", "WACHTWOORD", "PASS",
+    "PWD", "SECRET", "TOKEN", "APIKEY", "ACCESSKEY", "AUTHKEY", "ENCRYPTIONKEY", "MASTERKEY", "PASSKEY", "PASSKEYS",
+    "PRIVATEKEY", "SECRETKEY", "SIGNINGKEY",
 )  # fmt: skip
 _INNOCENT = ("BYPASS", "COMPASS", "OLDPWD", "TRESPASS", "SURPASS", "OVERPASS", "UNDERPASS")
 # A name that ends in one of these, in the singular or the plural, speaks about the secret, or about something public.
@@ -49,7 +50,12 @@ _PUBLIC = frozenset(("PUBLIC", "PUBLISHABLE", "PUB"))
 # The word before KEY in what is not a key to anything: a column, a queue's address, the front of names in a cache, what
 # reCAPTCHA shows to everybody.
 _OPENS_NOTHING = frozenset(("FOREIGN", "PARTITION", "PREFIX", "ROUTING", "SHARD", "SITE", "SORT"))
-_PASSWORDS = ("PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSWORT", "PWD", "PW", "SECRET", "CREDENTIALS")
+_PASSWORDS = (
+    "PASS", "PASSWORD", "PASSWD", "PASSPHRASE", "PASSCODE", "PASSWORT", "KENNWORT", "CONTRASENA", "SENHA", "WACHTWOORD",
+    "PWD", "PW", "SECRET", "CREDENTIALS",
+)  # fmt: skip
+# The word before AUTH in the name of a place, or of a header: VIRTUAL_HOST_AUTH is the host of the login page.
+_AT_AUTH = frozenset(("DOMAIN", "FQDN", "HEADER", "HOST", "HOSTNAME", "SUBDOMAIN", "VHOST"))
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
 _NO_SECRET = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
@@ -68,18 +74,21 @@ _PLACE = re.compile(
     rf"(?:~|\.{{1,2}}|[A-Za-z]:|%[\w.]+%)?(?:[/\\]{_PART}){{2,}}/?|(?:~|\.{{1,2}})/{_PART}/?|/(?:run|etc|var|certs?|keys?)/\S*"
 )
 _KEY_FILE = re.compile(
-    r"[\w.-]+(?:\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)|_creds)"
+    r"(?:[\w.-]+/)*[\w.-]+(?:\.(?:key|pem|crt|cer|cert|csr|der|p12|pfx|jks|keystore|gpg|asc|pub|json|ya?ml|txt|conf|env)|_creds)"
 )
 _QUOTED = re.compile(r"^([\"'])(.+)\1$")
 # An address that has no user, no query and no part that could be random.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(?::[0-9]{1,5})?(?:/[a-z_-]{1,20}){0,3}/?")
 _FINGERPRINT = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{16,40}\s*)+")  # of a public key, as GPG_KEY of many images
+_IDENTIFIER = re.compile(r"[a-z]+(?:[_.][a-z]+)+")  # as --keys=http_server has one
 _FOLDER = re.compile(r"/(?:[a-z][a-z0-9_-]*)?")
 
 # What only a value may look like: in a file of somebody's repository it would be found in too many places.
-# Up to the last @: a password may hold a slash or an @ of its own. A port and a path are none.
+# Up to the last @: a password may hold a slash or an @ of its own. A port and a path are none, nor is the name of a
+# variable that the program, or its shell, puts in.
+_BY_NAME = r"(?!\$(?:\{\w+\}|\(\w+\)|[A-Z_][A-Z0-9_]*)@[^@\s]*(?:\s|$))"
 _WITH_PASSWORD = re.compile(
-    r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,40}://[^/\s:@]{0,256}:(?![0-9]+/)[^\s\"'`<>,]{1,512}@(?=[\w\[$:])"
+    rf"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{{0,40}}://[^/\s:@]{{0,256}}:(?![0-9]+/){_BY_NAME}[^\s\"'`<>,]{{1,512}}@(?=[\w\[$:])"
 )
 _VALUES = (
     (_WITH_PASSWORD, "its value is a URL with a password"),
@@ -161,6 +170,10 @@ def why_by_name(name: str) -> str:
         return ""
     if words[-1] in ("KEY", "KEYS") and _OPENS_NOTHING.intersection(words[-2:-1]):
         return ""
+    if words[-1] == "AUTH" and _AT_AUTH.intersection(words[-2:-1]):
+        return ""
+    if words[-2:] == ["ACCESS", "CODE"]:
+        return "its name contains ACCESS_CODE"
     last = next((word for word in reversed(words) if word not in _ENCODED), "")
     for word in words:
         if word in _TELLS_LAST and word != last:
@@ -198,6 +211,8 @@ def is_harmless(name: str, value: str) -> bool:
         return not is_password or any(f" {word} " in _FLAGS for word in words)
     if _TRIVIAL.fullmatch(value) and not is_password:
         return True
+    if words in (["KEY"], ["KEYS"]) and _IDENTIFIER.fullmatch(value):
+        return True
     if _PLACE.fullmatch(value) or _ADDRESS.fullmatch(value):
         return True
     is_name_of_file = not is_password or last == "CREDENTIALS"
@@ -214,7 +229,7 @@ def why_by_value(value: str) -> str:
 
 # One of several settings in a value: an option of the JVM, a member of JSON, a part of a URL's query, a header.
 _SETTING = re.compile(
-    r"(?<![A-Za-z0-9_.])(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,100})(?:\\?[\"'])?\s{0,3}(?:=|:(?=[\s\"'\\]))\s{0,3}(?:\\?[\"'])?"
+    r"(?<![A-Za-z0-9_.])(?P<name>[A-Za-z_][A-Za-z0-9_.-]{0,100})(?:\\?[\"'])?\]?\s{0,3}(?:=|:(?=[\s\"'\\]))\s{0,3}(?:\\?[\"'])?"
     r"(?P<value>[^\s\"'&;,<>{}()\[\]$%*\\][^\s\"'&;,<>{}()\[\]\\]{7,400})"
 )
 _WITH_DIGIT = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])")
@@ -260,11 +275,25 @@ def why_secret(key: str, value: str, schema: Schema | None) -> str:
     return why_by_value(value)
 
 
+def label_words(label: str) -> str:
+    """Return the part of the name *label* that tells what its value is: behind the name of a router, a job, a monitor.
+
+    That name is what somebody called it: `traefik.http.routers.token-api.entrypoints` has nothing to do with a token.
+    """
+    found = _WITH_NAME.match(label)
+    return label[found.end() :] if found else label
+
+
 def is_telling(value: str) -> bool:
     """Return whether a text that holds *value* hardly does so by chance: it is long, and no single word."""
     return len(value) >= _SHORTEST_TELLING and not _A_WORD.fullmatch(value)
 
 
+# Labels of Traefik, Ofelia, deck-chores and AutoKuma, up to the name that somebody gave to what they set up.
+_WITH_NAME = re.compile(
+    r"(?i)(?:traefik\.(?:http|tcp|udp)\.(?:routers|services|middlewares|serverstransports)|traefik\.tls\.(?:options|stores)"
+    r"|ofelia\.job-[a-z-]+|deck-chores|kuma)\.[^.]+\."
+)
 # A name that ends in one of these has the name of a user or of a database, which is written in many places.
 _ACCOUNTS = frozenset(("DATABASE", "DB", "DBNAME", "LOGIN", "NAME", "ROLE", "SCHEMA", "USER", "USERNAME"))
 _AS_NAMED = re.compile(r"[A-Z]?[a-z]+[0-9]{0,4}(?:[_.@-][A-Z]?[a-z]+[0-9]{0,4})*")

@@ -170,12 +170,17 @@ def test_the_key_that_gives_a_secret_its_value_is_one(manage: Manage, canary: Ca
 
 def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, canary: Canary) -> None:
     """A secret that has to stay stays in the new .env, too."""
-    project(manage, "command: redis-server --requirepass ${DB_PASSWORD}\n    environment: [API_KEY]")
+    rest = "environment: [API_KEY]\n    env_file: own.env"
+    project(manage, f"command: redis-server --requirepass ${{DB_PASSWORD}}\n    {rest}")
     manage.write(".env", f"DB_PASSWORD={canary()}\nAPI_KEY={canary()}\n")
+    manage.write("own.env", f"OWN_TOKEN={canary()}\n")
 
-    assert manage("migrate", "--image-config", "images.json", "--yes").code == 1
+    end = manage("migrate", "--image-config", "images.json", "--yes")
+    assert end.code == 1
+    # To remove the old own.env would not do: the new Compose file names it.
+    assert "run this again with --adopt: it replaces docker-compose.yml, .env, own.env, where" in end.stderr
     ignored = (manage.folder / ".gitignore").read_text().splitlines()
-    assert {".env", ".env.new", ".*.new", "/secrets/*"} <= set(ignored)
+    assert {".env", ".env.new", "own.env", "own.env.new", ".*.new", "/secrets/*"} <= set(ignored)
 
 
 def test_an_env_file_in_a_repository_of_its_own_is_kept_out_of_that(manage: Manage, canary: Canary) -> None:
@@ -196,6 +201,13 @@ def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
     said = findings(manage)
     assert "configs.c.content holds the value of password in plain text" in said
     return said
+
+
+def test_a_value_is_named_once_in_one_place(manage: Manage) -> None:
+    """A short word is known by what is in front of it alone, and two patterns see that."""
+    project(manage, "command: redis-server --requirepass ${UNSET:-swordfish}")
+
+    assert findings(manage).count("services.a.command holds") == 1
 
 
 @pytest.mark.parametrize(
@@ -222,6 +234,10 @@ def test_a_config_is_no_secret(manage: Manage, canary: Canary) -> str:
         "command: [serve, --auth, password, --user, 'app:www-data']\n    build: {context: ., args: {GPG_KEY: "
         + "a1b2c3d4" * 5
         + "}}",
+        # A router, a job or a monitor is called so.
+        "labels: [traefik.http.routers.token-api.entrypoints=web, ofelia.job-exec.token-refresh.command=refresh]",
+        "command: [worker, --keys=http_server, --ca-key, config/ca/ca.key]",
+        "healthcheck: {test: 'mongosh mongodb://$${DB_USER}:$${DB_PASSWORD}@localhost/admin || exit 1'}",
         "entrypoint: [sh, -c, 'mc alias set m http://minio:9000 $$USER $$PASS; mc alias ls']",
     ],
 )

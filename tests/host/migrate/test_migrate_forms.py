@@ -347,6 +347,7 @@ def test_every_env_file_and_file_that_compose_takes_counts(
     after = read(compose.folder, new, env_files, environ_of(compose))
     assert judge.differences(plan, before, after) == []
     assert value not in (compose.folder / "base.env.new").read_text()
+    assert "the shell sets it too" not in end.stderr, "the other file does"
 
 
 def test_what_stays_keeps_its_parts(compose: Manage, canary: Canary) -> None:
@@ -410,11 +411,12 @@ def test_a_service_that_would_change_stays_and_the_others_go_on(compose: Manage,
 
 
 def test_what_the_shim_would_refuse_is_found_before(compose: Manage, canary: Canary) -> None:
-    """Two mounted files that are one variable, or a folder where the secrets would be: such a service stays."""
+    """Two files that are one variable, a folder where the secrets would be, a lost variable: such a service stays."""
     one = "image: i, environment: {DB_PASSWORD: VALUE}"
     files = {
         "compose.yaml": f"services:\n  a: {{{one}, secrets: [db-password, {{source: x, target: DB.PASSWORD}}]}}\n"
         f"  b: {{{one}, volumes: ['./own:/run/secrets:ro']}}\n  c: {{{one}}}\n"
+        "  d: {image: i, environment: {DB_PASSWORD: VALUE, SHIM_TIMEOUT_MS: '9'}}\n"
         "secrets: {db-password: {file: ./x}, x: {file: ./x}}\n",
         "x": "other",
     }
@@ -427,6 +429,7 @@ def test_what_the_shim_would_refuse_is_found_before(compose: Manage, canary: Can
     reasons = {entry["service"]: entry["message"] for entry in staying}
     assert "db-password and DB.PASSWORD would both be DB_PASSWORD" in reasons["a"]
     assert "a folder of its own at /run/secrets" in reasons["b"]
+    assert "begins with SHIM_, and would keep SHIM_TIMEOUT_MS" in reasons["d"]
     assert any("can be read by others" in entry["message"] for entry in plan["findings"]), "x has mode 0644"
 
 
