@@ -8,19 +8,23 @@ from shim.resolution import FILE, ROOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shim.options import Options
     from shim.resolution import Resolution, Sources
 
 # --- a key arrives once ----------------------------------------------------------------------------------------------
 
 
-def settle_pointers(resolution: "Resolution") -> None:
+def settle_pointers(resolution: "Resolution", options: "Options") -> None:
     """Let each key that a variable names a file of, and a root has, too, arrive as one of the two.
 
     The variable stays, since programs read it as a path or somebody named another file with it. Only where it leads to
     the very file whose value the service gets, and is spelt so that an image would read it, the value speaks for both.
     """
     sources = resolution.sources
+    listed = (*sources.asked, *options.only, *options.file_key)
     for variable in sources.untaken:
+        if options.clear_env and variable not in listed:
+            continue  # the service does not get it anyway
         key = base_of(variable)
         resolved = resolution.secrets.get(key)
         if resolved is None or resolved.deliver != "env" or variable in sources.withheld:

@@ -70,7 +70,7 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     if sources.untaken and not options.keep_file_vars:
         from shim import pointed
 
-        pointed.settle_pointers(resolution)
+        pointed.settle_pointers(resolution, options)
     for key, spec in specs.items():
         if key not in secrets and key not in wrong and (spec.composed is not None or spec.default):
             _from_schema(resolution, spec, wrong, [])

@@ -150,6 +150,7 @@ def test_variables_that_are_paths() -> None:
     assert is_path_variable("MINIO_CONFIG_ENV_FILE")
     assert is_path_variable("TUNNEL_CRED_FILE")
     assert is_path_variable("KRB5_CLIENT_KEYTAB_FILE")
+    assert is_path_variable("GITSYNC_SSH_KNOWN_HOSTS_FILE")
     assert not is_path_variable("DB_PASSWORD_FILE")
     assert not is_path_variable("MONICA_FILE")
 

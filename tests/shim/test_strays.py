@@ -175,6 +175,16 @@ def test_a_file_arrives_under_the_name_that_its_variable_spells(frozen: Shim) ->
 
 
 @pytest.mark.parametrize("variable", ["DB_FILE", "DB__FILE", "FILE__DB"])
+def test_a_pointer_that_clear_env_takes_away_holds_no_value_back(frozen: Shim, variable: str) -> None:
+    """The service would get neither; one that is listed stays, and the value does not come beside it."""
+    env = {variable: "/elsewhere"}
+
+    assert frozen.child("--clear-env", env=env, db="v").env == {"PATH": "/usr/bin:/bin", "DB": "v"}
+    end = frozen("--clear-env", "--only", f"DB,{variable}", "--", "env", env=env)
+    assert (end.code, end.stdout) == (0, f"PATH=/usr/bin:/bin\n{variable}=/elsewhere\n")
+
+
+@pytest.mark.parametrize("variable", ["DB_FILE", "DB__FILE", "FILE__DB"])
 def test_an_empty_pointer_goes_where_its_key_arrives(frozen: Shim, variable: str) -> None:
     """An image that stops where the variable is there at all would stop; where no value comes, it stays as it was."""
     kept = {variable: "", "SSL_CERT_FILE": ""}
