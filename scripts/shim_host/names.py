@@ -21,6 +21,7 @@ MAX_SWARM_NAME = 64
 MAX_VERSIONED_BASE = MAX_SWARM_NAME - len(".v99999")
 MAX_FILE_NAME = 240  # file systems take 255 bytes, and a file that is being written has a longer name
 _PORTABLE_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
+_SERVICE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _PREFIX = "k."
 _VERSIONED = re.compile(r"(?P<base>.+)\.v(?P<version>[1-9][0-9]{0,4})")
 # Windows refuses these with any extension (learn.microsoft.com, "Naming Files, Paths, and Namespaces").
@@ -117,6 +118,11 @@ def swarm_base_apart(name: str, stack: str) -> str:
 def is_swarm_name(name: str) -> bool:
     """Return whether the Swarm takes *name*."""
     return len(name) <= MAX_SWARM_NAME and _PORTABLE_NAME.fullmatch(name) is not None
+
+
+def is_stack_name(name: str) -> bool:
+    """Return whether a stack can be deployed under *name*, with which its services' names begin."""
+    return _SERVICE_NAME.fullmatch(name) is not None
 
 
 def versioned(base: str, version: int) -> str:

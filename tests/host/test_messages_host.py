@@ -501,6 +501,7 @@ secrets: {{token: {{external: true}}, one_token: {{external: true}}}}
     "docker is not installed",
     "`docker compose` does not work here",
     "… cannot be the name of a stack",
+    "a stack called … cannot be deployed",
     "there are no secrets in …",
 )
 def test_rotations_that_cannot_begin(say: Say, manage: Manage, canary: Canary) -> str:
@@ -545,6 +546,7 @@ NAME=
         "rotate COMMAND --how none --generate",
         "rotate ROLE --how none --generate",
         "create-swarm --stack a/b",
+        "create-swarm --stack a.b",
         "prune",
     )
     said += map(say, lines)

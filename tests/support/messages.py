@@ -38,6 +38,7 @@ PLACES = {
     "NotEnded": 0,
     "NotLetIn": 0,
     "NoSwarm": 0,
+    "NotManager": 0,
     "NotDone": 0,
     "Ended": 0,
     "refuse": 0,

@@ -533,6 +533,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
             "the Swarm is locked": "is locked",
         }.items()
     },
+    "cannot …: the Swarm has no leader that more than half of its managers can reach": (
+        "host/swarm/test_lost_nodes.py::test_what_an_engine_passes_on_is_said_in_words",
+        "the Swarm has no leader that more than half of its managers can reach",
+    ),
+    "the backup contains nothing about a Swarm: …": (
+        "host/swarm/test_strange_engine.py::test_a_worker_shows_nothing_of_its_swarm_and_nobody_takes_that_for_nothing",
+        "the backup contains nothing about a Swarm: ",
+    ),
     "cannot …: the engine at … answers with something that its API does not have there": (
         "host/swarm/test_strange_engine.py::test_one_strange_container_or_image_does_not_end_an_audit",
         "answers with something that its API does not have there",
@@ -591,6 +599,14 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     ),
     # Rotations.
     "not in the Swarm: …": ("host/rotate/test_rotate.py::test_every_refusal_names_the_way_out", "not in the Swarm: "),
+    "… is in use already, and there is no earlier version of …": (
+        "host/rotate/test_swarm_plan.py::test_what_was_taken_back_by_hand_is_named_where_no_version_is_earlier",
+        " is in use already, and there is no earlier version of ",
+    ),
+    "created in the meantime, with another version of …: …": (
+        "host/rotate/test_swarm_plan.py::test_a_service_that_came_during_a_rotation_with_the_version_that_is_left_is_named",
+        "created in the meantime, with another version of ",
+    ),
     "there is no earlier version of …": (
         "host/rotate/test_rotate.py::test_history_and_rollback",
         "no earlier version of",

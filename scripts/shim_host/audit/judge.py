@@ -99,12 +99,15 @@ def _rows(facts: Facts) -> list[Row]:
     specs = {spec.key: spec for spec in facts.keys}
     files = {file.key: file for file in facts.files}
     rows: dict[tuple[str, str], Row] = {}
+    ours = {(version.stack, version.key) for version in facts.versions if version.is_ours}
     for version in sorted(facts.versions, key=lambda version: -version.version):
-        at = (version.stack, version.key) if version.key else ("", version.name)
-        title = version.key or version.name
+        at = (version.stack, version.key)
+        key = version.key if version.is_ours or at not in ours else ""  # its name alone makes it no version of ours
+        title = key or version.name
+        at = at if key else ("", version.name)
         if at not in rows:
             shown = f"{version.stack}/{title}" if version.stack else title
-            rows[at] = Row(shown, version.key, version.stack, specs.get(version.key))
+            rows[at] = Row(shown, key, version.stack, specs.get(key))
         rows[at].versions.append(version)
     for key, file in files.items():  # of the stack that is looked at; where that has no such key, of another
         of_key = [row for row in rows.values() if row.key == key]

@@ -14,7 +14,8 @@ NOT_LOOKED_AT = "not-looked-at"
 RULES = {
     NOT_LOOKED_AT: Rule(
         "Something could not be examined",
-        "It may have findings: unlock the Swarm, or run this on a manager (manage-secrets doctor shows why).",
+        "It may have findings: unlock the Swarm, start enough of its managers, or run this on one of them "
+        "(manage-secrets doctor shows why).",
     ),
     "secret-in-image-history": Rule(
         "A secret is in an image's history",

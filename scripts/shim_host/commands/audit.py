@@ -15,6 +15,7 @@ from shim_host.audit.model import ELSEWHERE, ENGINE_NOT_WANTED, NOT_ASKED
 from shim_host.audit.rules import NOT_LOOKED_AT
 from shim_host.commands import options
 from shim_host.errors import CLEAN, FAILED, REFUSED, UsageError
+from shim_host.swarm.model import SWARM_LEFT_OUT
 
 if TYPE_CHECKING:
     from shim_host.audit.model import Audit, Row
@@ -192,13 +193,14 @@ def _row_document(row: Row) -> dict[str, Any]:
 
 def _give(judged: Audit) -> None:
     """Print the matrix as it fits a terminal, and each finding with what to do."""
+    nothing = "?" if any(gap.startswith(SWARM_LEFT_OUT) for gap in judged.facts.gaps) else "-"
     rows = [
         (
             row.title,
-            "-" if row.newest is None else f"v{row.newest.version}" if row.newest.version else "unmanaged",
+            nothing if row.newest is None else f"v{row.newest.version}" if row.newest.version else "unmanaged",
             "-" if row.age_days is None else f"{row.age_days:.0f} d",
             _due(row),
-            ", ".join(_user(name, states) for name, states in row.cells.items()) or "-",
+            ", ".join(_user(name, states) for name, states in row.cells.items()) or nothing,
             str(len(row.readers) + len(judged.readers_of_all)),
         )
         for row in judged.rows

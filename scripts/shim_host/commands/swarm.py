@@ -84,6 +84,9 @@ def create_swarm(wish: SwarmWish) -> int:
     """
     if wish.stack and not names.is_swarm_name(wish.stack):
         raise Refused(f"{wish.stack} cannot be the name of a stack", "letters, digits and _ . - are taken")
+    if wish.stack and not names.is_stack_name(wish.stack):
+        hint = "the names of its services begin with it, and hold letters, digits, _ and - only"
+        output.warn(f"a stack called {wish.stack} cannot be deployed", hint)
     schema = inputs.read_schema(wish.schema_path)
     by_programs = from_command.keys_of(schema)
     if wish.env_file is None:

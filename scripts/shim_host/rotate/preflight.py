@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from shim_host import names, output
+from shim_host.errors import Refused
 from shim_host.rotate import swarm_plan
 from shim_host.rotate.swarm_plan import ROTATE, Change, RotationPlan
 from shim_host.shell import quoted
 from shim_host.swarm import stacks, versions_file
-from shim_host.swarm.model import START_FIRST, UNDER_WAY, RotatedService, SecretMount, SwarmSecret
+from shim_host.swarm.model import START_FIRST, UNDER_WAY, RotatedService, SecretMount, SwarmSecret, SwarmService
 from shim_host.swarm.mounts import is_behind
 from shim_host.swarm.move import room
 from shim_host.swarm.move.room import Node
@@ -96,11 +97,11 @@ def lacks_quorum(managers: int, reachable: int) -> bool:
 
 def _troubles(service: RotatedService, nodes: Sequence[Node]) -> Iterator[Obstacle]:
     name = service.name
+    hint = f"--leave {quoted(name)} keeps it on the version it has; --force lets it run again"
     if service.mode.endswith("-job"):
-        yield Obstacle(True, name, "is a job, and would run again", "remove it first, or let it run again with --force")
+        yield Obstacle(True, name, "is a job, and would run again", hint)
         return
     if service.is_finished:
-        hint = f"--leave {quoted(name)} keeps it on the version it has; --force lets it run again"
         yield Obstacle(True, name, "has run to its end, and would run again", hint)
         return
     if service.update_state in UNDER_WAY and service.is_up:
@@ -152,6 +153,23 @@ def _no_room_for_two(service: RotatedService, nodes: Sequence[Node]) -> Iterator
         yield Obstacle(True, name, words, f"{stop_first}; --force if two may")
 
 
+def nothing_before(
+    keys: Sequence[str], secrets: Sequence[SwarmSecret], services: Sequence[RotatedService], stack: str
+) -> Refused:
+    """Return the refusal to take *keys* back where services have the earliest version, or got it from somebody else."""
+    again = f"rotate to the old value: manage-secrets rotate KEY{stacks.option(stack)} --value-file FILE"
+    versions = swarm_plan.of_key(secrets, keys[0], stack)
+    used = swarm_plan.in_use(versions, services)
+    if len(keys) > 1 or used == versions[0]:
+        return Refused(f"there is no earlier version of {output.listed(keys)}", again)
+    key_of_stack = f"{quoted(keys[0])}{stacks.option(stack)}"
+    return Refused(
+        f"{used.name} is in use already, and there is no earlier version of {keys[0]}",
+        f"{versions[0].name} is newer: manage-secrets sync {key_of_stack} moves the services to it",
+        again,
+    )
+
+
 def left_behind(
     planned: RotationPlan, secrets: Sequence[SwarmSecret], services: Sequence[RotatedService]
 ) -> list[Obstacle]:
@@ -161,7 +179,7 @@ def left_behind(
     for change in planned.changes:
         versions = swarm_plan.of_key(secrets, change.key, planned.stack)
         if planned.kind == ROTATE and versions:
-            found += _behind(change, versions, services)
+            found += _behind(change, versions, services, planned.stack)
         found += _made_by_others(change, planned, secrets, services)
         if planned.kind == ROTATE:
             found += of_another_stack(change, planned, secrets, services)
@@ -172,6 +190,19 @@ def left_behind(
         words = f"services of {'other' if planned.stack else 'several'} stacks mount it and move: {', '.join(moved)}"
         found.append(Obstacle(False, "", words, "give each stack its own secrets with create-swarm --stack NAME"))
     return found
+
+
+def made_meanwhile(
+    planned: RotationPlan, services: Iterable[SwarmService], known: Collection[str]
+) -> Iterator[Obstacle]:
+    """Yield the services that are not among the *known* ones, and mount a version that *planned* leaves."""
+    new = sorted((service for service in services if service.id not in known), key=lambda service: service.name)
+    for change in planned.changes:
+        left = set(change.old_ids) - {change.new_id}
+        if behind := [one.name for one in new if left & one.mounts.keys() and change.new_id not in one.mounts]:
+            words = f"created in the meantime, with another version of {change.key}: {output.listed(behind)}"
+            key_of_stack = f"{quoted(change.key)}{stacks.option(planned.stack)}"
+            yield Obstacle(False, "", words, f"manage-secrets sync {key_of_stack} moves what has it to {change.name}")
 
 
 def not_going_along(
@@ -196,13 +227,16 @@ def not_going_along(
     return found
 
 
-def _behind(change: Change, versions: Sequence[SwarmSecret], services: Iterable[RotatedService]) -> Iterator[Obstacle]:
+def _behind(
+    change: Change, versions: Sequence[SwarmSecret], services: Iterable[RotatedService], stack: str
+) -> Iterator[Obstacle]:
     used = swarm_plan.in_use(versions, services)
     for service in services:
         mounted = swarm_plan.mounted_versions(service, versions)
         if mounted and is_behind(mounted, used.key, used.version):
             words = f"mounts version {max(mounted.values())} of {change.key}, and {used.version} is in use: it stays"
-            yield Obstacle(False, service.name, words, f"manage-secrets sync {quoted(change.key)} moves it")
+            key_of_stack = f"{quoted(change.key)}{stacks.option(stack)}"
+            yield Obstacle(False, service.name, words, f"manage-secrets sync {key_of_stack} moves it")
 
 
 def _made_by_others(
@@ -220,9 +254,8 @@ def _made_by_others(
             is_copy = theirs.stack == planned.stack and names.split_version(theirs.base)[0] == own
             if is_copy or _is_meant_for(mount, service, change.key, planned.stack):
                 words = f"mounts {mount.name} for {change.key}, which this tool did not make: it keeps that value"
-                yield Obstacle(
-                    not is_moved, service.name, words, f"manage-secrets adopt {quoted(mount.name)} takes it over"
-                )
+                of_stack = f"{quoted(mount.name)}{stacks.option(theirs.stack or planned.stack)}"
+                yield Obstacle(not is_moved, service.name, words, f"manage-secrets adopt {of_stack} takes it over")
 
 
 def of_another_stack(

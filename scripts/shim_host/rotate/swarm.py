@@ -151,7 +151,8 @@ class SwarmWork(SwarmValues):
             if older:
                 code = 1
                 words = f"{key} has this value already, in {newest.name}, which does not run in {output.listed(older)}"
-                output.warn(words, f"manage-secrets sync {quoted(key)} moves them to it")
+                key_of_stack = f"{quoted(key)}{stacks.option(self.stack)}"
+                output.warn(words, f"manage-secrets sync {key_of_stack} moves them to it")
             else:
                 output.say(f"{key} has this value already")
         return code
@@ -164,10 +165,10 @@ class SwarmWork(SwarmValues):
 
     def _refuse_taken(self, plan: RotationPlan) -> None:
         if taken := swarm_plan.taken(plan, self.secrets):
-            listed = ", ".join(taken)
+            listed, first = ", ".join(taken), f"{quoted(taken[0])}{stacks.option(self.stack)}"
             raise Refused(
                 f"the Swarm has secrets of these names that this tool did not create: {listed}; nothing was changed",
-                f"take it over with manage-secrets adopt {quoted(taken[0])}, or remove it",
+                f"take it over with manage-secrets adopt {first}, or remove it",
             )
 
     def _has_versions(self, plan: RotationPlan) -> bool:
@@ -198,8 +199,7 @@ class SwarmWork(SwarmValues):
         self._refuse_other_marks(keys, force)
         plan, lacking = swarm_plan.plan_back(randomness.token_hex(8), self.stack, keys, self.secrets, services)
         if lacking:
-            hint = "rotate to the old value: manage-secrets rotate KEY --value-file FILE"
-            raise Refused(f"there is no earlier version of {output.listed(lacking)}", hint)
+            raise preflight.nothing_before(lacking, self.secrets, services, self.stack)
         values = {} if dry_run else self._of_versions(plan)
         inside = self._inside(plan, values, dry_run)
         self._announce(plan, inside, force)
@@ -369,7 +369,7 @@ class SwarmWork(SwarmValues):
         services = sorted(service.name for service in self.services if service.id in plan.moves)
         idle: list[str] = []
         if run and state in (ROTATED, MOVED, ROLLED_BACK):
-            idle = [name for name in services if name not in run.arrived]
+            idle = [name for name in services if name not in run.arrived | run.gone]
             services = [name for name in services if name in run.arrived]
         verified, elsewhere = (run.verified, run.elsewhere) if run else (0, 0)
         if self.is_json:

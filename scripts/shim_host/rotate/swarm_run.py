@@ -16,11 +16,11 @@ from shim.secret import Secret
 from shim_host import output
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
-from shim_host.rotate import history, swarm_plan
+from shim_host.rotate import history, preflight, swarm_plan
 from shim_host.rotate.inside import InsideChange, service_of
 from shim_host.rotate.swarm_plan import BACK, FORWARD, ROLLBACK, ROTATE, Change, RotationPlan
 from shim_host.swarm import stacks, versions
-from shim_host.swarm.connection import Unclear
+from shim_host.swarm.connection import NotManager, Unclear
 from shim_host.swarm.labels import note_numbers
 from shim_host.swarm.lock import Lock
 from shim_host.swarm.model import HISTORY, RUN, RotatedService, RunningContainer, SwarmSecret
@@ -59,7 +59,9 @@ class Rotation:
         self.engine = engine
         self.plan = plan
         self.lock = lock
-        moving = (service for service in services if service.id in plan.moves)
+        there = {service.id: service for service in services}
+        self.known = frozenset(there)  # the services that there were, by id
+        moving = (service for service in there.values() if service.id in plan.moves)
         self.services = sorted(moving, key=lambda service: service.name)
         self.settings = settings
         self.inside = inside
@@ -67,6 +69,7 @@ class Rotation:
         self.elsewhere = 0  # tasks on other nodes, whose mounted version is all that can be seen
         self.is_whole = True  # no old value works any more
         self.arrived: set[str] = set()  # services, by name, in which something runs with the new version
+        self.gone: set[str] = set()  # those that somebody removed
 
     def make(self, values: Mapping[str, Secret], secrets: Sequence[SwarmSecret]) -> None:
         """Make the new version of each key.
@@ -277,6 +280,7 @@ class Rotation:
         name = way.service.name
         if arrival.is_gone:
             output.warn(f"{name} was removed in the meantime", "the rotation goes on without it")
+            self.gone.add(name)
             return
         if not way.is_back:
             self._verify(way, arrival)
@@ -287,11 +291,16 @@ class Rotation:
     def _look_again(self) -> None:
         """See that no service has failed since it came up, while the version before can still be gone back to.
 
+        Name those that were created since, which nobody has moved.
+
         Raises:
             NotMoved: one has.
         """
         ways = [self.way(service, FORWARD) for service in self.services]
         self.engine.patiently(partial(self.engine.stay, [way for way in ways if way.before]))
+        there = self.engine.patiently(self.engine.services)
+        for one in preflight.made_meanwhile(self.plan, there, self.known):
+            output.warn(one.message, one.hint)
 
     def _verify(self, way: Way, arrival: Arrival) -> None:
         """Ask the shim in each container of this node for the fingerprints that it got.
@@ -363,7 +372,7 @@ def _resumable(stack: str) -> Iterator[None]:
         if any(RESUME in hint for hint in failed.hints):
             raise
         goes_on = f"{resume(stack)} goes on"
-        if isinstance(failed, Unclear):
+        if isinstance(failed, Unclear) and not isinstance(failed, NotManager):
             raise Failed(failed.message, f"once the engine answers again, {goes_on}") from None
         raise Failed(failed.message, *failed.hints, goes_on) from None
 

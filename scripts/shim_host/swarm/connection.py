@@ -25,6 +25,7 @@ from shim_host.swarm.model import (
 from shim_host.swarm.reach import not_answered
 from shim_host.swarm.trouble import Missing as Missing
 from shim_host.swarm.trouble import NoSwarm as NoSwarm
+from shim_host.swarm.trouble import NotManager as NotManager
 from shim_host.swarm.trouble import Unclear as Unclear
 from shim_host.swarm.trouble import api_trouble
 

@@ -113,6 +113,23 @@ def test_an_older_version_is_drift_and_the_command_moves_the_service() -> None:
     assert one(facts, "service-drift").command == "manage-secrets sync K"  # which keeps uid, gid and mode of the mount
 
 
+def test_a_secret_of_somebody_else_is_no_version_of_a_key_by_its_name() -> None:
+    """It is neither the newest, nor removed along with ours; where there is none of ours, it belongs to the key."""
+    own, foreign = version("DB_PASSWORD", 2), version("DB_PASSWORD", 9, is_ours=False)._replace(name="db_password.v9")
+    facts = replace(clean(), versions=(own, foreign), services=(service("db", own),), keys=clean().keys[:1])
+
+    judged = judge.judge(facts)
+
+    assert [(row.title, row.key, row.newest) for row in judged.rows] == [
+        ("DB_PASSWORD", "DB_PASSWORD", own),
+        ("db_password.v9", "", foreign),
+    ]
+    assert "service-drift" not in ids(facts)
+    assert one(facts, "secret-unused").command == "docker secret rm db_password.v9"
+    alone = judge.judge(replace(facts, versions=(foreign,), services=(service("db", foreign),)))
+    assert [(row.title, row.newest) for row in alone.rows] == [("DB_PASSWORD", foreign)]
+
+
 def test_a_task_and_a_container_of_compose_keep_to_the_service_of_their_kind() -> None:
     """Both services are called `api`, and only one of them runs with an old value."""
     new = version("K", 2)

@@ -13,7 +13,7 @@ from shim_host.rotate.swarm_plan import BACK, FORWARD
 from shim_host.store.vault import Vault
 from shim_host.swarm import versions
 from shim_host.swarm.answers import secret_of
-from shim_host.swarm.model import KEY, STACK, VERSION, RotatedService, SecretMount, SwarmSecret
+from shim_host.swarm.model import KEY, STACK, VERSION, RotatedService, SecretMount, SwarmSecret, SwarmService
 
 from shim.schema import parse
 from shim.secret import Secret
@@ -78,6 +78,45 @@ def test_who_mounts_only_an_older_version_stays_and_is_named() -> None:
     assert finding.hint == "manage-secrets sync JWT_SECRET moves it"
     synced = swarm_plan.plan_to("run", "", {"JWT_SECRET": V2}, [V1, V2], [current, older])
     assert (set(synced.moves), after(synced, older)) == ({older.id}, {"jwt_secret": "jwt_secret.v2"})
+
+
+def test_a_hint_names_the_stack() -> None:
+    old, new = version(1, stack="shop"), version(2, stack="shop")
+    current, older = service({"jwt_secret": new}, "current"), service({"jwt_secret": old}, "older")
+    planned = swarm_plan.plan("run", "shop", ["JWT_SECRET"], [old, new], [current, older])
+
+    (finding,) = preflight.left_behind(planned, [old, new], [current, older])
+
+    assert finding.hint == "manage-secrets sync JWT_SECRET --stack shop moves it"
+
+
+def test_what_was_taken_back_by_hand_is_named_where_no_version_is_earlier() -> None:
+    """As with `docker service rollback`: the newest version is there, and no service has it."""
+    back = service({"jwt_secret": V1})
+
+    refused = preflight.nothing_before(["JWT_SECRET"], [V1, V2], [back], "")
+    assert refused.message == "jwt_secret.v1 is in use already, and there is no earlier version of JWT_SECRET"
+    assert refused.hints[0] == "jwt_secret.v2 is newer: manage-secrets sync JWT_SECRET moves the services to it"
+    refused = preflight.nothing_before(["JWT_SECRET"], [V1], [back], "")
+    assert refused.message == "there is no earlier version of JWT_SECRET"
+
+
+def test_a_service_that_came_during_a_rotation_with_the_version_that_is_left_is_named() -> None:
+    moving = service({"jwt_secret": V2}, "moving")
+    planned = swarm_plan.plan("run", "", ["JWT_SECRET"], [V1, V2], [moving])
+    planned = swarm_plan.with_ids(planned, [V1, V2, replace(V3, run="run")])
+    there = [
+        SwarmService("id-late", "late", "", {V2.id: ("jwt_secret",)}),
+        SwarmService("id-new", "new", "", {V3.id: ("jwt_secret",)}),
+        SwarmService("id-other", "other", "", {"id-of-another": ("jwt_secret",)}),
+        SwarmService("id-left", "left", "", {V2.id: ("jwt_secret",)}),
+        SwarmService(moving.id, moving.name, "", {V3.id: ("jwt_secret",)}),
+    ]
+
+    (found,) = preflight.made_meanwhile(planned, there, {moving.id, "id-left"})
+
+    assert found.message == "created in the meantime, with another version of JWT_SECRET: late"
+    assert found.hint == "manage-secrets sync JWT_SECRET moves what has it to jwt_secret.v3"
 
 
 def test_who_mounts_the_key_of_another_stack_keeps_its_value_and_is_named() -> None:

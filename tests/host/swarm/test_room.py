@@ -101,3 +101,10 @@ def test_a_task_that_takes_its_time_is_on_its_way(state: str, minutes: int, abou
     only = {"ID": "t", "Slot": 1, "DesiredState": "running", "Status": {"State": state, **about}}
 
     assert baseline({"TaskTemplate": {}}, [{**only, "CreatedAt": created.isoformat()}], moment(NOW)).running == up
+
+
+def test_a_job_is_kept_where_it_is_or_run_again_and_never_removed() -> None:
+    (found,) = preflight.preflight([RotatedService("1", "mail once", mode="replicated-job")], [], (1, 1))
+
+    assert (found.is_hard, found.message) == (True, "is a job, and would run again")
+    assert found.hint == "--leave 'mail once' keeps it on the version it has; --force lets it run again"

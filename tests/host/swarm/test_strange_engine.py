@@ -328,6 +328,28 @@ def test_a_page_is_the_word_of_a_proxy(manage: Manage, engine: dict[str, Any], s
     assert not isinstance(ended.value, connection.Missing)
 
 
+def test_a_worker_shows_nothing_of_its_swarm_and_nobody_takes_that_for_nothing(
+    manage: Manage, engine: dict[str, Any], canary: Canary
+) -> None:
+    """The table of an audit has a question mark there, and a backup warns that it lacks the Swarm's part."""
+    manage.write("secrets/a", canary())
+    manage.write("pass", canary()).chmod(0o600)
+    engine["/info"]["Swarm"]["ControlAvailable"] = False
+    worker = {"message": "This node is not a swarm manager. Worker nodes can't be used to view cluster state."}
+    engine.update(dict.fromkeys(("/secrets", "/services", "/tasks", "/nodes", "/configs"), (503, worker)))
+
+    audited = manage("audit")
+    saved = manage("export", "--passphrase-file", "pass", "--encryption", "age", "--output", "b.age", "--dry-run")
+
+    assert audited.code == 111
+    (row,) = (line.split() for line in audited.stdout.splitlines() if line.startswith("A "))
+    assert (row[1], row[-2]) == ("?", "?")
+    assert saved.code == 0
+    assert "warning: the backup contains nothing about a Swarm: cannot look for " in saved.stderr
+    assert "set DOCKER_HOST to a manager" in saved.stderr
+    assert "--no-swarm leaves it out unasked" in saved.stderr
+
+
 def test_what_runs_cannot_be_listed_and_list_says_so(manage: Manage, engine: dict[str, Any], canary: Canary) -> None:
     manage.write("secrets/a", canary())
     engine["/containers/json"] = (500, {"message": "it broke"})

@@ -222,7 +222,11 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
     except Failed as failed:
         if from_swarm:
             raise
-        report.say(f"the backup contains nothing about a Swarm: {failed.message}")
+        words = f"the backup contains nothing about a Swarm: {failed.message}"
+        if isinstance(failed, connection.Unclear) and not isinstance(failed, connection.NoSwarm):
+            report.warn(words, "; ".join((*failed.hints, "--no-swarm leaves it out unasked")))
+        else:
+            report.say(words)
         return items
     values: dict[str, Secret] = {}
     readable = [key.newest for key in found if not key.newest.template]

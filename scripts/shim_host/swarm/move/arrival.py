@@ -12,7 +12,8 @@ from shim_host import output
 from shim_host.errors import Failed, Refused
 from shim_host.shell import quoted
 from shim_host.swarm.answers import mounts_of
-from shim_host.swarm.connection import Unclear
+from shim_host.swarm.connection import NotManager, Unclear
+from shim_host.swarm.lock import LEADER_SECONDS
 from shim_host.swarm.model import UNDER_WAY, Place, RotatedService, SecretMount
 from shim_host.swarm.move.baseline import ENDED, ENDED_BY_ITSELF, baseline, is_meant_to_run, moment
 from shim_host.swarm.move.services import ServiceWriter
@@ -94,7 +95,7 @@ class ServiceMover(ServiceWriter):
         begin = time.monotonic()
         progress = _Progress(way)
         written_again = started_again = 0
-        bumped_for: set[str] = set()
+        bumped_for: set[tuple[str, str]] = set()
         said = ""
         looked = 0.0
         while True:
@@ -135,8 +136,8 @@ class ServiceMover(ServiceWriter):
                     if not lost <= bumped_for:
                         bumped_for |= lost
                         self.bump(service.id)
-            except Unclear:
-                if waited > way.patience:
+            except Unclear as unclear:
+                if waited > _patience_with(unclear, way.patience):
                     raise  # nobody knows how the service is, so that nothing may be taken back
             else:
                 if waited > way.patience:
@@ -194,8 +195,8 @@ class ServiceMover(ServiceWriter):
             try:
                 if not any(self._still_has(task, unwanted) for task in self._tasks(way.service.id)):
                     return
-            except Unclear:
-                if time.monotonic() - begin > way.seconds:
+            except Unclear as unclear:
+                if time.monotonic() - begin > _patience_with(unclear, way.seconds):
                     raise
             else:
                 if time.monotonic() - begin > way.seconds:
@@ -262,24 +263,29 @@ class ServiceMover(ServiceWriter):
         wanted = int(((spec.get("Mode") or {}).get("Replicated") or {}).get("Replicas", 1))
         return wanted if way.before >= way.service.replicas else min(wanted, way.before)
 
-    def _lost_nodes(self, tasks: Iterable[Any]) -> set[str]:
-        """Return the nodes that are down of those that *tasks* which have not ended are on."""
+    def _lost_nodes(self, tasks: Iterable[Any]) -> set[tuple[str, str]]:
+        """Return the nodes that are lost of those that *tasks* which have not ended are on, each with its state.
+
+        A leader that has just been chosen calls a node `unknown` first, and still gives it tasks of global services;
+        only when it is `down` do these stay away.
+        """
         names = {task.get("NodeID") or "" for task in tasks if task["Status"]["State"] not in ENDED}
-        return self._nodes_of(names - {self._own_node()}, lambda node: node["Status"]["State"] != "ready")
+        states = self._states_of(names - {self._own_node()})
+        return {(name, state) for name, (state, _) in states.items() if state != "ready"}
 
     def _closed_nodes(self, tasks: Iterable[Any]) -> set[str]:
         """Return the nodes that take no tasks (any more) of those that *tasks* are or were on."""
-        names = {task.get("NodeID") or "" for task in tasks}
-        return self._nodes_of(
-            names, lambda node: node["Status"]["State"] != "ready" or node["Spec"]["Availability"] != "active"
-        )
+        states = self._states_of({task.get("NodeID") or "" for task in tasks})
+        return {name for name, found in states.items() if found != ("ready", "active")}
 
-    def _nodes_of(self, names: set[str], is_one: Any) -> set[str]:
+    def _states_of(self, names: set[str]) -> dict[str, tuple[str, str]]:
+        """Return the state and the availability of each of these nodes; of one that has left, empty words."""
         names = names - {""}
         if not names:
-            return set()
+            return {}
         nodes = self._listed("list nodes", lambda: self._client.nodes(filters={"id": sorted(names)}))
-        return names - {node["ID"] for node in nodes if not is_one(node)}
+        found = {node["ID"]: (node["Status"]["State"], node["Spec"]["Availability"]) for node in nodes}
+        return {name: found.get(name, ("", "")) for name in names}
 
 
 class _Progress:
@@ -302,6 +308,14 @@ class _Progress:
                 slot = task.get("Slot") or task.get("NodeID")
                 self._best[slot] = max(self._best.get(slot, 0), _WAY_UP.index(state) + 1)
         return (sum(self._best.values()), len(self._ended)) != before
+
+
+def _patience_with(unclear: Unclear, seconds: float) -> float:
+    """Return how long an engine that gives no answer is asked again: one that manages no Swarm any more, not for long.
+
+    It was demoted, or taken out, while we asked it: that does not pass.
+    """
+    return min(seconds, LEADER_SECONDS) if isinstance(unclear, NotManager) else seconds
 
 
 def _trouble(way: Way, tasks: Iterable[Any]) -> str:

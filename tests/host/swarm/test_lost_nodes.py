@@ -1,0 +1,155 @@
+"""What a rotation waits for while nodes are lost, or the manager that it asks is one no more."""
+
+from typing import Any
+
+import pytest
+import requests
+from docker.errors import APIError
+from shim_host.errors import Failed
+from shim_host.rotate import swarm_run
+from shim_host.swarm.model import RotatedService, SecretMount
+from shim_host.swarm.move import arrival
+from shim_host.swarm.move.arrival import ServiceMover, Way
+from shim_host.swarm.trouble import NotManager, Unclear, api_trouble
+
+NEW = SecretMount("id-2", "a.v2", "a")
+WORKER = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state."
+
+
+def api_error(status: int, words: str) -> APIError:
+    response = requests.Response()
+    response.status_code = status
+    return APIError(words, response=response, explanation=words)
+
+
+class GlobalService:
+    """An engine with a global service on two nodes, of which the leader has just died.
+
+    The new leader calls its node unknown, and gives it a task at the first update; it is down for the next one.
+    """
+
+    base_url, api_version, timeout = "http+docker://x", "1.41", 1
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.state = "unknown"
+        reference = {"SecretID": NEW.secret_id, "SecretName": NEW.name, "File": {"Name": NEW.target}}
+        self.template: dict[str, Any] = {"ContainerSpec": {"Secrets": [reference]}, "ForceUpdate": 0}
+
+    def info(self) -> Any:
+        return {"SystemTime": "2026-01-01T00:00:00.5Z", "Swarm": {"NodeID": "n1"}}
+
+    def nodes(self, filters: Any) -> Any:
+        states = {"n1": "ready", "n2": self.state}
+        return [
+            {"ID": name, "Status": {"State": states[name]}, "Spec": {"Availability": "active"}}
+            for name in filters["id"]
+        ]
+
+    def services(self) -> Any:
+        return [self.inspect_service("w1")]
+
+    def tasks(self, filters: Any = None) -> Any:
+        assert filters in (None, {"service": "w1"})
+        kinds = {
+            "n1": ("running", "running"),
+            "n2": ("ready", "pending") if self.updates < 2 else ("shutdown", "pending"),
+        }
+        return [
+            {
+                "ID": f"t-{name}",
+                "ServiceID": "w1",
+                "NodeID": name,
+                "Spec": self.template,
+                "DesiredState": desired,
+                "Status": {
+                    "State": state,
+                    "Timestamp": "2026-01-01T00:00:00Z",
+                    "ContainerStatus": {"ContainerID": name},
+                },
+                "CreatedAt": "2026-01-01T00:00:00Z",
+            }
+            for name, (desired, state) in kinds.items()
+        ]
+
+    def inspect_service(self, service: str) -> Any:
+        spec = {"Name": "web", "TaskTemplate": self.template, "Mode": {"Global": {}}}
+        state = "completed" if self.updates > 1 else "updating"
+        return {"ID": service, "Version": {"Index": 1}, "Spec": spec, "UpdateStatus": {"State": state}}
+
+    def post(self, _url: str, json: Any, **_: Any) -> requests.Response:
+        self.template = json["TaskTemplate"]
+        self.updates += 1
+        self.state = "down"
+        response = requests.Response()
+        response.status_code = 200
+        return response
+
+
+class Demoted(GlobalService):
+    """An engine that was a manager when it was asked first."""
+
+    def inspect_service(self, service: str) -> Any:
+        raise api_error(503, f"{WORKER} ({service})")
+
+    def tasks(self, filters: Any = None) -> Any:
+        raise api_error(503, f"{WORKER} ({filters})")
+
+
+def way(seconds: float) -> Way:
+    service = RotatedService("w1", "web", mode="global", replicas=2)
+    return Way(service, {"a": ("id-1", NEW)}, 2, seconds)
+
+
+def test_an_update_is_started_again_once_more_when_an_unknown_node_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrival, "_STALL_SECONDS", 0)
+    monkeypatch.setattr(arrival, "_LOOK_SECONDS", 0)
+    engine = GlobalService()
+    mover = ServiceMover(engine, "here")  # type: ignore[arg-type]
+    mover.movable()
+
+    arrived = mover.arrive(way(5))
+
+    assert (engine.updates, arrived.containers) == (2, ("n1",))
+    assert engine.template["ForceUpdate"] == 2
+
+
+@pytest.mark.parametrize("what", ["arrive", "left"])
+def test_a_manager_that_was_demoted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(arrival, "LEADER_SECONDS", 0)
+
+    with pytest.raises(Failed, match="this engine is a worker of its Swarm") as failed, swarm_run._resumable("shop"):
+        getattr(ServiceMover(Demoted(), "here"), what)(way(600))  # type: ignore[arg-type]
+
+    to_a_manager, goes_on = failed.value.hints
+    assert "set DOCKER_HOST to a manager" in to_a_manager
+    assert goes_on == "manage-secrets rotate --resume --stack shop goes on"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "words"),
+    [
+        (
+            500,
+            "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too few are up",
+            "cannot list secrets: the Swarm has no leader that more than half of its managers can reach",
+        ),
+        (
+            500,
+            "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+            "cannot list secrets: the Swarm has no leader that more than half of its managers can reach",
+        ),
+        (
+            400,
+            "rpc error: code = InvalidArgument desc = secret 'a' is in use",
+            "cannot list secrets: secret 'a' is in use",
+        ),
+        (503, WORKER, "cannot list secrets: this engine is a worker of its Swarm"),
+    ],
+)
+def test_what_an_engine_passes_on_is_said_in_words(status: int, said: str, words: str) -> None:
+    trouble = api_trouble("list secrets", api_error(status, said))
+
+    assert trouble.message == words
+    assert isinstance(trouble, Unclear) == (status >= 500)
+    assert isinstance(trouble, NotManager) == (said == WORKER)
