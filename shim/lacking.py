@@ -3,8 +3,8 @@
 from shim.breaches import Missing, Unusable
 from shim.errors import Breach
 from shim.resolution import ENVIRONMENT, Resolution, Resolved
-from shim.secret import MAX_ENV_BYTES
-from shim.shown import shown_path
+from shim.secret import MAX_ENV_BYTES, folded
+from shim.shown import printable, shown_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,9 @@ def _looked_at(key: str, spec: "KeySpec | None", resolution: Resolution, options
         for path in strays.nested(key, sources):
             how = f"set {key}_FILE to it, or name its folder with --secrets-dir (SHIM_SECRETS_DIR)"
             hint = f"{shown_path(path)} is there, and folders in a secrets root are not entered: {how}; {hint}"
+    for name in sources.env:
+        if name != key and len(name) == len(key) and folded(name) == folded(key):
+            hint = f"the environment has {printable(name)}, which is another name; {hint}"
     if options.only and key not in options.only:
         hint += f"; --only leaves {key} out"
     return hint

@@ -382,6 +382,13 @@ def test_a_file_in_a_folder_of_a_root(frozen: Shim) -> None:
     assert [f"{frozen.root}/{path} is there, " in end.stderr for path in ("db/password", "app/api_key")] == [True, True]
 
 
+def test_a_variable_of_almost_the_right_name(frozen: Shim) -> None:
+    """Podman's `--secret db_password,type=env` keeps the secret's own name."""
+    end = frozen("--require", "DB_PASSWORD", "true", env={"db_password": "v", "DB_PASSWORD2": "w"})
+
+    assert "the environment has db_password, which is another name; looked at DB_PASSWORD, " in end.stderr
+
+
 def test_a_protected_name_that_an_option_asks_for(frozen: Shim) -> None:
     """What is missed says why; what only --only names is a warning."""
     (frozen.root / "ld_preload").write_text("v")
