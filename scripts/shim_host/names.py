@@ -61,6 +61,12 @@ def _spellings(key: str) -> Iterator[str]:
     yield key
 
 
+def likeliest(key: str, there: Sequence[str]) -> str:
+    """Return which of *there*, files that may all be meant by *key*, it would be given first."""
+    spellings = list(_spellings(key))
+    return min(there, key=lambda name: spellings.index(name) if name in spellings else len(spellings))
+
+
 def _is_taken_everywhere(name: str) -> bool:
     """Return whether file systems, the Swarm (but for its length) and the shim take *name*."""
     return (

@@ -72,6 +72,23 @@ def test_a_key_keeps_its_spelling_without_a_schema(manage: Manage, canary: Canar
     assert manage.secrets() == {}
 
 
+def test_keys_that_differ_by_case_or_are_no_variables_are_told_apart(manage: Manage, canary: Canary) -> None:
+    """Their files have other names, which the `.env` explains; without it none gets the value of another."""
+    values = {key: f"{canary()}{key}" for key in ("DB_PASSWORD", "Db_Password", "db_password", "2FA.key")}
+    manage.write(".env", "".join(f"{key}={value}\n" for key, value in values.items()))
+    manage.write("new", values["2FA.key"])
+    assert manage("create-from-env", "--yes").code == 0
+
+    for key in ("db_password", "2FA.key"):
+        assert manage("set", key, "--value-file", "new", "--yes").code == 0
+    assert manage("get", "db_password", "--output", "first").code == 0
+    (manage.folder / ".env").unlink()
+    assert manage("get", "DB_PASSWORD", "--output", "second").code == 0
+    held = [(manage.folder / name).read_text() for name in ("first", "second")]
+    assert held == [values["2FA.key"], values["DB_PASSWORD"]]
+    assert len(list((manage.folder / "secrets").iterdir())) == len(values)
+
+
 def test_a_value_that_only_a_stack_has_is_found_by_the_hint(manage: Manage, canary: Canary) -> None:
     value = canary()
     manage.write("v", value)

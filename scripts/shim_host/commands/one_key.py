@@ -41,13 +41,20 @@ class _Desk:
         self.store = Vault(secrets_dir)
         in_schema = list(self.schema.keys) if self.schema is not None else []
         files = self.store.names()
-        self.of_files = names.keys_of(files, [*in_schema, *(key for key in asked if key in files)])
+        known = [*in_schema, *(key for key in asked if key in files)]
+        self.of_files = names.keys_of(files, known)
+        in_env: list[str] = []
+        if len({*self.of_files.values()}) < len(files) or not {*self.of_files.values()}.issuperset(asked):
+            # The files are called as the `.env` has the keys, where two of those differ by case alone.
+            in_env = list(inventory.env_values(Path(".env"), os.environ))
+            self.of_files = names.keys_of(files, [*in_schema, *in_env, *known])
         self.known = list(dict.fromkeys([*in_schema, *self.of_files.values()]))
+        self._named = [*self.known, *in_env]
 
     def file_name(self, key: str) -> str:
         """Return the name of the file that holds *key*, or would."""
         there = [name for name, its_key in self.of_files.items() if its_key == key]
-        return there[0] if there else names.file_names([*self.known, key])[key]
+        return names.likeliest(key, there) if there else names.file_names([*self._named, key])[key]
 
     def entry(self, key: str) -> Entry | None:
         """Return the file of *key*, if there is one."""
@@ -84,6 +91,8 @@ class _Desk:
 
     def refuse_unknown(self, key: str) -> None:
         """Refuse a *key* that is probably a slip of the finger: it is not a name, or close to one of the schema's."""
+        if key in self.of_files.values():
+            return
         if not is_key(key):
             raise Refused(
                 f"{output.unknown([key])} is not the name of a variable", "use letters, digits and _, as in DB_PASSWORD"

@@ -9,7 +9,7 @@ from shim_host.env.reduced import decoded, reduce
 from shim_host.inputs import read_bounded
 from shim_host.migrate.compose_files import ComposeFiles
 from shim_host.migrate.composed import with_composed
-from shim_host.migrate.model import Held, MigrationPlan, NewFile, Remark, ShimSource
+from shim_host.migrate.model import Held, MigrationPlan, NewFile, Remark, ShimSource, compose_path
 from shim_host.migrate.services import removable
 
 
@@ -49,7 +49,8 @@ def _env_files(plan: MigrationPlan, rename: Callable[[Path], Path], values: list
     secret = dict.fromkeys([*plan.reasons, *(use.key for moved in plan.moved.values() for use in moved.uses)], "")
     files = []
     for path, dialect, held in found.values():
-        places = {key: plan.place(held[key].name) for key in removable(plan, path, held)}
+        secrets = plan.wishes.secrets_dir
+        places = {key: compose_path(secrets / held[key].name, path.parent) for key in removable(plan, path, held)}
         staying = plan.staying if path.absolute() in own else {}
         if not (places or staying) or not path.exists():
             continue

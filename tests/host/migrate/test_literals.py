@@ -183,6 +183,18 @@ def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, can
     assert {".env", ".env.new", "own.env", "own.env.new", ".*.new", "/secrets/*"} <= set(ignored)
 
 
+def test_a_project_elsewhere_has_its_own_env_file(manage: Manage, canary: Canary) -> None:
+    """Compose does not read the one of the current folder then; what a person sees there is said for that file."""
+    manage.write("deploy/compose.yaml", "services:\n  a: {image: app, environment: {DB_PASSWORD: '${DB_PASSWORD}'}}\n")
+    manage.write(".env", f"DB_PASSWORD={canary()}\n")
+    words = ["migrate", "--image-config", "images.json", "--yes", "--file", "deploy/compose.yaml"]
+
+    end = manage(*words)
+    assert (end.code, "the project is in deploy: --env-file .env adds it" in end.stderr) == (0, True)
+    assert manage(*words, "--env-file", ".env").code == 0
+    assert (manage.folder / ".env.new").read_text() == "# DB_PASSWORD is a secret now, in ./secrets/db_password\n"
+
+
 def test_an_env_file_in_a_repository_of_its_own_is_kept_out_of_that(manage: Manage, canary: Canary) -> None:
     """What is included may be a repository, and git looks for no `.gitignore` above it."""
     project(manage, "init: true", "include: [inc/compose.yaml]\n")
