@@ -19,7 +19,7 @@ from shim_host.compose.project import Service, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
 from shim_host.env.reduced import decoded, statements
 from shim_host.migrate.model import SHIM, Held, MigrationPlan, Remark
-from shim_host.recognition.sensitive import is_telling, words_of
+from shim_host.recognition.sensitive import SHORTEST_TELLING, is_telling, words_of
 
 _IN_URL = re.compile(
     r"(?:[A-Za-z][\w+.-]*:)?[A-Za-z][\w+.-]*://"
@@ -33,7 +33,10 @@ def find_composed(plan: MigrationPlan) -> None:
     written = _written(plan)
     held = [item for item in plan.held.values() if item.services and _can_be_listed(item.key)]
     listed = [item for item in held if item.key not in plan.public_keys]
+    starts = _starts(held)
     for item in held:
+        if not _may_hold_another(item, starts, written.get(item.key, ())):
+            continue
         template = _template(plan, item, held, written.get(item.key, ()))
         public = {item.key, *_parts(template)} & plan.public_keys if template else set()
         without = _template(plan, item, listed, written.get(item.key, ())) if public and item in listed else ""
@@ -45,6 +48,25 @@ def find_composed(plan: MigrationPlan) -> None:
         for moved in plan.moved.values():
             if moved.how == SHIM and _mounts(moved.service, plan.project.folder.absolute()):
                 moved.options += ["--schema", "none"]
+
+
+def _starts(held: Iterable[Held]) -> dict[str, set[str]]:
+    """Return the keys of *held* by how their values begin, plain and percent-encoded."""
+    starts: dict[str, set[str]] = {}
+    for item in held:
+        value = text_of(item)
+        for form in (value, quote(value, safe=_UNRESERVED)) if is_telling(value) else ():
+            starts.setdefault(form[:SHORTEST_TELLING], set()).add(item.key)
+    return starts
+
+
+def _may_hold_another(item: Held, starts: Mapping[str, set[str]], written: Iterable[str]) -> bool:
+    """Return whether *item* is worth a comparison with each of the others, of which there may be thousands."""
+    text = text_of(item)
+    if any("$" in raw for raw in written) or _IN_URL.search(text):
+        return True
+    pieces = (text[at : at + SHORTEST_TELLING] for at in range(len(text) - SHORTEST_TELLING + 1))
+    return any(starts.get(piece, set()) - {item.key} for piece in pieces)
 
 
 def _template(plan: MigrationPlan, item: Held, held: Iterable[Held], written: Sequence[str]) -> str:
@@ -155,12 +177,9 @@ def _of_values(plan: MigrationPlan, item: Held, text: str, others: Mapping[str, 
     telling = {key: value for key, value in others.items() if is_telling(value)}
     values = list(telling.values())
     for key, value in sorted(telling.items(), key=lambda pair: -len(pair[1])):
-        encoded = quote(value, safe=_UNRESERVED)
-        if values.count(value) > 1:
-            continue
-        for form, encoder in ((value, ""), (encoded, "|url")):
-            if form in text:
-                return f"${{{key}{encoder}}}".join(map(_literal, text.split(form)))
+        form, encoder = (value, "") if value in text else (quote(value, safe=_UNRESERVED), "|url")
+        if form in text and values.count(value) == 1:
+            return f"${{{key}{encoder}}}".join(map(_literal, text.split(form)))
     return ""
 
 

@@ -267,7 +267,8 @@ def removable(plan: MigrationPlan, path: Path, keys: Iterable[str]) -> list[str]
         for service in plan.project.services.values()
         if any(use.path.absolute() == path.absolute() for use in service.env_files)
     ]
-    return [key for key in keys if all(key in _has(plan, user) for user in users)]
+    have = [_has(plan, user) for user in users]
+    return [key for key in keys if all(key in has for has in have)]
 
 
 def _has(plan: MigrationPlan, service: Service) -> set[str]:

@@ -59,7 +59,7 @@ _AT_AUTH = frozenset(("DOMAIN", "FQDN", "HEADER", "HOST", "HOSTNAME", "SUBDOMAIN
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TRIVIAL = re.compile(r"(?:true|false|yes|no|on|off|none|null|default|disabled|enabled|[0-9]{1,6})", re.IGNORECASE)
 _NO_SECRET = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,3}", re.IGNORECASE)
-_SHORTEST_TELLING = 8
+SHORTEST_TELLING = 8
 _A_WORD = re.compile(r"[a-z]{1,15}|[A-Z]{1,15}|[A-Z][a-z]{1,14}|[0-9]{1,9}")
 _ANSWER = re.compile(
     r"(?:true|false|yes|no|on|off|y|n|t|f|0|1|none|null|disabled|enabled|required|requested|optional|want|need)?",
@@ -286,7 +286,7 @@ def label_words(label: str) -> str:
 
 def is_telling(value: str) -> bool:
     """Return whether a text that holds *value* hardly does so by chance: it is long, and no single word."""
-    return len(value) >= _SHORTEST_TELLING and not _A_WORD.fullmatch(value)
+    return len(value) >= SHORTEST_TELLING and not _A_WORD.fullmatch(value)
 
 
 # Labels of Traefik, Ofelia, deck-chores and AutoKuma, up to the name that somebody gave to what they set up.
