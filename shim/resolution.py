@@ -53,6 +53,7 @@ class Sources:
     chosen: "Chosen | None" = None  # the profile in force
     is_one_off = False  # the command is not the server of the image that the profile knows
     bundles: "dict[str, tuple[bytes, bytes]] | None" = None  # name of a file with many values -> its path, its root
+    strays = 0  # how many files that nobody asked for have been warned of
     waived: "Collection[str]" = ()  # keys that are not missed, whoever requires them
 
     def __init__(self) -> None:

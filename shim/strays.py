@@ -22,6 +22,8 @@ _ENDINGS = (
 )
 _HERE = -100  # AT_FDCWD, openat(2)
 _FILE, _LINK = 0o100000, 0o120000  # inode(7)
+_MOST_WARNINGS = 10
+_MORE = "shim explain lists them; --only KEY,KEY (SHIM_ONLY) passes on what you name alone"
 _MOST_NAMES = 1000  # of a folder; this is for a hint alone
 _SHORTEST_SLIP = 5  # shorter names differ in one letter on purpose
 # What the kernel takes of arguments and environment at the most, whatever the stack limit is (execve(2)).
@@ -46,7 +48,7 @@ def leave_alone(key: str, path: bytes, breach: Breach, sources: "Sources", is_gi
         sources.left_alone.append((shown, "it vanished, or links to nothing"))
         if not is_asked and _is_link(path):
             message = f"{shown_path(path)} is a link to nothing; nothing asks for {key}, and it is left alone"
-            sources.warnings.append((message, "mount what it leads to as well, or remove the link"))
+            _warn(sources, message, "mount what it leads to as well, or remove the link")
         return True
     if isinstance(breach, Directory):
         sources.left_alone.append((shown, "it is a directory"))
@@ -57,8 +59,22 @@ def leave_alone(key: str, path: bytes, breach: Breach, sources: "Sources", is_gi
     if is_asked:
         sources.warnings.append((f"{breach.message}; the environment's value is taken", breach.hint))
     else:
-        sources.warnings.append((f"{breach.message}; nothing asks for {key}, and it is left alone", breach.hint))
+        _warn(sources, f"{breach.message}; nothing asks for {key}, and it is left alone", breach.hint)
     return True
+
+
+def _warn(sources: "Sources", message: str, hint: str) -> None:
+    """Warn of one file that is left alone; of the many after the first ones, one warning says how many they are."""
+    sources.strays += 1
+    more = sources.strays - _MOST_WARNINGS
+    if more <= 0:
+        sources.warnings.append((message, hint))
+        return
+    at = next((at for at, warning in enumerate(sources.warnings) if warning[1] == _MORE), len(sources.warnings))
+    sources.warnings[at:] = [
+        (f"{more} more files that nothing asks for are left alone", _MORE),
+        *sources.warnings[at + 1 :],
+    ]
 
 
 def _is_link(path: bytes) -> bool:

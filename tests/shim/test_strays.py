@@ -111,6 +111,20 @@ def test_all_files_together_are_too_large_for_one_command(frozen: Shim) -> None:
     assert "exceed the kernel's limit for one command" in end.stderr
 
 
+def test_many_files_that_nobody_asked_for(frozen: Shim) -> None:
+    """The first ten are named, and the others counted, whatever else is warned of; explain lists them all."""
+    for number in range(100, 140):
+        (frozen.root / f"nul{number}").write_bytes(b"\0")
+    for number in range(30):
+        (frozen.root / f"large{number}").write_text("a" * 120_000)
+
+    end = frozen("--secrets-dir", str(frozen.root), "--secrets-dir", "nowhere", "--", "true")
+    assert (end.code, end.stderr.count("warning: ")) == (0, 12)
+    assert end.stderr.count("and it is left alone\n") == 10
+    left = len(frozen("explain", env={"SHIM_SECRETS_DIR": str(frozen.root)}).stdout.split("left alone:")) - 1
+    assert f"warning: {left - 10} more files that nothing asks for are left alone\n" in end.stderr
+
+
 @pytest.mark.usefixtures("as_root")
 def test_a_root_that_cannot_be_listed(frozen: Shim, tmp_path: Path) -> None:
     """It counts only where something that is asked for stays missing; what has a name can be read all the same."""

@@ -154,6 +154,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_strays.py::test_a_file_that_was_probably_meant",
         "nothing provides ",
     ),
+    "… more files that nothing asks for are left alone": (
+        "shim/test_strays.py::test_many_files_that_nobody_asked_for",
+        " more files that nothing asks for are left alone",
+    ),
     "the secrets root … is a file, not a folder": (
         "shim/test_strays.py::test_a_secret_that_is_mounted_over_the_root",
         " is a file, not a folder",
