@@ -48,7 +48,8 @@ def leave_alone(key: str, path: bytes, breach: Breach, sources: "Sources", is_gi
         sources.left_alone.append((shown, "it vanished, or links to nothing"))
         if not is_asked and _is_link(path):
             message = f"{shown_path(path)} is a link to nothing; nothing asks for {key}, and it is left alone"
-            _warn(sources, message, "mount what it leads to as well, or remove the link")
+            sources.warnings.append((message, "mount what it leads to as well, or remove the link"))
+            _count(sources)
         return True
     if isinstance(breach, Directory):
         sources.left_alone.append((shown, "it is a directory"))
@@ -59,22 +60,19 @@ def leave_alone(key: str, path: bytes, breach: Breach, sources: "Sources", is_gi
     if is_asked:
         sources.warnings.append((f"{breach.message}; the environment's value is taken", breach.hint))
     else:
-        _warn(sources, f"{breach.message}; nothing asks for {key}, and it is left alone", breach.hint)
+        sources.warnings.append((f"{breach.message}; nothing asks for {key}, and it is left alone", breach.hint))
+        _count(sources)
     return True
 
 
-def _warn(sources: "Sources", message: str, hint: str) -> None:
-    """Warn of one file that is left alone; of the many after the first ones, one warning says how many they are."""
+def _count(sources: "Sources") -> None:
+    """Count the warnings about files that are left alone; after the first ones, one takes the place of all others."""
     sources.strays += 1
     more = sources.strays - _MOST_WARNINGS
-    if more <= 0:
-        sources.warnings.append((message, hint))
-        return
-    at = next((at for at, warning in enumerate(sources.warnings) if warning[1] == _MORE), len(sources.warnings))
-    sources.warnings[at:] = [
-        (f"{more} more files that nothing asks for are left alone", _MORE),
-        *sources.warnings[at + 1 :],
-    ]
+    if more > 0:
+        del sources.warnings[-1]
+        sources.warnings[:] = [warning for warning in sources.warnings if warning[1] != _MORE]
+        sources.warnings.append((f"{more} more files that nothing asks for are left alone", _MORE))
 
 
 def _is_link(path: bytes) -> bool:
