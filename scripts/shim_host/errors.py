@@ -78,6 +78,8 @@ class LinkOfAnother(PermissionError):
 def failed_file(verb: str, path: str, error: OSError) -> Failed:
     """Return the `Failed` for an `OSError` met while doing *verb* to *path*; where a right is missing, who owns it."""
     hints: Iterable[str] = _whose(verb, path) if error.errno == errno.EACCES else ()
+    if error.errno == errno.EBUSY:
+        hints = ("something is mounted on it: change the file that it comes from, or unmount it",)
     if isinstance(error, LinkOfAnother):
         hints = ("name the place itself, without the link, or run this as that user",)
     return Failed(f"cannot {verb} {path}: {error.strerror or type(error).__name__}", *hints)

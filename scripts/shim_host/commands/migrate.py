@@ -178,6 +178,7 @@ def command(wish: MigrateWish) -> int:
         give(document, wish.is_json)
         return exit_code(plan)
     if wish.adopts:
+        adopt.refuse_links(results)
         adopt.refuse_edited(results, wish.force)
     written = outputs(found.adopted if wish.adopts else results, wish.force or wish.adopts)
     values = secrets_to_write(plan, Vault(wish.secrets_dir), wish.force)

@@ -18,6 +18,7 @@ from shim_host.files import opened, remove, write_whole
 from shim_host.inputs import MOST_BYTES, read_bounded
 from shim_host.migrate.model import NewFile
 from shim_host.migrate.write import Written
+from shim_host.shell import quoted
 from shim_host.store.ownership import is_anothers
 from shim_host.store.vault import Vault
 
@@ -52,6 +53,22 @@ def refuse_edited(tried: Iterable[NewFile], force: bool) -> None:
     if edited and not force:
         hint = "replace the old one with it by hand, or discard the changes with --force"
         raise Refused(f"differs from what migrate would write now: {', '.join(edited)}", hint)
+
+
+def refuse_links(results: Iterable[NewFile]) -> None:
+    """See that no old file is a link: a new one in its place would leave the values in the file that it leads to.
+
+    Raises:
+        Refused: one is.
+    """
+    links = [file for file in results if file.old.is_symlink()]
+    if links:
+        moves = " && ".join(f"mv {quoted(str(f.new))} {quoted(os.path.realpath(f.old))}" for f in links)
+        shown = ", ".join(str(file.old) for file in links)
+        raise Refused(
+            f"a link, which --adopt would replace, and what it leads to would keep the values: {shown}",
+            f"run migrate without --adopt, and then: {moves}",
+        )
 
 
 def keep(store: Vault, written: Sequence[Written]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support import compose_judge as judge
 from tests.support.host import Canary, Manage
+from tests.support.provoked import provokes
 from tests.support.rotation_compose import plug_in_compose
 
 FILES = {
@@ -171,3 +172,20 @@ def test_a_project_that_was_migrated_can_be_migrated_again(project: Manage, cana
     assert judge.differences(plan, before, after) == []
     assert set(after["services"]) == {"a", "c", "d", "shim-install"}
     assert list(after["volumes"]) == ["shim"]
+
+
+@provokes("a link, which --adopt would replace, and what it leads to would keep the values: …")
+def test_a_file_that_is_a_link_is_not_replaced(project: Manage) -> str:
+    """The file that it leads to may be in a repository of dotfiles, and would keep the values unseen."""
+    (project.folder / "mine").mkdir()
+    (project.folder / ".env").rename(project.folder / "mine/env")
+    (project.folder / ".env").symlink_to("mine/env")
+    before = contents(project.folder)
+
+    end = project("migrate", "--adopt", "--yes", "--image-config", "images.json")
+
+    assert end.code == 1
+    assert f"mv .env.new {project.folder.resolve()}/mine/env" in end.stderr
+    assert (contents(project.folder), (project.folder / ".env").is_symlink()) == (before, True)
+    assert not (project.folder / "secrets").exists()
+    return end.stderr
