@@ -172,7 +172,7 @@ def command(wish: MigrateWish) -> int:
         say_findings(plan)
         if not plan.unknown and not plan.left:
             output.say("there is nothing to migrate: no service has a secret among its variables")
-            if not wish.env_files and Path(".env").is_file() and not same_folder(project.folder):
+            if not wish.env_files and Path(".env").is_file() and not os.path.samefile(project.folder, "."):
                 where = f"since the project is in {project.folder}: --env-file .env adds it"
                 output.say(f"Compose does not read the .env of this folder, {where}")
         give(document, wish.is_json)
@@ -205,11 +205,6 @@ def command(wish: MigrateWish) -> int:
     document["files"] = [{"path": os.path.abspath(item.path), "state": item.state} for item in written]
     give(document, wish.is_json)
     return exit_code(plan)
-
-
-def same_folder(folder: Path) -> bool:
-    """Return whether *folder* is the current one."""
-    return os.path.realpath(folder) == os.path.realpath(".")
 
 
 def _tagged(image: str) -> str:
