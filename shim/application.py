@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Literal, overload
 
-from shim.breaches import Missing, NotOurs, Unreadable
+from shim.breaches import Directory, Missing, NotOurs, Unreadable
 from shim.errors import Breach, Refused
 from shim.secret import read_secret
 from shim.shown import shown_path
@@ -120,8 +120,9 @@ def _first(name: str, sources: "Sources") -> bytes | None:
             return read_secret(path, name, root, folder=sources.folders[root], is_guarded=is_guarded).reveal() or value
     except NotOurs:
         return value  # somebody else could have written it
-    except (Missing, Unreadable):
-        # The shim read it as root and handed it over, before it became the service's user; or it links to nothing.
+    except (Missing, Unreadable, Directory):
+        # The shim read it as root and handed it over, before it became the service's user; or it links to nothing, or
+        # the engine made a folder in its place.
         if not value:
             raise
     return value

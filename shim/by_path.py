@@ -49,8 +49,8 @@ class Look:
                 try:
                     return self._read(path, root) or environment
                 except Breach:
-                    # The shim handed the value over before it became another user, or it is a link to nothing.
-                    if not environment or os.path.isdir(path) or os.path.exists(path):
+                    # It is a link to nothing, or a folder that an engine made in its place.
+                    if not environment or os.path.isfile(path):
                         raise
                     return environment
         return environment

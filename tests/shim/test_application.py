@@ -2,7 +2,8 @@
 
 The table, cases/secrets.json, is a list of: `name`; `key`, what is asked for; `environ`; what lies in the secrets root,
 as text (`root`) or hexadecimal (`hex`); `files` and `folders` and `links` beside it, by their path; and what comes out:
-`value` (null when there is none), or `refused`. `{root}` and `{folder}` mean the paths of this run.
+`value` (null when there is none), or `refused`; the shim may have `warned`. `{root}` and `{folder}` mean the paths of
+this run.
 """
 
 import hmac
@@ -164,6 +165,9 @@ def test_a_service_gets(case: Case, frozen: Shim) -> None:
     env = laid_out(case, frozen.folder)
     if case.get("refused"):
         assert frozen("--schema", "s", "true", env=env).code == 100
+    elif case.get("warned"):
+        end = frozen("--schema", "s", "--", "printenv", case["key"], env=env)
+        assert (end.code, end.stdout, end.stderr.count("warning: ")) == (0, f"{case['value']}\n", 1)
     else:
         assert frozen.child("--schema", "s", env=env).env.get(case["key"]) == case["value"]
 

@@ -49,8 +49,11 @@ function secretsRoots(): string[] {
 }
 
 function fromPointer(name: string): string | undefined {
-  const path = process.env[`${name}_FILE`];
-  return path ? readSecret(path, name) : undefined;
+  for (const variable of [`${name}_FILE`, `${name}__FILE`, `FILE__${name}`]) {
+    const path = (process.env[variable] ?? "").replace(/^["'\s]+|["'\s]+$/g, "");
+    if (path !== "") return readSecret(path, name);
+  }
+  return undefined;
 }
 
 function fromRoots(name: string): string | undefined {
@@ -66,9 +69,12 @@ function fromRoots(name: string): string | undefined {
   return undefined;
 }
 
-/** The shim read it as root and handed it over, before it became the service's user; or it links to nothing. */
+/**
+ * The shim read it as root and handed it over, before it became the service's user; or it links to nothing, or the
+ * engine made a folder in its place.
+ */
 function isDelivered(error: SecretNotFound, name: string): boolean {
-  return ["EACCES", "ENOENT"].includes(errnoCode(error.cause)) && Boolean(process.env[name]);
+  return ["EACCES", "ENOENT", "EISDIR"].includes(errnoCode(error.cause)) && Boolean(process.env[name]);
 }
 
 /** A link may lead to another file of its root (Kubernetes makes such), and nowhere else. */
@@ -118,7 +124,9 @@ function readSecret(path: string, name: string): string {
   try {
     // Not blocking: a FIFO in the place of a file must not stop the service.
     descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    if (!fstatSync(descriptor).isFile()) throw new SecretNotFound(`${name}: ${path} is not a regular file`);
+    const status = fstatSync(descriptor);
+    if (status.isDirectory()) throw Object.assign(new Error("a directory"), { code: "EISDIR" });
+    if (!status.isFile()) throw new SecretNotFound(`${name}: ${path} is not a regular file`);
     const value = clean(readFileSync(descriptor));
     if (value.includes("\0")) throw new SecretNotFound(`${name}: ${path} holds a NUL byte`);
     return value;
