@@ -235,6 +235,8 @@ def _stale(container: Container, rows: list[Row], facts: Facts) -> Iterator[Find
         row, wanted = by_target.get(key) or (row_of(rows, key, service.stack), [])
         if row is None or not row.cells.get(service.name) or any(version.is_template for version in wanted):
             continue
+        if row.key != key:  # under another name the same value has another fingerprint
+            continue
         wanted = wanted or row.versions[:1]
         expected: Iterable[tuple[str, str]]
         if service.kind == "swarm":

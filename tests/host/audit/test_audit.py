@@ -14,6 +14,7 @@ from shim_host.audit import page as audit_page
 from shim_host.audit.model import AuditedMount, AuditedService, Container, Facts, Finding, Image, Key, Trace
 from shim_host.audit.rules import RULES
 from shim_host.audit.traces import Recogniser
+from shim_host.fingerprints import Fingerprints
 from shim_host.store.vault import Vault
 
 from shim.schema import parse
@@ -145,19 +146,26 @@ def test_a_task_and_a_container_of_compose_keep_to_the_service_of_their_kind() -
 
 
 def test_a_service_that_keeps_the_version_before_as_well_is_judged_by_target() -> None:
-    """The trailing half of a pair is not drift, and each file must hold the version that is mounted there."""
-    old, new = version("K", 1), version("K", 2)
+    """The trailing half of a pair is not drift, and the file that is called as the key must hold what is mounted there.
+
+    A fingerprint is made of the name, too, so that what another name has can be compared with nothing.
+    """
+    prints = Fingerprints(deployment_key=b"k" * 32)
+    values = {number: Secret(f"a value {number}".encode()) for number in (1, 2)}
+    old, new = (version("K", number)._replace(fingerprint=prints.of("K", value)) for number, value in values.items())
     pair = service("s", old, new)
     trailing, current = pair.mounts
     pair = replace(pair, mounts=(trailing._replace(target="k_previous"), current._replace(target="k")))
+    alias = replace(service("s", new), mounts=(current._replace(target="pg_pass"),))
 
-    def said(k: str, previous: str) -> list[str]:
-        running = Container("s.1", "s", {"K": k, "K_PREVIOUS": previous}, "salt")
-        return ids(Facts(NOW, versions=(old, new), services=(pair,), containers=(running,)))
+    def said(of: AuditedService, **numbers: int) -> list[str]:
+        found = {name.upper(): prints.of(name.upper(), values[number]) for name, number in numbers.items()}
+        running = Container("s.1", "s", found, "salt")
+        return ids(Facts(NOW, versions=(old, new), services=(of,), containers=(running,)))
 
-    assert said("print-2", "print-1") == []
-    assert said("print-1", "print-1") == ["container-stale"]
-    assert said("print-2", "print-2") == ["container-stale"]
+    assert said(pair, k=2, k_previous=1) == []
+    assert said(pair, k=1, k_previous=1) == ["container-stale"]
+    assert said(alias, pg_pass=2) == []
 
 
 def test_what_came_of_a_template_is_not_compared_with_its_text() -> None:
