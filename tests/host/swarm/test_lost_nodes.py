@@ -9,7 +9,7 @@ from shim_host.errors import Failed
 from shim_host.rotate import swarm_run
 from shim_host.swarm.model import RotatedService, SecretMount
 from shim_host.swarm.move import arrival
-from shim_host.swarm.move.arrival import ServiceMover, Way
+from shim_host.swarm.move.arrival import NotMoved, ServiceMover, Way
 from shim_host.swarm.trouble import NotManager, Unclear, api_trouble
 
 NEW = SecretMount("id-2", "a.v2", "a")
@@ -37,7 +37,7 @@ class GlobalService:
         self.template: dict[str, Any] = {"ContainerSpec": {"Secrets": [reference]}, "ForceUpdate": 0}
 
     def info(self) -> Any:
-        return {"SystemTime": "2026-01-01T00:00:00.5Z", "Swarm": {"NodeID": "n1"}}
+        return {"SystemTime": "2026-01-01T00:05:00.5Z", "Swarm": {"NodeID": "n1"}}
 
     def nodes(self, filters: Any) -> Any:
         states = {"n1": "ready", "n2": self.state}
@@ -51,26 +51,15 @@ class GlobalService:
 
     def tasks(self, filters: Any = None) -> Any:
         assert filters in (None, {"service": "w1"})
-        kinds = {
-            "n1": ("running", "running"),
-            "n2": ("ready", "pending") if self.updates < 2 else ("shutdown", "pending"),
-        }
-        return [
-            {
-                "ID": f"t-{name}",
-                "ServiceID": "w1",
-                "NodeID": name,
-                "Spec": self.template,
-                "DesiredState": desired,
-                "Status": {
-                    "State": state,
-                    "Timestamp": "2026-01-01T00:00:00Z",
-                    "ContainerStatus": {"ContainerID": name},
-                },
-                "CreatedAt": "2026-01-01T00:00:00Z",
-            }
-            for name, (desired, state) in kinds.items()
-        ]
+        desired = "ready" if self.updates < 2 else "shutdown"
+        return [self.task("n1", "running", "running"), self.task("n2", desired, "pending")]
+
+    def task(self, node: str, desired: str, state: str, minutes: tuple[int, int] = (0, 0)) -> Any:
+        """Return a task that was made, and came into its state, at these minutes."""
+        made, since = (f"2026-01-01T00:{minute:02}:00Z" for minute in minutes)
+        status = {"State": state, "Timestamp": since, "ContainerStatus": {"ContainerID": node}}
+        about = {"ID": f"t-{node}-{state}", "ServiceID": "w1", "NodeID": node, "Slot": node, "CreatedAt": made}
+        return {**about, "Spec": self.template, "DesiredState": desired, "Status": status}
 
     def inspect_service(self, service: str) -> Any:
         spec = {"Name": "web", "TaskTemplate": self.template, "Mode": {"Global": {}}}
@@ -84,6 +73,22 @@ class GlobalService:
         response = requests.Response()
         response.status_code = 200
         return response
+
+
+class Restarted(GlobalService):
+    """An engine of whose two nodes one has just been restarted, or not, while a service ran on both."""
+
+    def __init__(self, restarted: str) -> None:
+        super().__init__()
+        self.updates, self.state, self.restarted = 2, "ready", restarted
+
+    def nodes(self, filters: Any) -> Any:
+        return [{**node, "UpdatedAt": f"2026-01-01T{self.restarted}Z"} for node in super().nodes(filters)]
+
+    def tasks(self, filters: Any = None) -> Any:
+        del filters
+        failed, next_ = self.task("n2", "shutdown", "failed", (1, 4)), self.task("n2", "running", "running", (4, 4))
+        return [self.task("n1", "running", "running"), failed, next_]
 
 
 class Demoted(GlobalService):
@@ -112,6 +117,22 @@ def test_an_update_is_started_again_once_more_when_an_unknown_node_is_down(monke
 
     assert (engine.updates, arrived.containers) == (2, ("n1",))
     assert engine.template["ForceUpdate"] == 2
+
+
+@pytest.mark.parametrize(("restarted", "is_failure"), [("00:04:00.25", False), ("00:03:30", True)])
+def test_a_task_that_ended_with_its_node_has_not_failed(restarted: str, is_failure: bool) -> None:
+    """It came up again with it, and nobody waits until it has lasted longer than before; the value is not to blame."""
+    mover = ServiceMover(Restarted(restarted), "here")  # type: ignore[arg-type]
+    mover.movable()
+
+    if is_failure:
+        with pytest.raises(NotMoved, match="web came up with the new version, and then failed"):
+            mover.stay([way(0.5)])
+        with pytest.raises(NotMoved, match="web did not come up within"):
+            mover.arrive(way(0.5))
+    else:
+        mover.stay([way(0.5)])
+        assert mover.arrive(way(0.5)).elsewhere == 1
 
 
 @pytest.mark.parametrize("what", ["arrive", "left"])

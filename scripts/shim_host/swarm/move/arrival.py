@@ -6,6 +6,7 @@ Slow is not dead. What counts is whether anything changes; an update is started 
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from shim_host import output
@@ -24,6 +25,7 @@ _POLL_SECONDS = 0.1  # the engine has events of services and of this node's cont
 _LOOK_SECONDS = 1.0
 _ENDING_POLL_SECONDS = 0.5
 _WRITTEN_AGAIN = 3  # how often somebody else may write the old version back before we give up
+_COMING_BACK = timedelta(seconds=5)  # between that a node is back, and that it tells how its tasks ended
 _STARTED_AGAIN = 2  # how often the Swarm may give an update up that no task has failed in
 _GONE_WRONG = frozenset(["paused", "rollback_started", "rollback_paused", "rollback_completed"])
 _UNPLACED = ("new", "pending")
@@ -178,7 +180,7 @@ class ServiceMover(ServiceWriter):
                 hint = f"docker service inspect {quoted(name)}"
                 raise NotMoved(f"{name} was changed by someone else in the meantime, with the version before", hint)
             new = [task for task in own if way.is_right(mounts_of(task.get("Spec")))]
-            if self._arrived(way, spec, own) is None and any(t["Status"]["State"] in ENDED_BY_ITSELF for t in new):
+            if self._arrived(way, spec, own) is None and self._ended_by_themselves(new):
                 why = _trouble(way, own) or "its task ended"
                 raise NotMoved(f"{name} came up with the new version, and then failed: {why}")
 
@@ -242,17 +244,17 @@ class ServiceMover(ServiceWriter):
 
     def _has_failed(self, way: Way, tasks: Iterable[Any]) -> bool:
         """Return whether a task with the right secrets has ended by itself, or was not started where it was to be."""
-        new = [task["Status"] for task in tasks if way.is_right(mounts_of(task.get("Spec")))]
-        return any(
-            status["State"] in ENDED_BY_ITSELF or (status.get("Err") and status["State"] not in _UNPLACED)
-            for status in new
-        )
+        new = [task for task in tasks if way.is_right(mounts_of(task.get("Spec")))]
+        no_reason = {*_UNPLACED, *ENDED_BY_ITSELF}
+        was_not_started = any(task["Status"].get("Err") and task["Status"]["State"] not in no_reason for task in new)
+        return was_not_started or bool(self._ended_by_themselves(new))
 
     def _is_flapping(self, way: Way, tasks: Iterable[Any]) -> bool:
         """Return whether a task with the right secrets has failed, and the one after it not lasted longer yet."""
         new = [task for task in tasks if way.is_right(mounts_of(task.get("Spec")))]
-        if not any(task["Status"]["State"] in ENDED_BY_ITSELF for task in new):
+        if not (ended := self._ended_by_themselves(new)):
             return False
+        new = [task for task in new if task["Status"]["State"] not in ENDED_BY_ITSELF or task in ended]
         now = moment(self._found("ask the engine", self._api.info)["SystemTime"])
         return baseline({"TaskTemplate": {}}, new, now).running < sum(map(is_meant_to_run, new))
 
@@ -269,23 +271,39 @@ class ServiceMover(ServiceWriter):
         A leader that has just been chosen calls a node `unknown` first, and still gives it tasks of global services;
         only when it is `down` do these stay away.
         """
-        names = {task.get("NodeID") or "" for task in tasks if task["Status"]["State"] not in ENDED}
-        states = self._states_of(names - {self._own_node()})
-        return {(name, state) for name, (state, _) in states.items() if state != "ready"}
+        nodes = self._nodes_of(task for task in tasks if task["Status"]["State"] not in ENDED)
+        states = {(name, node["Status"]["State"] if node else "") for name, node in nodes.items()}
+        return {(name, state) for name, state in states if state != "ready" and name != self._own_node()}
 
     def _closed_nodes(self, tasks: Iterable[Any]) -> set[str]:
         """Return the nodes that take no tasks (any more) of those that *tasks* are or were on."""
-        states = self._states_of({task.get("NodeID") or "" for task in tasks})
-        return {name for name, found in states.items() if found != ("ready", "active")}
+        open_ = ("ready", "active")
+        nodes = self._nodes_of(tasks)
+        return {
+            name
+            for name, node in nodes.items()
+            if node is None or (node["Status"]["State"], node["Spec"]["Availability"]) != open_
+        }
 
-    def _states_of(self, names: set[str]) -> dict[str, tuple[str, str]]:
-        """Return the state and the availability of each of these nodes; of one that has left, empty words."""
-        names = names - {""}
+    def _ended_by_themselves(self, tasks: Iterable[Any]) -> list[Any]:
+        """Return those of *tasks* that ended, and not along with their node, which has come back or left since."""
+        ended = [task for task in tasks if task["Status"]["State"] in ENDED_BY_ITSELF]
+        nodes = self._nodes_of(ended)
+
+        def is_by_itself(task: Any) -> bool:
+            node = nodes.get(task.get("NodeID") or "")
+            return node is not None and moment(task["Status"]["Timestamp"]) > moment(node["UpdatedAt"]) + _COMING_BACK
+
+        return [task for task in ended if is_by_itself(task)]
+
+    def _nodes_of(self, tasks: Iterable[Any]) -> dict[str, Any]:
+        """Return the nodes that *tasks* are or were on; None for one that has left."""
+        names = {task.get("NodeID") or "" for task in tasks} - {""}
         if not names:
             return {}
         nodes = self._listed("list nodes", lambda: self._client.nodes(filters={"id": sorted(names)}))
-        found = {node["ID"]: (node["Status"]["State"], node["Spec"]["Availability"]) for node in nodes}
-        return {name: found.get(name, ("", "")) for name in names}
+        found = {node["ID"]: node for node in nodes}
+        return {name: found.get(name) for name in names}
 
 
 class _Progress:
