@@ -39,7 +39,7 @@ try:
 except ModuleNotFoundError:
     refuse_without_extra("click")
 
-from shim_host import output  # noqa: E402
+from shim_host import output, shell  # noqa: E402
 from shim_host.errors import FAILED, INTERRUPTED, Ended, Failed, UsageError, failed_file  # noqa: E402
 
 from shim import __version__  # noqa: E402
@@ -148,6 +148,7 @@ def refuse_repeats(command: click.Command) -> None:
 
         def parse_strictly(args: list[str]) -> Any:
             parsed = parse_args(args)
+            repeat_in_hints(parsed[0], parsed[2])
             given = [option for option in parsed[2] if isinstance(option, click.Option)]
             for option in given:
                 takes_one = not (option.multiple or option.is_flag or option.count)
@@ -159,6 +160,25 @@ def refuse_repeats(command: click.Command) -> None:
         return parser
 
     command.make_parser = make_strict_parser  # type: ignore[method-assign]
+
+
+def repeat_in_hints(values: dict[str, Any], params: "list[click.Parameter]") -> None:
+    """See that the commands that hints offer have the options that were given."""
+    given: dict[str, list[str]] = {}
+    for param in dict.fromkeys(params):
+        value = values.get(str(param.name))
+        words = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+        name = max(param.opts, key=len)
+        name = {"files": "--file", "--compose": "--file"}.get(name, name)  # migrate's arguments, rotate's option
+        given.setdefault(name, []).extend(word for word in words if isinstance(word, str) and word)
+    shell.know(options_of)
+    shell.repeat(given)
+
+
+def options_of(name: str) -> "list[str]":
+    """Return the options of the command *name*; none where there is no such command."""
+    command = cli.get_command(click.Context(cli), name)
+    return [word for param in command.params for word in param.opts] if command is not None else []
 
 
 @click.group(cls=Lazy, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -270,6 +290,7 @@ def run(words: list[str]) -> object:
             return 0
         call = docker_plugin.read_call(words)
         if call is not None:
+            shell.speak_as(["docker", *words[: words.index(docker_plugin.NAME) + 1]])
             words, program = call.words, f"docker {docker_plugin.NAME}"
             os.environ.update(call.environ)
     return cli.main(words, prog_name=program, standalone_mode=False)

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeVar
 
 from shim_host.errors import Ended, Refused
+from shim_host.shell import offered
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -115,7 +116,7 @@ def drop_data() -> None:
 
 def say(message: str) -> None:
     """Say on stderr what happens: one line, or on a terminal as many as it takes, broken between words."""
-    _print(f"{PROGRAM}: {shown(message)}", sys.stderr)
+    _print(f"{PROGRAM}: {shown(offered(message))}", sys.stderr)
 
 
 # What a terminal shows in colour, wherever a line begins with it.
@@ -222,7 +223,7 @@ def give_json(document: Mapping[str, Any]) -> None:
 def fail_json(message: str, hints: Sequence[str], code: int, others: Sequence[str] = ()) -> None:
     """Add to the document of this run why it ended, and what else is wrong; there need not be one yet."""
     global _held
-    error = {"message": shown(message), "hints": [shown(hint) for hint in hints], "code": code}
+    error = {"message": shown(message), "hints": [shown(offered(hint)) for hint in hints], "code": code}
     if others:
         error["others"] = [shown(other) for other in others]
     _held = {"version": JSON_VERSION, **(_held or {}), "error": error}

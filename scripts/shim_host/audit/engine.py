@@ -45,6 +45,7 @@ _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm
 _COMPOSE_SERVICE, _COMPOSE_PROJECT = "com.docker.compose.service", "com.docker.compose.project"
 _COMPOSE_ONE_OFF = "com.docker.compose.oneoff"
 _COMPOSE_FOLDER, _COMPOSE_FILES = f"{_COMPOSE_PROJECT}.working_dir", f"{_COMPOSE_PROJECT}.config_files"
+_COMPOSE_ENV = f"{_COMPOSE_PROJECT}.environment_file"
 _STACK = "com.docker.stack.namespace"
 _OWN_LABELS = ("com.docker.", "org.opencontainers.", "docker-secrets-shim.", "desktop.docker.io/")
 _WIDE_FOLDERS = ("/", "/var", "/var/run", "/run", "/var/lib", "/var/lib/docker", "/proc", "/etc", "/root")
@@ -380,7 +381,21 @@ def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fi
     )
     started = _started(found)
     folder = labels.get(_COMPOSE_FOLDER) or ""
-    blank = Container(name, service, None, "", project, files, kind, folder=folder, started=started, watches=watches)
+    named = (labels.get(_COMPOSE_ENV) or "").split(",")
+    env_files = tuple(file for file in named if file not in ("", f"{folder}/.env"))
+    blank = Container(
+        name,
+        service,
+        None,
+        "",
+        project,
+        files,
+        kind,
+        folder=folder,
+        started=started,
+        watches=watches,
+        env_files=env_files,
+    )
     if explained is None:
         return blank
     mark = prints.mark if explained.made_with == "hmac" else ""

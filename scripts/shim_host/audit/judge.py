@@ -274,6 +274,7 @@ def _anew(container: Container, service: AuditedService) -> str:
     if service.kind == "compose":
         is_other = service.name != service.own_name or not service.place  # its files are not those of this folder
         files = "".join(f" -f {quoted(file)}" for file in container.compose_files if is_other)
+        files += "".join(f" --env-file {quoted(file)}" for file in container.env_files)
         return f"docker compose -p {quoted(service.stack)}{files} up -d --force-recreate {quoted(service.own_name)}"
     return f"docker restart {quoted(container.name)}"
 

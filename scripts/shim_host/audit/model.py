@@ -95,6 +95,7 @@ class Container:
     folder: str = ""  # where Compose started it from
     started: datetime | None = None
     watches: bool = False  # its shim restarts the service, or tells it, when a file changes
+    env_files: tuple[str, ...] = ()  # that Compose was given, other than the .env beside
 
 
 class Image(NamedTuple):

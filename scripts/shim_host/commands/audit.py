@@ -15,6 +15,7 @@ from shim_host.audit.model import ELSEWHERE, ENGINE_NOT_WANTED, NOT_ASKED
 from shim_host.audit.rules import NOT_LOOKED_AT
 from shim_host.commands import options
 from shim_host.errors import CLEAN, FAILED, REFUSED, UsageError
+from shim_host.shell import offered
 from shim_host.swarm.model import SWARM_LEFT_OUT
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def audit_command(wish: AuditWish) -> int:
         stack=wish.stack,
     )
     judged = judge.judge(facts, wish.max_services)
+    judged.findings = [item._replace(command=offered(item.command)) for item in judged.findings]
     if wish.html:
         from shim_host.audit import page
 

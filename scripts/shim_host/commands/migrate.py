@@ -201,7 +201,7 @@ def command(wish: MigrateWish) -> int:
                     remove(file.new)
             output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
         else:
-            say_what_is_next(results, project, chosen)
+            say_what_is_next(results, project, chosen, wish.env_files)
     document["files"] = [{"path": os.path.abspath(item.path), "state": item.state} for item in written]
     give(document, wish.is_json)
     return exit_code(plan)
@@ -379,12 +379,14 @@ def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> N
     output.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))
 
 
-def say_what_is_next(results: Sequence[NewFile], project: Project, chosen: Sequence[Path]) -> None:
+def say_what_is_next(
+    results: Sequence[NewFile], project: Project, chosen: Sequence[Path], named: Sequence[Path]
+) -> None:
     """Say how to start the result, and what to remove once it works."""
     new = {file.old.absolute(): file.new for file in results}
     files = [new.get(path.absolute(), path) for path in chosen or project.files]
     has_new_env = any(path.absolute() in new for path in project.env_files)
-    env_files = [new.get(path.absolute(), path) for path in project.env_files] if has_new_env else []
+    env_files = [new.get(path.absolute(), path) for path in project.env_files] if has_new_env or named else []
     words = [
         "docker compose",
         *(f"-f {quoted(str(file))}" for file in files),

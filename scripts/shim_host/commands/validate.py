@@ -10,6 +10,7 @@ import click
 from shim_host import inputs, inventory, output, validation
 from shim_host.commands import options
 from shim_host.errors import Ended
+from shim_host.shell import offered
 from shim_host.store.vault import Vault
 from shim_host.validation import Fault, Subject
 
@@ -160,7 +161,7 @@ def give(found: list[Fault], fixed: list[Fault], is_json: bool) -> None:
                 "key": finding.key or None,
                 "where": finding.where,
                 "message": finding.message,
-                "hint": finding.hint,
+                "hint": offered(finding.hint),
                 "fixable": finding.repair is not None,
                 "fixed": finding in fixed,
             }
@@ -173,4 +174,4 @@ def give(found: list[Fault], fixed: list[Fault], is_json: bool) -> None:
         about = [part for part in (finding.kind, finding.key, finding.where) if part]
         output.give_line(f"{mark} {': '.join(about)}: {finding.message}")
         if finding not in fixed:
-            output.give_line(f"    {finding.hint}")
+            output.give_line(f"    {offered(finding.hint)}")

@@ -82,7 +82,7 @@ def _template(plan: MigrationPlan, item: Held, held: Iterable[Held], written: Se
 
 def _say_left_out(plan: MigrationPlan, key: str, parts: Iterable[str], public: str) -> None:
     changed = ", ".join(dict.fromkeys(parts))
-    message = f"a rotation of {changed} does not change it: {plan.env_name} has another, public {public}"
+    message = f"a rotation of {changed} does not change it: {plan.env_name(public)} has another, public {public}"
     hint = f"rename one of the two, or make both secrets: --secret {public}"
     plan.findings.append(Remark("", key, message, hint))
 

@@ -11,6 +11,7 @@ from shim.secret import Secret
 from shim_host import names
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.project import Project, Service
+from shim_host.env.reduced import statements
 from shim_host.errors import Refused
 
 DEFAULT_IMAGE = "docker-secrets-shim"  # what `manage-secrets image` loads
@@ -145,10 +146,11 @@ class MigrationPlan:
     owner: int | None = None  # user id that the secret files get; None: that of whoever runs this
     _file_names: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict, repr=False)
 
-    @property
-    def env_name(self) -> str:
-        """Return how the project's env file is called in a message."""
-        return str(self.sources[-1].path) if self.sources else ".env"
+    def env_name(self, key: str) -> str:
+        """Return how the project's env file that sets *key* last is called in a message."""
+        has = [source for source in self.sources if any(entry.key == key for entry in statements(source.data))]
+        found = has or self.sources
+        return str(found[-1].path) if found else ".env"
 
     def place(self, name: str) -> str:
         """Return the path of the secret file *name*, as the Compose file writes it."""

@@ -341,7 +341,7 @@ def _stays(plan: MigrationPlan, document: Document, path: tuple[str, ...], node:
     where = ".".join(path[:4])
     plan.staying.setdefault(key, where)
     services = having(plan.project, document, path, node) if path[0] == "services" else [""]
-    message = f"{where} holds it in plain text, so it stays in {plan.env_name} too"
+    message = f"{where} holds it in plain text, so it stays in {plan.env_name(key)} too"
     hint = HINTS.get("".join(path[2:3]), HINTS[""])
     plan.findings += [Remark(service, key, message, hint, is_exposed=True) for service in services]
 
@@ -368,7 +368,7 @@ def _keep_parts(plan: MigrationPlan, parts: _Parts) -> None:
             return
         for key, why in new.items():
             plan.staying[key] = why
-            message = f"it stays in {plan.env_name}: {why} is made from it"
+            message = f"it stays in {plan.env_name(key)}: {why} is made from it"
             plan.findings.append(Remark("", key, message, "fix what holds that one first", is_exposed=True))
 
 

@@ -71,6 +71,8 @@ def test_an_option_of_docker_that_cannot_be_followed_is_refused(manage: Manage) 
 
     manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/another.sock"
     assert "production" in manage("--context=production", "secretshim", "history", "KEY").stderr
+    hint = manage("--context=production", "secretshim", "get", "KEY").stderr
+    assert "hint: `docker --context=production secretshim list` shows which keys have one" in hint
     end = manage("--tlscert=x", "secretshim", "list")
     assert (end.code, end.stdout) == (2, "")
     assert "docker secretshim does not take --tlscert" in end.stderr
@@ -158,6 +160,11 @@ def test_a_provider_is_sure_which_project_it_serves(manage: Manage) -> None:
 
     assert said(manage, "up", "--directory=app", "--secrets-dir=s", "secrets")[0]["type"] == "info"
     assert (manage.folder / "app/s/key").exists()
+    manage.write("app/.env.schema", "# @required @sensitive\nGIVEN=\n")
+    error = said(manage, "up", "--directory=app", "--secrets-dir=s t", "secrets", code=1)[0]["message"]
+    place = manage.folder / "app"
+    words = f"--secrets-dir '{place}/s t' --schema {place}/.env.schema"
+    assert error.endswith(f"GIVEN: is required, and nothing provides it: manage-secrets set {words} GIVEN")
     assert "the provider has no option direktory" in said(manage, "up", "--direktory=app", "a", code=1)[0]["message"]
     assert "a provider is started for one service" in said(manage, "up", "one", "two", code=1)[0]["message"]
     assert "cannot enter the folder gone" in said(manage, "up", "--directory=gone", "secrets", code=111)[0]["message"]

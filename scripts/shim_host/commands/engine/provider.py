@@ -13,7 +13,7 @@ import click
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import inputs, inventory, names, output, validation
+from shim_host import inputs, inventory, names, output, shell, validation
 from shim_host.apps import docker_plugin
 from shim_host.commands import options
 from shim_host.errors import Ended, Failed, Refused
@@ -89,7 +89,9 @@ def down(words: tuple[str, ...]) -> int:  # noqa: ARG001  (whatever it is given,
 
 def give(kind: str, message: str) -> None:
     """Say *message* to Compose, which shows it as it is: names in it are escaped, line by line."""
-    output.give_message({"type": kind, "message": "\n".join(map(output.shown, message.split("\n")))})
+    output.give_message(
+        {"type": kind, "message": "\n".join(output.shown(shell.offered(line)) for line in message.split("\n"))}
+    )
 
 
 def answered(work: Callable[[], None]) -> int:
@@ -121,7 +123,9 @@ def _read(words: tuple[str, ...]) -> tuple[str, dict[str, str]]:
 
 
 def _up(service: str, given: dict[str, str]) -> None:
+    start = Path.cwd()
     project = _entered(service, given.get("directory", ""))
+    _repeat_options(given, is_elsewhere=Path.cwd() != start)
     schema = inputs.read_schema(Path(given["schema"]) if given.get("schema") else None)
     store = Vault(Path(given.get("secrets-dir") or options.SECRETS_DIR))
     made = _missing(_subject(store, schema, project), schema) if schema is not None else []
@@ -139,6 +143,16 @@ def _up(service: str, given: dict[str, str]) -> None:
     if named:
         summary = f"{output.many(len(named), 'value')} must be provided first: {output.listed(named)}"
         raise Refused("\n".join([summary, *lines]))
+
+
+def _repeat_options(given: dict[str, str], *, is_elsewhere: bool) -> None:
+    """See that a command that is offered is about this folder and this schema, wherever Compose was started."""
+    schema = inputs.SCHEMA if is_elsewhere and os.path.exists(inputs.SCHEMA) else ""
+    places = {
+        "--secrets-dir": given.get("secrets-dir") or (options.SECRETS_DIR if is_elsewhere else ""),
+        "--schema": given.get("schema") or schema,
+    }
+    shell.repeat({name: [os.path.abspath(place) if is_elsewhere else place] for name, place in places.items() if place})
 
 
 def _entered(service: str, folder: str) -> "Project | None":
