@@ -18,7 +18,7 @@ def quoted(name: str) -> str:
     return shlex.quote(name)
 
 
-_REPEATED = ("--secrets-dir", "--schema", "--file", "--env-file", "--stack", "--locked-dir", "--lock-file")
+_REPEATED = ("--secrets-dir", "--schema", "--file", "--env-file", "--locked-dir", "--lock-file")
 _OFFERED = re.compile(r"\bmanage-secrets ([a-z-]+)((?:(?!\bmanage-secrets )[^`;])*)")
 _WORD = r"(?:'[^']*'|[^\s'`;,]+)"
 _COMPOSE = re.compile(rf"\bdocker compose((?: (?:-p|-f|--env-file) {_WORD})* (?:up -d|pull|build)\b)")
@@ -60,7 +60,7 @@ def _as_typed(command: "re.Match[str]") -> str:
     words = [
         f" {option} {quoted(value)}"
         for option, values in _given.items()
-        if option in known and f"{option} " not in rest and not (option == "--stack" and "--everywhere" in rest)
+        if option in known and f"{option} " not in rest
         for value in values
     ]
     return f"{_program[0]} {name}{''.join(words)}{rest}"

@@ -267,7 +267,8 @@ def refuse_what_cannot_be(
     salted = [key for key in changed if not prints.is_own(newest[key].salt)]
     if salted:
         hint = (
-            f"or start over under the deployment's key: manage-secrets rotate --force {' '.join(map(quoted, salted))}"
+            "or start over under the deployment's key: "
+            f"manage-secrets rotate --force {' '.join(map(quoted, salted))}{stacks.option(stack)}"
         )
         raise deployment.refusal_of_other_marks(salted, hint)
     if changed:

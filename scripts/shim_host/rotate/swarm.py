@@ -61,7 +61,9 @@ class SwarmWork(SwarmValues):
         newest = model.newest(self.secrets, self.stack)
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
-            hint = stacks.hint(self.secrets, missing, self.stack, "manage-secrets create-swarm makes them")
+            hint = stacks.hint(
+                self.secrets, missing, self.stack, f"manage-secrets create-swarm{stacks.option(self.stack)} makes them"
+            )
             if unmanaged := swarm_plan.unmanaged(missing, self.secrets, self.stack, self.services):
                 words = f"{unmanaged[0]} has no usable labels of this tool"
                 hint = f"{words}: manage-secrets adopt {quoted(unmanaged[0])}{stacks.option(self.stack)} takes it over"
@@ -191,7 +193,9 @@ class SwarmWork(SwarmValues):
         self._refuse_busy()
         missing = swarm_plan.wrong_keys(keys, self.secrets, self.stack)
         if missing:
-            hint = stacks.hint(self.secrets, missing, self.stack, "`manage-secrets list` shows what is")
+            hint = stacks.hint(
+                self.secrets, missing, self.stack, f"`manage-secrets list{stacks.option(self.stack)}` shows what is"
+            )
             raise Refused(f"not in the Swarm: {output.unknown(missing)}", hint)
         services = self._movable()
         keys = rotation_values.back_with(keys, self.schema, self.stack, self.secrets, services)

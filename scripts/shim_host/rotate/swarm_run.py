@@ -155,7 +155,8 @@ class Rotation:
         with _resumable(self.plan.stack):
             lock = self.engine.change_lock(self.lock, self.lock.owner, goes_back=True)
             if lock is None:
-                raise Refused("another run has taken this rotation over", "`manage-secrets history` shows who")
+                who = f"`manage-secrets history{stacks.option(self.plan.stack)}` shows who"
+                raise Refused("another run has taken this rotation over", who)
             self.lock = lock
             for change in reversed(self.inside):
                 if not change.keeps_both:
@@ -356,7 +357,8 @@ class Rotation:
             except Unclear:
                 raise
             except Failed as failed:  # somebody has taken it up since we looked
-                output.warn(f"{secret.name} stays: {failed.message}", "manage-secrets prune removes it once it is idle")
+                prune = f"manage-secrets prune{stacks.option(self.plan.stack)}"
+                output.warn(f"{secret.name} stays: {failed.message}", f"{prune} removes it once it is idle")
 
     def _remove(self, secrets: Iterable[SwarmSecret]) -> None:
         for secret in secrets:

@@ -13,7 +13,7 @@ from shim_host.rotate.inside import NOT_ASKED, InsideChange, Values
 from shim_host.rotate.swarm_plan import Change, RotationPlan
 from shim_host.rotate.swarm_run import Settings
 from shim_host.store.vault import Vault
-from shim_host.swarm import connection, labels, model, versions_file
+from shim_host.swarm import connection, labels, model, stacks, versions_file
 from shim_host.swarm.model import RotatedService, SwarmSecret
 from shim_host.swarm.move.arrival import ServiceMover
 
@@ -94,7 +94,10 @@ class SwarmValues:
             found |= decorator.companions(self._spec(key), self._value_of)
         newest = model.newest(self.secrets, self.stack)
         if missing := [key for key in found if key not in newest]:
-            raise Refused(f"not in the Swarm: {output.listed(missing)}", "manage-secrets create-swarm makes them")
+            raise Refused(
+                f"not in the Swarm: {output.listed(missing)}",
+                f"manage-secrets create-swarm{stacks.option(self.stack)} makes them",
+            )
         return found
 
     def _with_names_of_roles(self, keys: Sequence[str]) -> list[str]:

@@ -129,7 +129,9 @@ class SyncWork(SwarmWork):
         if missing or not newest:
             stacks.say_others(self.secrets, self.stack)
         if missing:
-            hint = stacks.hint(self.secrets, missing, self.stack, "`manage-secrets list` shows what is")
+            hint = stacks.hint(
+                self.secrets, missing, self.stack, f"`manage-secrets list{stacks.option(self.stack)}` shows what is"
+            )
             raise Refused(f"not in the Swarm: {output.unknown(missing)}", hint)
         if number is None:
             return {key: newest[key] for key in keys or newest}
@@ -138,7 +140,8 @@ class SyncWork(SwarmWork):
             found = [s for s in swarm_plan.of_key(self.secrets, key, self.stack) if s.version == number]
             if not found:
                 raise Refused(
-                    f"{key} has no version {number}", f"manage-secrets history {quoted(key)} lists those it has"
+                    f"{key} has no version {number}",
+                    f"manage-secrets history {quoted(key)}{stacks.option(self.stack)} lists those it has",
                 )
             goals[key] = found[0]
         return goals

@@ -84,7 +84,7 @@ def test_what_comes_next_is_about_the_same_project(manage: Manage, canary: Canar
 @pytest.mark.parametrize(
     ("said", "typed"),
     [
-        ("`manage-secrets list` shows it", "`manage-secrets list --secrets-dir s --stack shop` shows it"),
+        ("`manage-secrets list` shows it", "`manage-secrets list --secrets-dir s` shows it"),
         ("manage-secrets sync K --stack other", "manage-secrets sync --secrets-dir s K --stack other"),
         ("manage-secrets rotate --due --everywhere", "manage-secrets rotate --secrets-dir s --due --everywhere"),
         ("lock K or manage-secrets unlock K", "lock K or manage-secrets unlock --secrets-dir s K"),
@@ -99,7 +99,7 @@ def test_an_offered_command_gets_what_it_has_and_lacks(said: str, typed: str, mo
     monkeypatch.setattr(shell, "_given", {})
     monkeypatch.setattr(shell, "_options_of", [])
     shell.know(manage_secrets.options_of)
-    shell.repeat({"--secrets-dir": ["s"], "--stack": ["shop"], "--file": ["c.yml"], "--yes": [""]})
+    shell.repeat({"--secrets-dir": ["s"], "--file": ["c.yml"], "--yes": [""]})
 
     assert shell.offered(said) == typed.replace("list --secrets-dir s", "list --secrets-dir s --file c.yml")
 

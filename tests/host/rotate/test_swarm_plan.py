@@ -76,6 +76,11 @@ def test_who_mounts_only_an_older_version_stays_and_is_named() -> None:
     (finding,) = preflight.left_behind(planned, [V1, V2], [current, older])
     assert (finding.is_hard, finding.service) == (False, "older")
     assert finding.hint == "manage-secrets sync JWT_SECRET moves it"
+    of_shop = [version(number, stack="shop") for number in (1, 2)]
+    users = [service({"jwt_secret": of_shop[1]}, "current"), service({"jwt_secret": of_shop[0]}, "older")]
+    of_stack = swarm_plan.plan("run", "shop", ["JWT_SECRET"], of_shop, users)
+    (finding,) = preflight.left_behind(of_stack, of_shop, users)
+    assert finding.hint == "manage-secrets sync JWT_SECRET --stack shop moves it"
     synced = swarm_plan.plan_to("run", "", {"JWT_SECRET": V2}, [V1, V2], [current, older])
     assert (set(synced.moves), after(synced, older)) == ({older.id}, {"jwt_secret": "jwt_secret.v2"})
 

@@ -187,7 +187,7 @@ def history_command(keys: tuple[str, ...], stack: str, is_json: bool) -> int:
         stacks.say_others(there, stack)
     missing = [key for key in keys if key not in {secret.key for secret in secrets}]
     if missing:
-        hint = stacks.hint(there, missing, stack, "`manage-secrets list` shows what is")
+        hint = stacks.hint(there, missing, stack, f"`manage-secrets list{stacks.option(stack)}` shows what is")
         raise Refused(f"not in the Swarm: {output.unknown(missing)}", hint)
     services = engine.services()
     rows: list[tuple[str, int, str, str, str, list[str], str, str, str]] = []
