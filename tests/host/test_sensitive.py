@@ -71,6 +71,59 @@ def test_an_answer_or_a_place_is_no_secret(name: str, value: str) -> None:
     assert not why_secret(name, value, None)
 
 
+MNEMONIC = "gravel amused lamp orbit casual pony noodle sting vault merry doctor acid"
+BY_BOTH = (
+    ("SIM_PIN", "1234"),
+    ("PIN", "'123456'"),
+    ("HSM_PIN", "1234"),
+    ("USER_PIN", "Zk3/+abQ"),
+    ("HOMEKIT_PIN", "031-45-154"),
+    ("APP_SEED", "BDf7SUM1Qkci_xFSV-EBkg"),
+    ("PI_WALLET_SEED", "SAAAAA2" * 8),
+    ("OTP_SEED", "JBSWY3DPEHPK3PXP"),
+    ("signingSeed", "00ff" * 16),
+    ("XRP_SEED", "sEdTM1uX8pu2do5XvTnutH6HsouMa"),
+    ("WALLET_SEED", MNEMONIC),
+    ("BCH_SEED_PHRASE", f'"{MNEMONIC}"'),
+    ("RECOVERY_PHRASE", MNEMONIC),
+)
+NEITHER = (
+    ("RESET_PIN", "17"),
+    ("PIN", "4"),
+    ("DATA_PIN", "GPIO27"),
+    ("PIN_COUNT", "1234"),
+    ("IMAGE_PIN", "20240131"),
+    ("GIT_PIN", "7fd1a60b01f91b314f59955a4e4d4e80d8edf11d"),
+    ("CA_PIN", "sha256:7fd1a60b01f91b314f59955a4e4d4e80d8edf11d"),
+    ("SIM_PIN", "disabled"),
+    ("HSM_PIN", "/run/pins/hsm"),
+    ("DB_SEED", "true"),
+    ("RANDOM_SEED", "42"),
+    ("SEED", "-1785852800490497919"),
+    ("SEED", "fortheworthy"),
+    ("WORLD_SEED", "ILoveMinecraft2024x"),
+    ("SEED", "Swap intros, then riff on memory and what else there may be to say of it"),
+    ("CASSANDRA_SEED", "cassandra-node-01"),
+    ("DISCOVERY_SEED", "seed-a.example.com:26656"),
+    ("SEED_DATA", "demo1Set2Of3Things4"),
+    ("SEARCH_PHRASE", MNEMONIC),
+)
+
+
+@pytest.mark.parametrize(("name", "value"), BY_BOTH)
+def test_a_pin_or_a_seed_is_told_by_its_name_and_its_form(name: str, value: str) -> None:
+    """Together; and where it is shown, it is masked."""
+    assert why_secret(name, value, None)
+    assert value.strip("\"'") not in masked_line(f"    {name}: {value}")
+    assert not why_secret("TITLE", value, None)
+
+
+@pytest.mark.parametrize(("name", "value"), NEITHER)
+def test_a_pin_of_a_board_and_a_seed_of_a_world_are_no_secrets(name: str, value: str) -> None:
+    assert not why_secret(name, value, None)
+    assert masked_line(f"{name}={value}") == f"{name}={value}"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

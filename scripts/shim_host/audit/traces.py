@@ -13,13 +13,12 @@ from shim_host.names import behind_shim
 from shim_host.recognition.command_lines import shown_option
 from shim_host.recognition.known_values import KnownValues
 from shim_host.recognition.sensitive import (
-    is_harmless,
     is_nothing,
     is_placeholder,
     is_telling,
     label_words,
-    why_by_name,
     why_by_value,
+    why_named,
     why_secret,
 )
 
@@ -89,9 +88,9 @@ class Recogniser:
             if found is not None:
                 yield Trace(where, name, found[0], found[1], True, place)
             elif before and not option and _is_told(before, word):
-                yield Trace(where, name, "", why_by_name(before.lstrip("-")), False, place)
+                yield Trace(where, name, "", why_named(before.lstrip("-"), word), False, place)
             elif option and option["value"] and _is_told(name, option["value"]):
-                yield Trace(where, name, "", why_by_name(name.lstrip("-")), False, place)
+                yield Trace(where, name, "", why_named(name.lstrip("-"), option["value"]), False, place)
             else:
                 yield from self._unknown(where, word, name, place)
             before = option["name"] if option and not option["value"] else ""
@@ -129,4 +128,4 @@ def _is_told(option: str, value: str) -> bool:
     """Return whether *value* behind *option* is likely to be a secret."""
     name = option.lstrip("-")
     is_none = _NO_VALUE.fullmatch(value) or is_nothing(value) or _AT_RUN_TIME.search(value)
-    return bool(why_by_name(name)) and not is_none and not is_harmless(name, value)
+    return bool(why_named(name, value)) and not is_none

@@ -6,7 +6,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from shim_host.compose.project import SECRETS_ROOT, names_in
 from shim_host.recognition import command_lines
-from shim_host.recognition.sensitive import is_harmless, is_telling, masked_line, why_by_name, why_by_value
+from shim_host.recognition.sensitive import is_telling, masked_line, why_by_name, why_by_value, why_named
 
 _MASK = "***"
 
@@ -67,8 +67,7 @@ def _find_masked(
 
 
 def _is_secret(key: str, value: str, keys: set[str]) -> bool:
-    by_name = bool(why_by_name(key)) and not is_harmless(key, value)
-    return not key.endswith("_FILE") and (key in keys or by_name)
+    return not key.endswith("_FILE") and (key in keys or bool(why_named(key, value)))
 
 
 def _mask(node: Node, value: str, front: str, spans: list[tuple[int, int, str]], text: str) -> None:

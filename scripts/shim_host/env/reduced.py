@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from shim_host.env.compose_rules import Reading
-from shim_host.recognition.sensitive import is_harmless, masked_line, may_hold_value, why_by_name
+from shim_host.recognition.sensitive import masked_line, may_hold_value, why_by_name, why_named
 
 _OLD_VALUE = re.compile(
     r"(?P<start>[ \t]*#[# \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=)[ \t]*"
@@ -134,9 +134,10 @@ def _remark(statement: str) -> str:
 
 def _without_value(line: str, emptied: list[str]) -> str:
     match = _OLD_VALUE.fullmatch(line.rstrip("\r\n"))
-    if match is None or not match["value"] or not why_by_name(match["key"]):
+    if match is None or not match["value"]:
         return line
-    if is_harmless(match["key"], match["value"].strip("\"'")) and not may_hold_value(match["rest"]):
+    key, value = match["key"], match["value"].strip("\"'")
+    if not why_named(key, value) and not (why_by_name(key) and may_hold_value(match["rest"])):
         return line
     emptied.append(match["key"])
     return match["start"] + line[len(line.rstrip("\r\n")) :]

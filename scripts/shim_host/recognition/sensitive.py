@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from shim.schema import KeySpec, Schema, check_value
-from shim_host.recognition import command_lines, key_shapes
+from shim_host.recognition import command_lines, key_shapes, pins_and_seeds
 
 # Words of a name that say "secret"; a name is cut at _, -, . and where its case changes.
 _TELLING = (
@@ -183,6 +183,14 @@ def why_by_name(name: str) -> str:
     return ""
 
 
+def why_named(name: str, value: str) -> str:
+    """Return why *value* is a secret by its *name*, and by its form where that alone says too little; or ""."""
+    by_name = why_by_name(name)
+    if by_name:
+        return "" if is_harmless(name, value) else by_name
+    return pins_and_seeds.why(words_of(name), _QUOTED.sub(r"\2", value))
+
+
 def _is_about(word: str) -> bool:
     return f" {word} " in _ABOUT or f" {word.removesuffix('S')} " in _ABOUT
 
@@ -246,7 +254,7 @@ def _setting_within(value: str) -> str:
         at = found.end("name")  # what follows it may be another: `url=https://x/?token=y`
         name, inner = found["name"], found["value"]
         words = words_of(name)
-        if not why_by_name(name) or name.endswith("_FILE") or is_harmless(name, inner) or is_placeholder(inner):
+        if not why_named(name, inner) or name.endswith("_FILE") or is_placeholder(inner):
             continue
         is_named = any(word.endswith(_PASSWORDS) for word in words)
         if not is_named and (not _WITH_DIGIT.match(inner) or (name.upper() in _VAGUE and len(inner) < _FEW_LETTERS)):
@@ -269,10 +277,7 @@ def why_secret(key: str, value: str, schema: Schema | None) -> str:
     spec = schema.keys.get(key) if schema is not None else None
     if spec is not None and (spec.is_sensitive or spec.sensitive is False):
         return "by the schema" if spec.is_sensitive else ""
-    by_name = why_by_name(key)
-    if by_name and not is_harmless(key, value):
-        return by_name
-    return why_by_value(value)
+    return why_named(key, value) or why_by_value(value)
 
 
 def label_words(label: str) -> str:
@@ -369,9 +374,13 @@ def _assignments_masked(line: str) -> str:
         # What follows another name may hold one more: `labels: {API_TOKEN: x}`.
         at = match.end()
         name = match["name"]
-        if not why_by_name(name) or name.endswith("_FILE") or _HARMLESS.fullmatch(line, at):
+        if name.endswith("_FILE") or _HARMLESS.fullmatch(line, at):
             continue
         simple = _SIMPLE.fullmatch(line, at)
+        if not why_by_name(name):
+            if why_named(name, simple["bare"] if simple is not None else line[at:].strip(" \"',}]")):
+                return line[:at] + "***"
+            continue
         if simple is None or not is_harmless(name, simple["bare"]) or may_hold_value(simple["rest"] or ""):
             return line[:at] + "***"
     return line
