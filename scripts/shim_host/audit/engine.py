@@ -12,6 +12,7 @@ from typing import Any
 
 from shim_host import names
 from shim_host.audit.gaps import paused as gap_of_paused
+from shim_host.audit.joining import started_with
 from shim_host.audit.model import (
     ARGUMENTS,
     CONFIG,
@@ -44,8 +45,7 @@ from shim_host.swarm.model import ENGINE_LEFT_OUT, RunningContainer, SwarmSecret
 _SERVICE_LABEL, _TASK_LABEL = "com.docker.swarm.service.name", "com.docker.swarm.task.id"
 _COMPOSE_SERVICE, _COMPOSE_PROJECT = "com.docker.compose.service", "com.docker.compose.project"
 _COMPOSE_ONE_OFF = "com.docker.compose.oneoff"
-_COMPOSE_FOLDER, _COMPOSE_FILES = f"{_COMPOSE_PROJECT}.working_dir", f"{_COMPOSE_PROJECT}.config_files"
-_COMPOSE_ENV = f"{_COMPOSE_PROJECT}.environment_file"
+_COMPOSE_FOLDER = f"{_COMPOSE_PROJECT}.working_dir"
 _STACK = "com.docker.stack.namespace"
 _OWN_LABELS = ("com.docker.", "org.opencontainers.", "docker-secrets-shim.", "desktop.docker.io/")
 _WIDE_FOLDERS = ("/", "/var", "/var/run", "/run", "/var/lib", "/var/lib/docker", "/proc", "/etc", "/root")
@@ -374,28 +374,13 @@ def _container(found: Mapping[str, Any], explained: Explained | None, prints: Fi
     name, (service, kind) = found["Name"].lstrip("/"), _service_name(found)
     config, labels = found["Config"], found["Config"].get("Labels") or {}
     project = labels.get(_COMPOSE_PROJECT, "") if kind == "compose" else ""
-    files = tuple(filter(None, (labels.get(_COMPOSE_FILES) or "").split(",")))
     words = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
     watches = bool(dict(_pairs(config.get("Env"))).get("SHIM_ON_CHANGE")) or any(
         word.startswith("--on-change") for word in words
     )
     started = _started(found)
-    folder = labels.get(_COMPOSE_FOLDER) or ""
-    named = (labels.get(_COMPOSE_ENV) or "").split(",")
-    env_files = tuple(file for file in named if file not in ("", f"{folder}/.env"))
-    blank = Container(
-        name,
-        service,
-        None,
-        "",
-        project,
-        files,
-        kind,
-        folder=folder,
-        started=started,
-        watches=watches,
-        env_files=env_files,
-    )
+    start = started_with(labels, _COMPOSE_PROJECT)
+    blank = Container(name, service, None, "", project, kind=kind, started=started, watches=watches, **start)
     if explained is None:
         return blank
     mark = prints.mark if explained.made_with == "hmac" else ""

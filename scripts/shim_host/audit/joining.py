@@ -1,13 +1,25 @@
 """What a Compose file says about its services, and what the engine shows of them, as one list."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from shim_host import inventory, names
 from shim_host.audit.model import AuditedMount, AuditedService, Container
 from shim_host.store.vault import Vault
+
+
+def started_with(labels: Mapping[str, str], compose: str) -> dict[str, Any]:
+    """Return what the *labels* of a container, named after *compose*, tell of its start: fields of a `Container`."""
+    folder = labels.get(f"{compose}.working_dir") or ""
+    files, env_files = (
+        tuple(filter(None, (labels.get(f"{compose}.{name}") or "").split(",")))
+        for name in ("config_files", "environment_file")
+    )
+    given = tuple(file for file in env_files if file != f"{folder}/.env")
+    return {"folder": folder, "compose_files": files, "env_files": given}
 
 
 def joined(

@@ -1,6 +1,6 @@
 """PINs and seeds: names that say too little by themselves, and what tells where such a name has a secret.
 
-RESET_PIN=17 is a pin of a board, SEED=fortheworthy a world of a game, RANDOM_SEED=42 a test: most are no secrets.
+RESET_PIN=17 is a pin of a board, SEED=fortheworthy a world of a game, RANDOM_SEED=42 a test: most may be read by all.
 """
 
 import re

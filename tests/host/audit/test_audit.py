@@ -240,15 +240,20 @@ def test_a_paused_container_is_not_called_one_without_a_shim() -> None:
 def test_a_service_of_other_files_is_recreated_with_these(place: str, files: str) -> None:
     """Compose knows no service of that name in the files of this folder."""
     own = AuditedService("worker", "compose", "worker", "app", mounts=mounted_file("K"), place=place)
-    started = ("/srv/app/compose.yml", "/srv/app/prod.yml")
-    running = Container("app-worker-1", "worker", {"K": "print-2"}, "salt", "app", started, "compose")
+    labels = {
+        "c.project.working_dir": "/srv/app",
+        "c.project.config_files": "/srv/app/compose.yml,/srv/app/prod.yml",
+        "c.project.environment_file": "/srv/app/.env,/srv/app/prod.env",
+    }
+    start = joining.started_with(labels, "c.project")
+    running = Container("app-worker-1", "worker", {"K": "print-2"}, "salt", "app", kind="compose", **start)
     facts = Facts(
         NOW, project="app", files=(file("K"),), files_salt_mark="salt", services=(own,), containers=(running,)
     )
 
     stale = one(facts, "container-stale")
 
-    assert stale.command == f"docker compose -p app{files} up -d --force-recreate worker"
+    assert stale.command == f"docker compose -p app{files} --env-file /srv/app/prod.env up -d --force-recreate worker"
 
 
 def mounted_file(key: str) -> tuple[AuditedMount, ...]:
