@@ -1,8 +1,8 @@
-"""Why we cannot become another user, in words for the person who must fix it. Loaded only when that happens."""
+"""Why we cannot become another user, or give up what we should, in words. Loaded only when that happens."""
 
 from shim import kernel
 from shim.breaches import Retryable
-from shim.errors import Breach
+from shim.errors import Breach, Refused
 
 _EPERM, _EINVAL, _ENOSYS = 1, 22, 38
 _BITS = {"KILL": 5, "SETGID": 6, "SETUID": 7}  # capabilities(7)
@@ -65,6 +65,14 @@ def reason(name: str, uid: int, groups: list[int], error: OSError) -> Breach:
         )
     hint = "a seccomp profile or a security module forbids it, not the rights"
     return Breach("", f"cannot become user {who}: {error.strerror}", hint)
+
+
+def forbidden(option: str, error: OSError) -> Refused:
+    """Return that the service would start without what *option* promises."""
+    hint = (
+        "a filter of system calls forbids it (seccomp, systemd's SystemCallFilter=): allow it, or leave the option out"
+    )
+    return Refused([Breach("", f"{option}: the kernel refuses it: {error.strerror}", hint)])
 
 
 def _is_mapped(table: bytes, number: int) -> bool:

@@ -158,7 +158,10 @@ def setrlimit(resource: int, soft: int, hard: int) -> None:
     """Set a limit of this process, as setrlimit(2) does."""
     import resource as limits
 
-    limits.setrlimit(resource, (soft, hard))
+    try:
+        limits.setrlimit(resource, (soft, hard))
+    except ValueError:  # what Python makes of EPERM
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM)) from None
 
 
 def filesystem_type(place: bytes | int) -> int:

@@ -19,11 +19,21 @@ _PR_SET_NO_NEW_PRIVS = 38
 def restrict(options: "Options", target: "Target | None", init_pid: int = 0, changes_user: bool = True) -> None:
     """Give up what the service must not have: core files, other users' rights, new privileges."""
     if options.no_core:
-        kernel.setrlimit(_RLIMIT_CORE, 0, 0)
+        try:
+            kernel.setrlimit(_RLIMIT_CORE, 0, 0)
+        except OSError as error:
+            from shim import cannot_become
+
+            raise cannot_become.forbidden("--no-core", error) from None
     if options.user and changes_user:
         _leave_rights(options, target, init_pid)
     if options.no_new_privs:
-        kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        try:
+            kernel.prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        except OSError as error:
+            from shim import cannot_become
+
+            raise cannot_become.forbidden("--no-new-privs", error) from None
 
 
 def _leave_rights(options: "Options", target: "Target | None", init_pid: int) -> None:

@@ -65,7 +65,8 @@ def _rewrite(staying: Staying, pair: str, wrong: list[Breach]) -> None:
     elif wanted == 0 and not is_dropped:
         wrong.append(_no_signal("--signal", after))
     elif number in (KILL, _STOP, CHLD):
-        wrong.append(Breach("", f"--signal cannot rewrite {before.strip()}", "no program can catch KILL or STOP"))
+        hint = "it tells the init that a process has ended" if number == CHLD else "no program can catch KILL or STOP"
+        wrong.append(Breach("", f"--signal cannot rewrite {before.strip()}", hint))
     else:
         staying.rewritten[number] = wanted
 

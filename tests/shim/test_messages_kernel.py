@@ -144,6 +144,24 @@ def test_no_watch_is_left_for_new_files(shim: Shim, user_namespaces: None, canar
     )
 
 
+@provokes("…: the kernel refuses it: …")
+@pytest.mark.parametrize(
+    ("option", "calls", "at", "argument"), [("--no-core", (302, 261), 24, 4), ("--no-new-privs", (157, 167), 16, 38)]
+)
+def test_a_filter_of_what_an_option_promises(
+    shim: Shim, option: str, calls: tuple[int, int], at: int, argument: int
+) -> str:
+    """prlimit64(2), and prctl(2): in neither mode is the service started without it."""
+    program = f"(EQUAL, 0, 3, {calls[IS_ARM]}), (LOAD, 0, 0, {at}), (EQUAL, 0, 1, {argument}), (RETURN, 0, 0, 0x50001)"
+    before = (sys.executable, "-c", FILTERED.format(program=program))
+
+    ends = [shim(*staying, option, "--", "echo", "ran", before=before) for staying in ((), ("--init",))]
+
+    assert [(end.code, end.stdout, len(end.errors)) for end in ends] == [(100, "", 1)] * 2
+    assert f"{option}: the kernel refuses it: Operation not permitted" in ends[0].stderr
+    return ends[0].stderr
+
+
 @provokes("--subreaper: …; orphans are left to another process")
 def test_a_filter_of_system_calls(shim: Shim) -> str:
     end = shim("--subreaper", "true", before=(sys.executable, "-c", NO_SUBREAPER))
