@@ -1,40 +1,21 @@
-"""Exit codes, and the exceptions that carry them.
+"""The door to exit codes and exceptions (refusal.py), which are made when somebody asks: no start that goes well does.
 
-A `Breach` is one thing that is wrong with one key (or option); `Refused` carries all of them, so that nobody has to
-restart once per mistake. No exception ever holds a value. The kinds of breach are in breaches.py: to make a class
-takes as long as a hundred calls, and a start that goes well needs none of them.
+On the way to exec, modules write `errors.Refused`; everywhere else, `from shim.errors import Refused` is as good.
 """
 
-CHANGE = 100  # you must change something: usage, a breach, a conflict
-WORLD = 111  # something outside failed; a retry may help: unreadable, fork, no memory
-NOT_EXECUTABLE = 126
-NOT_FOUND = 127
-SIGNALLED = 128  # + N: ended by signal N
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shim.refusal import CHANGE as CHANGE
+    from shim.refusal import NOT_EXECUTABLE as NOT_EXECUTABLE
+    from shim.refusal import NOT_FOUND as NOT_FOUND
+    from shim.refusal import SIGNALLED as SIGNALLED
+    from shim.refusal import WORLD as WORLD
+    from shim.refusal import Breach as Breach
+    from shim.refusal import Refused as Refused
+else:
 
+    def __getattr__(name):
+        """Return what refusal.py has by that name."""
+        from shim import refusal
 
-class Breach(Exception):
-    """One thing that is wrong, in words for the person who must fix it."""
-
-    code = CHANGE
-
-    def __init__(self, key: str, message: str, hint: str = "") -> None:
-        Exception.__init__(self, message)
-        self.key = key
-        self.message = message
-        self.hint = hint
-
-
-class Refused(Exception):
-    """The start is refused; `breaches` says everything that is wrong, in the order in which it should be read."""
-
-    def __init__(self, breaches: list[Breach]) -> None:
-        Exception.__init__(self, "refused")
-        self.breaches = breaches
-
-    @property
-    def code(self) -> int:
-        """Return `WORLD` when a retry alone may help, else the first code that says what to change."""
-        for breach in self.breaches:
-            if breach.code != WORLD:
-                return breach.code
-        return WORLD
+        return getattr(refusal, name)

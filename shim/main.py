@@ -2,8 +2,7 @@
 
 import posix
 
-from shim import kernel
-from shim.errors import Refused
+from shim import errors, kernel
 from shim.launch import execute, restrict
 from shim.plan import child_of, prepare, warn
 from shim.read_options import read_options
@@ -92,8 +91,9 @@ def start(options: "Options", environ: list[bytes]) -> int:
                     delivered.undo()
                 return code
         restrict(options, plan.target)
-        raise Refused([execute(options.argv, child)])
-    except Refused:
+        cannot_start = execute(options.argv, child)
+        raise errors.Refused([cannot_start])
+    except errors.Refused:
         if delivered is not None:
             delivered.undo()
         raise

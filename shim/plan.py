@@ -1,8 +1,7 @@
 """What was decided, before anything is done: options, sources and schema become a `Plan`, a plan the environment."""
 
-from shim import kernel
+from shim import errors, kernel
 from shim.environment import child_environment
-from shim.errors import Breach, Refused
 from shim.options import NO_SCHEMA
 from shim.resolve import resolve
 from shim.sources import gather, is_searchable
@@ -77,7 +76,7 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
 
         try:
             target = reachable_user(options.user, is_said=before is None and options.action != "exec")
-        except Refused as refusal:
+        except errors.Refused as refusal:
             breaches += refusal.breaches
     plan = Plan(options, resolution, target, schema)
     if options.action != "exec":
@@ -92,7 +91,7 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
             plan.owned = deliver.owners(resolution, target, breaches)
             deliver.check_private_folders(plan.owned, options, resolution, breaches)
     if breaches:
-        raise Refused(breaches)
+        raise errors.Refused(breaches)
     return plan
 
 
@@ -131,22 +130,22 @@ def load_schema(options: "Options", warnings: list[tuple[str, str]]) -> "Schema 
             if not options.schema and (error.errno in (2, 20) or _is_closed(path, error)):
                 continue
             if not is_beside_us:
-                raise Refused([_unreadable_schema(path, error)]) from None
+                raise errors.Refused([_unreadable_schema(path, error)]) from None
         if is_beside_us:
             from shim.folder import read_beside_us
 
             try:
                 mode, _, text = read_beside_us(path[2:], _MAX_SCHEMA_BYTES)
-            except Breach as trouble:
+            except errors.Breach as trouble:
                 hint = "COPY it to /etc/shim/env.schema in the image, or name it with --schema (SHIM_SCHEMA)"
                 warnings.append((f"{path.decode()} is left alone: it {trouble.message}", hint))
                 continue
             except OSError as error:
-                raise Refused([_unreadable_schema(path, error)]) from None
+                raise errors.Refused([_unreadable_schema(path, error)]) from None
         shown = path.decode("utf-8", "surrogateescape")
         if mode & 0o170000 != 0o100000 or len(text) > _MAX_SCHEMA_BYTES:
             message = f"the schema {shown} is not a file of at most {_MAX_SCHEMA_BYTES} bytes"
-            raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
+            raise errors.Refused([errors.Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
         from shim.schema import parse
 
         schema = parse(text, shown)
@@ -161,12 +160,12 @@ def _is_closed(path: bytes, error: OSError) -> bool:
     return not is_searchable()
 
 
-def _unreadable_schema(path: bytes, error: OSError) -> Breach:
+def _unreadable_schema(path: bytes, error: OSError) -> "errors.Breach":
     from shim.breaches import Unreadable
 
     message = f"the schema {path.decode('utf-8', 'surrogateescape')} cannot be read: {error.strerror}"
     if error.errno in (2, 20):
-        return Breach("", message, "check --schema (SHIM_SCHEMA), or COPY the file into the image")
+        return errors.Breach("", message, "check --schema (SHIM_SCHEMA), or COPY the file into the image")
     if error.errno in (1, 13):  # EPERM, EACCES
         return Unreadable("", message, "make it world-readable; it holds no secret")
     return Unreadable("", message, "a retry may help; otherwise check the limits of memory and open files")

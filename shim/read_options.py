@@ -3,7 +3,7 @@
 Every option has a variable (`--secrets-dir`, `SHIM_SECRETS_DIR`), so that an image can set it with ENV; a flag wins.
 """
 
-from shim.errors import Breach, Refused
+from shim import errors
 from shim.options import FLAG, KINDS, LINES, LIST, NO_SCHEMA, PATHS, STAYING, VALUE, Options
 
 SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
@@ -24,7 +24,7 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
     Raises:
         Refused: every mistake in one go; `Options` are complete only without any.
     """
-    wrong: list[Breach] = []
+    wrong: list[errors.Breach] = []
     variables = [entry for entry in environ if entry.startswith(b"SHIM_")]
     options = _read(argv, variables, [], wrong)
     if options.action in BESIDE:
@@ -37,21 +37,23 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
     rest = options.argv
     if options.json and options.action not in (*_ANSWERS, "help", "version"):
         wrong.append(
-            Breach("", "--json works only with explain, check and ps", "for messages in JSON set SHIM_LOG=json")
+            errors.Breach("", "--json works only with explain, check and ps", "for messages in JSON set SHIM_LOG=json")
         )
     if not rest and options.action in ("start", "exec"):
         wrong.append(
-            Breach(
+            errors.Breach(
                 "",
                 "there is no command to start",
                 'a new ENTRYPOINT erases the image\'s CMD: write the CMD again (CMD ["postgres"]); see shim --help',
             )
         )
     if options.action == "install" and len(rest) != 1:
-        wrong.append(Breach("", "install takes one folder", "shim install /opt/shim"))
+        wrong.append(errors.Breach("", "install takes one folder", "shim install /opt/shim"))
     if options.action in _ANSWERS and rest:
         wrong.append(
-            Breach("", f"{options.action} takes no command", f"write shim {options.action}, with its options after it")
+            errors.Breach(
+                "", f"{options.action} takes no command", f"write shim {options.action}, with its options after it"
+            )
         )
     if options.keep_caps:
         from shim.capabilities import bits
@@ -59,7 +61,7 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
         bits(options.keep_caps, wrong)
         if not options.user:
             wrong.append(
-                Breach(
+                errors.Breach(
                     "",
                     "--keep-caps works only with --user",
                     "without it, the service keeps the container's capabilities",
@@ -83,11 +85,13 @@ def read_options(argv: list[bytes], environ: list[bytes]) -> Options:
             from shim import stdout
 
             stdout.give_refused(options.action, wrong)
-        raise Refused(wrong)
+        raise errors.Refused(wrong)
     return options
 
 
-def _read(argv: list[bytes], variables: list[bytes], of_the_first: list[bytes], wrong: list[Breach]) -> Options:
+def _read(
+    argv: list[bytes], variables: list[bytes], of_the_first: list[bytes], wrong: "list[errors.Breach]"
+) -> Options:
     """Return the `Options` that the words ask for: variables, the options of PID 1's shim, and flags, the last wins."""
     options = Options()
     if variables:
@@ -101,13 +105,15 @@ def _read(argv: list[bytes], variables: list[bytes], of_the_first: list[bytes], 
             rest = _from_flags(options, rest[1:], wrong)
         elif rest[0] == b"":
             wrong.append(
-                Breach("", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?")
+                errors.Breach(
+                    "", "the command is an empty word", "did a variable in ENTRYPOINT or CMD expand to nothing?"
+                )
             )
     options.argv = rest
     return options
 
 
-def _read_staying(options: Options, asks_to_stay: bool, wrong: list[Breach]) -> None:
+def _read_staying(options: Options, asks_to_stay: bool, wrong: "list[errors.Breach]") -> None:
     """Add how to stay; the words of options that nobody gave need no reading."""
     if options.pre or options.pre_root or asks_to_stay:
         from shim.staying_options import read_staying
@@ -117,10 +123,10 @@ def _read_staying(options: Options, asks_to_stay: bool, wrong: list[Breach]) -> 
 
 
 def _asks_to_stay(options: Options) -> bool:
-    return any(getattr(options, _field(name)) for name in STAYING)
+    return any(value and field.replace("_", "-") in STAYING for field, value in vars(options).items())
 
 
-def _from_variables(options: Options, variables: list[bytes], wrong: list[Breach]) -> None:
+def _from_variables(options: Options, variables: list[bytes], wrong: "list[errors.Breach]") -> None:
     seen: set[str] = set()
     for entry in variables:
         variable, equals, value = entry.partition(b"=")
@@ -140,13 +146,13 @@ def _from_variables(options: Options, variables: list[bytes], wrong: list[Breach
             text = unquoted(options, shown, text, kind)
         if kind is FLAG:
             if text.lower() not in _TRUE and text.lower() not in _FALSE:
-                wrong.append(Breach("", f"{shown} is neither on nor off", "set it to 1 or 0"))
+                wrong.append(errors.Breach("", f"{shown} is neither on nor off", "set it to 1 or 0"))
             setattr(options, _field(name), text.lower() in _TRUE)
         elif text:
             _store(options, name, text, shown, wrong)
 
 
-def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> list[bytes]:
+def _from_flags(options: Options, argv: list[bytes], wrong: "list[errors.Breach]") -> list[bytes]:
     """Take the options in front of *argv*; return what is left, without the `--`."""
     given: set[str] = set()
     at = 0
@@ -169,16 +175,16 @@ def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> lis
         name, equals, value = text[2:].partition("=")
         kind = KINDS.get(name) if text.startswith("--") else None
         if kind is None:
-            wrong.append(Breach("", f"there is no option {_flag_shown(text)}", _nearest(name)))
+            wrong.append(errors.Breach("", f"there is no option {_flag_shown(text)}", _nearest(name)))
             continue
         if kind is FLAG:
             if equals and value.lower() not in _TRUE + _FALSE:
-                wrong.append(Breach("", f"--{name} is neither on nor off", f"write --{name}"))
+                wrong.append(errors.Breach("", f"--{name} is neither on nor off", f"write --{name}"))
             setattr(options, _field(name), not equals or value.lower() in _TRUE)
             continue
         if not equals:
             if at == len(argv) or argv[at] == b"--":
-                wrong.append(Breach("", f"--{name} needs a value", f"write --{name} VALUE"))
+                wrong.append(errors.Breach("", f"--{name} needs a value", f"write --{name} VALUE"))
                 continue
             value = argv[at].decode("utf-8", "surrogateescape")
             at += 1
@@ -189,23 +195,25 @@ def _from_flags(options: Options, argv: list[bytes], wrong: list[Breach]) -> lis
     return argv[at:]
 
 
-def _store(options: Options, name: str, text: str, shown: str, wrong: list[Breach]) -> None:
+def _store(options: Options, name: str, text: str, shown: str, wrong: "list[errors.Breach]") -> None:
     kind = KINDS[name]
     if name in _CHOICES and text not in _CHOICES[name]:
         choices = " or ".join(_CHOICES[name])
-        wrong.append(Breach("", f"{shown} takes {choices}", f"set it to {choices}"))
+        wrong.append(errors.Breach("", f"{shown} takes {choices}", f"set it to {choices}"))
     elif kind is VALUE:
         setattr(options, _field(name), text)
     else:
         parts = [part.strip() if kind is LIST else part for part in text.split(_SEPARATORS[kind])]
         given = getattr(options, _field(name))
-        setattr(options, _field(name), [*given, *(part for part in parts if part)])
+        setattr(options, _field(name), [*given, *[part for part in parts if part]])
         if name in _OF_KEYS:
             from shim.secret import is_key
 
             if not all(is_key(part) for part in parts if part):
                 # What is there may be a value: it is not repeated.
-                wrong.append(Breach("", f"{shown} takes names of variables", "write KEY,KEY: A-Z, 0-9 and _ alone"))
+                wrong.append(
+                    errors.Breach("", f"{shown} takes names of variables", "write KEY,KEY: A-Z, 0-9 and _ alone")
+                )
 
 
 def _flag_shown(text: str) -> str:

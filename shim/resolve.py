@@ -4,8 +4,7 @@ First the file that KEY_FILE names, then a file in a secrets root, then the envi
 default value. Only the winner's file is read.
 """
 
-from shim import files, kernel
-from shim.errors import Breach
+from shim import errors, files, kernel
 from shim.resolution import COMPOSED, DEFAULT, ENVIRONMENT, FILE, REFERENCES, ROOT, Resolution, Resolved, Sources
 from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, clean, read_secret
 
@@ -29,7 +28,7 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     """Return the `Resolution` of *sources*: at most one value per key, all breaches at once in the schema's order."""
     resolution = Resolution(sources, schema)
     specs = schema.keys if schema is not None else {}
-    wrong: dict[str, list[Breach]] = {}
+    wrong: dict[str, list[errors.Breach]] = {}
     pointers, roots, secrets = sources.pointers, sources.roots, resolution.secrets
     keys: dict[str, object] = {**sources.asked, **pointers, **roots}
     unusual = {key for key, spec in specs.items() if spec.raw_bytes} if specs else set()
@@ -43,7 +42,7 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     for key, before in left:
         try:
             resolved = _resolved(key, specs.get(key), resolution, options)
-        except Breach as breach:
+        except errors.Breach as breach:
             wrong[key] = [breach]
             resolved = None
         if resolved is not None:
@@ -154,7 +153,7 @@ def _is_doubtful(key: str, value: bytes) -> bool:
     return 10 in value and value[:5] != b"-----"
 
 
-def _look_near(resolution: Resolution, wrong: dict[str, list[Breach]]) -> None:
+def _look_near(resolution: Resolution, wrong: "dict[str, list[errors.Breach]]") -> None:
     """Warn of a file whose name is nearly that of a key that may be missing, and is."""
     sources = resolution.sources
     missing = [key for key in sources.asked if key not in resolution.secrets and key not in wrong]
@@ -177,14 +176,14 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
         path, root = pointer
         try:
             secret = _read(path, key, root, raw_bytes, sources)
-        except Breach as breach:
+        except errors.Breach as breach:
             from shim import strays
 
             raise strays.misnamed(key, path, breach, sources) from None
         if key not in sources.asked and _stays_a_path(key, secret, sources, options):
             return None
         if given and secret and options.prefer != "file" and secret.reveal() not in (given, clean(given)):
-            raise Breach(
+            raise errors.Breach(
                 key,
                 f"both {key} and {sources.pointer_of(key)} are set, and their values differ; keep one",
                 f"unset {key}, or choose one with --prefer file or --prefer env",
@@ -197,7 +196,7 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
         path, root = place
         try:
             secret = _read(path, key, root, raw_bytes, sources)
-        except Breach as breach:
+        except errors.Breach as breach:
             if not sources.is_left_alone(path, breach):
                 from shim import strays
 
@@ -225,7 +224,7 @@ def _resolved(key: str, spec: "KeySpec | None", resolution: Resolution, options:
                 lambda: _read(path, key, root, 0, sources),
                 resolution.documents,
             )
-        except Breach as breach:
+        except errors.Breach as breach:
             if not sources.is_left_alone(path, breach):
                 raise
         else:
@@ -274,7 +273,7 @@ def _stays_a_path(key: str, secret: Secret, sources: Sources, options: "Options"
 
 
 def _from_schema(
-    resolution: Resolution, spec: "KeySpec", wrong: dict[str, list[Breach]], on_the_way: list[str]
+    resolution: Resolution, spec: "KeySpec", wrong: "dict[str, list[errors.Breach]]", on_the_way: list[str]
 ) -> None:
     """Give *spec* its composed value, parts first, or else its default."""
     from shim import template
@@ -283,7 +282,9 @@ def _from_schema(
     if key in on_the_way:
         circle = " -> ".join([*on_the_way[on_the_way.index(key) :], key])
         wrong[key] = [
-            Breach(key, f"{key} is composed from itself: {circle}", "remove the circular reference from the schema")
+            errors.Breach(
+                key, f"{key} is composed from itself: {circle}", "remove the circular reference from the schema"
+            )
         ]
         return
     if spec.composed is None:
@@ -293,7 +294,7 @@ def _from_schema(
     if key in resolution.tried:
         return  # each is composed once, however many refer to it
     if len(on_the_way) == _MAX_STEPS:
-        wrong[key] = [Breach(key, f"{key} is composed in over {_MAX_STEPS} steps", "name its parts directly")]
+        wrong[key] = [errors.Breach(key, f"{key} is composed in over {_MAX_STEPS} steps", "name its parts directly")]
         return
     specs = resolution.schema.keys if resolution.schema is not None else {}
     parts = template.parse(spec.composed.encode("utf-8", "surrogateescape"))
@@ -327,7 +328,7 @@ def _from_schema(
         resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
 
 
-def _check(resolution: Resolution, options: "Options", wrong: dict[str, list[Breach]]) -> None:
+def _check(resolution: Resolution, options: "Options", wrong: "dict[str, list[errors.Breach]]") -> None:
     """Look for what is wrong with the values of asked keys: none at all, empty, of the wrong type, a placeholder."""
     sources = resolution.sources
     secrets = resolution.secrets
@@ -364,6 +365,6 @@ def _example(resolved: Resolved, sources: Sources) -> str:
         return ""
     try:
         placeholder = _read(path, resolved.key, root, 0, sources)
-    except Breach:
+    except errors.Breach:
         return ""  # an example that cannot be read proves nothing about the value
     return "still holds its example's value" if placeholder == resolved.secret else ""

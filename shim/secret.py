@@ -4,7 +4,7 @@ Shared by the container and the host. Values leave custody by one door, `Secret.
 lists every place that could leak.
 """
 
-from shim.errors import Breach
+from shim import errors
 from shim.protected import is_protected as is_protected
 
 # One string of an environment, key and "=" included (MAX_ARG_STRLEN less its NUL, execve(2)).
@@ -280,7 +280,7 @@ def _settled(
     return mode, size, data
 
 
-def _no_value(path: bytes, key: str, error: OSError, root: bytes = b"") -> Breach:
+def _no_value(path: bytes, key: str, error: OSError, root: bytes = b"") -> "errors.Breach":
     from shim.unreadable import unreadable
 
     return unreadable(path, key, error, root)
