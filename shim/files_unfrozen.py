@@ -87,6 +87,14 @@ def read_link_at(folder: int, name: bytes) -> bytes:
     return os.readlink(name, dir_fd=folder)
 
 
+def link_target(path: bytes) -> bytes | None:
+    """Return where the link *path* leads; None when it is not a link, or cannot be looked at."""
+    try:
+        return os.readlink(path)
+    except (OSError, ValueError):  # ValueError: a NUL byte
+        return None
+
+
 def open_beneath(_folder: int, _path: bytes) -> int:
     """Say ENOSYS, as a kernel without openat2(2) does: the standard library cannot call it."""
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))

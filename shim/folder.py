@@ -183,7 +183,7 @@ class Folder:
         if not target.startswith(self._path + b"/"):
             from shim import links
 
-            target = links.by_another_name(target, [self._path])[0]
+            target = links.by_another_name(target, {self._path: links.real(self._path)})[0]
             if not target:
                 raise OSError(_EXDEV, "the link leads out of its folder")
         return target[len(self._path) :]

@@ -3,8 +3,7 @@
 Folders are listed here; files are read only once `resolve` knows which of them wins.
 """
 
-from shim import files
-from shim.errors import Breach
+from shim import errors, files
 from shim.protected import DOCUMENTS, PATHS, TABLES, is_path_variable
 from shim.resolution import Sources
 from shim.secret import env_key, fold_keys, is_protected, is_skipped
@@ -69,7 +68,7 @@ def _profile(sources: Sources, options: "Options") -> "Profile | None":
 
     try:
         sources.chosen = profiles.choose(options, sources.env)
-    except Breach as breach:
+    except errors.Breach as breach:
         sources.breaches.append(breach)
     return None if sources.chosen is None else sources.chosen.profile
 
@@ -109,6 +108,7 @@ def _from_environment(
     if allowed is None and profile is None:
         ordinary = files.ordinary_pointers(env, pointers, sources.looked_at, TABLES, PATHS, DOCUMENTS, sources.pointers)
         pointers = pointers[len(pointers) - len(ordinary) :]
+    places: dict[bytes, bytes] = {}
     for at, variable in enumerate(pointers):
         if ordinary and (place := ordinary[at]) is not None:
             key = variable[:-5]
@@ -128,7 +128,8 @@ def _from_environment(
         if not root and not is_path_variable(variable):
             from shim import links
 
-            other, root = links.by_another_name(path, sources.looked_at)
+            places = places or {root: links.real(root) for root in sources.looked_at}
+            other, root = links.by_another_name(path, places)
             path = other or path
         key, reason = _key_of(variable, root, sources, options, allowed, profile)
         if not reason and path.startswith(_RENEWED, len(root) + 1) and key not in (*sources.asked, *options.file_key):
@@ -215,7 +216,7 @@ def _from_root(
     try:
         sources.folders[root] = folder = _opened(root, sources)
         names = files.list_folder(folder)
-    except Breach as breach:
+    except errors.Breach as breach:
         if not sources.is_left_alone(root, breach):
             raise
         return
@@ -322,10 +323,10 @@ def _leave_bundle(sources: Sources, path: bytes, name: str) -> None:
     sources.warnings.append((f"{shown_path(path)} is left alone: a file of that name holds many values", hint))
 
 
-def _two_names(key: str, first: bytes, second: bytes) -> Breach:
+def _two_names(key: str, first: bytes, second: bytes) -> "errors.Breach":
     from shim.shown import shown_path
 
-    return Breach(key, f"{shown_path(first)} and {shown_path(second)} both map to {key}", "keep one of the two")
+    return errors.Breach(key, f"{shown_path(first)} and {shown_path(second)} both map to {key}", "keep one of the two")
 
 
 def _is_folder(sources: Sources, path: bytes, root: bytes) -> bool:

@@ -60,6 +60,9 @@ def open_at(folder: int, name: bytes, is_folder: bool, /) -> int:
 def read_link_at(folder: int, name: bytes, /) -> bytes:
     """Return where the link *name* in an open folder leads; EINVAL: it is none."""
 
+def link_target(path: bytes, /) -> bytes | None:
+    """Return where the link *path* leads; None when it is not a link, or cannot be looked at."""
+
 def open_beneath(folder: int, path: bytes, /) -> int:
     """Return a descriptor of *path* below an open folder, links included that do not leave it (openat2(2))."""
 
@@ -166,6 +169,9 @@ def sigqueue(pid: int, signo: int, value: int, /) -> None:
 def signal_descriptor() -> int:
     """Return a new descriptor that can be read when a signal is pending (signalfd(2))."""
 
+def may_have_terminal() -> bool:
+    """Return whether there is a controlling terminal, or nobody can tell."""
+
 def spawn(paths: list[bytes], argv: list[bytes], env: list[bytes], ignores_children: bool, /) -> int:
     """Start the first of *paths* that can be executed, as the leader of a process group, with our birth mask.
 
@@ -175,6 +181,8 @@ def spawn(paths: list[bytes], argv: list[bytes], env: list[bytes], ignores_child
 
 def first_moment(pid: int, seconds: float, ends_too: bool, /) -> tuple[int, tuple[int, int, int, int, int, int] | None]:
     """Sleep until our child *pid* has ended, a signal comes, or *seconds* are over; take whoever else ends meanwhile.
+
+    With more than 0 seconds, the pages of our own file are given back first.
 
     Returns the exit code (with *ends_too*, we end with it), or -1 and the signal, as from `wait_signal`; None when the
     time is over. What the child left in its group gets SIGTERM, unless we are PID 1.
