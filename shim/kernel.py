@@ -5,14 +5,16 @@ same through the standard library. Everything else in this package is the same i
 CPython's core alone; its start code completes the interpreter at the first import of anything that needs more.
 """
 
-import sys
-
 try:
     import _kernel
+
+    IS_FROZEN = True
 except ImportError:
+    import sys
+
     from shim import kernel_unfrozen as _kernel  # type: ignore[no-redef]
 
-IS_FROZEN = hasattr(sys, "frozen") or _kernel.__name__ == "_kernel"
+    IS_FROZEN = hasattr(sys, "frozen")
 
 argv: list[bytes] = _kernel.argv
 environ: list[bytes] = _kernel.environ
@@ -36,6 +38,7 @@ set_disposition = _kernel.set_disposition
 set_mask = _kernel.set_mask
 sigqueue = _kernel.sigqueue
 signal_descriptor = _kernel.signal_descriptor
+may_have_terminal = _kernel.may_have_terminal
 spawn = _kernel.spawn
 first_moment = _kernel.first_moment
 inotify_open = _kernel.inotify_open

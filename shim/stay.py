@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 _PR_SET_CHILD_SUBREAPER = 36
 _CHLD = 17
 _LAST_DESCRIPTOR = 0xFFFFFFFF
-_READ_AND_WRITE, _NO_CONTROL, _CLOSE_ON_EXEC = 0o2, 0o400, 0o2000000  # open(2), as in terminal.py
 _FIRST_SECONDS = 0.2  # who is still there by then is likely to stay (init.py)
-_ENXIO = 6  # this session has no terminal
 
 
 def start(plan: "Plan", environ: list[bytes]) -> int:
@@ -50,10 +48,14 @@ def start(plan: "Plan", environ: list[bytes]) -> int:
 
 def _first_moment(pid: int, ends_too: bool) -> "tuple[int, Signal | None]":
     """Sleep until the service has ended, a signal comes, or it is likely to stay; return its exit code, or -1."""
-    kernel.close_range(3, _LAST_DESCRIPTOR)
-    posix.chdir(b"/")
-    kernel.give_up_reading()
-    return kernel.first_moment(pid, _FIRST_SECONDS, ends_too)
+    code, signal = kernel.first_moment(pid, 0, ends_too)  # it may have had our processor until its end
+    if code < 0:
+        kernel.close_range(3, _LAST_DESCRIPTOR)
+        posix.chdir(b"/")
+        kernel.give_up_reading()
+        if signal is None:
+            code, signal = kernel.first_moment(pid, _FIRST_SECONDS, ends_too)
+    return code, signal
 
 
 def _init(plan: "Plan", environ: list[bytes]) -> "Init":
@@ -83,12 +85,8 @@ def _start_at_once(plan: "Plan", environ: list[bytes]) -> "tuple[int, Delivered 
         return 0, None
     if options.on_change or options.ready_fd or options.parent_death or kernel.disposition(_CHLD) == 1:
         return 0, None
-    try:
-        posix.close(posix.open(b"/dev/tty", _READ_AND_WRITE | _NO_CONTROL | _CLOSE_ON_EXEC))
-        return 0, None  # there is a terminal to be given to it
-    except OSError as error:
-        if error.errno != _ENXIO:
-            return 0, None
+    if kernel.may_have_terminal():
+        return 0, None
     try:
         if posix.getpid() != 1:
             kernel.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # before it can leave orphans

@@ -320,6 +320,22 @@ static PyObject *fork_process(PyObject *self, PyObject *none)
     return number_or_error(pid);
 }
 
+/* Whether there is a terminal to be given to the service: no exception is made of the usual ENXIO, which takes longer than
+ * the question. */
+static PyObject *may_have_terminal(PyObject *self, PyObject *none)
+{
+    int descriptor;
+
+    (void)self, (void)none;
+    do
+        descriptor = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    while (descriptor < 0 && errno == EINTR);
+    if (descriptor < 0)
+        return PyBool_FromLong(errno != ENXIO);
+    close(descriptor);
+    Py_RETURN_TRUE;
+}
+
 /* In the child of vfork(2): our memory is the parent's, so only system calls happen here, and in a frame of its
  * own, since the parent goes on with all that the child has changed. */
 __attribute__((noinline, noreturn)) static void become(char **paths, char **arguments, char **environment, int ignores_children, volatile int *has_failed)
@@ -398,7 +414,8 @@ static PyObject *first_moment(PyObject *self, PyObject *arguments)
     (void)self;
     if (!PyArg_ParseTuple(arguments, "idp:first_moment", &child, &seconds, &ends_too))
         return NULL;
-    dl_iterate_phdr(drop_segment, NULL);
+    if (seconds > 0)
+        dl_iterate_phdr(drop_segment, NULL);
     deadline = now() + seconds;
     for (;;) {
         number = shim_next_signal(seconds, &info);
@@ -521,6 +538,7 @@ static PyObject *close_file(PyObject *self, PyObject *descriptor)
 
 static PyMethodDef kernel_functions[] = {
     {"signal_descriptor", signal_descriptor, METH_NOARGS, NULL},
+    {"may_have_terminal", may_have_terminal, METH_NOARGS, NULL},
     {"spawn", spawn, METH_VARARGS, NULL},
     {"first_moment", first_moment, METH_VARARGS, NULL},
     {"inotify_open", inotify_open, METH_NOARGS, NULL},
