@@ -112,4 +112,4 @@ class Options:
     verbose = False
     wait = ""
     wait_all = False
-    wait_seconds = 0.0  # what --wait says
+    wait_seconds: float = 0  # what --wait says; no 0.0: CPython would make its type ready for that

@@ -222,8 +222,10 @@ def stripped_code(tree: ast.Module, file_name: str) -> CodeType:
 def header(trees: dict[str, ast.Module], hot: list[str]) -> str:
     """Return the C tables of the hot modules, and of the encodings as CPython's own table of frozen modules."""
     library = Path(ast.__file__).parent
-    called = (Path(__file__).parent / "called.txt").read_text()
-    objects = StaticObjects([line for line in called.splitlines() if not line.startswith("#")])
+    called = [line for line in (Path(__file__).parent / "called.txt").read_text().splitlines() if line[0] != "#"]
+    objects = StaticObjects(
+        {line for line in called if line[0] != " "}, {line.strip() for line in called if line[0] == " "}
+    )
     lines, hot_table, frozen_table = [], [], []
 
     def ready(name: str, code: CodeType) -> str:

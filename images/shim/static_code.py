@@ -6,15 +6,14 @@ wants them.
 
 What only a traceback, a debugger or a mistake looks at (line tables, the names of local variables) lies apart, so that
 no page of it is ever copied. So do the constants and names of functions that no usual start calls (called.txt).
-On the other pages CPython writes the hashes of strings, rewrites the bytecode that it executes and, until 3.12, counts
-references. Strings lie side by side, and so does the code that a start executes: of what is between them nothing is
-written since 3.12.
+On the other pages CPython writes the hashes of names and rewrites the bytecode that it executes. So the code that every
+start executes lies side by side, and so do the names in it; what only some starts execute follows.
 """
 
 import importlib
 import opcode
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from types import CodeType
 
 release = importlib.import_module(f"python{sys.version_info.major}{sys.version_info.minor}")
@@ -29,9 +28,10 @@ _NOTHING, _ITSELF, _ALL = 0, 1, 2
 class StaticObjects:
     """The C definitions of objects, each before those that point to it."""
 
-    def __init__(self, called: Collection[str]) -> None:
-        """Take the functions that a start calls, as `file.py:qualified.name`."""
-        self._called = called
+    def __init__(self, always: Collection[str], sometimes: Collection[str]) -> None:
+        """Take the functions that every start calls, and those that some call, as `file.py:qualified.name`."""
+        self._always = always
+        self._sometimes = sometimes
         self._definitions: dict[str, tuple[str, str]] = {}  # name -> declaration, initial value
         self._looked_at: dict[str, int] = {}  # name -> _NOTHING, _ITSELF or _ALL
         self._written: dict[str, str] = {}  # name -> the section of what CPython writes to
@@ -109,7 +109,6 @@ class StaticObjects:
             raise TypeError(f"no C for a constant of type {type(value).__name__}: {value!r}")
 
     def _define_text(self, name: str, text: str) -> None:
-        self._written[name] = ".data.strings"
         if text.isascii():
             self._struct(
                 name,
@@ -142,9 +141,11 @@ class StaticObjects:
         )
 
     def _define_code(self, name: str, code: CodeType, looked_at: int) -> None:
-        is_called = looked_at > _NOTHING and f"{code.co_filename}:{code.co_qualname}" in self._called
+        place = f"{code.co_filename}:{code.co_qualname}"
+        is_always = looked_at > _NOTHING and place in self._always
+        is_called = is_always or (looked_at > _NOTHING and place in self._sometimes)
         if is_called:
-            self._written[name] = ".data.executed"
+            self._written[name] = ".data.executed" if is_always else ".data.executed_sometimes"
         variables = dict.fromkeys([*code.co_varnames, *code.co_cellvars, *code.co_freevars])
         kinds = bytes(
             (_LOCAL | release.variable_kind(code) if variable in code.co_varnames else 0)
@@ -183,6 +184,9 @@ class StaticObjects:
         fields = [f".{field} = {number}" for field, number in numbers.items()]
         fields += [f".{field} = {self._reference(value, how)}" for field, (value, how) in used.items()]
         fields += [f".{field} = {self._reference(value, _NOTHING)}" for field, value in unused.items()]
+        if is_called:
+            hashed = [*code.co_names, *(_keys(code.co_consts) if code.co_name == "<module>" else ())]
+            self._write_names(hashed, ".data.names" if is_always else ".data.names_sometimes")
         size = len(code.co_code)
         self._definitions[name] = (
             f"struct _PyCode_DEF({size}) {name}",
@@ -190,8 +194,23 @@ class StaticObjects:
             + ",\n    ".join([*fields, f".co_code_adaptive = {_bytes(release.instructions(code))}"]),
         )
 
+    def _write_names(self, names: Iterable[str], section: str) -> None:
+        for text in names:
+            name = self._names.get(self._key(text), "")  # CPython's own constants have none here
+            if self._written.get(name) != ".data.names":
+                self._written[name] = section
+
     def _struct(self, name: str, members: str, values: str) -> None:
         self._definitions[name] = f"struct {{ {members} }} {name}", values
+
+
+def _keys(constants: Iterable[object]) -> Iterator[str]:
+    """Yield what may be a key of a set or dictionary among a module's constants: no text has no space."""
+    for constant in constants:
+        if isinstance(constant, tuple | frozenset):
+            yield from _keys(constant)
+        elif isinstance(constant, str) and " " not in constant:
+            yield constant
 
 
 def _place(section: str) -> str:

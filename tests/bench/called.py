@@ -18,8 +18,9 @@ from tests.bench.builds import ROOT
 from tests.bench.programs import PATH, Folder
 
 HEAD = """\
-# Functions that usual starts call; tests/bench/called.py writes this. What no start calls keeps its constants and names
-# apart (static_code.py), so that fewer pages of data are copied.
+# Functions that usual starts call, those indented only with a schema or --init; tests/bench/called.py writes this.
+# What every start calls lies side by side, and what none calls keeps its constants and names apart (static_code.py),
+# so that fewer pages of data are copied.
 """
 TRACE = """
 import posix, sys
@@ -49,7 +50,6 @@ end()
 
 def main() -> None:
     """Trace the starts, and print the list."""
-    called: set[str] = set()
     with (
         tempfile.TemporaryDirectory(dir=machine.memory_folder()) as secrets,
         tempfile.TemporaryDirectory() as place,
@@ -58,13 +58,17 @@ def main() -> None:
         plain = {"PATH": PATH, **dict(folder.roots(20))}
         checked = {**plain, **dict(folder.plain(20)), "SHIM_SCHEMA": str(folder.schema)}
         pointed = {**plain, **dict(folder.pointers(20))}
-        for environment, options in ((plain, []), (checked, []), (pointed, []), (plain, ["--init"])):
-            command = [sys.executable, "-B", "-I", "-c", TRACE, str(ROOT), *options, "--", "/bin/true"]
-            done = subprocess.run(command, env=environment, cwd=place, check=True, capture_output=True, text=True)
-            called.update(done.stdout.split())
+        always = _called(plain, [], place) | _called(pointed, [], place)
+        sometimes = _called(checked, [], place) | _called(plain, ["--init"], place)
+    names = sorted((name, name not in always) for name in always | sometimes)
+    sys.stdout.write(HEAD + "".join(f"{'  ' * is_rare}{name}\n" for name, is_rare in names))
+
+
+def _called(environment: dict[str, str], options: list[str], place: str) -> set[str]:
+    command = [sys.executable, "-B", "-I", "-c", TRACE, str(ROOT), *options, "--", "/bin/true"]
+    done = subprocess.run(command, env=environment, cwd=place, check=True, capture_output=True, text=True)
     known = {f"shim/{path.name}" for path in (ROOT / "shim").glob("*.py") if not path.stem.endswith("_unfrozen")}
-    names = sorted(name for name in called if name.partition(":")[0] in known)
-    sys.stdout.write(HEAD + "".join(f"{name}\n" for name in names))
+    return {name for name in done.stdout.split() if name.partition(":")[0] in known}
 
 
 if __name__ == "__main__":
