@@ -61,9 +61,6 @@ PyStatus shim_add_main(void)
 #include <internal/pycore_interp.h>
 #include <malloc.h>
 
-/* Which exceptions OSError becomes for an errno. Until they are ready it stays what it is. */
-static PyObject *kinds_of_oserror;
-
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define PLACES 512
 
@@ -88,13 +85,14 @@ static int is_for_later(PyTypeObject *type)
     return *place_of(type) == type;
 }
 
-/* Called in the place of what makes a type ready. */
+/* Called in the place of what makes a type ready. Of those that have no type of their own yet, exceptions get it: whoever asks
+ * whether an exception is one of these looks at that. They have a base, and nobody holds the others. */
 static int waits(PyTypeObject *type)
 {
     if (!is_starting || !is_for_later(type))
         return 0;
-    if (!Py_IS_TYPE(type, &PyType_Type)) /* most have it, and writing it again would copy a page */
-        Py_SET_TYPE(type, &PyType_Type); /* whoever holds it looks at that */
+    if (type->tp_base != NULL && !Py_IS_TYPE(type, &PyType_Type))
+        Py_SET_TYPE(type, &PyType_Type);
     return 1;
 }
 
@@ -120,23 +118,12 @@ static int make_all_ready(void)
     for (size_t i = 0; i < COUNT(exceptions_for_later); i++)
         if (make_ready((PyTypeObject *)*exceptions_for_later[i]) < 0)
             return -1;
-    if (kinds_of_oserror != NULL)
-        Py_SETREF(PyThreadState_Get()->interp->exc_state.errnomap, kinds_of_oserror);
-    kinds_of_oserror = NULL;
     return 0;
 }
 
 void shim_core_is_made(void)
 {
-    PyObject **kinds = &PyThreadState_Get()->interp->exc_state.errnomap, *none = PyDict_New();
-
     is_starting = 0;
-    if (none == NULL) {
-        PyErr_Clear(); /* nor is there memory for an exception */
-        return;
-    }
-    kinds_of_oserror = *kinds;
-    *kinds = none;
 }
 
 /* The names of methods are literals, and there are two thousand of them, most of them "__eq__" and the like: one that
@@ -161,7 +148,7 @@ PyObject *__wrap_PyUnicode_InternFromString(const char *text)
     place = &literals[(address ^ address >> 9) % LITERALS];
     if (place->text == text)
         return Py_NewRef(place->name);
-    name = interned(text);
+    name = string_of(text);
     if (name != NULL) {
         Py_XDECREF(place->name);
         place->text = text;
@@ -195,8 +182,7 @@ int shim_add_importlib(void)
 
 PyStatus shim_add_main(void)
 {
-    if (has_no_home(&PyThreadState_Get()->interp->config) < 0 || shim_add_importlib() < 0 ||
-        add_own_strings() < 0)
+    if (has_no_home(&PyThreadState_Get()->interp->config) < 0 || shim_add_importlib() < 0)
         return PyStatus_Error("importlib cannot be installed");
     return _Py_InitializeMain();
 }

@@ -4,7 +4,6 @@ import dis
 import inspect
 import marshal
 import re
-import sys
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -96,7 +95,7 @@ def variable_kind(code: CodeType) -> int:
 
 
 def tables() -> list[str]:
-    """Return the table of all strings that CPython has interned from the beginning, and what else python313.h reads."""
+    """Return the table of all strings that CPython has interned from the beginning."""
     places = ["NULL"] * _PLACES
     for text in sorted(_IDENTIFIERS | set(_LITERALS)):
         place = 0
@@ -105,10 +104,7 @@ def tables() -> list[str]:
         while places[place % _PLACES] != "NULL":
             place += 1
         places[place % _PLACES] = str(constant(text))
-    return [
-        f"PyObject *const shim_interned[] = {{{', '.join(places)}}};",
-        f"const Py_ssize_t shim_stdlib_names = {len(sys.stdlib_module_names)};",
-    ]
+    return [f"PyObject *const shim_interned[] = {{{', '.join(places)}}};"]
 
 
 def frozen_row(name: str, is_package: bool, code: CodeType, _ready: Callable[[str, CodeType], str]) -> tuple[str, str]:

@@ -131,7 +131,13 @@ int main(int argc, char **argv, char **environment)
     start_interpreter();
     module = shim_start_imports(shim_hot_modules, sizeof shim_hot_modules / sizeof *shim_hot_modules);
     done = module ? PyObject_CallMethod(module, "run", NULL) : NULL;
-    if (done == NULL)
+    if (done == NULL) {
+        PyObject *error = PyErr_GetRaisedException();
+
+        if (shim_add_importlib() < 0) /* sys.stderr comes with it */
+            PyErr_Clear();
+        PyErr_SetRaisedException(error);
         PyErr_Print();
+    }
     _exit(done ? 0 : 111);
 }
