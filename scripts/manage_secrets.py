@@ -148,7 +148,7 @@ def refuse_repeats(command: click.Command) -> None:
 
         def parse_strictly(args: list[str]) -> Any:
             parsed = parse_args(args)
-            repeat_in_hints(parsed[0], parsed[2])
+            repeat_in_hints(command, parsed[0], parsed[2])
             given = [option for option in parsed[2] if isinstance(option, click.Option)]
             for option in given:
                 takes_one = not (option.multiple or option.is_flag or option.count)
@@ -162,15 +162,17 @@ def refuse_repeats(command: click.Command) -> None:
     command.make_parser = make_strict_parser  # type: ignore[method-assign]
 
 
-def repeat_in_hints(values: dict[str, Any], params: "list[click.Parameter]") -> None:
+def repeat_in_hints(command: click.Command, values: "dict[str, Any]", params: "list[click.Parameter]") -> None:
     """See that the commands that hints offer have the options that were given."""
-    given: dict[str, list[str]] = {}
+    given: dict[str, list[str]] = {word: [] for param in command.params for word in param.opts if word == "--compose"}
     for param in dict.fromkeys(params):
         value = values.get(str(param.name))
         words = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
         name = max(param.opts, key=len)
-        name = {"files": "--file", "--compose": "--file"}.get(name, name)  # migrate's arguments, rotate's option
-        given.setdefault(name, []).extend(word for word in words if isinstance(word, str) and word)
+        said = [word for word in words if isinstance(word, str) and word]
+        given.setdefault(name, []).extend(said)
+        if name in ("files", "--compose"):  # migrate's arguments, rotate's option
+            given.setdefault("--file", []).extend(said)
     shell.know(options_of)
     shell.repeat(given)
 

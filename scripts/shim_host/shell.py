@@ -18,7 +18,7 @@ def quoted(name: str) -> str:
     return shlex.quote(name)
 
 
-_REPEATED = ("--secrets-dir", "--schema", "--file", "--env-file", "--locked-dir", "--lock-file")
+_REPEATED = ("--secrets-dir", "--schema", "--file", "--env-file", "--compose", "--locked-dir", "--lock-file")
 _OFFERED = re.compile(r"\bmanage-secrets ([a-z-]+)((?:(?!\bmanage-secrets )[^`;])*)")
 _WORD = r"(?:'[^']*'|[^\s'`;,]+)"
 _COMPOSE = re.compile(rf"\bdocker compose((?: (?:-p|-f|--env-file) {_WORD})* (?:up -d|pull|build)\b)")
@@ -57,10 +57,12 @@ def _as_typed(command: "re.Match[str]") -> str:
     known = _options_of[0](name)
     if not known:
         return command[0]
+    # One that has --compose asks the Swarm without it, and an env file means the same: only its own run repeats these.
+    is_of_swarm = "--compose" in known and "--compose" not in _given
     words = [
         f" {option} {quoted(value)}"
         for option, values in _given.items()
-        if option in known and f"{option} " not in rest
+        if option in known and f"{option} " not in rest and not (is_of_swarm and option == "--env-file")
         for value in values
     ]
     return f"{_program[0]} {name}{''.join(words)}{rest}"

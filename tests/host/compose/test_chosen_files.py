@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from pathlib import Path
 
+import click
 import manage_secrets
 import pytest
 from shim_host import shell
@@ -102,6 +104,31 @@ def test_an_offered_command_gets_what_it_has_and_lacks(said: str, typed: str, mo
     shell.repeat({"--secrets-dir": ["s"], "--file": ["c.yml"], "--yes": [""]})
 
     assert shell.offered(said) == typed.replace("list --secrets-dir s", "list --secrets-dir s --file c.yml")
+
+
+@pytest.mark.parametrize(
+    ("run", "typed"),
+    [
+        (["audit", "-fc.yml", "--env-file", "e", "--stack", "s"], "rotate K"),
+        (["rotate", "K", "--compose", "c.yml", "--env-file", "e"], "rotate --env-file e --compose c.yml K"),
+        (["rotate", "K", "--env-file", "e"], "rotate --env-file e K"),
+        (["rotate", "K", "--compose", "--secrets-dir", "s"], "rotate --secrets-dir s K"),
+    ],
+)
+def test_a_rotation_in_a_swarm_becomes_none_of_a_project(
+    run: list[str], typed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shell, "_given", {})
+    monkeypatch.setattr(shell, "_options_of", [])
+    monkeypatch.chdir(tmp_path)
+    for name in ("c.yml", "e"):
+        (tmp_path / name).touch()
+    command = manage_secrets.cli.get_command(click.Context(manage_secrets.cli), run[0])
+    assert command is not None
+    command.make_context(run[0], run[1:])
+
+    assert shell.offered("manage-secrets rotate K") == f"manage-secrets {typed}"
+    assert ("docker compose -f c.yml" in shell.offered("docker compose up -d")) == ("c.yml" in " ".join(run))
 
 
 def test_a_secret_file_elsewhere_is_seen_by_every_command(manage: Manage, canary: Canary) -> None:
