@@ -1,14 +1,19 @@
 """A Compose file as it may be shown: without any value that is, or looks like, a secret. Text in, text out."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
 
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from shim_host.compose import nodes
 from shim_host.compose.project import SECRETS_ROOT, names_in
 from shim_host.recognition import command_lines
 from shim_host.recognition.sensitive import is_telling, masked_line, why_by_name, why_by_value, why_named
 
 _MASK = "***"
+_COMMENT = re.compile(r"(?m)(?<![^\s])#.*$")
 
 
 def shown(text: str, root: Node, keys: Iterable[str], values: Iterable[str]) -> str:
@@ -64,6 +69,29 @@ def _find_masked(
             _mask(node, rest, key + "=", spans, text)
         elif why_by_value(whole) or any(value in whole for value in values):
             _mask(node, whole, "", spans, text)
+
+
+def comments(text: str, path: Path) -> Iterator[tuple[int, int]]:
+    """Yield where each comment of the Compose file *text* is; a `#` in a value begins none."""
+    within = bytearray(len(text) + 1)
+    todo: list[Node] = [root for root, _ in nodes.parse(text, path)]
+    seen: set[int] = set()
+    while todo:
+        node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, ScalarNode):
+            start, end = node.start_mark.index, node.end_mark.index
+            within[start:end] = b"\1" * (end - start)
+        else:
+            todo += chain.from_iterable(node.value) if isinstance(node, MappingNode) else node.value
+    at = 0
+    while found := _COMMENT.search(text, at):
+        at = found.start() + 1
+        if not within[found.start()]:
+            at = found.end()
+            yield found.span()
 
 
 def _is_secret(key: str, value: str, keys: set[str]) -> bool:

@@ -5,7 +5,14 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from shim_host.env.compose_rules import Reading
-from shim_host.recognition.sensitive import masked_line, may_hold_value, why_by_name, why_named
+from shim_host.recognition.sensitive import (
+    is_placeholder,
+    masked_line,
+    may_hold_value,
+    why_by_name,
+    why_by_value,
+    why_named,
+)
 
 _OLD_VALUE = re.compile(
     r"(?P<start>[ \t]*#[# \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=)[ \t]*"
@@ -16,6 +23,7 @@ _REMARK = re.compile(
     r"[^=\n]*=[ \t]*(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|(?:(?! #)[^\n\"'])(?:(?! #)[^\n])*)?[ \t]*"
     r"(?P<remark>#[^\n]*?)\r?\n?"
 )
+_REFERENCE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
 _MASK = "***"
 
 
@@ -78,6 +86,7 @@ def reduce(
     secret: Mapping[str, str],
     dialect: str = "compose",
     staying: Mapping[str, str] | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> Reduced:
     """Return *data* without the keys of *places*, which says of each where it is now.
 
@@ -87,6 +96,7 @@ def reduce(
         secret: every key whose value must not be shown, those that stay too.
         dialect: how the file is read.
         staying: key -> why it stays although it is a secret, which is written before it.
+        known: value -> key, of what no comment may hold either.
     """
     text = decoded(data)
     line_end = "\r\n" if "\r\n" in text else "\n"
@@ -97,6 +107,7 @@ def reduce(
     for key, start, end in [*statements(data, dialect), Statement("", len(text), len(text))]:
         between = text[at:start]
         kept = "".join(_without_value(line, emptied) for line in between.splitlines(keepends=True))
+        kept = without_known(kept, known or {}, emptied)
         new.append(kept)
         new_shown.append(_masked(kept))
         old_shown.append(_masked(between))
@@ -109,7 +120,9 @@ def reduce(
             if note and (start == 0 or text[start - 1] == "\n") and not text[:start].endswith(note):
                 new.append(note)
                 new_shown.append(note)
-            new.append(whole)
+            found = _REMARK.fullmatch(whole) if dialect != "raw" else None
+            behind = found.start("remark") if found is not None else len(whole)
+            new.append(whole[:behind] + without_known(whole[behind:], known or {}, emptied))
             new_shown.append(masked)
         elif key not in noted:
             noted.add(key)
@@ -132,12 +145,23 @@ def _remark(statement: str) -> str:
     return "" if may_hold_value(remark) or (value and value in remark) else remark
 
 
+def without_known(comment: str, known: Mapping[str, str], emptied: list[str]) -> str:
+    """Return *comment* with each value of *known* masked; the keys of those that it held are added to *emptied*."""
+    for value, key in known.items():
+        if value in comment:
+            comment = comment.replace(value, _MASK)
+            emptied.append(key)
+    return comment
+
+
 def _without_value(line: str, emptied: list[str]) -> str:
     match = _OLD_VALUE.fullmatch(line.rstrip("\r\n"))
-    if match is None or not match["value"]:
+    value = (match["value"] or "").strip("\"'") if match is not None else ""
+    if match is None or not value:
         return line
-    key, value = match["key"], match["value"].strip("\"'")
-    if not why_named(key, value) and not (why_by_name(key) and may_hold_value(match["rest"])):
+    is_none = is_placeholder(value) or _REFERENCE.fullmatch(value) is not None
+    is_one = not is_none and bool(why_named(match["key"], value) or why_by_value(value))
+    if not is_one and not (why_by_name(match["key"]) and may_hold_value(match["rest"])):
         return line
     emptied.append(match["key"])
     return match["start"] + line[len(line.rstrip("\r\n")) :]

@@ -1,16 +1,17 @@
 """All new files of a migration, as text: the Compose files, and each env file without its secrets."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from shim_host import inputs
-from shim_host.compose.masked import without
-from shim_host.env.reduced import decoded, reduce
+from shim_host.compose.masked import comments, without
+from shim_host.env.reduced import decoded, reduce, without_known
 from shim_host.inputs import read_bounded
 from shim_host.migrate.compose_files import ComposeFiles
-from shim_host.migrate.composed import with_composed
+from shim_host.migrate.composed import text_of, with_composed
 from shim_host.migrate.model import Held, MigrationPlan, NewFile, Remark, ShimSource, compose_path
 from shim_host.migrate.services import removable
+from shim_host.recognition.sensitive import is_telling
 
 
 def new_files(plan: MigrationPlan, shim: ShimSource, rename: Callable[[Path], Path]) -> list[NewFile]:
@@ -22,7 +23,26 @@ def new_files(plan: MigrationPlan, shim: ShimSource, rename: Callable[[Path], Pa
         rename: old path -> new path.
     """
     values = [held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()]
-    return [*ComposeFiles(plan, shim, rename).files(values), *_env_files(plan, rename, values), *_schema(plan, rename)]
+    known = {text_of(held): held.key for held in plan.held.values() if is_telling(text_of(held))}
+    composed = [_without_comments(plan, file, known) for file in ComposeFiles(plan, shim, rename).files(values)]
+    return [*composed, *_env_files(plan, rename, values, known), *_schema(plan, rename)]
+
+
+def _without_comments(plan: MigrationPlan, file: NewFile, known: Mapping[str, str]) -> NewFile:
+    """Return the Compose file *file* without the values of *known* in its comments: it is likely to be in git."""
+    if not any(value in file.text for value in known):
+        return file
+    text, emptied, at = "", list[str](), 0
+    for start, end in comments(file.text, file.old):
+        text += file.text[at:start] + without_known(file.text[start:end], known, emptied)
+        at = end
+    _say_emptied(plan, file.old, emptied)
+    return file._replace(text=text + file.text[at:])
+
+
+def _say_emptied(plan: MigrationPlan, path: Path, emptied: Iterable[str]) -> None:
+    for key in dict.fromkeys(emptied):
+        plan.findings.append(Remark("", key, f"a comment in {path} contained an old value, which is removed"))
 
 
 def _schema(plan: MigrationPlan, rename: Callable[[Path], Path]) -> Iterator[NewFile]:
@@ -35,7 +55,9 @@ def _schema(plan: MigrationPlan, rename: Callable[[Path], Path]) -> Iterator[New
         yield NewFile(path, rename(path) if old else path, new, old, new)
 
 
-def _env_files(plan: MigrationPlan, rename: Callable[[Path], Path], values: list[str]) -> list[NewFile]:
+def _env_files(
+    plan: MigrationPlan, rename: Callable[[Path], Path], values: list[str], known: Mapping[str, str]
+) -> list[NewFile]:
     found: dict[Path, tuple[Path, str, dict[str, Held]]] = {}
     for source in plan.sources:
         found[source.path.absolute()] = source.path, "compose", _of_project(plan)
@@ -54,9 +76,8 @@ def _env_files(plan: MigrationPlan, rename: Callable[[Path], Path], values: list
         staying = plan.staying if path.absolute() in own else {}
         if not (places or staying) or not path.exists():
             continue
-        done = reduce(read_bounded(path), places, secret, dialect, staying)
-        for key in done.emptied_comments:
-            plan.findings.append(Remark("", key, f"a comment in {path} contained an old value, which is removed"))
+        done = reduce(read_bounded(path), places, secret, dialect, staying, known)
+        _say_emptied(plan, path, done.emptied_comments)
         if done.text != decoded(read_bounded(path)):
             old_shown, new_shown = without(done.old_shown, values), without(done.new_shown, values)
             files.append(NewFile(path, rename(path), done.text, old_shown, new_shown))

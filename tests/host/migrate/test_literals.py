@@ -183,6 +183,25 @@ def test_every_file_that_may_hold_a_value_is_kept_out_of_git(manage: Manage, can
     assert {".env", ".env.new", "own.env", "own.env.new", ".*.new", "/secrets/*"} <= set(ignored)
 
 
+def test_no_comment_keeps_a_value(manage: Manage, canary: Canary) -> None:
+    """The new Compose file is likely to be in git; what only looks like a comment is a value, and stays."""
+    value, old = canary(), canary()
+    script = f"command:\n    - |\n      # {value}\n      run"
+    project(manage, f"# TOKEN: {value}\n    environment: [DB_PASSWORD, 'A=x #y'] # {value}\n    {script}")
+    manage.write(".env", f"# mine: {value}\n# DB_URL=postgres://a:{old}@db\nDB_PASSWORD={value}\nB=1 # {value}\n")
+
+    end = manage("migrate", "--image-config", "images.json", "--yes")
+
+    assert end.code == 1
+    for name in ("docker-compose.yml", ".env"):
+        assert f"DB_PASSWORD: a comment in {name} contained an old value" in end.stderr
+    text = (manage.folder / "docker-compose.secrets.yml").read_text()
+    assert (text.count(value), text.count("***"), "'A=x #y'" in text) == (1, 2, True)
+    assert old not in (new := (manage.folder / ".env.new").read_text())
+    assert "# mine: ***\n# DB_URL=\n" in new
+    assert new.endswith("B=1 # ***\n")
+
+
 def test_a_project_elsewhere_has_its_own_env_file(manage: Manage, canary: Canary) -> None:
     """Compose does not read the one of the current folder then; what a person sees there is said for that file."""
     manage.write("deploy/compose.yaml", "services:\n  a: {image: app, environment: {DB_PASSWORD: '${DB_PASSWORD}'}}\n")
