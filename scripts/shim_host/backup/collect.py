@@ -105,15 +105,25 @@ def _is_same(
     return clean(read.reveal()) == clean(in_file.reveal()) if read is not None else holds(version, in_file)
 
 
-def differing(items: Iterable[Item], values: Mapping[str, Secret]) -> list[str]:
-    """Return the files whose value is not what the newest version in the Swarm has, as a service would see the two."""
+def differing(
+    items: Iterable[Item], swarm: Iterable[SwarmKey], values: Mapping[str, Secret], prints: Fingerprints
+) -> list[str]:
+    """Return the files whose value is not what the newest version in the Swarm has, as a service would see the two.
+
+    That is known by what was read back, else by its fingerprint, where one of this key or salt is there.
+    """
+    newest = {found.newest.name: found.newest for found in swarm}
+
+    def differs(value: Secret, version: SwarmSecret) -> bool:
+        if (read := values.get(version.name)) is not None:
+            return clean(read.reveal()) != clean(value.reveal())
+        is_known = version.fingerprint and not version.template and prints.is_own(version.salt)
+        return bool(is_known) and not prints.is_of(version.key, value, version.salt, version.fingerprint)
+
     return [
         item.shown
         for item in items
-        if item.value is not None
-        and item.swarm
-        and (read := values.get(item.swarm[0]["name"])) is not None
-        and clean(read.reveal()) != clean(item.value.reveal())
+        if item.value is not None and item.swarm and differs(item.value, newest[item.swarm[0]["name"]])
     ]
 
 

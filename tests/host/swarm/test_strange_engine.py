@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from shim_host.doctor.engine import Examiner
 from shim_host.errors import Ended
+from shim_host.fingerprints import Fingerprints
 from shim_host.swarm import asking, connection
 from shim_host.swarm.answers import in_shape
 from shim_host.swarm.connection import Swarm, connect_as
@@ -348,6 +349,24 @@ def test_a_worker_shows_nothing_of_its_swarm_and_nobody_takes_that_for_nothing(
     assert "warning: the backup contains nothing about a Swarm: cannot look for " in saved.stderr
     assert "set DOCKER_HOST to a manager" in saved.stderr
     assert "--no-swarm leaves it out unasked" in saved.stderr
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_backup_tells_where_the_folder_has_another_value_than_the_swarm(
+    manage: Manage, engine: dict[str, Any], canary: Canary, is_same: bool
+) -> None:
+    """As when a colleague rotated it, or a rotation was not finished; it is known without reading the value back."""
+    mine, theirs = canary(), canary()
+    prints = Fingerprints(b"salted")
+    manage.write("secrets/a", mine)
+    labels = engine["/secrets"][0]["Spec"]["Labels"]
+    labels[LABEL + "salt"] = prints.mark
+    labels[LABEL + "fingerprint"] = prints.of("A", Secret((mine if is_same else theirs).encode()))
+
+    end = manage("export", "--recipient", "age1x", "--salt", "salted", "--output", "b.age", "--dry-run")
+
+    assert end.code == 0
+    assert ("warning: the Swarm and the folder hold different values: a\n" in end.stderr) is not is_same
 
 
 def test_what_runs_cannot_be_listed_and_list_says_so(manage: Manage, engine: dict[str, Any], canary: Canary) -> None:

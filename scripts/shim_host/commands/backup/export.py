@@ -242,7 +242,7 @@ def _with_swarm(items: list[Item], *, from_swarm: bool, image: str, salt: bytes,
         return prints.is_of(version.key, value, version.salt, version.fingerprint)
 
     merged = collect.with_swarm(items, found, values, holds)
-    differing = collect.differing(merged, values)
+    differing = collect.differing(merged, found, values, prints)
     if differing:
         hint = "diff shows more; the backup has the value of the folder"
         report.warn(f"the Swarm and the folder hold different values: {report.listed(differing)}", hint)
