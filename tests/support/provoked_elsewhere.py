@@ -411,6 +411,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "host/backup/test_backup_swarm.py::test_an_image_that_lies_is_caught",
         "is not what the Swarm was given: ",
     ),
+    "without a value, because a template fills them in: …": (
+        "host/swarm/test_strange_engine.py::test_a_backup_offers_no_way_to_read_a_template_back",
+        "without a value, because a template fills them in: ",
+    ),
     "without a value, because they are only in the Swarm: …": (
         "host/backup/test_backup_swarm.py::test_without_being_asked_the_backup_says_what_it_lacks",
         "without a value, because they are only in the Swarm: ",

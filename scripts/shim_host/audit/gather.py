@@ -225,9 +225,11 @@ def _ask_engine(
 
 
 def _of_stack(seen: "Seen", stack: str) -> "Seen":
-    """Return what concerns *stack*: its versions, its services, and others that mount one."""
-    versions = tuple(version for version in seen.versions if version.stack == stack)
-    ids = {version.id for version in versions}
+    """Return what concerns *stack*: its versions, its services with all they mount, and others that mount one."""
+    ids = {version.id for version in seen.versions if version.stack == stack}
+    own = (service for service in seen.services if service.kind == "swarm" and service.stack == stack)
+    mounted = {mount.secret_id for service in own for mount in service.mounts}
+    versions = tuple(version for version in seen.versions if version.id in ids | mounted)
     services = tuple(
         service
         for service in seen.services

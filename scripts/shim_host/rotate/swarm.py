@@ -388,5 +388,8 @@ class SwarmWork(SwarmValues):
             words = f"{output.many(len(services), 'service')} moved; the {value} value is confirmed"
             words += f" in {output.many(verified, 'container')}"
             output.say(words + (f", {output.many(elsewhere, 'task')} on other nodes not asked" if elsewhere else ""))
-            if idle:
-                output.say(f"these got the version, and run no task: {output.listed(idle)}")
+            jobs = {service.name for service in self.services if service.is_job}
+            if again := [name for name in idle if name in jobs]:
+                output.say(f"jobs that got the version, and run again: {output.listed(again)}")
+            if down := [name for name in idle if name not in jobs]:
+                output.say(f"these got the version, and run no task: {output.listed(down)}")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from shim_host.audit import joining, judge, sarif
+from shim_host.audit import gather, joining, judge, sarif
 from shim_host.audit import page as audit_page
+from shim_host.audit.engine import Seen
 from shim_host.audit.model import AuditedMount, AuditedService, Container, Facts, Finding, Image, Key, Trace
 from shim_host.audit.rules import RULES
 from shim_host.audit.traces import Recogniser
@@ -196,6 +197,19 @@ def test_the_schema_says_who_may_have_a_secret() -> None:
     facts = replace(facts, services=(*facts.services, service("c", password)))
     found = one(facts, "secret-not-granted")
     assert (found.level, found.key, found.service, found.place) == ("error", "K", "c", ".env.schema:7")
+
+
+def test_an_audit_of_a_stack_shows_all_that_its_services_mount() -> None:
+    """Also what belongs to no stack, such as a secret that somebody made by hand; not what nobody here mounts."""
+    own, by_hand = version("A", stack="shop"), version("B", is_ours=False)
+    of_shop = replace(service("web", own, by_hand), stack="shop")
+    other = service("other", version("C"))
+    seen = Seen("here", versions=(own, by_hand, version("C")), services=(of_shop, other))
+
+    found = gather._of_stack(seen, "shop")
+
+    assert found.versions == (own, by_hand)
+    assert found.services == (of_shop,)
 
 
 def test_a_stack_keeps_its_secrets_apart() -> None:

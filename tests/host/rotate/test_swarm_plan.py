@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from shim_host.audit.engine import _versions as versions_of
 from shim_host.fingerprints import WITHOUT_KEY
 from shim_host.rotate import history, preflight, swarm_plan
 from shim_host.rotate.files import Files
+from shim_host.rotate.swarm import ROTATED, SwarmWork
 from shim_host.rotate.swarm_plan import BACK, FORWARD
 from shim_host.store.vault import Vault
 from shim_host.swarm import versions
@@ -37,6 +40,13 @@ def after(planned: swarm_plan.RotationPlan, of: RotatedService) -> dict[str, str
 
 
 V1, V2, V3 = version(1), version(2), version(3)
+MODES = {
+    "web": "replicated",
+    "asleep": "replicated",
+    "removed": "global",
+    "mail": "replicated-job",
+    "report": "global-job",
+}
 
 
 @pytest.mark.parametrize(
@@ -122,6 +132,23 @@ def test_a_service_that_came_during_a_rotation_with_the_version_that_is_left_is_
 
     assert found.message == "created in the meantime, with another version of JWT_SECRET: late"
     assert found.hint == "manage-secrets sync JWT_SECRET moves what has it to jwt_secret.v3"
+
+
+def test_what_is_told_of_services_that_run_nothing_and_of_jobs(capsys: pytest.CaptureFixture[str]) -> None:
+    """A job runs again once it is written; what was removed meanwhile is told of where that is seen."""
+    there = [replace(service({"a": V1}, name), mode=mode) for name, mode in MODES.items()]
+    plan = swarm_plan.plan("run", "", ["JWT_SECRET"], [V1], there)
+    run: Any = SimpleNamespace(arrived={"web"}, gone={"removed"}, verified=1, elsewhere=0)
+    work: Any = SimpleNamespace(services=there, is_json=False)
+
+    SwarmWork.give(work, plan, ROTATED, run)
+
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        "manage-secrets: 1 service moved; the new value is confirmed in 1 container",
+        "manage-secrets: jobs that got the version, and run again: mail, report",
+        "manage-secrets: these got the version, and run no task: asleep",
+    ]
 
 
 def test_who_mounts_the_key_of_another_stack_keeps_its_value_and_is_named() -> None:

@@ -369,6 +369,18 @@ def test_a_backup_tells_where_the_folder_has_another_value_than_the_swarm(
     assert ("warning: the Swarm and the folder hold different values: a\n" in end.stderr) is not is_same
 
 
+def test_a_backup_offers_no_way_to_read_a_template_back(manage: Manage, engine: dict[str, Any]) -> None:
+    template = copy.deepcopy(engine["/secrets"][0])
+    template.update(ID="s2")
+    template["Spec"].update(Name="conf", Labels={}, Templating={"Name": "golang"})
+    engine["/secrets"].append(template)
+
+    end = manage("export", "--recipient", "age1x", "--output", "b.age", "--dry-run")
+
+    assert "warning: without a value, because they are only in the Swarm: a\n" in end.stderr
+    assert "warning: without a value, because a template fills them in: conf\n" in end.stderr
+
+
 def test_what_runs_cannot_be_listed_and_list_says_so(manage: Manage, engine: dict[str, Any], canary: Canary) -> None:
     manage.write("secrets/a", canary())
     engine["/containers/json"] = (500, {"message": "it broke"})

@@ -255,10 +255,12 @@ def _announce_export(items: list[Item], output: str, encryption: str, keys: list
     included = sum(item.value is not None for item in items)
     will = "would be written" if dry_run else "to be written"
     report.say(f"{report.many(included, 'value')} {will} to {place}, encrypted by {encryption} {whom}")
-    absent = [item.shown for item in items if item.value is None]
-    if absent:
+    if absent := [item.shown for item in items if item.value is None and item.absent != collect.OF_A_TEMPLATE]:
         hint = "--from-swarm reads them"
         report.warn(f"without a value, because they are only in the Swarm: {report.listed(absent)}", hint)
+    if filled_in := [item.shown for item in items if item.value is None and item.absent == collect.OF_A_TEMPLATE]:
+        hint = "keep the text of each template with the stack file"
+        report.warn(f"without a value, because a template fills them in: {report.listed(filled_in)}", hint)
 
 
 def _give_export(items: list[Item], output: str, encryption: str, keys: list[str], *, is_json: bool) -> None:
