@@ -26,7 +26,7 @@ class Process(NamedTuple):
     state: str
     rss_bytes: int
     name: str  # the kernel's short one; the command line may hold a value
-    keys: list[str] | None  # those in its environment; None when that cannot be read
+    keys: list[str] | None  # those in its environment; None when that cannot be read, or no key is known here
 
 
 def run(options: Options) -> int:
@@ -78,7 +78,7 @@ def _process(pid: int, folder: str, known: set[str]) -> Process | None:
         return None  # a thread of the kernel: no memory of its own
     rss_bytes = int(fields[21]) * _PAGE_BYTES
     short_name = before.partition(b"(")[2].decode("utf-8", "backslashreplace")
-    keys = [] if state == "zombie" else _held_keys(f"{folder}/environ", known)
+    keys = [] if state == "zombie" else _held_keys(f"{folder}/environ", known) if known else None
     return Process(pid, int(fields[1]), user, state, rss_bytes, short_name, keys)
 
 

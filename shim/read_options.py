@@ -7,7 +7,7 @@ from shim import errors
 from shim.options import FLAG, KINDS, LINES, LIST, NO_SCHEMA, PATHS, STAYING, VALUE, Options
 
 SUBCOMMANDS = (b"exec", b"check", b"explain", b"install", b"ps")
-BESIDE = ("exec", "check", "explain")  # what is asked beside a service, and must resolve as its start did
+BESIDE = ("exec", "check", "explain", "ps")  # what is asked beside a service, and must resolve as its start did
 
 _SEPARATORS = {LIST: ",", PATHS: ":", LINES: "\n"}
 _OF_KEYS = ("file-key", "only", "require")

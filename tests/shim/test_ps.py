@@ -25,7 +25,10 @@ def test_it_agrees_with_psutil(shim: Shim, as_root: None) -> None:
 
 
 def test_it_says_who_holds_which_key(shim: Shim, canary: Callable[[], str], as_root: None) -> None:
-    """Below PID 1: the service that was given the key, a zombie, and no value anywhere."""
+    """Below PID 1: the service that was given the key, a zombie, and no value anywhere.
+
+    What PID 1's shim was started with counts; where no key is known, nobody can say who holds one.
+    """
     (shim.root / "db_password").write_text(canary())
     ours = Init("ours", (*shim.command, "--init", "--secrets-dir", str(shim.root)), OURS)
     script = 'sh -c "exit 0" & exec sleep 60'
@@ -38,6 +41,8 @@ def test_it_says_who_holds_which_key(shim: Shim, canary: Callable[[], str], as_r
                 break
         assert found["sleep"]["keys"] == ["DB_PASSWORD"]
         assert found["sleep"]["parent"] == 1
-        table = shim("ps", before=namespace)
+        table = shim("ps", before=namespace, env={"SHIM_SECRETS_DIR": "/nonexistent"})
         assert "DB_PASSWORD" in table.stdout
         assert "1 of them ended" in table.stdout
+        none = json.loads(shim("ps", "--json", "--secrets-dir", "/nonexistent", before=namespace).stdout)["processes"]
+        assert [process["keys"] for process in none if process["name"] == "sleep"] == [None]
