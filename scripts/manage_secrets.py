@@ -34,6 +34,16 @@ def refuse_without_extra(library: str) -> None:
     )
 
 
+def end_interrupted(kind: Any, error: Any, trace: Any) -> None:
+    """End quietly when Ctrl-C comes while others' modules are still loaded, before `main` could answer it."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("\nmanage-secrets: interrupted\n")
+        os._exit(130)
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = end_interrupted
+
 try:
     import click
 except ModuleNotFoundError:

@@ -74,6 +74,15 @@ def test_without_its_libraries_it_names_the_extra() -> str:
     return bare.stderr + minimal.stderr
 
 
+def test_an_interruption_while_libraries_are_loaded_is_not_a_traceback(tmp_path: Path) -> None:
+    """Others' modules are loaded before anything of ours could wait for Ctrl-C."""
+    tmp_path.joinpath("click.py").write_text("raise KeyboardInterrupt\n")
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, SCRIPT, "list"], capture_output=True, text=True, check=False, env=environ)
+
+    assert (done.returncode, done.stderr) == (130, "\nmanage-secrets: interrupted\n")
+
+
 @provokes("--dialect python-dotenv needs that library: pip install 'docker-secrets-shim[dotenv]'")
 def test_a_dialect_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(sys.modules, "dotenv.parser", None)
