@@ -153,6 +153,38 @@ PyObject *__wrap__PyImport_InitModules(PyInterpreterState *interpreter)
     return modules ? modules : __real__PyImport_InitModules(interpreter);
 }
 
+/* An exception that nobody can catch: sys says so, which has to be there, and the type of what it gets. */
+void __wrap_PyErr_WriteUnraisable(PyObject *place);
+void __real_PyErr_WriteUnraisable(PyObject *place);
+void __wrap_PyErr_FormatUnraisable(const char *format, ...);
+
+void __wrap_PyErr_WriteUnraisable(PyObject *place)
+{
+    PyObject *error = PyErr_GetRaisedException();
+
+    if (shim_add_importlib() < 0) { /* no memory, and so none to say it with */
+        PyErr_Clear();
+        Py_XDECREF(error);
+        return;
+    }
+    PyErr_SetRaisedException(error);
+    __real_PyErr_WriteUnraisable(place);
+}
+
+void __wrap_PyErr_FormatUnraisable(const char *format, ...)
+{
+    PyObject *error = PyErr_GetRaisedException(), *text = NULL;
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (format != NULL)
+        text = PyUnicode_FromFormatV(format, arguments);
+    va_end(arguments);
+    PyErr_SetRaisedException(error);
+    __wrap_PyErr_WriteUnraisable(text);
+    Py_XDECREF(text);
+}
+
 /* Of the exceptions among the builtins, those that are not ready wait too. ExceptionGroup does: it is a class as Python's own
  * code makes it, which takes as much as ten others. */
 static int is_adding_exceptions;
