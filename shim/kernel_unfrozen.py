@@ -229,9 +229,9 @@ def sigqueue(pid: int, number: int, value: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
-def may_have_terminal() -> bool:
-    """Return that there may be one, so that the longer way asks (terminal.py)."""
-    return True
+def can_start_at_once() -> bool:
+    """Return that it cannot: here every child takes the longer way."""
+    return False
 
 
 def spawn(_paths: list[bytes], _argv: list[bytes], _env: list[bytes], _ignores_children: bool) -> int:

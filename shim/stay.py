@@ -5,8 +5,6 @@ ready when the first signal comes or, once the service is likely to stay, togeth
 One that ends before needs none of it.
 """
 
-import posix
-
 from shim import kernel
 from shim.launch import candidates
 from shim.plan import child_of
@@ -14,13 +12,9 @@ from shim.plan import child_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shim.deliver import Delivered
-    from shim.events import Signal
     from shim.init import Init
     from shim.plan import Plan
 
-_PR_SET_CHILD_SUBREAPER = 36
-_CHLD = 17
-_LAST_DESCRIPTOR = 0xFFFFFFFF
 _FIRST_SECONDS = 0.2  # who is still there by then is likely to stay (init.py)
 
 
@@ -34,7 +28,7 @@ def start(plan: "Plan", environ: list[bytes]) -> int:
     signal, has_settled = None, False
     if pid and delivered is None and not plan.options.wait_all:
         staying = plan.options.staying
-        code, signal = _first_moment(pid, staying is None)
+        code, signal = kernel.first_moment(pid, _FIRST_SECONDS, staying is None)
         if code >= 0:
             return staying.exit_codes.get(code, code) if staying else code
         has_settled = signal is None
@@ -44,18 +38,6 @@ def start(plan: "Plan", environ: list[bytes]) -> int:
         return init.run()
     finally:
         init.leave()
-
-
-def _first_moment(pid: int, ends_too: bool) -> "tuple[int, Signal | None]":
-    """Sleep until the service has ended, a signal comes, or it is likely to stay; return its exit code, or -1."""
-    code, signal = kernel.first_moment(pid, 0, ends_too)  # it may have had our processor until its end
-    if code < 0:
-        kernel.close_range(3, _LAST_DESCRIPTOR)
-        posix.chdir(b"/")
-        kernel.give_up_reading()
-        if signal is None:
-            code, signal = kernel.first_moment(pid, _FIRST_SECONDS, ends_too)
-    return code, signal
 
 
 def _init(plan: "Plan", environ: list[bytes]) -> "Init":
@@ -83,14 +65,7 @@ def _start_at_once(plan: "Plan", environ: list[bytes]) -> "tuple[int, Delivered 
     options = plan.options
     if options.user or options.no_core or options.no_new_privs or options.pre or options.pre_root or options.mask:
         return 0, None
-    if options.on_change or options.ready_fd or options.parent_death or kernel.disposition(_CHLD) == 1:
-        return 0, None
-    if kernel.may_have_terminal():
-        return 0, None
-    try:
-        if posix.getpid() != 1:
-            kernel.prctl(_PR_SET_CHILD_SUBREAPER, 1)  # before it can leave orphans
-    except OSError:
+    if options.on_change or options.ready_fd or options.parent_death or not kernel.can_start_at_once():
         return 0, None
     environment, delivered = child_of(plan, environ)
     try:

@@ -827,7 +827,7 @@ static PyObject *set_capabilities(PyObject *self, PyObject *arguments)
 
 #define DAC_CAPABILITIES (1U << 1 | 1U << 2) /* CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH */
 
-static PyObject *give_up_reading(PyObject *self, PyObject *none)
+void shim_give_up_reading(void)
 {
     struct {
         uint32_t version;
@@ -835,14 +835,19 @@ static PyObject *give_up_reading(PyObject *self, PyObject *none)
     } header = {0x20080522, 0};
     struct capability_sets sets[2];
 
-    (void)self, (void)none;
     if (geteuid() != 0) /* what another user was given is the service's, which would lose it with us */
-        Py_RETURN_NONE;
+        return;
     if (syscall(SYS_capget, &header, sets) < 0 || !(sets[0].permitted & DAC_CAPABILITIES))
-        Py_RETURN_NONE;
+        return;
     sets[0].effective &= ~DAC_CAPABILITIES;
     sets[0].permitted &= ~DAC_CAPABILITIES;
     syscall(SYS_capset, &header, sets); /* the service runs already: a filter (systemd's ~@privileged) must not end it */
+}
+
+static PyObject *give_up_reading(PyObject *self, PyObject *none)
+{
+    (void)self, (void)none;
+    shim_give_up_reading();
     Py_RETURN_NONE;
 }
 
@@ -876,22 +881,30 @@ static PyObject *filesystem_type(PyObject *self, PyObject *argument)
     return PyLong_FromUnsignedLong((unsigned long)status.f_type & 0xffffffffUL);
 }
 
-static PyObject *close_descriptors(PyObject *self, PyObject *arguments)
+int shim_close_range(unsigned int first, unsigned int last)
 {
-    unsigned int first, last;
     struct rlimit limit;
 
-    (void)self;
-    if (!PyArg_ParseTuple(arguments, "II:close_range", &first, &last))
-        return NULL;
     if (syscall(SYS_close_range, first, last, 0) == 0)
-        Py_RETURN_NONE;
+        return 0;
     if (errno != ENOSYS && errno != EPERM) /* before Linux 5.9; some engines' filters answer EPERM instead */
-        return PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY && last >= limit.rlim_max)
         last = (unsigned int)limit.rlim_max;
     for (unsigned int descriptor = first; descriptor <= last && descriptor != ~0U; descriptor++)
         close((int)descriptor);
+    return 0;
+}
+
+static PyObject *close_descriptors(PyObject *self, PyObject *arguments)
+{
+    unsigned int first, last;
+
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "II:close_range", &first, &last))
+        return NULL;
+    if (shim_close_range(first, last) < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
     Py_RETURN_NONE;
 }
 

@@ -36,6 +36,12 @@ char **shim_strings(struct _object *list);
  * with errno (kernel.c). */
 int shim_next_signal(double seconds, siginfo_t *info);
 
+/* close_range(2), also where that is missing (kernel.c). Return -1 with errno. */
+int shim_close_range(unsigned int first, unsigned int last);
+
+/* Give up reading and writing what is closed to root, if we are root, can and may (kernel.c). */
+void shim_give_up_reading(void);
+
 /* Return number, code, pid, uid, status and value of a signal. */
 struct _object *shim_signal(const siginfo_t *info);
 

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -320,20 +321,24 @@ static PyObject *fork_process(PyObject *self, PyObject *none)
     return number_or_error(pid);
 }
 
-/* Whether there is a terminal to be given to the service: no exception is made of the usual ENXIO, which takes longer than
- * the question. */
-static PyObject *may_have_terminal(PyObject *self, PyObject *none)
+/* Whether the service can be started before its init is made: its end must be told, it is not given a terminal, and its
+ * orphans come to us, which is arranged here. No exception is made of ENXIO, the usual answer: that takes longer. */
+static PyObject *can_start_at_once(PyObject *self, PyObject *none)
 {
-    int descriptor;
+    struct sigaction children;
+    int terminal;
 
     (void)self, (void)none;
+    if (sigaction(SIGCHLD, NULL, &children) < 0 || children.sa_handler == SIG_IGN)
+        Py_RETURN_FALSE;
     do
-        descriptor = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-    while (descriptor < 0 && errno == EINTR);
-    if (descriptor < 0)
-        return PyBool_FromLong(errno != ENXIO);
-    close(descriptor);
-    Py_RETURN_TRUE;
+        terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    while (terminal < 0 && errno == EINTR);
+    if (terminal >= 0)
+        close(terminal);
+    if (terminal >= 0 || errno != ENXIO)
+        Py_RETURN_FALSE;
+    return PyBool_FromLong(getpid() == 1 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
 }
 
 /* In the child of vfork(2): our memory is the parent's, so only system calls happen here, and in a frame of its
@@ -405,31 +410,46 @@ static int take_ended(pid_t child)
     return code;
 }
 
+/* The service runs: what it does not need of us goes. */
+static void let_go(void)
+{
+    shim_close_range(3, ~0U);
+    (void)!chdir("/");
+    shim_give_up_reading();
+    dl_iterate_phdr(drop_segment, NULL);
+}
+
+/* The first look is before anything is let go of: on a busy machine, the service has our processor until its end. */
 static PyObject *first_moment(PyObject *self, PyObject *arguments)
 {
-    double deadline, seconds;
+    double deadline, seconds, left = 0;
     siginfo_t info;
-    int child, number, code = -1, ends_too;
+    int child, number, code = -1, ends_too, has_let_go = 0;
 
     (void)self;
     if (!PyArg_ParseTuple(arguments, "idp:first_moment", &child, &seconds, &ends_too))
         return NULL;
-    if (seconds > 0)
-        dl_iterate_phdr(drop_segment, NULL);
     deadline = now() + seconds;
     for (;;) {
-        number = shim_next_signal(seconds, &info);
+        number = shim_next_signal(left, &info);
         if (number < 0)
             return PyErr_SetFromErrno(PyExc_OSError);
-        if (number != SIGCHLD || info.si_code <= 0) /* a process sent it: it is to be forwarded like any other */
+        if (number == SIGCHLD && info.si_code > 0) { /* else a process sent it: it is to be forwarded like any other */
+            code = take_ended(child);
+            if (code >= 0)
+                break;
+        } else if (number > 0 || has_let_go) {
             break;
-        code = take_ended(child);
-        if (code >= 0)
-            break;
-        seconds = deadline - now();
-        if (seconds < 0)
-            seconds = 0;
+        }
+        if (!has_let_go)
+            let_go();
+        has_let_go = 1;
+        left = deadline - now();
+        if (left < 0)
+            left = 0;
     }
+    if (code < 0 && !has_let_go)
+        let_go();
     if (code >= 0 && getpid() != 1)
         kill(-child, SIGTERM); /* what it left in its group; as PID 1 our own end is theirs */
     if (code >= 0 && ends_too)
@@ -538,7 +558,7 @@ static PyObject *close_file(PyObject *self, PyObject *descriptor)
 
 static PyMethodDef kernel_functions[] = {
     {"signal_descriptor", signal_descriptor, METH_NOARGS, NULL},
-    {"may_have_terminal", may_have_terminal, METH_NOARGS, NULL},
+    {"can_start_at_once", can_start_at_once, METH_NOARGS, NULL},
     {"spawn", spawn, METH_VARARGS, NULL},
     {"first_moment", first_moment, METH_VARARGS, NULL},
     {"inotify_open", inotify_open, METH_NOARGS, NULL},

@@ -169,8 +169,11 @@ def sigqueue(pid: int, signo: int, value: int, /) -> None:
 def signal_descriptor() -> int:
     """Return a new descriptor that can be read when a signal is pending (signalfd(2))."""
 
-def may_have_terminal() -> bool:
-    """Return whether there is a controlling terminal, or nobody can tell."""
+def can_start_at_once() -> bool:
+    """Return whether a service can be started before its init is made, and arrange that its orphans come to us.
+
+    Not when SIGCHLD is ignored, and not when there may be a terminal to be given to it.
+    """
 
 def spawn(paths: list[bytes], argv: list[bytes], env: list[bytes], ignores_children: bool, /) -> int:
     """Start the first of *paths* that can be executed, as the leader of a process group, with our birth mask.
@@ -182,7 +185,8 @@ def spawn(paths: list[bytes], argv: list[bytes], env: list[bytes], ignores_child
 def first_moment(pid: int, seconds: float, ends_too: bool, /) -> tuple[int, tuple[int, int, int, int, int, int] | None]:
     """Sleep until our child *pid* has ended, a signal comes, or *seconds* are over; take whoever else ends meanwhile.
 
-    With more than 0 seconds, the pages of our own file are given back first.
+    Unless it has ended already, our descriptors above 2 are closed first, the working directory becomes /, root gives
+    up reading what is closed to it, and the pages of our own file are given back.
 
     Returns the exit code (with *ends_too*, we end with it), or -1 and the signal, as from `wait_signal`; None when the
     time is over. What the child left in its group gets SIGTERM, unless we are PID 1.
