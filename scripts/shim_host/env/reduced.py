@@ -121,7 +121,7 @@ def reduce(
                 new.append(note)
                 new_shown.append(note)
             found = _REMARK.fullmatch(whole) if dialect != "raw" else None
-            behind = found.start("remark") if found is not None else len(whole)
+            behind = found.start("remark") if found is not None and found["value"] else len(whole)
             new.append(whole[:behind] + without_known(whole[behind:], known or {}, emptied))
             new_shown.append(masked)
         elif key not in noted:

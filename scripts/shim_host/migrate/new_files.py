@@ -23,7 +23,9 @@ def new_files(plan: MigrationPlan, shim: ShimSource, rename: Callable[[Path], Pa
         rename: old path -> new path.
     """
     values = [held.value.reveal().decode("utf-8", "surrogateescape") for held in plan.held.values()]
-    known = {text_of(held): held.key for held in plan.held.values() if is_telling(text_of(held))}
+    texts = {text_of(held): held.key for held in plan.held.values()}
+    # Compose takes `KEY= # how to make one` for the value `# how to make one`, and a comment has to stay one.
+    known = {text: key for text, key in texts.items() if is_telling(text) and text[0] != "#" and "\n" not in text}
     composed = [_without_comments(plan, file, known) for file in ComposeFiles(plan, shim, rename).files(values)]
     return [*composed, *_env_files(plan, rename, values, known), *_schema(plan, rename)]
 

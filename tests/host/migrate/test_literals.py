@@ -189,6 +189,8 @@ def test_no_comment_keeps_a_value(manage: Manage, canary: Canary) -> None:
     script = f"command:\n    - |\n      # {value}\n      run"
     project(manage, f"# TOKEN: {value}\n    environment: [DB_PASSWORD, 'A=x #y'] # {value}\n    {script}")
     manage.write(".env", f"# mine: {value}\n# DB_URL=postgres://a:{old}@db\nDB_PASSWORD={value}\nB=1 # {value}\n")
+    with open(manage.folder / ".env", "a") as file:
+        file.write(f"OTHER_TOKEN= # make one\n# make one\nC= # {value}\n")
 
     end = manage("migrate", "--image-config", "images.json", "--yes")
 
@@ -199,7 +201,9 @@ def test_no_comment_keeps_a_value(manage: Manage, canary: Canary) -> None:
     assert (text.count(value), text.count("***"), "'A=x #y'" in text) == (1, 2, True)
     assert old not in (new := (manage.folder / ".env.new").read_text())
     assert "# mine: ***\n# DB_URL=\n" in new
-    assert new.endswith("B=1 # ***\n")
+    # Behind an = and blanks, Compose takes the rest of the line for the value.
+    assert new.endswith(f"other_token\n# make one\n# make one\nC= # {value}\n")
+    assert "B=1 # ***\n" in new
 
 
 def test_a_project_elsewhere_has_its_own_env_file(manage: Manage, canary: Canary) -> None:
