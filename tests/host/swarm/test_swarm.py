@@ -304,7 +304,7 @@ def test_interrupted_by_a_person_it_ends_soon_with_130(swarm: PrivateSwarm, mana
     assert started[0].returncode == 130
     assert b"interrupted" in said
     assert b"Traceback" not in said
-    assert 10 <= len(names(swarm)) < 300
+    assert 0 < len(names(swarm)) < 300  # what was on its way may be cut off
     assert manage("create-swarm").code == 0
 
 
