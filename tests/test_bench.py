@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.forms import IN_CI, REPOSITORY, cannot_run
 
-ALONE = ("python3.11 -I -S -c pass", "true", "tini", "dumb-init", "gosu")
+ALONE = ("python3.11 -I -S -c pass", "true", "C, execve", "C, vfork and waitpid", "tini", "dumb-init", "gosu")
 WITH_SECRETS = ("bash file_env", "sh $(cat) loop", "s6-envdir", "dotenv run", "shim, files alone", "shim --init")
 OURS = ("shim", "shim, public API only", "naive onedir", "naive onefile")
 # What a tiny run leaves out on purpose; it builds nothing, and every test on the machine needs the kernel's caches.
@@ -61,6 +61,12 @@ def test_every_start_is_a_row(results: dict[str, Any]) -> None:
     """Each program, with each number of secrets, with and without a schema, was started or says why not."""
     assert sorted(heads(results["starts"]), key=str) == sorted(STARTS, key=str)
     assert_measured(results["starts"], "starts", "median_us", "p10_us", "min_us", "page_faults", "ratio", "ratio_p10")
+
+
+def test_the_first_instruction_is_a_row_each_way(results: dict[str, Any]) -> None:
+    """How long a service waits for its first instruction is measured by exec and with --init."""
+    assert [row["program"] for row in results["first_instruction"]] == ["exec", "--init"]
+    assert_measured(results["first_instruction"], "p10_us", "p20_us", "median_us")
 
 
 def test_cold_starts_are_rows(results: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import machine, measure, report
+from tests.bench import first_instruction, machine, measure, report
 from tests.bench.builds import Builds
 from tests.bench.programs import Folder, cold_programs, counted_programs, resident_programs, start_programs
 
@@ -30,13 +30,14 @@ def main() -> int:
         place = stack.enter_context(tempfile.TemporaryDirectory(prefix="shim-bench-"))
         stack.enter_context(contextlib.chdir(place))
         folder = Folder(Path(secrets), Path(place), sizes)
-        spawner = measure.compile_spawner(Path(place))
-        starts = [measure.proven(program) for program in start_programs(folder, builds)]
+        spawner, least = (measure.compiled(name, Path(place)) for name in ("spawner", "least"))
+        starts = [measure.proven(program) for program in start_programs(folder, builds, least)]
         rounds = 1 if options.tiny else options.rounds
         results = {
             **machine.description(builds.shim),
             "rounds": rounds,
             "starts": measure.starts(spawner, starts, rounds),
+            "first_instruction": first_instruction.rows(builds.shim, folder, Path(place), rounds),
             "cold": measure.cold_starts(spawner, cold_programs(starts), 0 if options.tiny else options.cold_rounds),
             "instructions": measure.instructions(counted_programs(starts, is_tiny=options.tiny), Path(place)),
             "sizes": measure.sizes(builds),

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
@@ -36,6 +37,7 @@ void _start(void)
     syscall(SYS_exit_group, 0);
 }
 """
+SECRETS = 20
 WAYS: dict[str, tuple[str, ...]] = {"exec": (), "--init": ("--init",)}
 
 
@@ -52,18 +54,31 @@ def main() -> None:
         secrets = stack.enter_context(tempfile.TemporaryDirectory(dir=machine.memory_folder()))
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(contextlib.chdir(place))  # where no schema lies about
-        environment = {"PATH": PATH, **dict(Folder(Path(secrets), place, (20,)).roots(20))}
-        service = place / "service"
-        compiler = ["gcc", "-O1", "-static", "-nostartfiles", "-x", "c", "-", "-o", str(service)]
-        subprocess.run(compiler, input=SERVICE, text=True, check=True)
-        waits: dict[str, list[float]] = {way: [] for way in WAYS}
-        for _ in range(options.rounds):
-            for way, arguments in WAYS.items():
-                waits[way].append(_microseconds([str(shim.resolve()), *arguments, "--", str(service)], environment))
+        by_exec, by_init = rows(shim.resolve(), Folder(Path(secrets), place, (SECRETS,)), place, options.rounds)
     sys.stdout.write("| percentile | exec, µs | --init, µs | ratio |\n|---|---|---|---|\n")
-    for percent in (10, 20, 50):
-        by_exec, by_init = (sorted(waits[way])[options.rounds * percent // 100] for way in WAYS)
-        sys.stdout.write(f"| {percent} | {by_exec:.0f} | {by_init:.0f} | {by_init / by_exec:.3f} |\n")
+    for name, measure in (("10", "p10_us"), ("20", "p20_us"), ("50", "median_us")):
+        ratio = by_init[measure] / by_exec[measure]
+        sys.stdout.write(f"| {name} | {by_exec[measure]:.0f} | {by_init[measure]:.0f} | {ratio:.3f} |\n")
+
+
+def rows(shim: Path | None, folder: Folder, place: Path, rounds: int) -> list[dict[str, Any]]:
+    """Return a row for each way, in the order of `WAYS`; none without a *shim*."""
+    if shim is None:
+        return []
+    environment = {"PATH": PATH, **dict(folder.roots(SECRETS))}
+    service = place / "service"
+    compiler = ["gcc", "-O1", "-static", "-nostartfiles", "-x", "c", "-", "-o", str(service)]
+    subprocess.run(compiler, input=SERVICE, text=True, check=True)
+    waits: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(rounds):
+        for way, arguments in WAYS.items():
+            waits[way].append(_microseconds([str(shim), *arguments, "--", str(service)], environment))
+    found = []
+    for way, times in waits.items():
+        times.sort()
+        at = {name: times[rounds * percent // 100] for name, percent in (("p10", 10), ("p20", 20), ("median", 50))}
+        found.append({"program": way, **{f"{name}_us": round(time, 1) for name, time in at.items()}})
+    return found
 
 
 def _microseconds(argv: list[str], environment: dict[str, str]) -> float:

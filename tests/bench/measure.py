@@ -25,12 +25,12 @@ FAILS = "does not work: "
 Row = dict[str, Any]
 
 
-def compile_spawner(place: Path) -> Path:
-    """Return the compiled spawner.c."""
-    spawner = place / "spawner"
-    options = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11"]
-    subprocess.run(["cc", *options, "-o", spawner, HERE / "spawner.c"], check=True)
-    return spawner
+def compiled(name: str, place: Path) -> Path:
+    """Return the program made of NAME.c, without libraries to look for."""
+    program = place / name
+    options = ["-O2", "-Wall", "-Wextra", "-Werror", "-std=gnu11", "-static"]
+    subprocess.run(["cc", *options, "-o", program, HERE / f"{name}.c"], check=True)
+    return program
 
 
 def proven(program: Program) -> Program:
