@@ -7,8 +7,7 @@ by walking name by name. Loaded when a file is not simply there: the way to exec
 
 from posix import close
 
-from shim import files
-from shim.errors import Breach
+from shim import errors, files
 
 _LINK, _WRITABLE_BY_OTHERS = 0o120000, 0o022
 _EPERM, _ENOENT, _EAGAIN, _EXDEV, _EINVAL, _ENOSYS, _ELOOP = 1, 2, 11, 18, 22, 38, 40
@@ -94,7 +93,7 @@ class Folder:
             raise
         try:
             folder.check_owner()
-        except Breach:
+        except errors.Breach:
             folder.close()
             raise
         return folder
@@ -258,7 +257,7 @@ def _working_directory() -> Folder:
     here = Folder(b".", True, files.open_path(_HERE, b"."))  # it may be closed to readers
     try:
         here.check_owner()
-    except Breach as trouble:
+    except errors.Breach as trouble:
         here.close()
         raise _not_ours(f"is in a folder that {trouble.message}") from None
     return here
@@ -284,7 +283,7 @@ def _check_owner(mode: int, owner: int) -> None:
         raise _not_ours(f"belongs to uid {owner}, and others can write it (mode {mode & 0o7777:04o})")
 
 
-def _not_ours(words: str) -> Breach:
+def _not_ours(words: str) -> "errors.Breach":
     from shim.breaches import NotOurs
 
     return NotOurs("", words)

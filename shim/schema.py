@@ -4,8 +4,7 @@ The file is in the published @env-spec comment style, so editors colour it and e
 mistakes are reported at once, each with its line. Shared by the container and the host.
 """
 
-from shim import checks, files, schema_text
-from shim.errors import Breach, Refused
+from shim import checks, errors, files, schema_text
 from shim.schema_text import TYPES as TYPES
 from shim.schema_text import Type
 from shim.secret import clean, is_protected
@@ -37,6 +36,7 @@ class KeySpec:
     is_required = False
     sensitive: bool | None = None
     type: Type | None = None
+    raw_bytes = 0  # the length of a value that is binary, `bytes(N, raw)`
     default: bytes | None = None
     composed: str | None = None
     services: tuple[str, ...] = ()
@@ -72,13 +72,6 @@ class KeySpec:
         """Return whether the value is composed of others, or is part of one, so that it has no file of its own."""
         return self.composed is not None or bool(self.from_file)
 
-    @property
-    def raw_bytes(self) -> int:
-        """Return the length of a value that is binary, `bytes(N, raw)`; else 0."""
-        if self.type is not None and self.type.name == "bytes" and self.type.arguments[1:] == ("raw",):
-            return int(self.type.arguments[0])
-        return 0
-
 
 class Schema:
     """The keys a service needs, in the order of the file."""
@@ -112,7 +105,7 @@ def parse(text: bytes, source: str = ".env.schema") -> Schema:
     """
     if len(text) > MAX_SCHEMA_BYTES:
         message = f"the schema {source} is not a file of at most {MAX_SCHEMA_BYTES} bytes"
-        raise Refused([Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
+        raise errors.Refused([errors.Breach("", message, "name the file itself with --schema (SHIM_SCHEMA)")])
     reading = _Reading(source)
     reading.read(clean(text) if text[:1] >= b"\xef" else text)
     if reading.mistakes:
@@ -132,7 +125,7 @@ class _Reading:
 
     def __init__(self, source: str) -> None:
         self.schema = Schema(source)
-        self.mistakes: list[tuple[int, Breach]] = []  # each with its line
+        self.mistakes: list[tuple[int, errors.Breach]] = []  # each with its line
         self.types: dict[str, Type] = {}
         self.default_required = False
         self.default_sensitive: bool | None = None
@@ -143,13 +136,13 @@ class _Reading:
         Raises:
             Refused: there are so many that it is not a schema at all.
         """
-        self.mistakes.append((line, Breach("", f"{self.schema.source}:{line}: {message}", hint)))
+        self.mistakes.append((line, errors.Breach("", f"{self.schema.source}:{line}: {message}", hint)))
         if len(self.mistakes) == _MOST_MISTAKES:
             raise self.refused()
 
-    def refused(self) -> Refused:
+    def refused(self) -> "errors.Refused":
         """Return what says all mistakes, in the order of the lines."""
-        return Refused([breach for _, breach in sorted(self.mistakes, key=lambda mistake: mistake[0])])
+        return errors.Refused([breach for _, breach in sorted(self.mistakes, key=lambda mistake: mistake[0])])
 
     def read(self, text: bytes) -> None:
         """Take every key of *text*."""
@@ -281,6 +274,7 @@ class _Reading:
             spec.is_required = not value or self._truth(name, value, line)
         elif name == "type":
             spec.type = self.types.get(value) or self._type(value, line)
+            spec.raw_bytes = 0 if spec.type is None else spec.type.raw_bytes
         elif name == "sensitive":
             spec.sensitive = not value or self._truth(name, value, line)
         elif name == "services":

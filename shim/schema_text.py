@@ -36,6 +36,8 @@ class Type:
         self.name = name
         self.arguments = arguments
         self.options = options
+        is_raw = name == "bytes" and arguments[1:] == ("raw",) and is_count(arguments[0])
+        self.raw_bytes = int(arguments[0]) if is_raw else 0
 
 
 def read_type(text: str) -> Type | None:
