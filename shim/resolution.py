@@ -118,6 +118,8 @@ class Sources:
 class Resolved:
     """One key with its value, and where that came from."""
 
+    deliver = "env"  # of those that are made in C, too (images/shim/ordinary.c)
+
     def __init__(self, key: str, secret: "Secret", origin: str, path: bytes = b"", deliver: str = "env") -> None:
         self.key = key
         self.secret = secret

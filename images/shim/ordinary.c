@@ -423,17 +423,16 @@ static int is_ordinary_value(struct text value, size_t key_length, const struct 
 }
 
 static PyObject *value_name, *file_name; /* secret.py: of what a Secret holds */
-static PyObject *names_of_resolved[5], *from_pointer, *from_root, *as_variable; /* resolution.py */
+static PyObject *names_of_resolved[4], *from_pointer, *from_root; /* resolution.py */
 
 static int make_names(void)
 {
-    static const char *const names[] = {"key", "secret", "origin", "path", "deliver"};
+    static const char *const names[] = {"key", "secret", "origin", "path"};
 
     value_name = PyUnicode_InternFromString("_value");
     file_name = PyUnicode_InternFromString("_file");
     from_pointer = PyUnicode_InternFromString("file");
     from_root = PyUnicode_InternFromString("root");
-    as_variable = PyUnicode_InternFromString("env");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         names_of_resolved[i] = PyUnicode_InternFromString(names[i]);
     return PyErr_Occurred() ? -1 : 0;
@@ -444,20 +443,20 @@ static PyObject *secret_of(PyTypeObject *type, PyObject *both)
 {
     PyObject *secret = PyType_GenericAlloc(type, 0);
 
-    if (secret != NULL && (PyObject_SetAttr(secret, value_name, PyTuple_GET_ITEM(both, 0)) < 0 ||
-                           PyObject_SetAttr(secret, file_name, PyTuple_GET_ITEM(both, 1)) < 0))
+    if (secret != NULL && (PyObject_GenericSetAttr(secret, value_name, PyTuple_GET_ITEM(both, 0)) < 0 ||
+                           PyObject_GenericSetAttr(secret, file_name, PyTuple_GET_ITEM(both, 1)) < 0))
         Py_CLEAR(secret);
     return secret;
 }
 
-/* Return Resolved(key, secret, origin, path), without a call. Takes the secret. */
+/* Return Resolved(key, secret, origin, path), without a call: it is delivered as the class says. Takes the secret. */
 static PyObject *resolved_of(PyTypeObject *type, PyObject *key, PyObject *secret, PyObject *origin, PyObject *path)
 {
-    PyObject *const values[] = {key, secret, origin, path, as_variable};
+    PyObject *const values[] = {key, secret, origin, path};
     PyObject *resolved = secret ? PyType_GenericAlloc(type, 0) : NULL;
 
     for (size_t i = 0; resolved != NULL && i < sizeof values / sizeof *values; i++)
-        if (PyObject_SetAttr(resolved, names_of_resolved[i], values[i]) < 0)
+        if (PyObject_GenericSetAttr(resolved, names_of_resolved[i], values[i]) < 0)
             Py_CLEAR(resolved);
     Py_XDECREF(secret);
     return resolved;
