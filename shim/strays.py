@@ -214,7 +214,7 @@ def warn_of_no_folder(path: bytes, sources: "Sources") -> None:
 
 
 def warn_of_protected(key: str, path: bytes, sources: "Sources") -> None:
-    """Say that a file stays unread although an option names its key: what is missed is an error that says it itself."""
+    """Say that a file stays unread although an option names its key; where the key is missed, an error tells it."""
     if key not in sources.asked:
         message = f"{shown_path(path)} is left alone: {key} changes what programs load"
         sources.warnings.append((message, f"only the schema can ask for it: write {key}= there"))
