@@ -1,11 +1,14 @@
 """Values that live inside a system, changed there: real servers, ugly passwords, and no password in any log."""
 
+import io
 import json
 import subprocess
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr
 from pathlib import Path
+from queue import SimpleQueue
 
 import psycopg
 import pytest
@@ -404,9 +407,21 @@ def test_two_services_of_one_name_are_not_mistaken(engine: Engine, start: Start,
     assert "there is no psql in its image" in one[0]
 
 
+class Heard(io.StringIO):
+    """A stderr whose parts can be awaited; what is said while pytest empties its own may be lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: SimpleQueue[str] = SimpleQueue()
+
+    def write(self, text: str, /) -> int:
+        self.parts.put(text)
+        return len(text)
+
+
 @pytest.mark.engine
 def test_a_system_that_takes_no_connections_yet_is_waited_for(
-    engine: Engine, start: Start, service: str, canary: Canary, capsys: pytest.CaptureFixture[str]
+    engine: Engine, start: Start, service: str, canary: Canary
 ) -> None:
     """Of two containers the newest is asked, as after a restart of the service; its server starts when it is let."""
     script = 'until [ -e "$GO" ]; do sleep 0.1; done; exec redis-server --save ""'
@@ -414,16 +429,18 @@ def test_a_system_that_takes_no_connections_yet_is_waited_for(
     text, waits = f"redis(user=default, service={service})", f"PASSWORD: waiting for {service}, up to "
 
     def started(go: str) -> str:
-        health = ("--health-cmd", "redis-cli ping", "--health-interval", "200ms")
+        # Three failures make it unhealthy, but for those of its start.
+        health = ("--health-cmd", "redis-cli ping", "--health-interval", "200ms", "--health-start-period", "1m")
         return start(engine.base("redis"), "sh", "-c", script, options=(*label, *health, "--env", f"GO={go}"))
 
     def answered(why: str, let: Callable[[], object]) -> list[str]:
         """Return what is wrong with a system that is let go on once it is waited for."""
-        said = ""
-        with ThreadPoolExecutor(1) as pool:
+        said, heard = "", Heard()
+        with redirect_stderr(heard), ThreadPoolExecutor(1) as pool:
             asking = pool.submit(change(engine, text, canary(), canary()).check)
-            while f"{why}\n" not in said and not asking.done():
-                said += capsys.readouterr().err
+            asking.add_done_callback(lambda _: heard.parts.put(""))
+            while f"{why}\n" not in said and (part := heard.parts.get()):
+                said += part
             assert waits in said, asking.result()
             let()
             return asking.result()
