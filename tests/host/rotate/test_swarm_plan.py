@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from shim_host.audit.engine import _versions as versions_of
+from shim_host.audit.from_engine import versions_of
 from shim_host.fingerprints import WITHOUT_KEY
 from shim_host.rotate import history, preflight, swarm_plan
 from shim_host.rotate.files import Files
