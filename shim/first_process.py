@@ -26,7 +26,7 @@ def options() -> list[bytes]:
     words = text.split(b"\0")[:-1]
     for at, word in enumerate(words):
         if _is_shim(word):
-            if _is_elsewhere():
+            if _is_elsewhere() or _is_anothers():
                 return []
             return [option for option in words[at + 1 :] if option not in _TALKING]
         is_value = at > 1 and words[at - 1] in _WITH_A_VALUE and _name(words[0]).startswith(_IN_FRONT)
@@ -47,9 +47,38 @@ def _is_elsewhere() -> bool:
     return not is_here and _group(b"1") != _group(b"self")
 
 
+def _is_anothers() -> bool:
+    """Return whether PID 1 runs as somebody who must not tell us what to do: a process can change its own words.
+
+    A service that its shim has become could ask for a loader's variable from a folder of its own that way, and the next
+    health check of root would hand it over.
+    """
+    for line in _read(b"/proc/1/status").split(b"\n"):
+        if line.startswith(b"Uid:"):
+            users = [int(user) for user in line[4:].split()]
+            others = [user for user in users if user not in (0, posix.geteuid())]
+            if others:
+                _say_whose(others[0])
+            return bool(others)
+    return True  # nobody can tell
+
+
+def _say_whose(user: int) -> None:
+    from shim import stderr
+
+    stderr.warning(
+        f"the options of PID 1's shim are left alone: it runs as user {user}, who could change them",
+        f"run this as that user, too (docker exec --user {user}), or repeat the options here",
+    )
+
+
 def _group(process: bytes) -> bytes:
+    return _read(b"/proc/" + process + b"/cgroup")
+
+
+def _read(path: bytes) -> bytes:
     try:
-        return kernel.read_file(b"/proc/" + process + b"/cgroup", _MAX_BYTES, True)[2]
+        return kernel.read_file(path, _MAX_BYTES, True)[2]
     except OSError:
         return b""
 

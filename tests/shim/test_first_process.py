@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.forms import Shim, cannot_run
+from tests.support.provoked import provokes
 
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
 # The environment of `docker exec` is the image's, without what PID 1 has resolved.
@@ -72,3 +73,21 @@ def test_a_service_in_the_first_place_says_nothing(frozen: Shim) -> None:
     end = frozen("exec", "--", "echo", "ran", before=[*NAMESPACE, "bash", "-c", script, "--secrets-dir"])
 
     assert (end.code, end.stdout, end.stderr) == (0, "ran\n", "")
+
+
+@pytest.mark.usefixtures("as_root")
+@provokes("the options of PID 1's shim are left alone: it runs as user …, who could change them")
+def test_root_follows_no_options_of_another_users_first_process(frozen: Shim) -> str:
+    """A service in the first place may call itself a shim that asks for LD_PRELOAD, and wait for root to look."""
+    script = """
+        mkfifo go end && exec 3<>go 4<>end
+        (read -r _ <&3; "$@" echo root; setpriv $WHO "$@" echo user; echo $? >&4) &
+        API_KEY=key exec setpriv $WHO "$1" --init --require API_KEY -- sh -c 'echo >&3; read -r code <&4; exit $code'
+    """
+    who = {"WHO": "--reuid=12345 --regid=12345 --clear-groups"}
+
+    end = frozen("exec", "--", before=[*NAMESPACE, "bash", "-c", script, "bash"], env=who)
+
+    assert (end.code, end.stdout) == (100, "root\n"), end
+    assert end.stderr.count("shim: warning: ") == 1
+    return end.stderr

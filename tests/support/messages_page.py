@@ -38,7 +38,9 @@ SECTIONS = {
     "A configuration file cannot be rendered": ("shim/render.py", "shim/deliver.py"),
     "Becoming another user fails": ("shim/cannot_become.py", "shim/capabilities.py", "shim/user.py"),
     "The machine has no resources left": ("shim/stderr.py", "shim/stdout.py", "shim/child.py", "shim/relay.py"),
-    "The service runs, and a message appears": ("shim/change.py", "shim/init.py", "shim/ready.py", "shim/watch.py"),
+    "The service runs, and a message appears": (
+        "shim/change.py", "shim/first_process.py", "shim/init.py", "shim/ready.py", "shim/watch.py",
+    ),
     "The binary cannot be installed, or has a bug": ("shim/install.py",),
     "A part of the installation is missing": (
         "scripts/manage_secrets.py", "*/shim_host/binary.py", "*/commands/engine/image.py", "*/swarm/load.py",
