@@ -5,7 +5,6 @@ Variables, arguments, labels and histories are looked through here, and only wha
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from shim_host.audit.from_engine import (
@@ -29,16 +28,14 @@ from shim_host.audit.model import (
     IMAGE_ENVIRONMENT,
     IMAGE_HISTORY,
     NOT_ASKED,
-    AuditedService,
-    Container,
     Image,
+    Seen,
     Trace,
-    Version,
 )
 from shim_host.audit.traces import Recogniser
 from shim_host.errors import Ended
 from shim_host.explained import Explained
-from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
+from shim_host.fingerprints import Fingerprints
 from shim_host.swarm import asking
 from shim_host.swarm import labels as swarm_labels
 from shim_host.swarm.answers import Fields
@@ -55,21 +52,6 @@ _STATES = {
 _HELPERS = {READER, HELPER}
 # What makes the fingerprints, given the key that the Swarm has.
 PrintsUnder = Callable[[bytes | None], Fingerprints]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What one engine said."""
-
-    place: str
-    prints: Fingerprints = WITHOUT_KEY
-    versions: tuple[Version, ...] = ()
-    services: tuple[AuditedService, ...] = ()
-    containers: tuple[Container, ...] = ()
-    images: tuple[Image, ...] = ()
-    configs: tuple[Trace, ...] = ()
-    managers: tuple[str, ...] = ()
-    gaps: tuple[str, ...] = ()
 
 
 class _InSwarm(NamedTuple):

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shim.schema import Schema
+from shim.schema import KeySpec, Schema
 from shim.secret import Secret, clean
 from shim_host import deployment_key, inputs, inventory, output
 from shim_host.ages import days_of
@@ -31,6 +31,7 @@ from shim_host.audit.model import (
     File,
     Key,
     KeyFile,
+    Seen,
     Trace,
 )
 from shim_host.audit.traces import Recogniser
@@ -41,7 +42,6 @@ from shim_host.fingerprints import Fingerprints
 from shim_host.store.vault import Entry, Vault
 
 if TYPE_CHECKING:
-    from shim_host.audit.engine import Seen
     from shim_host.compose import project as compose
 
 
@@ -61,63 +61,65 @@ def gather(
         Refused, Failed: the Compose file that was named has mistakes, or a file of ./secrets cannot be read.
     """
     gaps: list[str] = []
+    specs = schema.keys if schema else {}
     env = inventory.env_values(given.env_paths, os.environ, gaps)
-    known = [*(schema.keys if schema else ()), *env]
+    known = [*specs, *env]
     entries = inventory.files_by_key(store, known)
     project = inventory.compose_project(given, gaps) if not stack else None
     outside = inventory.outside_files(project, store, known)
     entries.update({key: item.entry for key, item in outside.items() if key not in entries})
+    public = frozenset(key for key, spec in specs.items() if not spec.is_sensitive)
+    secret_entries = {key: entry for key, entry in entries.items() if key not in public}
+
     deciding = inputs.deciding(schema)
     values = _values(deciding, env, entries)
     alike = _named_alike(project, env, values)
-    recogniser = Recogniser(values, deciding, alike, schema.keys if schema else ())
-    public = frozenset(key for key, spec in (schema.keys if schema else {}).items() if not spec.is_sensitive)
-    services = []
+    recogniser = Recogniser(values, deciding, alike, specs)
+    services: list[AuditedService] = []
     if project is not None:
         literals = [*written_out.literals(project, deciding, values, alike), *written_out.named(project, values, env)]
         services = list(_compose_services(project, recogniser, store, gaps, literals))
-    own_project = project.name if project is not None else ""
+
     prints_under = partial(deployment_key.looking, salt, store)
-    seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers, gaps) if asks_engine else None
-    prints = seen.prints if seen is not None else prints_under(None)
-    others: set[str] = set()
-    if not asks_engine:
-        gaps.append(ENGINE_NOT_WANTED)
-    if seen is not None:
-        gaps += seen.gaps
-        seen = _of_stack(seen, stack) if stack else seen
-        others = joining.twins(seen.services, own_project, str(project.folder), store) if project is not None else set()
-        gaps += joining.left_out(seen.containers, own_project, others)
-        services = joining.joined(services, seen.services, own_project, others, store)
-    services = joining.with_keys(services, [*known, *entries])
-    secret_entries = {key: entry for key, entry in entries.items() if key not in public}
-    of_files = prints.of_all({key: entry.value for key, entry in secret_entries.items()})
-    group, users = _engine_users(seen.place) if seen is not None else ("", ())
+    if asks_engine:
+        seen = _ask_engine(recogniser, [*known, *entries], prints_under, asks_containers)
+    else:
+        seen = Seen(prints=prints_under(None), gaps=(ENGINE_NOT_WANTED,))
+    gaps += seen.gaps
+    seen = _of_stack(seen, stack) if stack else seen
+    name, others = "", set[str]()
+    if project is not None:
+        name, others = project.name, joining.twins(seen.services, project.name, str(project.folder), store)
+    gaps += joining.left_out(seen.containers, name, others)
+    services = joining.with_keys(joining.joined(services, seen.services, name, others, store), [*known, *entries])
+
+    of_files = seen.prints.of_all({key: entry.value for key, entry in secret_entries.items()})
+    group, users = _engine_users(seen.place)
     return Facts(
         now=datetime.now(UTC),
         schema=schema.source if schema else "",
         stack=stack,
-        project=own_project,
+        project=name,
         host=platform.node(),
-        engine=seen.place if seen is not None else "",
+        engine=seen.place,
         folder=str(Path.cwd()),
-        keys=tuple(_keys(schema)),
+        keys=tuple(_keys(specs)),
         public_keys=public,
         weak_keys=tuple(sorted(key for key, entry in secret_entries.items() if _is_weak(entry.value, alike))),
-        versions=tuple(version for version in (seen.versions if seen else ()) if version.key not in public),
+        versions=tuple(version for version in seen.versions if version.key not in public),
         files=tuple(
             _file(outside[key].path if key in outside else store.path / entry.name, key, entry, of_files[key])
             for key, entry in secret_entries.items()
         ),
-        files_salt_mark=prints.mark,
+        files_salt_mark=seen.prints.mark,
         open_key_file=_open_key_file(store),
         services=tuple(services),
-        containers=tuple(joining.concerned(seen.containers, services, own_project, others)) if seen else (),
-        images=seen.images if seen else (),
-        configs=seen.configs if seen else (),
+        containers=tuple(joining.concerned(seen.containers, services, name, others)),
+        images=seen.images,
+        configs=seen.configs,
         engine_users=users,
         engine_group=group,
-        managers=seen.managers if seen else (),
+        managers=seen.managers,
         gaps=tuple(gaps),
     )
 
@@ -153,8 +155,8 @@ def _is_weak(value: Secret, names: Collection[str]) -> bool:
     return bool(text) and (not is_telling(text) or text in names)
 
 
-def _keys(schema: Schema | None) -> Iterable[Key]:
-    for key, spec in (schema.keys if schema else {}).items():
+def _keys(specs: Mapping[str, KeySpec]) -> Iterable[Key]:
+    for key, spec in specs.items():
         if spec.is_sensitive:
             is_made = spec.is_derived or spec.default is not None
             yield Key(key, spec.services, days_of(spec.rotate) if spec.rotate else None, is_made, spec.line)
@@ -184,7 +186,7 @@ def _engine_users(place: str) -> tuple[str, tuple[str, ...]]:
     """Return the group that may use the engine's socket, and who is in it; empty where it is not a file here."""
     from shim_host import machine
 
-    path = machine.socket_path(place)
+    path = machine.socket_path(place) if place else ""
     if not path or sys.platform == "win32":
         return "", ()
     import grp
@@ -210,8 +212,8 @@ def _ask_engine(
     known: list[str],
     prints_under: Callable[[bytes | None], Fingerprints],
     asks_containers: bool,
-    gaps: list[str],
-) -> "Seen | None":
+) -> Seen:
+    """Return what the engine says; where it does not answer, that is the gap."""
     from shim_host.audit.engine import Auditor
     from shim_host.swarm.connection import connect_as
 
@@ -220,11 +222,10 @@ def _ask_engine(
         return engine.look(recogniser, known, prints_under, asks_containers=asks_containers)
     except Ended as ended:
         output.warn(f"{ended.message}; the engine is left out", *ended.hints[:1])
-        gaps.append(f"the engine: {ended.message}")
-        return None
+        return Seen(prints=prints_under(None), gaps=(f"the engine: {ended.message}",))
 
 
-def _of_stack(seen: "Seen", stack: str) -> "Seen":
+def _of_stack(seen: Seen, stack: str) -> Seen:
     """Return what concerns *stack*: its versions, its services with all they mount, and others that mount one."""
     ids = {version.id for version in seen.versions if version.stack == stack}
     own = (service for service in seen.services if service.kind == "swarm" and service.stack == stack)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from shim_host.fingerprints import WITHOUT_KEY, Fingerprints
+
 ERROR, WARNING, NOTE = "error", "warning", "note"
 LEVELS = (ERROR, WARNING, NOTE)
 
@@ -149,6 +151,21 @@ class Key(NamedTuple):
     rotate_days: float | None
     is_made: bool  # composed of other keys, or with a default: nothing need be mounted
     line: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one engine said; nothing where none was asked, or none answered."""
+
+    place: str = ""
+    prints: Fingerprints = WITHOUT_KEY
+    versions: tuple[Version, ...] = ()
+    services: tuple[AuditedService, ...] = ()
+    containers: tuple[Container, ...] = ()
+    images: tuple[Image, ...] = ()
+    configs: tuple[Trace, ...] = ()
+    managers: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

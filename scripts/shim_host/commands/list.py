@@ -1,7 +1,7 @@
 """`list` and `diff`: what is where, and whether it is the same everywhere. No value is shown, only fingerprints."""
 
 import os
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -231,14 +231,11 @@ def diff(
     """
     gaps: list[str] = []
     schema = inputs.read_schema(schema_path)
-    env = inventory.env_values(given.env_paths, os.environ)
-    known = [*(schema.keys if schema else ()), *env]
     store = Vault.of_stack(secrets_dir, stack)
+    in_env = inventory.env_values(given.env_paths, os.environ)
+    known = [*(schema.keys if schema else ()), *in_env]
     files = {key: entry.value for key, entry in inventory.files_by_key(store, known).items()}
-    if schema is not None:
-        made = composed_of(env, schema)
-        env = {key: value for key, value in env.items() if key in files or is_secret(schema, key)}
-        env.update({key: value for key, value in made.items() if key in files})
+    env = in_env if schema is None else to_compare(in_env, schema, files.keys())
     asked = None
     if not no_engine:
         asked = inventory.ask_swarm(lambda e: (e.secrets(), e.services(), labels.fingerprint_key(e)), gaps, stack=stack)
@@ -267,16 +264,25 @@ def diff(
     rows = compared(places)
     differing = [row for row in rows if row["state"] != "same"]
     give_diff(rows if shows_all else differing, places, gaps, is_json)
+    say_how_many_differ(len(differing), len(rows), gaps)
+    return FAILED if gaps else REFUSED if differing else CLEAN
+
+
+def to_compare(env: Mapping[str, Secret], schema: Schema, files: Set[str]) -> dict[str, Secret]:
+    """Return what of *env* has a counterpart among *files*, or should have: secrets, and what is composed of them."""
+    secret = {key for key, spec in schema.keys.items() if spec.is_sensitive}
+    made = {key: value for key, value in composed_of(env, schema).items() if key in files}
+    return {key: value for key, value in env.items() if key in files or key in secret} | made
+
+
+def say_how_many_differ(differing: int, compared: int, gaps: Sequence[str]) -> None:
+    """Say what was not looked at, and how many of the keys that were *compared* differ."""
+    words = f"no key differs ({compared} compared)"
+    if differing:
+        words = f"{differing} of {output.many(compared, 'key')} {'differs' if differing == 1 else 'differ'}"
     for gap in gaps:
         output.say(f"not looked at: {gap}")
-    differ = "differs" if len(differing) == 1 else "differ"
-    words = (
-        f"{len(differing)} of {output.many(len(rows), 'key')} {differ}"
-        if differing
-        else f"no key differs ({len(rows)} compared)"
-    )
     output.say(f"{words} in what could be looked at" if gaps else words)
-    return FAILED if gaps else REFUSED if differing else CLEAN
 
 
 def _comparable(newest: Mapping[str, SwarmSecret], prints: Fingerprints, here: Set[str]) -> dict[str, str]:
@@ -302,11 +308,6 @@ def composed_of(env: Mapping[str, Secret], schema: Schema) -> dict[str, Secret]:
     parts = {key: clean(value.reveal()) for key, value in env.items()}
     made = {key: composed_value(spec, parts.get) for key, spec in schema.keys.items() if key not in env}
     return {key: Secret(value) for key, value in made.items() if value is not None}
-
-
-def is_secret(schema: Any, key: str) -> bool:
-    """Return whether the schema calls *key* a secret."""
-    return key in schema.keys and bool(schema.keys[key].is_sensitive)
 
 
 def containers_by_name(

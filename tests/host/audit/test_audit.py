@@ -11,8 +11,7 @@ import pexpect
 import pytest
 from shim_host.audit import gather, joining, judge, sarif
 from shim_host.audit import page as audit_page
-from shim_host.audit.engine import Seen
-from shim_host.audit.model import AuditedMount, AuditedService, Container, Facts, Finding, Image, Key, Trace
+from shim_host.audit.model import AuditedMount, AuditedService, Container, Facts, Finding, Image, Key, Seen, Trace
 from shim_host.audit.rules import RULES
 from shim_host.audit.traces import Recogniser
 from shim_host.fingerprints import Fingerprints
