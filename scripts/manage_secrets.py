@@ -77,7 +77,7 @@ COMMANDS = {
     "history": ("rotate.rotate:history_command", "Show who created each version of a key, and when."),
     "audit": ("audit:audit_command", "Show who can read each secret, and what is wrong with that."),
     "prune": ("swarm:prune", "Remove versions from the Swarm that are no longer used."),
-    "migrate": ("migrate:command", "Move the secrets of a Compose project from its .env to files."),
+    "migrate": ("migrate.migrate:command", "Move the secrets of a Compose project from its .env to files."),
     "image": ("engine.image:image_command", "Load the image docker-secrets-shim into the engine."),
     "shim": ("engine.image:shim_command", "Write the shim, a static binary, to a folder."),
     "types": ("types:types", "Write typed code that loads an application's secrets, from the schema."),

@@ -91,7 +91,7 @@ SECTIONS = {
     "The Compose file cannot be read": (
         "*/compose/*.py", "*/shim_host/inputs.py", "*/shim_host/inventory.py",
     ),
-    "migrate reports a finding": ("*/migrate/*.py", "*/commands/migrate.py"),
+    "migrate reports a finding": ("*/migrate/*.py", "*/commands/migrate/*.py"),
     "audit reports a finding": ("*/audit/*.py", "*/commands/audit.py"),
     "A command needs confirmation": ("*/shim_host/output.py",),
 }  # fmt: skip

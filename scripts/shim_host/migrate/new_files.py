@@ -14,6 +14,13 @@ from shim_host.migrate.services import removable
 from shim_host.recognition.sensitive import is_telling
 
 
+def new_path(path: Path) -> Path:
+    """Return where the new form of *path* goes: `docker-compose.secrets.yml`, `.env.new`."""
+    if path.suffix in (".yml", ".yaml"):
+        return path.with_name(f"{path.name[: -len(path.suffix)]}.secrets{path.suffix}")
+    return path.with_name(path.name + ".new")
+
+
 def new_files(plan: MigrationPlan, shim: ShimSource, rename: Callable[[Path], Path]) -> list[NewFile]:
     """Return the files that *plan* leads to. `plan.findings` may grow.
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from shim_host.commands.migrate import new_path
 from shim_host.compose.images import from_config
 from shim_host.compose.reading import read_project
 from shim_host.migrate import check
 from shim_host.migrate.model import EnvSource, ShimSource, Wishes
-from shim_host.migrate.new_files import new_files
+from shim_host.migrate.new_files import new_files, new_path
 from shim_host.migrate.plan import make_plan
 from shim_host.migrate.prove import Asked, Proven, proven
 

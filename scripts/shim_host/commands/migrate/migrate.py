@@ -1,22 +1,19 @@
 """`migrate`: from a Compose file and a `.env` with values to the same services with secrets."""
 
-import difflib
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from shim.schema import references
-from shim_host import inputs, output
+from shim_host import output
 from shim_host.commands import options
 from shim_host.commands.env import OWNER_HELP, owner_of
+from shim_host.commands.migrate import words
 from shim_host.compose import reading
-from shim_host.compose.nodes import child
 from shim_host.compose.project import Project, all_variables
 from shim_host.errors import Failed, Refused
 from shim_host.files import remove
@@ -26,18 +23,15 @@ from shim_host.migrate.model import (
     DEFAULT_IMAGE,
     SHIM,
     MigrationPlan,
-    NewFile,
     Rejected,
     ShimSource,
     compose_path,
 )
-from shim_host.migrate.new_files import new_files
+from shim_host.migrate.new_files import new_files, new_path
 from shim_host.migrate.plan import make_plan
 from shim_host.migrate.prove import Asked, Proven, proven
-from shim_host.migrate.write import REPLACED, UNCHANGED, Written, outputs, secrets_to_write, write
-from shim_host.output import Warned
+from shim_host.migrate.write import REPLACED, Written, outputs, secrets_to_write, write
 from shim_host.recognition.sensitive import why_secret
-from shim_host.shell import quoted
 from shim_host.store.vault import Vault
 
 _A_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -157,54 +151,66 @@ def command(wish: MigrateWish) -> int:
         return Proven(plan, new_files(plan, source, new_path), new_files(plan, source, lambda path: path))
 
     found = proven(make, source, Asked(before, {**environ, "PWD": os.getcwd()}))
-    plan, results = found.plan, found.files
+    plan = found.plan
     plan.findings = list(dict.fromkeys(plan.findings))
     if trouble is not None and plan.unknown:
         if not plan.moved:
             raise Failed(trouble.message, *trouble.hints, *(f.message for f in plan.findings if f.is_exposed))
         output.warn(trouble.message, *trouble.hints[:1])
-    say_warnings(plan, warned)
-    document = describe(plan, results)
-    document["diff"] = difference(results)
+    words.say_warnings(plan, warned)
+    document = words.describe(plan, found.files)
+    document["diff"] = words.difference(found.files)
     if not wish.is_json:
-        show(plan, document)
-    if not results:
-        say_findings(plan)
-        if not plan.unknown and not plan.left:
-            output.say("there is nothing to migrate: no service has a secret among its variables")
-            if not wish.env_files and Path(".env").is_file() and not os.path.samefile(project.folder, "."):
-                where = f"since the project is in {project.folder}: --env-file .env adds it"
-                output.say(f"Compose does not read the .env of this folder, {where}")
-        give(document, wish.is_json)
-        return exit_code(plan)
-    if wish.adopts:
-        adopt.refuse_links(results)
-        adopt.refuse_edited(results, wish.force)
-    written = outputs(found.adopted if wish.adopts else results, wish.force or wish.adopts)
-    values = secrets_to_write(plan, Vault(wish.secrets_dir), wish.force)
-    announce(plan, written, values, wish.dry_run)
-    warn_of_stack(project)
-    if before is not None:
-        output.say("docker compose config agrees: every service sees what it saw before")
-    if not wish.dry_run:
-        ask(written, values, wish.yes)
-        if wish.adopts:
-            adopt.keep(Vault(wish.secrets_dir), written)
-        write(plan, written, values, Vault(wish.secrets_dir), wish.owner)
-        if not wish.program and any(moved.how == SHIM for moved in plan.moved.values()):
-            output.say(
-                f"first, once: manage-secrets image{_tagged(wish.shim_image)} gives the engine {wish.shim_image}"
-            )
-        if wish.adopts:
-            for file in results:
-                if file.new != file.old:
-                    remove(file.new)
-            output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
-        else:
-            say_what_is_next(results, project, chosen, wish.env_files)
-    document["files"] = [{"path": os.path.abspath(item.path), "state": item.state} for item in written]
-    give(document, wish.is_json)
+        words.show(plan, document)
+    if found.files:
+        written = carry_out(wish, found, project, is_checked=before is not None)
+        document["files"] = [{"path": os.path.abspath(item.path), "state": item.state} for item in written]
+    else:
+        words.say_findings(plan)
+        words.say_nothing_to_do(plan, project, wish.env_files)
+    if wish.is_json:
+        output.give_json(document)
     return exit_code(plan)
+
+
+def carry_out(wish: MigrateWish, found: Proven, project: Project, *, is_checked: bool) -> list[Written]:
+    """Say what will be done and, unless that is all that was asked for, do it; return the files.
+
+    Args:
+        wish: what the command line asks for.
+        found: the plan, and its new files.
+        project: what is migrated.
+        is_checked: whether the real Compose has seen both.
+
+    Raises:
+        Refused: a file is there already, was edited or must not be replaced, or the answer is no.
+    """
+    plan, store = found.plan, Vault(wish.secrets_dir)
+    if wish.adopts:
+        adopt.refuse_links(found.files)
+        adopt.refuse_edited(found.files, wish.force)
+    written = outputs(found.adopted if wish.adopts else found.files, wish.force or wish.adopts)
+    values = secrets_to_write(plan, store, wish.force)
+    words.announce(plan, written, values, wish.dry_run)
+    words.warn_of_stack(project)
+    if is_checked:
+        output.say("docker compose config agrees: every service sees what it saw before")
+    if wish.dry_run:
+        return written
+    ask(written, values, wish.yes)
+    if wish.adopts:
+        adopt.keep(store, written)
+    write(plan, written, values, store, wish.owner)
+    if not wish.program and any(moved.how == SHIM for moved in plan.moved.values()):
+        output.say(f"first, once: manage-secrets image{_tagged(wish.shim_image)} gives the engine {wish.shim_image}")
+    if wish.adopts:
+        for file in found.files:
+            if file.new != file.old:
+                remove(file.new)
+        output.say("next: docker compose up -d; manage-secrets migrate --undo is the way back")
+    else:
+        words.say_what_is_next(found.files, project, [*wish.files, *wish.more_files], wish.env_files)
+    return written
 
 
 def _tagged(image: str) -> str:
@@ -260,111 +266,6 @@ def exit_code(plan: MigrationPlan) -> int:
     return 1 if exposed else 0
 
 
-def new_path(path: Path) -> Path:
-    """Return where the new form of *path* goes: `docker-compose.secrets.yml`, `.env.new`."""
-    if path.suffix in (".yml", ".yaml"):
-        return path.with_name(f"{path.name[: -len(path.suffix)]}.secrets{path.suffix}")
-    return path.with_name(path.name + ".new")
-
-
-def say_warnings(plan: MigrationPlan, warned: Iterable[tuple[Path, Warned]]) -> None:
-    """Say what is likely to surprise in the env files, where it concerns a secret."""
-    for path, (line, key, message, hint) in warned:
-        if not key or key in plan.reasons:
-            output.warn(f"{path}:{line}: {key}: {message}" if key else f"{path}:{line}: {message}", hint)
-
-
-def difference(results: Iterable[NewFile]) -> str:
-    """Return a unified diff of all files; values are masked in it."""
-    parts = []
-    for file in results:
-        old, new = file.old_shown.splitlines(keepends=True), file.new_shown.splitlines(keepends=True)
-        for line in difflib.unified_diff(old, new, str(file.old), str(file.new)):
-            parts.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
-    return "".join(parts)
-
-
-def describe(plan: MigrationPlan, results: Iterable[NewFile]) -> dict[str, Any]:
-    """Return the plan for `--json`."""
-    folder = os.path.abspath(plan.wishes.secrets_dir)
-    return {
-        "files": [{"path": os.path.abspath(file.new), "state": "planned"} for file in results],
-        "secrets": [
-            {"key": held.key, "file": os.path.join(folder, held.name), "why": held.why, "services": held.services}
-            for held in plan.held.values()
-        ],
-        "services": [
-            {
-                "service": name,
-                "how": moved.how,
-                "why": moved.why,
-                "secrets": {use.key: use.source for use in moved.uses},
-            }
-            for name, moved in plan.moved.items()
-        ],
-        "composed": [{"key": key, "of": references(template)} for key, template in plan.composed.items()],
-        "staying": [{"key": key, "where": where} for key, where in plan.staying.items()],
-        "findings": [
-            {"service": service, "key": key, "message": message, "hint": hint, "exposed": is_exposed}
-            for service, key, message, hint, is_exposed in plan.findings
-        ],
-    }
-
-
-def show(plan: MigrationPlan, document: Mapping[str, Any]) -> None:
-    """Print the difference and what is a secret, and why."""
-    for line in str(document["diff"]).splitlines():
-        output.give_line(line)
-    if plan.held:
-        folder = plan.wishes.secrets_dir
-        rows = [(h.key, str(folder / h.name), h.why, ", ".join(h.services) or "-") for h in plan.held.values()]
-        output.give_table(["KEY", "FILE", "WHY", "SERVICES"], rows)
-    if plan.moved:
-        output.give_table(["SERVICE", "HOW", "WHY"], [(n, m.how, m.why) for n, m in plan.moved.items()])
-
-
-def give(document: Mapping[str, Any], is_json: bool) -> None:
-    """Print the document, if that is asked for."""
-    if is_json:
-        output.give_json(document)
-
-
-def announce(plan: MigrationPlan, written: list[Written], values: Mapping[str, bytes], dry_run: bool) -> None:
-    """Say on stderr what will be done, and what a person must look at."""
-    say_findings(plan)
-    for key, template in plan.composed.items():
-        parts = ", ".join(dict.fromkeys(references(template)))
-        output.say(f"{key} is composed of {parts} in {inputs.SCHEMA}: a rotation of {parts} changes it, too")
-    will = "would be" if dry_run else "to be"
-    for item in written:
-        output.say(f"{item.path} {will} {item.state}" if item.state != UNCHANGED else f"{item.path} is there already")
-    output.say(f"{output.many(len(values), 'secret file')} {will} written, {len(plan.held) - len(values)} unchanged")
-
-
-def say_findings(plan: MigrationPlan) -> None:
-    """Say on stderr what a person must look at."""
-    for service, key, message, hint, _ in plan.findings:
-        where = f"{service}: " if service else ""
-        output.warn(f"{where}{key}: {message}" if key else f"{where}{message}", hint)
-
-
-# What only a Swarm does of `deploy:`; Compose knows the rest, too.
-_OF_A_STACK = ("update_config", "rollback_config", "endpoint_mode", "placement", "labels", "mode")
-
-
-def warn_of_stack(project: Project) -> None:
-    """Say that a file which is deployed as a stack becomes one for Compose: a stack's secrets are made in the Swarm."""
-    signs = [f"secrets.{name} is external" for name, definition in project.secrets.items() if definition.external]
-    for service in project.services.values():
-        deploy = service.definitions[-1].value("deploy")
-        signs += [f"{service.name} has deploy.{name}" for name in _OF_A_STACK if deploy and child(deploy, name)]
-    if signs:
-        output.warn(
-            f"this looks like a stack file ({signs[0]}), and the new files are for docker compose only",
-            "for a stack: manage-secrets create-swarm, and name the versions as docs/SWARM.md shows",
-        )
-
-
 def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> None:
     """Ask before anything is replaced; on a terminal, before anything is written.
 
@@ -377,22 +278,3 @@ def ask(written: Iterable[Written], values: Mapping[str, bytes], yes: bool) -> N
     if replaced:
         question = f"replace {output.listed(replaced)}?"
     output.confirm(question, yes=yes or (not replaced and not sys.stdin.isatty()))
-
-
-def say_what_is_next(
-    results: Sequence[NewFile], project: Project, chosen: Sequence[Path], named: Sequence[Path]
-) -> None:
-    """Say how to start the result, and what to remove once it works."""
-    new = {file.old.absolute(): file.new for file in results}
-    files = [new.get(path.absolute(), path) for path in chosen or project.files]
-    has_new_env = any(path.absolute() in new for path in project.env_files)
-    env_files = [new.get(path.absolute(), path) for path in project.env_files] if has_new_env or named else []
-    words = [
-        "docker compose",
-        *(f"-f {quoted(str(file))}" for file in files),
-        *(f"--env-file {quoted(str(file))}" for file in env_files),
-        "up -d",
-    ]
-    output.say(f"next: {' '.join(words)}")
-    old = ", ".join(str(file.old) for file in results if file.old.name != inputs.SCHEMA)
-    output.say(f"once it works, run this again with --adopt: it replaces {old}, where the values still are")
