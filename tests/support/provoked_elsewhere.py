@@ -729,11 +729,11 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         " than the new version has",
     ),
     "taking it back failed too: …": (
-        "host/rotate/test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
+        "host/swarm/test_lost_nodes.py::test_tasks_that_end_neither_forward_nor_back_keep_the_rotation_open",
         "taking it back failed too: ",
     ),
     "…: its old tasks did not end within … s": (
-        "host/rotate/test_rotate_refused.py::test_tasks_that_end_neither_forward_nor_back_are_said_and_resumed",
+        "host/swarm/test_lost_nodes.py::test_tasks_that_end_neither_forward_nor_back_keep_the_rotation_open",
         ": its old tasks did not end within ",
     ),
     "another rotation has just ended": (

@@ -61,6 +61,7 @@ class RotatedService:
     constraints: tuple[str, ...] = ()  # on the nodes that its tasks may run on
     reserves: tuple[tuple[str, int], ...] = ()  # of which resource how much, for one task
     own_seconds: float = 0  # how long its own settings let an update stall: delay, monitor, health check
+    grace_seconds: float = 0  # how long its tasks may take to end once they are told to
 
     @property
     def is_job(self) -> bool:

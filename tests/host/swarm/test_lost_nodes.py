@@ -1,15 +1,18 @@
 """What a rotation waits for while nodes are lost, or the manager that it asks is one no more."""
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from docker.errors import APIError
 from shim_host.errors import Failed
-from shim_host.rotate import swarm_run
+from shim_host.rotate import swarm_plan, swarm_run
+from shim_host.swarm.lock import Lock
 from shim_host.swarm.model import RotatedService, SecretMount
 from shim_host.swarm.move import arrival
-from shim_host.swarm.move.arrival import NotMoved, ServiceMover, Way
+from shim_host.swarm.move.arrival import NotEnded, NotMoved, ServiceMover, Way
 from shim_host.swarm.trouble import NotManager, Unclear, api_trouble
 
 NEW = SecretMount("id-2", "a.v2", "a")
@@ -91,6 +94,21 @@ class Restarted(GlobalService):
         return [self.task("n1", "running", "running"), failed, next_]
 
 
+class Ending(GlobalService):
+    """An engine with a task of the version before that is told to end, and is asked for it this often until it does."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.state, self.left = "ready", times
+
+    def tasks(self, filters: Any = None) -> Any:
+        del filters
+        self.left -= 1
+        before = {"SecretID": "id-1", "SecretName": "a.v1", "File": {"Name": NEW.target}}
+        old = self.task("n2", "shutdown", "running" if self.left > 0 else "shutdown")
+        return [self.task("n1", "running", "running"), {**old, "Spec": {"ContainerSpec": {"Secrets": [before]}}}]
+
+
 class Demoted(GlobalService):
     """An engine that was a manager when it was asked first."""
 
@@ -133,6 +151,46 @@ def test_a_task_that_ended_with_its_node_has_not_failed(restarted: str, is_failu
     else:
         mover.stay([way(0.5)])
         assert mover.arrive(way(0.5)).elsewhere == 1
+
+
+@pytest.mark.parametrize(("grace", "is_failure"), [(3600, False), (0, True)])
+def test_old_tasks_may_take_their_grace_period(monkeypatch: pytest.MonkeyPatch, grace: float, is_failure: bool) -> None:
+    monkeypatch.setattr(arrival, "_ENDING_POLL_SECONDS", 0)
+    engine = Ending(4)
+    there = way(0)
+    there = there._replace(service=replace(there.service, grace_seconds=grace))
+
+    if is_failure:
+        with pytest.raises(NotEnded, match="web: its old tasks did not end within 0 s"):
+            ServiceMover(engine, "here").left(there)  # type: ignore[arg-type]
+    else:
+        ServiceMover(engine, "here").left(there)  # type: ignore[arg-type]
+        assert engine.left == 0
+
+
+@pytest.mark.parametrize(("period", "seconds"), [({}, 10), ({"StopGracePeriod": 1_800_000_000_000}, 1800)])
+def test_the_grace_period_of_a_service_is_read(period: dict[str, int], seconds: float) -> None:
+    engine = GlobalService()
+    engine.template["ContainerSpec"] |= period
+    (found,) = ServiceMover(engine, "here").movable()  # type: ignore[arg-type]
+    assert found.grace_seconds == seconds
+
+
+def test_tasks_that_end_neither_forward_nor_back_keep_the_rotation_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version that they have cannot be removed; the lock stays, so that `--resume` finds the way."""
+    lock = Lock("l1", "lock", "shop", b"", "me", "", goes_back=False, revision=1)
+    engine: Any = SimpleNamespace(change_lock=lambda held, *_, **__: held)
+    settings = swarm_run.Settings(b"", 1, 1, 1, "me")
+    run = swarm_run.Rotation(engine, swarm_plan.RotationPlan("run", "shop", ()), lock, (), settings)
+
+    def move_all(towards: str) -> None:
+        assert towards == swarm_plan.BACK
+        raise NotEnded("web: its old tasks did not end within 30 s")
+
+    monkeypatch.setattr(run, "_move_all", move_all)
+    with pytest.raises(Failed, match="taking it back failed too: web: its old tasks did not end within ") as failed:
+        run.take_back()
+    assert failed.value.hints == ("fix the service, then manage-secrets rotate --resume --stack shop",)
 
 
 @pytest.mark.parametrize("what", ["arrive", "left"])

@@ -187,22 +187,25 @@ class ServiceMover(ServiceWriter):
     def left(self, way: Way) -> None:
         """Wait until no task of a service that arrived has what it left any more, but on nodes that are down.
 
+        Each may take its grace period; the engine ends it then.
+
         Raises:
             NotEnded: one does not end for so long.
             Failed: the engine has not answered for so long.
         """
         name, unwanted = way.service.name, {(target, leaving) for target, (leaving, _) in way.swaps.items()}
+        patience = way.seconds + way.service.grace_seconds
         begin = time.monotonic()
         while True:
             try:
                 if not any(self._still_has(task, unwanted) for task in self._tasks(way.service.id)):
                     return
             except Unclear as unclear:
-                if time.monotonic() - begin > _patience_with(unclear, way.seconds):
+                if time.monotonic() - begin > _patience_with(unclear, patience):
                     raise
             else:
-                if time.monotonic() - begin > way.seconds:
-                    raise NotEnded(f"{name}: its old tasks did not end within {way.seconds:.0f} s")
+                if time.monotonic() - begin > patience:
+                    raise NotEnded(f"{name}: its old tasks did not end within {patience:.0f} s")
             self._pause(_ENDING_POLL_SECONDS)
 
     def _still_has(self, task: Any, unwanted: set[Place]) -> bool:

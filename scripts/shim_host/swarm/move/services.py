@@ -101,6 +101,7 @@ class ServiceWriter(LockKeeper):
             constraints=tuple(map(str, (template.get("Placement") or {}).get("Constraints") or ())),
             reserves=reserved(template),
             own_seconds=_own_seconds(spec) + health.seconds,
+            grace_seconds=_grace(container) / _NANOSECONDS,
         )
 
     def image_health_checks(self, services: Iterable[RotatedService]) -> dict[str, Health]:
@@ -241,12 +242,16 @@ def _health(config: Mapping[str, Any]) -> Health:
     return Health(True, ((check.get("StartPeriod") or 0) + first_word) / _NANOSECONDS)
 
 
+def _grace(container: Mapping[str, Any]) -> int:
+    return container.get("StopGracePeriod") or _DEFAULT_GRACE
+
+
 def _own_seconds(spec: Mapping[str, Any]) -> float:
     """Return how long the service's own settings let an update stall, on its way and on the Swarm's way back."""
     settings = [spec.get("UpdateConfig") or {}, spec.get("RollbackConfig") or {}]
     ending = 0
     if any((config.get("Order") or STOP_FIRST) == STOP_FIRST for config in settings):  # the old task ends first
-        ending = (spec["TaskTemplate"].get("ContainerSpec") or {}).get("StopGracePeriod") or _DEFAULT_GRACE
+        ending = _grace(spec["TaskTemplate"].get("ContainerSpec") or {})
     delay = max(config.get("Delay") or 0 for config in settings)
     monitor = max(config.get("Monitor") or _DEFAULT_MONITOR for config in settings)
     return float(delay + monitor + ending) / _NANOSECONDS
