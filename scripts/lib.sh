@@ -199,7 +199,7 @@ recent_python() { # [MODULE...]
   local name modules=sys
   [ $# = 0 ] || modules=$(printf 'sys%s' "$(printf ', %s' "$@")")
   for name in /usr/bin/python3.11 python3.11 python3.12 python3.13 python3.14 python3; do
-    if has "$name" && "$name" -c "import $modules; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
+    if has "$name" && "$name" -I -c "import $modules; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then
       command -v "$name"
       return
     fi

@@ -383,6 +383,20 @@ def test_without_a_python_that_is_new_enough_it_says_so(clone: Clone, tmp_path: 
         assert "nothing was looked at: there is no Python 3.10 or newer" in done.stderr
 
 
+def test_no_module_of_the_repository_is_loaded(clone: Clone) -> None:
+    """Not even while a Python is looked for; without `site`, which may have loaded some of these before."""
+    for name in ("bz2", "gzip", "lzma", "subprocess", "sys", "zlib"):
+        clone.write(f"{name}.py", "open('was-loaded', 'w')")
+    python = clone.path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+
+    done = subprocess.run([HOOK], cwd=clone.path, env={**os.environ, "PYTHON": str(python)}, check=False)
+
+    assert done.returncode == 0
+    assert not (clone.path / "was-loaded").exists()
+
+
 def test_a_python_without_some_modules_looks_at_the_rest(
     clone: Clone, tmp_path: Path, canary: Callable[[], str]
 ) -> None:
