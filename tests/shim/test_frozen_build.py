@@ -375,7 +375,7 @@ def test_a_stop_signal_early_in_the_start_is_not_lost(shim_binary: Path, tmp_pat
                 assert launcher.poll() is None
                 first = children.read_text().strip()
             os.kill(int(first), 15)
-            assert launcher.wait(timeout=10) == 143
+            assert launcher.wait(timeout=60) == 143
         finally:
             launcher.kill()
             launcher.wait()

@@ -119,7 +119,7 @@ def test_nothing_of_a_value_stays_in_the_init(frozen: Shim, canary: Callable[[],
             lines = [line.split() for line in smaps.read_text().splitlines()]
             return sum(int(words[1]) for words in lines if words[0].rstrip(":") in names)
 
-        assert until(lambda: kilobytes("Private_Clean", "Private_Dirty") <= 3072, 3)
+        assert until(lambda: kilobytes("Private_Clean", "Private_Dirty") <= 3072)
         assert kilobytes("Rss") <= 8192
 
 
@@ -320,7 +320,7 @@ def test_a_stop_between_two_starts_ends_it(shim: Shim, canary: Callable[[], str]
         assert run.line() == "start"
         assert until(lambda: not _has_children(run))
         run.send(signal.SIGTERM)
-        assert run.end(2) == 143
+        assert run.end() == 143
 
 
 def _has_children(run: Running) -> bool:
@@ -369,10 +369,12 @@ HARDENED = ["setpriv", "--bounding-set=-all,+setuid,+setgid"]
 @pytest.mark.parametrize("is_pid_1", [True, False])
 def test_root_without_the_capability_to_kill_stops_it(shim: Shim, is_pid_1: bool) -> None:
     """Hardened, root may not signal the user that it let its service become; it does so as that user."""
-    traps = 'trap "echo stopped; exit 7" TERM; setsid sleep 1000 & echo up $!; while :; do sleep 0.02; done'
+    # Whoever has been forked and not become a program yet may still have the trap, and the signal is lost there.
+    stays = "setsid sh -c 'echo up; exec sleep 1000' & while :; do sleep 0.02; done"
+    traps = f'trap "echo stopped; exit 7" TERM; {stays}'
     options = ["--user", "65534:65534", "--wait-all", "--grace", "5s", "--parent-death", "TERM"]
     with running([*HARDENED, *argv(shim, *options, "--", "sh", "-c", traps)], is_pid_1=is_pid_1) as run:
-        assert run.line().startswith("up")
+        assert run.line() == "up"
         run.send(signal.SIGTERM)
         assert (run.end(), run.line()) == (7, "stopped")
 

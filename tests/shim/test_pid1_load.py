@@ -15,7 +15,18 @@ from pathlib import Path
 import pytest
 
 from tests.support.engine import Engine
-from tests.support.pid1 import OTHERS, Init, children_of, is_armed, is_installed, ours, running, status_of, until
+from tests.support.pid1 import (
+    OTHERS,
+    Init,
+    children_of,
+    is_armed,
+    is_installed,
+    ours,
+    running,
+    settles,
+    status_of,
+    until,
+)
 from tests.support.pid1_figures import forwarding_microseconds, start_milliseconds
 
 FULL = bool(os.environ.get("PID1_FULL"))
@@ -90,7 +101,7 @@ def test_a_signal_at_any_moment(init: Init, service: str, as_root: None) -> None
             while time.perf_counter() < moment:
                 pass
             run.send(signal.SIGTERM)
-            assert run.end(5) == 143
+            assert run.end() == 143
 
 
 def test_it_is_armed_at_once(init: Init, service: str, as_root: None) -> None:
@@ -112,7 +123,7 @@ def test_idle_is_idle(init: Init, service: str, as_root: None) -> None:
     """No system call, no context switch, no tick."""
     with running(init.argv(service, "plain")) as run:
         assert run.line() == "ready"
-        time.sleep(0.5)
+        assert settles(run.pid)
         before = status_of(run.pid)["voluntary_ctxt_switches"], _processor_ticks(run.pid)
         time.sleep(IDLE_SECONDS)
         assert (status_of(run.pid)["voluntary_ctxt_switches"], _processor_ticks(run.pid)) == before

@@ -175,6 +175,22 @@ def until(condition: Callable[[], bool], seconds: float | None = None) -> bool:
     return True
 
 
+def settles(pid: int) -> bool:
+    """Return whether *pid* comes to rest: for half a second it sleeps, and nothing wakes it up."""
+
+    def rests() -> bool:
+        before = _wakings(pid)
+        time.sleep(0.5)  # nothing is to happen: there is no event to wait for
+        return before is not None and before == _wakings(pid)
+
+    return until(rests)
+
+
+def _wakings(pid: int) -> str | None:
+    status = status_of(pid)
+    return status["voluntary_ctxt_switches"] if status.get("State", "Z")[0] == "S" else None
+
+
 @contextlib.contextmanager
 def running(
     argv: Sequence[str | bytes],
