@@ -15,7 +15,7 @@ from shim_host.errors import Refused
 
 from tests.support.host import Manage
 
-SECONDS = 2
+SECONDS = 2  # of this process's own, whoever else uses the processors
 SERVICES = "services:\n  web:\n    image: b\n"
 
 
@@ -44,12 +44,12 @@ REFUSED: Mapping[str, str] = {
 
 @pytest.mark.parametrize("bomb", REFUSED)
 def test_a_compose_file_that_would_never_end_is_refused(bomb: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
 
     with pytest.raises(Refused, match=r"this expands beyond what a Compose file can need|not valid YAML"):
         nodes.parse(REFUSED[bomb], Path("compose.yaml"))
 
-    assert time.monotonic() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 def test_what_is_merged_several_times_counts_once_and_where_it_did() -> None:
@@ -89,10 +89,10 @@ def test_references_in_references_end() -> None:
         ("${A:-" * 2000 + "}" * 2000, "the references are nested too deeply"),
         ("${A}" * 50_000, "is longer than a program can receive"),
     ):
-        began = time.monotonic()
+        began = time.process_time()
         with pytest.raises(InvalidReference, match=why):
             interpolated(text, {"A": "x" * 1000}.get)
-        assert time.monotonic() - began < SECONDS
+        assert time.process_time() - began < SECONDS
 
 
 LONGER = "the references make it longer than a program can receive"

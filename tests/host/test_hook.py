@@ -347,7 +347,8 @@ def test_a_long_history_shows_how_far_it_is(clone: Clone) -> None:
         termios.tcsetwinsize(child, (12, 30))
         environ = {**os.environ, "TERM": "xterm"}
         said = b""
-        with subprocess.Popen([HOOK, "--all"], cwd=clone.path, env=environ, stderr=child) as process:
+        # Whoever is to interrupt it goes first.
+        with subprocess.Popen(["nice", HOOK, "--all"], cwd=clone.path, env=environ, stderr=child) as process:
             os.close(child)
             with suppress(OSError):  # its other end is closed
                 while block := os.read(parent, 4096):

@@ -1,6 +1,7 @@
 """Every error path and log level, with values that must not come out: in no message, argv, core file or leftover."""
 
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -231,8 +232,8 @@ def test_no_copy_stays_anywhere(frozen: Shim, canary: Canary) -> None:
     frozen("explain", "--schema", "s", before=own)
     assert (frozen.folder / "left").read_text() == ""
     left = {path for place in places for path in place.glob("*")} - before
-    for path in left:
-        assert not path.name.startswith(("shim-", "_MEI")), path
+    for path in left:  # a build, a benchmark and Podman's tests have folders there too, beside this one
+        assert not re.match(r"shim-[0-9a-f]{16}-|_MEI", path.name), path
 
 
 def test_json_messages_hold_no_value_but_all_else(frozen: Shim, canary: Canary) -> None:

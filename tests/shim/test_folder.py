@@ -1,6 +1,7 @@
 """What is read, and through what: a folder is opened once, no link leaves it, and nobody's folder is trusted."""
 
 import ctypes
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -210,7 +211,9 @@ def test_a_link_that_is_exchanged_while_it_is_read_leads_nowhere_else(tmp_path: 
     seen = {"harmless": 0, "leaves": 0}
     opened = Folder(os.fsencode(folder))
     try:
-        for _ in range(2000):
+        for number in itertools.count():  # until both were met; on a busy machine the other thread may come late
+            if number >= 2000 and all(seen.values()):
+                break
             for name in (b"key", b"real"):
                 try:
                     assert opened.read(name, 100)[2] == b"harmless"
@@ -221,7 +224,6 @@ def test_a_link_that_is_exchanged_while_it_is_read_leads_nowhere_else(tmp_path: 
         is_over.set()
         thread.join()
         opened.close()
-    assert all(seen.values()), seen
 
 
 def test_a_service_that_changes_the_schema_changes_nothing(tmp_path: Path) -> None:

@@ -49,8 +49,6 @@ def binary(requirement: str, name: str) -> Path:
 @contextmanager
 def openbao(folder: Path) -> Iterator[dict[str, str]]:
     """Run a server that keeps everything in memory; yield what its client needs. *folder* is the home of both."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     token = "of-the-test"
     argv: list[str | Path] = [
         binary(OPENBAO, "bao"),
@@ -60,23 +58,27 @@ def openbao(folder: Path) -> Iterator[dict[str, str]]:
         f"-dev-root-token-id={token}",
     ]
     environ = {"PATH": os.defpath, "HOME": str(folder)}
-    server = subprocess.Popen(
-        [*argv, f"-dev-listen-address={address}"],
-        env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert server.stdout is not None
-    try:
+    for _ in range(5):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        server = subprocess.Popen(
+            [*argv, f"-dev-listen-address={address}"],
+            env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert server.stdout is not None
         said = []
-        for line in server.stdout:
-            said.append(line)
-            if line.startswith("Root Token"):
-                break
-        else:
-            raise AssertionError("".join(said))
-        yield {"BAO_ADDR": f"http://{address}", "BAO_TOKEN": token}
-    finally:
-        server.terminate()
-        server.communicate()
+        try:
+            for line in server.stdout:
+                said.append(line)
+                if line.startswith("Root Token"):
+                    yield {"BAO_ADDR": f"http://{address}", "BAO_TOKEN": token}
+                    return
+        finally:
+            server.terminate()
+            server.communicate()
+        # Another process may have taken the port meanwhile.
+        assert "address already in use" in "".join(said), said
+    raise AssertionError("no port stays free")
 
 
 class Service(http.server.BaseHTTPRequestHandler):

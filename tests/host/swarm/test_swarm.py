@@ -372,13 +372,12 @@ def test_one_bad_answer_is_lived_with(swarm: PrivateSwarm, manage: Manage, canar
 
 def test_no_engine_ends_with_111(manage: Manage, canary: Canary) -> None:
     manage.write("secrets/a", canary())
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-
-    for host in (f"tcp://127.0.0.1:{port}", f"unix://{manage.folder}/none.sock"):
-        end = manage("create-swarm", env={"DOCKER_HOST": host})
-        assert end.code == 111
-        assert "no engine answers" in end.stderr
+    with socket.socket() as closed:  # nobody else gets the port, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        for host in (f"tcp://127.0.0.1:{closed.getsockname()[1]}", f"unix://{manage.folder}/none.sock"):
+            end = manage("create-swarm", env={"DOCKER_HOST": host})
+            assert end.code == 111
+            assert "no engine answers" in end.stderr
     assert manage("create-swarm", env={"DOCKER_CONTEXT": "nonesuch"}).code == 111
 
 

@@ -32,8 +32,14 @@ def far(manage: Manage) -> Iterator[Far]:
     started: list[subprocess.Popen[str]] = []
 
     def start(docker_host: str) -> str:
+        port = next(filter(None, (listening(docker_host) for _ in range(5))))
+        use_key(manage, "user")
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
+
+    def listening(docker_host: str) -> int:
+        """Return the port of a new sshd; 0 where another process has taken it meanwhile."""
         with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+            port: int = free.getsockname()[1]
         (folder / "sshd_config").write_text(
             f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
             "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
@@ -46,9 +52,13 @@ def far(manage: Manage) -> Iterator[Far]:
         )
         started.append(server)
         assert server.stderr is not None
-        assert any("listening on" in line for line in server.stderr)
-        use_key(manage, "user")
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{port}"
+        said = []
+        for line in server.stderr:
+            said.append(line)
+            if "listening on" in line:
+                return port
+        assert "Address already in use" in "".join(said), said
+        return 0
 
     yield start
     for server in started:
