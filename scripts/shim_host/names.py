@@ -24,6 +24,8 @@ _PORTABLE_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?")
 _SERVICE_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _PREFIX = "k."
 _VERSIONED = re.compile(r"(?P<base>.+)\.v(?P<version>[1-9][0-9]{0,4})")
+# What deployments put behind the name of a secret that they create again: a number, a date, part of a digest.
+_OF_A_DEPLOYMENT = re.compile(r"[._-](?:v?[0-9][0-9._-]*|(?=[a-f]*[0-9])[0-9a-f]{7,64})", re.IGNORECASE)
 # Windows refuses these with any extension (learn.microsoft.com, "Naming Files, Paths, and Namespaces").
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
@@ -140,6 +142,17 @@ def split_version(name: str) -> tuple[str, int]:
     """Return base and version of a Swarm name; version 0 when it has none."""
     match = _VERSIONED.fullmatch(name)
     return (match["base"], int(match["version"])) if match else (name, 0)
+
+
+def is_copy(name: str, target: str, stack: str = "") -> bool:
+    """Return whether *name* is another one that people and deployments give a secret for *target*.
+
+    That is `db_password_20260131`, and in a service of the stack `shop` also `shop_db_password`.
+    """
+    own = name.removeprefix(f"{stack}_") if stack else name
+    if own == target:
+        return own != name
+    return own.startswith(target) and _OF_A_DEPLOYMENT.fullmatch(own, len(target)) is not None
 
 
 def encoded(key: str) -> str:

@@ -3,7 +3,7 @@
 Each finding has a direction: the hint is the command that fixes what it is about.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +14,14 @@ from shim_host import names, output, validation
 from shim_host.compose import nodes
 from shim_host.compose.project import interpolated
 from shim_host.env.compose_rules import InvalidReference
-from shim_host.errors import Ended
+from shim_host.errors import Ended, Refused
 from shim_host.fingerprints import Fingerprints
+from shim_host.rotate import swarm_begin as begin
 from shim_host.rotate import swarm_plan
 from shim_host.shell import quoted
 from shim_host.store.vault import Entry
 from shim_host.swarm import model, stacks, versions_file
+from shim_host.swarm.lock import Lock
 from shim_host.swarm.model import SwarmSecret, SwarmService
 from shim_host.swarm.mounts import is_behind
 from shim_host.validation import Fault, Subject
@@ -36,6 +38,7 @@ class Swarm(NamedTuple):
     newest: Mapping[str, SwarmSecret]
     others: tuple[SwarmSecret, ...] = ()  # of no stack, or of another one
     foreign: tuple[SwarmSecret, ...] = ()  # of this stack, or of none, made by somebody else
+    unmanaged: frozenset[str] = frozenset()  # the names of all that somebody else made
 
     def sync(self, key: str, option: str = "") -> str:
         """Return the command that brings *key* together."""
@@ -47,11 +50,16 @@ def swarm_of(secrets: Iterable[SwarmSecret], services: Iterable[SwarmService], s
     secrets = list(secrets)
     own = tuple(stacks.of_stack(secrets, stack))
     others = tuple(secret for secret in secrets if secret.key and secret.stack != stack)
-    foreign = tuple(secret for secret in secrets if not secret.key and secret.stack == stack and not secret.template)
-    return Swarm(stack, own, tuple(services), model.newest(own, stack), others, foreign)
+    foreign = tuple(
+        secret for secret in secrets if not secret.key and secret.stack in ("", stack) and not secret.template
+    )
+    unmanaged = frozenset(secret.name for secret in secrets if not secret.key)
+    return Swarm(stack, own, tuple(services), model.newest(own, stack), others, foreign, unmanaged)
 
 
-def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Path, folder: Path) -> list[Fault]:
+def findings(
+    subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Path, folder: Path, given: Sequence[Path] = ()
+) -> list[Fault]:
     """Return everything that disagrees.
 
     Args:
@@ -60,6 +68,7 @@ def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Pa
         prints: what compares the two.
         lock_file: which versions the next deployment names.
         folder: where the stack files are.
+        given: those that were named, too.
     """
     versions = versions_file.read(lock_file)
     return [
@@ -68,7 +77,7 @@ def findings(subject: Subject, swarm: Swarm, prints: Fingerprints, lock_file: Pa
         *_of_other_stacks(swarm),
         *_of_others(subject, swarm),
         *_of_versions_file(lock_file, versions, swarm),
-        *_of_stack_files(folder, versions, swarm),
+        *_of_stack_files([*given, *_stack_files(folder)], versions, swarm),
     ]
 
 
@@ -134,9 +143,13 @@ def _of_others(subject: Subject, swarm: Swarm) -> Iterator[Fault]:
     known = [*(subject.schema.keys if subject.schema else ()), *validation.entries_by_key(subject), *swarm.newest]
     foreign = {secret.id: secret for secret in swarm.foreign}
     for service in swarm.services:
-        for secret in (foreign[at] for at in service.mounts if at in foreign):
-            key = names.key_of(names.split_version(secret.base)[0], known)
-            if key in known:
+        for secret, targets in ((foreign[at], its) for at, its in service.mounts.items() if at in foreign):
+            if secret.stack != swarm.stack and service.stack != swarm.stack:
+                continue
+            base = names.split_version(secret.base)[0]
+            copied = next((target for target in targets if names.is_copy(base, target, service.stack)), base)
+            key = next((key for key in (names.key_of(name, known) for name in (base, copied)) if key in known), "")
+            if key:
                 message = f"mounts {secret.name}, which this tool did not make"
                 hint = f"manage-secrets adopt {quoted(secret.name)}{stacks.option(swarm.stack)}"
                 yield Fault("unmanaged", key, service.name, message, hint)
@@ -156,18 +169,33 @@ def _of_versions_file(path: Path, versions: Mapping[str, int], swarm: Swarm) -> 
         yield Fault("lock", key, str(path), f"names version {named}, {of_newest}", swarm.sync(key))
 
 
-def _of_stack_files(folder: Path, versions: Mapping[str, int], swarm: Swarm) -> Iterator[Fault]:
+def unfinished(lock: Lock | None) -> Iterator[Fault]:
+    """Yield the rotation that holds *lock*: what disagrees may be its doing, and other commands wait for its end."""
+    if lock is not None:
+        try:
+            why = begin.busy(lock)
+        except Refused as refused:  # by another release
+            why = refused
+        yield Fault("rotation", "", "", why.message, why.hints[0])
+
+
+def _stack_files(folder: Path) -> Iterator[Path]:
+    for pattern in _STACK_FILES:
+        yield from sorted(folder.glob(pattern))
+
+
+def _of_stack_files(paths: Iterable[Path], versions: Mapping[str, int], swarm: Swarm) -> Iterator[Fault]:
     """Stack files that name a version which is not there, or one by number where a newer one is."""
     bases = {names.split_version(newest.name)[0]: newest for newest in swarm.newest.values()}
     there = {secret.name for secret in swarm.secrets}
-    for path in dict.fromkeys(found for pattern in _STACK_FILES for found in sorted(folder.glob(pattern))):
+    for path in {path.absolute(): path for path in paths}.values():
         for raw in _external_names(path):
             try:
                 name = interpolated(raw, lambda variable: str(versions[variable]) if variable in versions else None)
             except InvalidReference:
                 continue  # stack deploy says so itself
             newest = bases.get(names.split_version(name)[0])
-            if newest is None or name == newest.name:
+            if newest is None or name == newest.name or name in swarm.unmanaged:
                 continue
             hint = _in_stack_file(newest)
             if name not in there:
@@ -192,13 +220,11 @@ def _external_names(path: Path) -> Iterator[str]:
     except Ended as ended:
         output.detail(f"{path} is not a stack file: {ended.message}")
         return
-    for definition in (
-        item.value for document in documents for item in nodes.items(nodes.child(document.root, "secrets"))
-    ):
-        external = nodes.child(definition, "external")
+    for item in (item for document in documents for item in nodes.items(nodes.child(document.root, "secrets"))):
+        definition, external = item.value, nodes.child(item.value, "external")
         is_external = isinstance(external, MappingNode) or (
             isinstance(external, ScalarNode) and nodes.scalar(external) not in (None, "", "false")
         )
         name = nodes.child(definition, "name") or nodes.child(external, "name")
-        if is_external and isinstance(name, ScalarNode) and (text := nodes.scalar(name)):
+        if is_external and (text := nodes.scalar(name) if isinstance(name, ScalarNode) else item.key):
             yield text

@@ -1,6 +1,7 @@
 """`validate`: all findings at once, each with its repair; `--fix` repairs what is safe to."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,8 @@ def validate(wish: ValidateWish) -> int:
     \b
     With --json: {"findings": [{"kind", "key", "where", "message", "hint", "fixable", "fixed"}]}; kinds are missing,
       not-a-file, empty, type, placeholder, name, file, mode, encoding, in-git, undefined, user, unused, rotate-with,
-      drift, stale, lock, stack-file, unmanaged, left-out (a file with mistakes, which the warning names, or the Swarm)
+      drift, stale, lock, stack-file, unmanaged, rotation (one that is unfinished), left-out (a file with mistakes,
+      which the warning names, or the Swarm)
     """
     schema = inputs.read_schema(wish.schema_path)
     store = Vault.of_stack(wish.secrets_dir, wish.stack)
@@ -81,7 +83,7 @@ def validate(wish: ValidateWish) -> int:
     hint = "fix it; see the warning for the line"
     found = [Fault("left-out", "", "", f"not looked at: {gap}", hint) for gap in gaps]
     in_swarm, unanswered = (
-        with_swarm(subject, wish.stack, wish.lock_file, wish.salt, store)
+        with_swarm(subject, wish.stack, wish.lock_file, wish.salt, store, wish.given.files)
         if wish.asks_swarm
         else (validation.findings(subject), None)
     )
@@ -103,23 +105,27 @@ def validate(wish: ValidateWish) -> int:
 
 
 def with_swarm(
-    subject: Subject, stack: str, lock_file: Path | None, salt: bytes, store: Vault
+    subject: Subject, stack: str, lock_file: Path | None, salt: bytes, store: Vault, stack_files: Sequence[Path] = ()
 ) -> tuple[list[Fault], Ended | None]:
     """Return all findings when what the Swarm holds counts, and why it could not be asked, if so."""
     from shim_host import deployment_key
     from shim_host.commands import drift
     from shim_host.swarm import connection, labels, stacks, versions_file
+    from shim_host.swarm.lock import LockKeeper
 
     try:
-        engine = connection.connect(os.environ)
+        engine = connection.connect_as(LockKeeper, os.environ)
         prints = deployment_key.of_swarm(salt, store, engine)
         secrets, services = labels.taken_over(engine.secrets(), prints), engine.services()
+        held = engine.held_lock(stack)
     except Ended as ended:
         return validation.findings(subject), ended
     swarm = drift.swarm_of(secrets, services, stack)
     stacks.say_others(secrets, stack)
     found = validation.findings(subject._replace(in_swarm=frozenset(swarm.newest)))
-    return [*found, *drift.findings(subject, swarm, prints, lock_file or versions_file.default_of(stack), Path())], None
+    path = lock_file or versions_file.default_of(stack)
+    found += [*drift.unfinished(held), *drift.findings(subject, swarm, prints, path, Path(), stack_files)]
+    return found, None
 
 
 def image_users(project: "Project") -> dict[str, str]:

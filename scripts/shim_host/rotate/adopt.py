@@ -16,7 +16,7 @@ from shim_host.rotate.swarm import MOVED
 from shim_host.rotate.swarm_plan import SYNC, Change, Move, RotationPlan
 from shim_host.rotate.sync import SyncWork
 from shim_host.shell import quoted
-from shim_host.swarm import labels, stacks, versions, versions_file
+from shim_host.swarm import labels, model, stacks, versions, versions_file
 from shim_host.swarm.model import SwarmSecret
 from shim_host.swarm.versions import CREATED, Step, Wanted
 
@@ -84,6 +84,7 @@ class AdoptWork(SyncWork):
                 hint = f"manage-secrets adopt {quoted(secret.name)}{stacks.option(secret.stack)}"
                 raise Refused(f"{secret.name} belongs to the stack {secret.stack}", hint)
         mounted = {mount.secret_id for service in self.services for mount in service.mounts}
+        self._find_copies(foreign)
         groups: dict[str, list[SwarmSecret]] = {}
         of_stacks = {secret.stack for secret in named} or {self.stack}
         for secret in foreign:
@@ -105,6 +106,24 @@ class AdoptWork(SyncWork):
             raise Refused(f"a template fills in {output.listed(templates)}, which cannot be read back", hint)
         return chosen
 
+    def _find_copies(self, foreign: Sequence[SwarmSecret]) -> None:
+        """Find what `name: db_password_${VERSION}` made: services mount it as the file of a key that is known.
+
+        Where two such are mounted, they may be two values that are meant to differ, and each keeps its own name.
+        """
+        known = [*self._known(), *model.newest(self.secrets, self.stack), *self.files.by_key()]
+        files = {*map(names.file_name, known)}
+        by_id = {secret.id: secret for secret in foreign if names.key_of(secret.base, known) not in known}
+        found: dict[str, set[str]] = {}
+        for service in self.services:
+            for mount in service.mounts:
+                secret = by_id.get(mount.secret_id)
+                if secret is None or mount.target not in files:
+                    continue
+                if names.is_copy(secret.base, mount.target, service.stack or self.stack):
+                    found.setdefault(mount.target, set()).add(secret.id)
+        self._copies = {at: target for target, ids in found.items() if len(ids) == 1 for at in ids}
+
     def _base(self, secret: SwarmSecret) -> str:
         """Return the name of the file that the secret is a version of; `_vN` is one where the schema has the key."""
         if secret.version:
@@ -113,7 +132,7 @@ class AdoptWork(SyncWork):
         stem, _, digits = secret.base.rpartition("_v")
         if not number and stem and digits.isdecimal() and names.key_of(stem, self._known()) in self._known():
             return stem
-        return base
+        return self._copies.get(secret.id, base)
 
     def _number(self, secret: SwarmSecret) -> int:
         digits = secret.base.rpartition("_v")[2] if self._base(secret) != secret.base else ""

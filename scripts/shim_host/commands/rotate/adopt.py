@@ -32,6 +32,7 @@ def adopt_command(asked: AdoptWish) -> int:
     db_password.v3). As in a rotation, every service is moved to them, and its mounts are kept as they are. The original
     secrets are not removed; at the end you are told which are no longer needed, and what to write in the stack file.
 
+    A name that a deployment numbers (name: db_password_${VERSION}) belongs to the key whose file it is mounted as.
     Secrets of a stack's file: (shop_db_password) are taken over with --stack shop.
 
     \b
