@@ -94,7 +94,9 @@ def _explain(options: Options, environ: list[bytes]) -> int:
         }
         stdout.give_json(document)
     else:
-        text = _table(rows) + "".join(f"{printable(row['name'])}  left alone: {row['reason']}\n" for row in left_alone)
+        text = _table(rows) + "".join(
+            f"{printable(row['name'])}  left alone: {printable(row['reason'])}\n" for row in left_alone
+        )
         if chosen is not None:
             text += f"profile {chosen.profile.name}  {chosen.profile.title}: {printable(chosen.why)}\n"
             text += "".join(f"profile {chosen.profile.name}  {words}\n" for words in known)

@@ -33,4 +33,4 @@ def printable(text: str) -> str:
 def _escaped(code: int) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was decoded with surrogateescape
         code -= 0xDC00
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"

@@ -166,3 +166,4 @@ def test_a_path_that_may_be_a_value_is_not_shown() -> None:
 def test_what_a_terminal_would_obey_is_escaped() -> None:
     assert printable("plain ü ✓") == "plain ü ✓"
     assert printable("a\nb\x1b[31m\x7f\x9b\u202e\udcff") == "a\\x0ab\\x1b[31m\\x7f\\x9b\\u202e\\xff"
+    assert printable("\U000e0041") == "\\U000e0041"

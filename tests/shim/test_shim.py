@@ -72,7 +72,9 @@ def test_odd_names_stay_on_one_line(shim: Shim) -> None:
     assert "\\xff\\xfe" in end.stderr
     end = shim("-v", "--log", "json", "true")
     assert len([json.loads(line) for line in end.stderr.splitlines()]) == len(names)
-    assert len(shim("explain").stdout.splitlines()) == len(names)
+    explained = shim("explain", env={"a\x1b[31m\nb_FILE": "text"}).stdout.splitlines()
+    assert len(explained) == len(names) + 1
+    assert all(line.isprintable() for line in explained)
     assert len(json.loads(shim("explain", "--json").stdout)["left_alone"]) == len(names)
 
 
