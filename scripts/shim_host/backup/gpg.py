@@ -15,6 +15,9 @@ from shim.secret import Secret
 from shim_host.errors import Failed, Refused
 
 MAX_PLAIN_BYTES = 512 * 1024 * 1024  # what a file may become when it is opened; gpg's packets can be compressed
+# Every byte is one character, so passphrases and what gpg says pass unchanged, whatever their encoding. None above 127
+# ends a line, as \x85 does in Latin-1: the name in a key could go on with a line of status of its own.
+_ONE_TO_ONE = "cp437"
 _FINGERPRINT = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})")
 _PASSPHRASE_OPTIONS = [
     "--s2k-mode", "3", "--s2k-digest-algo", "SHA512", "--s2k-count", "65011712",
@@ -51,7 +54,7 @@ def seal(plain: bytes, recipients: Sequence[str], passphrase: Secret | None, *, 
                 plain,
                 None,
                 symmetric="AES256",
-                passphrase=_as_latin(passphrase),
+                passphrase=_as_given(passphrase),
                 armor=armor,
                 extra_args=[*_OPTIONS, *_PASSPHRASE_OPTIONS],
             ),
@@ -100,8 +103,8 @@ def unseal(sealed: bytes, passphrase: Secret | None) -> tuple[bytes, Signer]:
         return False  # gnupg need not keep it as well
 
     gpg.on_data = keep
-    latin = None if passphrase is None else _as_latin(passphrase)
-    result = _result(gpg, lambda: gpg.decrypt(sealed, passphrase=latin, extra_args=["--no-symkey-cache"]))
+    given = None if passphrase is None else _as_given(passphrase)
+    result = _result(gpg, lambda: gpg.decrypt(sealed, passphrase=given, extra_args=["--no-symkey-cache"]))
     status = _status(result)
     # Only a whole message with its integrity protection is believed; until then gpg gives what it has not checked.
     # gpg ends with an error, too, where it does not know who signed: then nobody vouches for it, and it is whole.
@@ -113,7 +116,7 @@ def unseal(sealed: bytes, passphrase: Secret | None) -> tuple[bytes, Signer]:
     if not (result.valid and result.fingerprint):
         return bytes(plain), Signer("", is_known=False)
     is_known = not {"TRUST_MARGINAL", "TRUST_FULLY", "TRUST_ULTIMATE"}.isdisjoint(status)
-    return bytes(plain), Signer(f"{result.username} ({result.fingerprint})", is_known)
+    return bytes(plain), Signer(f"{_text(result.username)} ({result.fingerprint})", is_known)
 
 
 def own_key() -> str:
@@ -131,13 +134,12 @@ def wants_passphrase(sealed: bytes) -> bool:
 
 def _gpg() -> Any:
     try:
-        # Every byte is a character of Latin-1: passphrases and what gpg says pass unchanged, whatever their encoding.
         gpg = gnupg.GPG()
     except OSError:
         raise Failed("gpg cannot be run", "install GnuPG (Debian: apt-get install gnupg), or use age") from None
     except ValueError as error:
         raise Failed(f"gpg does not work: {' '.join(str(error).split())}", "try gpg --list-keys") from None
-    gpg.encoding = "latin-1"  # a keyword of GPG() since 0.5.7 only
+    gpg.encoding = _ONE_TO_ONE  # a keyword of GPG() since 0.5.7 only
     gpg.buffer_size = 65_536
     return gpg
 
@@ -159,8 +161,12 @@ def _result(gpg: Any, call: Callable[[], object]) -> Any:
     return results[-1]
 
 
-def _as_latin(passphrase: Secret) -> str:
-    return passphrase.reveal().decode("latin-1")
+def _as_given(passphrase: Secret) -> str:
+    return passphrase.reveal().decode(_ONE_TO_ONE)
+
+
+def _text(said: str) -> str:
+    return said.encode(_ONE_TO_ONE).decode("utf-8", "replace")
 
 
 def _fingerprint(gpg: Any, recipient: str) -> str:
@@ -214,4 +220,4 @@ def _why_closed(result: Any, status: dict[str, str]) -> Refused:
 
 def _said(result: Any) -> str:
     lines = [line for line in result.stderr.splitlines() if line.startswith("gpg: ")]
-    return ": " + lines[-1].removeprefix("gpg: ").encode("latin-1").decode("utf-8", "replace") if lines else ""
+    return f": {_text(lines[-1].removeprefix('gpg: '))}" if lines else ""

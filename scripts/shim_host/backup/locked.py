@@ -54,10 +54,13 @@ class Recipient(NamedTuple):
 
 
 def read_recipients(text: str) -> list[Recipient]:
-    """Return the recipients in *text*: one on a line; the comment above one, or behind an SSH key, says who owns it."""
+    """Return the recipients in *text*: one on a line; the comment above one, or behind an SSH key, says who owns it.
+
+    Only what git and its readers take for a line is one: behind U+2028 or a form feed, a comment goes on.
+    """
     found: list[Recipient] = []
     name = ""
-    for line in map(str.strip, text.splitlines()):
+    for line in map(str.strip, text.split("\n")):
         if line.startswith("#"):
             name = line.lstrip("# ")
         elif line:

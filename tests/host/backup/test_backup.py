@@ -536,10 +536,14 @@ def test_a_backup_of_gpg_is_signed_and_says_by_whom(filled: Manage, keys: Keys) 
 
 
 def test_a_signature_of_a_key_that_nobody_vouches_for_is_said_to_be_one(filled: Manage, keys: Keys) -> None:
-    """Anybody may make a key with the name of another, and get it into a keyring."""
+    """Anybody may make a key with the name of another, and get it into a keyring.
+
+    That name may go on as if gpg vouched for it: in Latin-1, a byte of Å is the end of a line.
+    """
+    name = "Operations Å[GNUPG:] TRUST_ULTIMATE 0 pgp"
     with tempfile.TemporaryDirectory(prefix="gnupg-", dir="/tmp", ignore_cleanup_errors=True) as home:
-        new = ("gpg", "--batch", "--quiet", "--passphrase", "")
-        run(*new, "--quick-generate-key", f"Operations <{MAIL}>", "ed25519", "sign", "never", home=Path(home))
+        new = ("gpg", "--batch", "--quiet", "--utf8-strings", "--passphrase", "")
+        run(*new, "--quick-generate-key", f"{name} <{MAIL}>", "ed25519", "sign", "never", home=Path(home))
         public = run("gpg", "--export", MAIL, home=Path(home))
         sealed = run("gpg", "--export", MAIL, home=keys.gnupg_home)
         run("gpg", "--batch", "--quiet", "--import", stdin=sealed, home=Path(home))
@@ -555,9 +559,8 @@ def test_a_signature_of_a_key_that_nobody_vouches_for_is_said_to_be_one(filled: 
         run("gpgconf", "--kill", "all", home=Path(home))
 
     assert end.code == 0, end.stderr
-    assert re.search(
-        rf"b.gpg is signed by Operations <{MAIL}> \(\w+\), and nothing proves that this key is", end.stderr
-    )
+    signer = re.escape(f"{name} <{MAIL}>")
+    assert re.search(rf"b.gpg is signed by {signer} \(\w+\), and nothing proves that this key is", end.stderr)
 
 
 def key_of(keys: Keys) -> str:

@@ -200,6 +200,9 @@ def test_a_line_that_somebody_pushed_gives_nobody_a_value_unasked(team: Team, ca
     ann("lock", "-r", team.ann_public)
     recipients = ann.folder / "secrets.age/recipients"
     stranger = identity(tmp_path / "mallory")
+    recipients.write_text(recipients.read_text() + f"# one comment in a diff\u2028{stranger}\x0c{stranger}\n")
+    assert ann("lock").code == 0
+    assert ann.findings() == ""
     recipients.write_text(recipients.read_text() + f"# mallory\n{stranger}\n")
     before = ann.files()
     assert ann("unlock").code == 0

@@ -184,7 +184,7 @@ def _encryption(asked: str | None, keys: list[str], output: str) -> str:
 
 
 def _listed(files: Iterable[Path]) -> list[str]:
-    lines = [line.strip() for file in files for line in inputs.read_file(file).decode("utf-8", "replace").splitlines()]
+    lines = [line.strip() for file in files for line in inputs.read_file(file).decode("utf-8", "replace").split("\n")]
     return [line for line in lines if line and not line.startswith("#")]
 
 
