@@ -5,11 +5,13 @@ default value. Only the winner's file is read.
 """
 
 from shim import errors, files, kernel
-from shim.resolution import COMPOSED, DEFAULT, ENVIRONMENT, FILE, REFERENCES, ROOT, Resolution, Resolved, Sources
+from shim.resolution import DEFAULT, ENVIRONMENT, FILE, REFERENCES, ROOT, Resolution, Resolved, Sources
 from shim.secret import MAX_ENV_BYTES, MAX_SECRET_BYTES, Secret, clean, read_secret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shim.options import Options
     from shim.schema import KeySpec, Schema
 
@@ -19,9 +21,7 @@ _DOUBTFUL_STARTS = (*REFERENCES, b"file:/", b"$(")
 _FIRST_OF_THEM = b"E@-$"  # of those without a colon
 _DOUBTFUL_LAST = b" \t\r\n"
 _MANY_BYTES = 100_000  # fewer than the kernel takes of one command, whatever its limits are
-_MAX_COMPOSED_BYTES = 8_388_608
 _MAX_READ_BYTES = 16_777_216  # of all files together
-_MAX_STEPS = 100  # from a composed value to its parts, and theirs
 
 
 def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Resolution:
@@ -37,27 +37,7 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
     ordinary, left, ordinary_bytes = files.read_ordinary(
         keys, unusual, pointers, roots, sources.env, sources.folders, _DOUBTFUL_STARTS, Secret, Resolved
     )
-    other_bytes = 0
-    resolved: Resolved | None
-    for key, before in left:
-        try:
-            resolved = _resolved(key, specs.get(key), resolution, options)
-        except errors.Breach as breach:
-            wrong[key] = [breach]
-            resolved = None
-        if resolved is not None:
-            size = len(resolved.secret.reveal())
-            if before + other_bytes + size > _MAX_READ_BYTES:
-                from shim import strays
-
-                strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
-                resolved = None
-            else:
-                other_bytes += size
-        if resolved is None:
-            del ordinary[key]
-        else:
-            ordinary[key] = resolved
+    other_bytes = _read_left(left, specs, resolution, options, ordinary, wrong) if left else 0
     secrets.update(ordinary)
     for key, spec in specs.items():
         if spec.deliver != "env" and key in secrets:
@@ -71,11 +51,91 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
 
         pointed.settle_pointers(resolution, options)
     for key, spec in specs.items():
-        if key not in secrets and key not in wrong and (spec.composed is not None or spec.default):
-            _from_schema(resolution, spec, wrong, [])
+        if key in secrets or key in wrong:
+            continue
+        if spec.composed is not None:
+            from shim import composing
+
+            composing.compose(resolution, spec, wrong, [])
+        elif spec.default:
+            secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
     if sources.asked:
         _check(resolution, options, wrong)
-    all_bytes = ordinary_bytes
+    all_bytes = ordinary_bytes + (_look_through(left, resolution, options, wrong) if left else 0)
+    if all_bytes > _MANY_BYTES:
+        from shim import strays
+
+        strays.fit(resolution, options)
+    if sources.shadowed:
+        from shim import strays
+
+        strays.shadowed(resolution, MAX_SECRET_BYTES)
+    if sources.asked and sources.roots:
+        _look_near(resolution, wrong)
+    if sources.unlisted:
+        from shim import strays
+
+        strays.unlisted(resolution, options, wrong)
+    if sources.chosen is not None:
+        from shim import profile_effects
+
+        for found in profile_effects.breaches(sources.chosen.profile, resolution, options):
+            wrong.setdefault(found.key, []).append(found)
+    if sources.breaches or wrong:
+        _say_in_order(resolution, wrong)
+    return resolution
+
+
+def _read_left(
+    left: list[tuple[str, int]],
+    specs: "Mapping[str, KeySpec]",
+    resolution: Resolution,
+    options: "Options",
+    values: "dict[str, Resolved]",
+    wrong: "dict[str, list[errors.Breach]]",
+) -> int:
+    """Give every key *left* its place among *values*, or take it out of them; return how many bytes that added.
+
+    Args:
+        left: each with the bytes of the ordinary values before it.
+        specs: what the schema has for a key.
+        resolution: what it is for.
+        options: which source wins.
+        values: those of the ordinary keys.
+        wrong: what is wrong with a key; it may grow.
+    """
+    sources, read_bytes = resolution.sources, 0
+    resolved: Resolved | None
+    for key, before in left:
+        try:
+            resolved = _resolved(key, specs.get(key), resolution, options)
+        except errors.Breach as breach:
+            wrong[key] = [breach]
+            resolved = None
+        if resolved is not None:
+            size = len(resolved.secret.reveal())
+            if before + read_bytes + size > _MAX_READ_BYTES:
+                from shim import strays
+
+                strays.leave_out(resolved, _MAX_READ_BYTES, sources, wrong)
+                resolved = None
+            else:
+                read_bytes += size
+        if resolved is None:
+            del values[key]
+        else:
+            values[key] = resolved
+    return read_bytes
+
+
+def _look_through(
+    left: list[tuple[str, int]],
+    resolution: Resolution,
+    options: "Options",
+    wrong: "dict[str, list[errors.Breach]]",
+) -> int:
+    """Look for what no environment can hold, and what is probably something else; return how many bytes all have."""
+    sources, secrets, all_bytes = resolution.sources, resolution.secrets, 0
     for key, _ in left:
         if key not in secrets:
             continue
@@ -104,34 +164,19 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
             mistake = doubts.about(resolved, resolution, options)
             if mistake is not None:
                 wrong[key] = [mistake]
-    if all_bytes > _MANY_BYTES:
-        from shim import strays
+    return all_bytes
 
-        strays.fit(resolution, options)
-    if sources.shadowed:
-        from shim import strays
 
-        strays.shadowed(resolution, MAX_SECRET_BYTES)
-    if sources.asked and sources.roots:
-        _look_near(resolution, wrong)
-    if sources.unlisted:
-        from shim import strays
-
-        strays.unlisted(resolution, options, wrong)
-    if sources.chosen is not None:
-        from shim import profile_effects
-
-        for found in profile_effects.breaches(sources.chosen.profile, resolution, options):
-            wrong.setdefault(found.key, []).append(found)
-    if sources.breaches or wrong:
-        for found in sources.breaches:
-            if found.key:
-                wrong.setdefault(found.key, []).insert(0, found)
-            else:
-                resolution.breaches.append(found)
-        order = {**sources.asked, **pointers, **roots, **wrong}
-        resolution.breaches += [breach for key in order for breach in wrong.get(key, ())]
-    return resolution
+def _say_in_order(resolution: Resolution, wrong: "dict[str, list[errors.Breach]]") -> None:
+    """Add what is *wrong* to the breaches, in the schema's order; what the sources found comes first."""
+    sources = resolution.sources
+    for found in sources.breaches:
+        if found.key:
+            wrong.setdefault(found.key, []).insert(0, found)
+        else:
+            resolution.breaches.append(found)
+    order = {**sources.asked, **sources.pointers, **sources.roots, **wrong}
+    resolution.breaches += [breach for key in order for breach in wrong.get(key, ())]
 
 
 def _is_doubtful(key: str, value: bytes) -> bool:
@@ -270,62 +315,6 @@ def _stays_a_path(key: str, secret: Secret, sources: Sources, options: "Options"
     sources.untaken.append(key + "_FILE")
     sources.left_alone.append((key + "_FILE", f"{reason}, so it stays a path; --file-key {key} would take it"))
     return True
-
-
-def _from_schema(
-    resolution: Resolution, spec: "KeySpec", wrong: "dict[str, list[errors.Breach]]", on_the_way: list[str]
-) -> None:
-    """Give *spec* its composed value, parts first, or else its default."""
-    from shim import template
-
-    key = spec.key
-    if key in on_the_way:
-        circle = " -> ".join([*on_the_way[on_the_way.index(key) :], key])
-        wrong[key] = [
-            errors.Breach(
-                key, f"{key} is composed from itself: {circle}", "remove the circular reference from the schema"
-            )
-        ]
-        return
-    if spec.composed is None:
-        if spec.default:
-            resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
-        return
-    if key in resolution.tried:
-        return  # each is composed once, however many refer to it
-    if len(on_the_way) == _MAX_STEPS:
-        wrong[key] = [errors.Breach(key, f"{key} is composed in over {_MAX_STEPS} steps", "name its parts directly")]
-        return
-    specs = resolution.schema.keys if resolution.schema is not None else {}
-    parts = template.parse(spec.composed.encode("utf-8", "surrogateescape"))
-    absent = []
-    for part in parts:
-        if isinstance(part, bytes):
-            continue
-        name = part[0]
-        other = specs.get(name)
-        if name not in resolution.secrets and other is not None and name not in wrong:
-            _from_schema(resolution, other, wrong, [*on_the_way, key])
-        if not resolution.has(name):
-            absent.append(name)
-    resolution.tried.add(key)
-    if not absent:
-        try:
-            value = template.fill(parts, resolution.value_of, resolution.documents)
-            resolution.composed_bytes += len(value)
-            if resolution.composed_bytes > _MAX_COMPOSED_BYTES:
-                raise template.NotEncodable(
-                    f"all composed values together are longer than {_MAX_COMPOSED_BYTES} bytes",
-                    "use fewer composed values",
-                )
-        except template.NotEncodable as error:
-            from shim.breaches import Unusable
-
-            wrong[key] = [Unusable(key, f"{key} cannot be composed: {error}", error.hint)]
-            return
-        resolution.secrets[key] = Resolved(key, Secret(value), COMPOSED, b"", spec.deliver)
-    elif spec.default:
-        resolution.secrets[key] = Resolved(key, Secret(spec.default), DEFAULT, b"", spec.deliver)
 
 
 def _check(resolution: Resolution, options: "Options", wrong: "dict[str, list[errors.Breach]]") -> None:

@@ -213,32 +213,8 @@ def _from_root(
     wanted: set[str] | None,
     schema: "Schema | None",
 ) -> None:
-    try:
-        sources.folders[root] = folder = _opened(root, sources)
-        names = files.list_folder(folder)
-    except errors.Breach as breach:
-        if not sources.is_left_alone(root, breach):
-            raise
-        return
-    except OSError as error:
-        if error.errno == 13 and root[:1] == b"." and not is_searchable():
-            sources.left_alone.append(
-                (root.decode("utf-8", "surrogateescape"), "the working directory is closed to us")
-            )
-        elif error.errno in (2, 20):  # ENOENT, ENOTDIR
-            if sources.follows_roots or error.errno == 20:
-                from shim import strays
-
-                strays.warn_of_no_folder(root, sources)
-        elif root == sources.guarded:
-            sources.left_alone.append(
-                (root.decode("utf-8", "surrogateescape"), f"it is closed to us: {error.strerror}")
-            )
-        else:
-            from shim import strays
-
-            sources.unlisted.append((root, error))
-            strays.probe(sources, root, wanted)
+    names = _listed(sources, root, wanted)
+    if names is None:
         return
     names.sort()
     found: dict[str, bytes] = {}
@@ -266,38 +242,76 @@ def _from_root(
         if key in pointers and pointers[key][0] == path and key not in found and key not in sources.roots:
             found[key] = path  # it is there because a variable points to it
             sources.roots[key] = path, root
-        elif not key:
-            left_alone.append((path.decode("utf-8", "surrogateescape"), "its name cannot be a variable's"))
-        elif wanted is not None and key not in wanted:
-            left_alone.append((path.decode("utf-8", "surrogateescape"), f"nothing asks for {key}"))
-        elif name.endswith(".env") and key not in named:
-            _leave_bundle(sources, path, name)
-        elif "FILE" in key and (key.endswith("_FILE") or key.startswith("FILE__")):
-            left_alone.append(
-                (path.decode("utf-8", "surrogateescape"), f"{key} names a file, and what is in a file is not a path")
-            )
-        elif (schema is None or key not in schema.keys) and is_protected(key):
-            left_alone.append(
-                (path.decode("utf-8", "surrogateescape"), f"{key} changes what programs load; only the schema can ask")
-            )
-            if key in named:
-                from shim import strays
-
-                strays.warn_of_protected(key, path, sources)
-        elif key in found and not _is_folder(sources, found[key], root):
-            if key in pointers:  # which of them counts has been decided
-                sources.roots.pop(key, None)
-                left_alone.append((path.decode("utf-8", "surrogateescape"), f"{sources.pointer_of(key)} names a file"))
-            elif not _is_folder(sources, path, root):
-                sources.breaches.append(_two_names(key, found[key], path))
-        else:
+        elif reason := _reason_against(key, name, path, sources, named, wanted, schema):
+            left_alone.append((path.decode("utf-8", "surrogateescape"), reason))
+        elif key not in found and key not in sources.roots:
             found[key] = path
-            if key not in sources.roots or _is_folder(sources, *sources.roots[key]):
-                sources.roots[key] = path, root
-            elif sources.follows_roots:
-                sources.shadowed.append((key, path, root))
+            sources.roots[key] = path, root
+        else:
+            from shim import strays
+
+            strays.take_second(key, path, root, found, sources)
     if not is_sorted:  # what was not ordinary came last
         sources.roots = dict(sorted(sources.roots.items(), key=_place))
+
+
+def _reason_against(
+    key: str,
+    name: str,
+    path: bytes,
+    sources: Sources,
+    named: dict[str, None],
+    wanted: set[str] | None,
+    schema: "Schema | None",
+) -> str:
+    """Return why the file *name* of a root is left alone, whatever is in it; "" when it may be the value of *key*."""
+    if not key:
+        return "its name cannot be a variable's"
+    if wanted is not None and key not in wanted:
+        return f"nothing asks for {key}"
+    if name.endswith(".env") and key not in named:
+        from shim import strays
+
+        return strays.warn_of_bundle(path, name, sources)
+    if "FILE" in key and (key.endswith("_FILE") or key.startswith("FILE__")):
+        return f"{key} names a file, and what is in a file is not a path"
+    if (schema is None or key not in schema.keys) and is_protected(key):
+        if key in named:
+            from shim import strays
+
+            strays.warn_of_protected(key, path, sources)
+        return f"{key} changes what programs load; only the schema can ask"
+    return ""
+
+
+def _listed(sources: Sources, root: bytes, wanted: set[str] | None) -> list[bytes] | None:
+    """Return the names in *root*, which stays open; None when it has none for us, and why is in *sources*."""
+    try:
+        sources.folders[root] = folder = _opened(root, sources)
+        return files.list_folder(folder)
+    except errors.Breach as breach:
+        if not sources.is_left_alone(root, breach):
+            raise
+    except OSError as error:
+        if error.errno == 13 and root[:1] == b"." and not is_searchable():
+            sources.left_alone.append(
+                (root.decode("utf-8", "surrogateescape"), "the working directory is closed to us")
+            )
+        elif error.errno in (2, 20):  # ENOENT, ENOTDIR
+            if sources.follows_roots or error.errno == 20:
+                from shim import strays
+
+                strays.warn_of_no_folder(root, sources)
+        elif root == sources.guarded:
+            sources.left_alone.append(
+                (root.decode("utf-8", "surrogateescape"), f"it is closed to us: {error.strerror}")
+            )
+        else:
+            from shim import strays
+
+            sources.unlisted.append((root, error))
+            strays.probe(sources, root, wanted)
+    return None
 
 
 def _place(found: tuple[str, tuple[bytes, bytes]]) -> tuple[bytes, bytes]:
@@ -312,31 +326,6 @@ def _opened(root: bytes, sources: Sources) -> int:
     from shim.folder import open_beside_us
 
     return open_beside_us(root[2:]).opened()
-
-
-def _leave_bundle(sources: Sources, path: bytes, name: str) -> None:
-    """Take no file with many values for one: `app.env` would become APP_ENV, which means something to frameworks."""
-    sources.left_alone.append((path.decode("utf-8", "surrogateescape"), "a file of that name holds many values"))
-    from shim.shown import shown_path
-
-    hint = f"take each that is needed: @from={name}(KEY) above KEY= in the schema"
-    sources.warnings.append((f"{shown_path(path)} is left alone: a file of that name holds many values", hint))
-
-
-def _two_names(key: str, first: bytes, second: bytes) -> "errors.Breach":
-    from shim.shown import shown_path
-
-    return errors.Breach(key, f"{shown_path(first)} and {shown_path(second)} both map to {key}", "keep one of the two")
-
-
-def _is_folder(sources: Sources, path: bytes, root: bytes) -> bool:
-    try:
-        from shim.folder import Folder
-
-        folder = Folder(root, sources.follows_roots, sources.folders[root])
-        return folder.read(path[len(root) + 1 :], 0)[0] & 0o170000 == 0o040000
-    except OSError:
-        return False  # what it is gets said when it is read
 
 
 def _normal(path: bytes) -> bytes:
