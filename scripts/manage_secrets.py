@@ -2,6 +2,7 @@
 """The command line of the host side. A command is loaded when it runs, so that `--help` stays quick."""
 
 import os
+import re
 import sys
 import textwrap
 from typing import Any
@@ -87,6 +88,25 @@ COMMANDS = {
     "doctor": ("doctor:doctor_command", "Show what will not work on this machine, and what to do about it."),
 }
 
+# What people try who know other tools.
+OTHER_WORDS = {
+    **dict.fromkeys(("add", "change", "new", "put", "update"), "set"),
+    **dict.fromkeys(("cat", "read", "show"), "get"),
+    **dict.fromkeys(("del", "delete", "rm", "unset"), "remove"),
+    **dict.fromkeys(("ls", "ps", "status"), "list"),
+    **dict.fromkeys(("check", "lint", "verify"), "validate"),
+    "backup": "export",
+    "compare": "diff",
+    "convert": "migrate",
+    "decrypt": "unlock",
+    "encrypt": "lock",
+    "help": "--help",
+    "init": "create-from-env",
+    "restore": "import",
+    "undo": "rollback",
+    "version": "--version",
+}
+
 VERBOSE = click.Option(
     ["-v", "--verbose"],
     is_flag=True,
@@ -137,7 +157,10 @@ class Lazy(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from shim_host.inputs import did_you_mean
 
-            hints = did_you_mean(args[0], COMMANDS) or [f"{ctx.command_path} --help lists them"]
+            begun = [name for name in COMMANDS if len(args[0]) > 1 and name.startswith(args[0])]
+            meant = OTHER_WORDS.get(args[0]) or " or ".join(begun)
+            hints = [f"did you mean {meant}?"] if meant else did_you_mean(args[0], COMMANDS)
+            hints = hints or [f"{ctx.command_path} --help lists them"]
             name = args[0].partition("=")[0]  # KEY=VALUE is not repeated
             raise UsageError(f"there is no command {output.shown(name)}", *hints)
         return super().resolve_command(ctx, args)
@@ -243,6 +266,11 @@ def outcome(words: list[str], is_json: bool) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
+        if isinstance(
+            error, getattr(click.exceptions, "NoArgsIsHelpError", ())
+        ):  # only newer releases of click have it
+            sys.stderr.write(f"{error.format_message()}\n")
+            return error.exit_code
         ended = misused(error)
         output.explain(ended)
         message, hints, code = ended.message, ended.hints, error.exit_code
@@ -274,18 +302,30 @@ def outcome(words: list[str], is_json: bool) -> int:
     return code
 
 
+TAKE_VALUES = ("create-from-env", "edit", "generate", "get", "remove", "rotate", "set")  # or people think that they do
+WRONG_PATH = re.compile(
+    r"Invalid value for '(?P<name>[^']*)'(?: / '[^']*')*: (?:File|Directory|Path) '(?P<path>.*)' (?P<what>[a-z ]+)",
+    re.DOTALL,
+)
+
+
 def misused(error: click.ClickException) -> UsageError:
     """Return in our words what click says of a mistake on the command line, with where to look it up."""
-    text = error.format_message().rstrip(".")
+    text = error.format_message().partition(" Choose from:")[0].rstrip(".")
+    context = getattr(error, "ctx", None)
     hints = []
     if "unexpected extra argument" in text:  # which may be a value
         text = "there are more arguments than this command takes"
-        hints.append("a value is typed, or comes from a file or a pipe: arguments can be seen by others")
+        if context is not None and context.command.name in TAKE_VALUES:
+            hints.append("a value is typed, or comes from a file or a pipe: arguments can be seen by others")
+    if wrong := WRONG_PATH.fullmatch(text):
+        option = wrong["name"] + ": " if wrong["name"].startswith("-") else ""
+        named = output.shown(wrong["path"].partition("=")[0])  # KEY=VALUE is not repeated
+        text = f"{option}{named} {wrong['what']}"
     if isinstance(error, click.NoSuchOption):
         text = f"there is no option {output.shown(error.option_name)}"
         if error.possibilities:
             hints.append(f"did you mean {' or '.join(sorted(error.possibilities))}?")
-    context = getattr(error, "ctx", None)
     if context is not None:
         hints.append(f"{context.command_path} --help shows how it is used")
     return UsageError(text[:1].lower() + text[1:] if text[1:2].islower() else text, *hints)

@@ -57,6 +57,8 @@ def _as_typed(command: "re.Match[str]") -> str:
     known = _options_of[0](name)
     if not known:
         return command[0]
+    if rest.startswith(" --help"):
+        return f"{_program[0]} {name}{rest}"
     # One that has --compose asks the Swarm without it, and an env file means the same: only its own run repeats these.
     is_of_swarm = "--compose" in known and "--compose" not in _given
     words = [

@@ -365,6 +365,20 @@ def test_a_value_that_is_typed_as_an_argument_is_not_repeated(manage: Manage, ca
 def test_mistakes_on_the_command_line_have_the_voice_of_all_errors(manage: Manage) -> None:
     for arguments, error, hint in (
         (("rotat",), "there is no command rotat", "did you mean rotate?"),
+        (("creat",), "there is no command creat", "did you mean create-from-env or create-swarm?"),
+        (("rm", "KEY"), "there is no command rm", "did you mean remove?"),
+        (
+            ("completion",),
+            "missing argument '{bash|zsh|fish}'",
+            "manage-secrets completion --help shows how it is used",
+        ),
+        (("list", "-f", "no.yml"), "--file: no.yml does not exist", "manage-secrets list --help shows how it is used"),
+        (("migrate", "A=b"), "A does not exist", "manage-secrets migrate --help shows"),
+        (
+            ("list", "KEY"),
+            "there are more arguments than this command takes",
+            "manage-secrets list --help shows how it is used",
+        ),
         (("rotate", "--generat"), "there is no option --generat", "did you mean --generate?"),
         (("set",), "missing argument 'KEY'", "manage-secrets set --help shows how it is used"),
         (("create-from-env", "none.env"), "none.env does not exist", "name a file, or - for stdin"),
@@ -372,4 +386,9 @@ def test_mistakes_on_the_command_line_have_the_voice_of_all_errors(manage: Manag
         end = manage(*arguments)
 
         assert (end.code, end.stdout) == (2, "")
-        assert end.stderr.startswith(f"manage-secrets: error: {error}\nmanage-secrets: hint: {hint}\n")
+        assert end.stderr.startswith(f"manage-secrets: error: {error}\nmanage-secrets: hint: {hint}")
+
+    for words in ((), ("compose",)):
+        end = manage(*words)
+        assert (end.code, end.stdout) == (2, "")
+        assert end.stderr == manage(*words, "--help").stdout

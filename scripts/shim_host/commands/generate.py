@@ -47,7 +47,10 @@ def generate(
         raise Refused("there is no schema to generate values from", f"write {inputs.SCHEMA}")
     unknown = [key for key in keys if key not in schema.keys]
     if unknown:
-        raise Refused(f"not in the schema: {output.unknown(unknown)}", f"the keys are listed in {schema.source}")
+        hints = inputs.did_you_mean(unknown[0], schema.keys)
+        raise Refused(
+            f"not in the schema: {output.unknown(unknown)}", *hints, f"the keys are listed in {schema.source}"
+        )
     store = Vault(secrets_dir)
     if keys:
         file_names = names.file_names(schema.keys)

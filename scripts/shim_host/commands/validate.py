@@ -95,6 +95,8 @@ def validate(wish: ValidateWish) -> int:
     fixed, trouble = repaired(store, found, wish.dry_run) if wish.fix else ([], None)
     give(found, fixed, wish.is_json)
     left = len(found) - len(fixed)
+    if schema is None and project is None and not (env or subject.entries or found):
+        output.say(f"there was nothing to check: no schema, {wish.given.env_name}, {store.path} or Compose file")
     count = output.many(len(found), "finding")
     output.say(f"{count}, {len(fixed)} {'would be ' if wish.dry_run else ''}repaired")
     if left and not wish.fix and any(finding.repair for finding in found):

@@ -16,6 +16,7 @@ from shim_host.compose import reading
 from shim_host.compose.running import RunningProject
 from shim_host.errors import Ended, Failed, Refused
 from shim_host.generate import can_be_made, new_value
+from shim_host.inputs import did_you_mean
 from shim_host.rotate import compose_journal, compose_run, history
 from shim_host.rotate import values as rotation_values
 from shim_host.rotate.compose_journal import Moving
@@ -234,8 +235,10 @@ def _refuse_unknown(keys: Sequence[str], there: Mapping[str, Secret]) -> None:
     unknown = [key for key in keys if key not in there]
     if unknown:
         known = [name for name in unknown if names.key_of(name, there) in there]
-        hint = f"the key is {names.key_of(known[0], there)}" if known else "`manage-secrets list` shows what is there"
-        raise Refused(f"there is no secret file for {output.unknown(unknown)}", hint)
+        message = f"there is no secret file for {output.unknown(unknown)}"
+        if known:
+            raise Refused(message, f"the key is {names.key_of(known[0], there)}")
+        raise Refused(message, *did_you_mean(unknown[0], there), "`manage-secrets list` shows what is there")
 
 
 def _done(values: Mapping[str, Secret], settings: Settings, wish: Wish, state: str = "rotated") -> int:
