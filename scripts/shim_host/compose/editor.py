@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from shim_host.compose.anchors import anchors_moved, values_below
 from shim_host.compose.braces import Braces, Edit, comments
 from shim_host.compose.nodes import OVERRIDE, RESET, Document, Spot, child, elements, is_merge, is_null, item, tag_of
-from shim_host.compose.written import Raw, Style, Value, as_json, is_flow
+from shim_host.compose.written import Raw, Style, Value, as_json, ends_in_block, is_flow, step_of
 
 _ENDED = re.compile(r"^\.\.\.", re.MULTILINE)  # the document ends before the file does
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*[ \t]*)+")
@@ -29,7 +29,7 @@ class Editor:
         self.line_end = "\r\n" if "\r\n" in whole else "\n"
         # What is inserted behind the last line must find that line ended.
         self.text = whole if not whole or whole.endswith("\n") else whole + self.line_end
-        self.style = Style(whole, _step(documents[0].root))
+        self.style = Style(whole, step_of(documents[0].root))
         self.step, self.quote = self.style.step, self.style.quote
         self.layout = {key: spots for document in documents for key, spots in document.layout.items()}
         values = (entry for document in documents for entry in values_below(document.root, self.layout, set()))
@@ -128,6 +128,26 @@ class Editor:
             indent = " " * (spot.start - start)
             kept = "".join(f"{indent}{comment}{self.line_end}" for comment in comments(self.text[colon + 1 : end]))
             self.replace(start, end, kept)
+            above = self.spots(holder)[position - 1]
+            if position and not above.is_alias and ends_in_block(holder.value[position - 1][1]):
+                self._move_comments(end, indent)
+
+    def _move_comments(self, at: int, indent: str) -> None:
+        """Move the comments from *at* on as far left as *indent*: further right, a text above would take them in."""
+        removed = {edit[0]: edit for edit in self._edits if edit[0] < edit[1]}
+        while at < len(self.text):
+            if at in removed:
+                edit = removed[at]
+                lines = [indent + line.lstrip() for line in edit[3].splitlines(keepends=True)]
+                self._edits[self._edits.index(edit)] = (*edit[:3], "".join(lines))
+                at = edit[1]
+                continue
+            line = self.text[at : self.next_line(at + 1)]
+            if line.strip() and not line.lstrip().startswith("#"):
+                return
+            if line.strip() and len(line) - len(line.lstrip()) > len(indent):
+                self.replace(at, at + len(line) - len(line.lstrip()), indent)
+            at += len(line)
 
     def _comments_in(self, collection: Node, whole: Spot) -> list[str]:
         """Return the comments between the elements of *collection*; a value may hold a `#` that begins none."""
@@ -368,14 +388,6 @@ def _edited(text: str, edits: Iterable[Edit]) -> str:
     for start, end, _, new in sorted(edits, key=lambda edit: edit[:3])[::-1]:
         text = text[:start] + new + text[end:]
     return text
-
-
-def _step(root: MappingNode) -> int:
-    """Return how far this file indents."""
-    for _, value in root.value:
-        if isinstance(value, MappingNode) and not value.flow_style and value.value:
-            return max(int(value.value[0][0].start_mark.column), 1)
-    return 2
 
 
 def own_sequence(mapping: Node, key: str, editor: Editor) -> Node | None:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from ruamel.yaml.nodes import Node
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 
 class Raw(str):
@@ -22,6 +22,22 @@ _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n")
 def is_flow(node: Node) -> bool:
     """Return whether *node* is written in braces or brackets."""
     return bool(getattr(node, "flow_style", False))
+
+
+def ends_in_block(node: Node) -> bool:
+    """Return whether *node* ends with a text behind `|` or `>`: what follows and is as far right belongs to that."""
+    while not isinstance(node, ScalarNode) and node.value and not is_flow(node):
+        last = node.value[-1]
+        node = last[1] if isinstance(node, MappingNode) else last
+    return isinstance(node, ScalarNode) and node.style in ("|", ">")
+
+
+def step_of(root: MappingNode) -> int:
+    """Return how far this file indents."""
+    for _, value in root.value:
+        if isinstance(value, MappingNode) and not value.flow_style and value.value:
+            return max(int(value.value[0][0].start_mark.column), 1)
+    return 2
 
 
 def is_json(text: str) -> bool:

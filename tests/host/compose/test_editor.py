@@ -137,6 +137,20 @@ def test_an_element_goes(tmp_path: Path, form: str, after: str) -> None:
     assert now == before
 
 
+def test_comments_of_a_field_that_goes_stay_out_of_the_text_above(tmp_path: Path) -> None:
+    """As far right as they are, they would be a part of it: of the last words of a command."""
+    own = "    command: >-\n      x\n      y\n    environment: # one\n      # two\n      A: '1'  # three\n\n"
+
+    def remove(editor: Editor, node: Any) -> None:
+        editor.remove(environment_of(node), 0)
+        editor.settle_emptied(node, [key.value for key, _ in node.value].index("environment"))
+
+    before, now = edited(tmp_path, f"{own}        # four\n", AFTER["followed"], remove)
+
+    del before["services"]["a"]["environment"]
+    assert now == before
+
+
 FIELDS = {
     "none": "",
     "text": "    command: x y  # one\n",
