@@ -1,7 +1,7 @@
 """Where every key is stored: schema, `.env`, `./secrets`, the Swarm, the services. Read once, then only looked at."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -35,11 +35,12 @@ class Inventory:
     files: dict[str, Entry] = field(default_factory=dict)  # by key
     swarm: "dict[str, SwarmSecret] | None" = None  # the newest version, by key
     users: dict[str, set[str]] = field(default_factory=dict)  # services, by key
+    mounted: set[str] = field(default_factory=set)  # what services of the Compose project have from files there
 
     def keys(self) -> list[str]:
         """Return every key: the schema's in its order, then the others."""
         listed = list(self.schema.keys) if self.schema else []
-        others = {*self.files, *(self.swarm or ())} - set(listed)
+        others = {*self.files, *(self.swarm or ()), *self.mounted} - set(listed)
         if self.schema is None:
             others |= set(self.env)
         return listed + sorted(others)
@@ -192,6 +193,36 @@ def outside_files(project: "Project | None", store: Vault, known: Iterable[str])
     return found
 
 
+def env_files_with_secrets(project: "Project | None", schema: Schema | None) -> Iterator[Path]:
+    """Yield each `env_file:` of a service that has a secret; one without is a place for settings, as git is."""
+    if project is None:
+        return
+    from shim_host.compose.project import env_file_values
+    from shim_host.recognition.sensitive import why_secret
+
+    for use in {use.path: use for service in project.services.values() for use in service.env_files}.values():
+        try:
+            values = env_file_values(use, project)
+        except Ended:  # whoever starts the service hears why
+            continue
+        if any(value and why_secret(key, value, schema) for key, value in values.items()):
+            yield Path(os.path.relpath(use.path))
+
+
+def is_reduced(given: Asked) -> bool:
+    """Return whether `migrate` has taken secrets out of the .env."""
+    from shim_host.env import reduced
+
+    return any(reduced.is_reduced(read_bounded(path)) for path in given.env_paths if path.is_file())
+
+
+def is_like_a_secret(key: str, value: Secret) -> bool:
+    """Return whether *key* with *value* is a secret, as far as that shows where no schema tells."""
+    from shim_host.recognition.sensitive import why_secret
+
+    return bool(why_secret(key, value.reveal().decode("utf-8", "surrogateescape"), None))
+
+
 def creation(schema: Schema | None, file: Path, store: Vault) -> str:
     """Return the hint that says how *file* is created, which a service mounts; `set` takes only keys of a schema."""
     hint = "create it: Compose would mount an empty folder in its place"
@@ -239,6 +270,14 @@ def compose_users(project: "Project", known: Iterable[str], store: Vault) -> dic
             users.setdefault(key, set()).add(service.name)
     users.pop("", None)
     return users
+
+
+def keys_mounted(project: "Project", known: Iterable[str], store: Vault) -> set[str]:
+    """Return the keys that services of a Compose project have from files in *store*."""
+    used = {use.source for service in project.services.values() for use in service.secrets}
+    definitions = [found for source, found in project.secrets.items() if source in used]
+    files = [found.file.name for found in definitions if found.file is not None and _is_in(found.file, store)]
+    return set(names.keys_of(files, known).values())
 
 
 def swarm_users(secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmService]") -> dict[str, set[str]]:

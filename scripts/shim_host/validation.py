@@ -1,7 +1,6 @@
 """What is wrong with the secrets of a project: everything at once, each with its repair. Decides; changes nothing."""
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from shim.secret import Secret, clean, is_skipped
 from shim_host import deployment_key, names
 from shim_host.backup import locked
 from shim_host.errors import Ended
-from shim_host.inventory import Outside, creation, outside_files
+from shim_host.inventory import Outside, creation, env_files_with_secrets, outside_files
 from shim_host.shell import quoted
 from shim_host.store import gitignore, vault
 from shim_host.store.vault import FILE_MODE, FOLDER_MODE, Entry, Vault, Writer
@@ -265,15 +264,14 @@ def _of_fingerprint_key(subject: Subject) -> Iterator[Fault]:
 def _of_git(subject: Subject) -> Iterator[Fault]:
     """What git has, or would take with the next `git add`."""
     outside = {os.path.normpath(item.path) for item in subject.outside.values()}
-    places = [str(subject.store.path), *map(str, subject.env_files), *sorted(outside)]
-    tracked = _git("ls-files", "-z", "--", *places)
+    env_files = [*subject.env_files, *env_files_with_secrets(subject.project, subject.schema)]
+    tracked = gitignore.tracked([subject.store.path, *env_files, *map(Path, sorted(outside))])
     if tracked is None:
         return
-    env_names = {path.name for path in subject.env_files}
-    for name in filter(None, tracked.split("\0")):
+    whole = {*map(os.path.normpath, env_files), *outside}
+    for name in tracked:
         path = Path(name)
-        is_ours = path.name in env_names or os.path.normpath(name) in outside
-        if not is_ours and (is_skipped(path.name) or path.name not in subject.entries):
+        if os.path.normpath(name) not in whole and (is_skipped(path.name) or path.name not in subject.entries):
             continue
         hint = f"git rm --cached {quoted(name)}, and rotate what it holds: the history keeps it"
         yield Fault("in-git", "", name, "is in git", hint)
@@ -284,15 +282,6 @@ def _of_git(subject: Subject) -> Iterator[Fault]:
 
 def _ignore(lines: Mapping[Path, Sequence[str]], _writer: Writer) -> None:
     gitignore.add(lines)
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        # A checkout may have come as an archive, with a .git whose settings name programs.
-        done = subprocess.run(["git", "-c", "core.fsmonitor=false", *arguments], capture_output=True, check=False)
-    except OSError:
-        return None  # no git, so nothing is in it
-    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
 
 
 def _of_locked(subject: Subject, keys: Mapping[str, str]) -> Iterator[Fault]:
@@ -376,12 +365,16 @@ def _of_user(subject: Subject, project: "Project", service: "Service") -> Iterat
 def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Fault]:
     """Files that neither the schema nor a service asks for."""
     named: set[str] = set()
+    asked: set[str] = set()
     if subject.project is not None:
+        from shim_host.compose.literals import names_asked_for
+
+        asked = names_asked_for(subject.project, by_key)
         for service in subject.project.services.values():
             named.update(use.source for use in service.secrets)
         named.update(item.file.name for item in subject.project.secrets.values() if item.file is not None)
     for key, entry in by_key.items():
-        if key not in schema.keys and entry.name not in named:
+        if key not in schema.keys and key not in asked and entry.name not in named:
             message = "neither the schema nor a service asks for it"
             hint = f"remove it, or add {key}= to {schema.source}"
             yield Fault("unused", key, subject.store.shown(entry.name), message, hint)

@@ -331,7 +331,9 @@ def _of_use(row: Row, facts: Facts, max_services: int) -> Iterator[Finding]:
         is_meant = names_them and not any(UNGRANTED in row.cells[name] for name in users)
         yield Finding("secret-shared-widely", NOTE if is_meant else WARNING, message, hint, row.key, "", place)
     newest = row.newest
-    if not users and facts.services and not (newest is None and row.file is None):
+    # Who has it in plain text is told to mount it, so a file for that is there to stay.
+    is_plain = any(PLAIN in states for states in row.cells.values())
+    if not users and facts.services and (newest is not None or (row.file is not None and not is_plain)):
         where = newest.name if newest is not None else row.file.path if row.file is not None else ""
         message = f"{row.title} is mounted by no service ({where})"
         command = (

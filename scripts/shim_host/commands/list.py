@@ -68,6 +68,8 @@ def list_command(
     else:
         columns = ["KEY", "CATEGORY", ".env", str(secrets_dir), "SWARM", "AGE", "ROTATE IN", "SERVICES"]
         output.give_table(columns, [cells(row, "?" if is_blind else "-") for row in rows])
+        if not rows and not is_blind:
+            output.say(f"there is no key in {given.env_name}, {secrets_dir}, a schema or a Swarm")
     return FAILED if is_blind else CLEAN
 
 
@@ -99,6 +101,7 @@ def take_stock(
         users = inventory.swarm_users(stacks.of_stack(secrets, stack), services)
     project = inventory.compose_project(given)
     in_compose = inventory.compose_users(project, [*known, *found.files], store) if project is not None else {}
+    found.mounted = inventory.keys_mounted(project, [*known, *found.files], store) if project is not None else set()
     in_schema = {key: set(spec.services) for key, spec in (schema.keys if schema else {}).items()}
     own = project.name if project is not None else ""
     in_others = users_running(store, own, found.files, gaps) if gaps is not None else {}
@@ -211,7 +214,8 @@ def diff(
 ) -> int:
     """Compare .env, ./secrets, the Swarm and running containers by fingerprint.
 
-    The exit code is 1 if two places hold different values, or if one lacks a key. Containers are asked through the shim
+    The exit code is 1 if two places hold different values, or if one lacks a key; a .env that migrate has reduced need
+    not have what the Compose file mounts from ./secrets. Containers are asked through the shim
     in them: those of this Compose project, those of Swarm services that mount these keys, and all that mount a file of
     ./secrets. Fingerprints are made with the deployment's key (./secrets/.fingerprint-key, or a config of the Swarm).
     With --salt they can be compared with those of another deployment, but weak values can be guessed from them;
@@ -236,6 +240,14 @@ def diff(
     known = [*(schema.keys if schema else ()), *in_env]
     files = {key: entry.value for key, entry in inventory.files_by_key(store, known).items()}
     env = in_env if schema is None else to_compare(in_env, schema, files.keys())
+    project = inventory.compose_project(given)
+    mounted = inventory.keys_mounted(project, {*known, *files}, store) if project is not None else set()
+    if schema is None and mounted:
+        env = {
+            key: value
+            for key, value in env.items()
+            if key in {*files, *mounted} or inventory.is_like_a_secret(key, value)
+        }
     asked = None
     if not no_engine:
         asked = inventory.ask_swarm(lambda e: (e.secrets(), e.services(), labels.fingerprint_key(e)), gaps, stack=stack)
@@ -255,13 +267,12 @@ def diff(
         templates = {key for key, item in newest.items() if item.template}
         places[SWARM] = _comparable(newest, prints, {*env, *files})
     if not no_engine:
-        project = inventory.compose_project(given)
         name = project.name if project is not None and not stack else ""
         home = str(project.folder) if project is not None else ""
         ours = partial(inventory.concerned, project=name, services=users, folder=store.path, home=home)
         # A service sees what a template became, which is not a version's value.
         places.update(containers_by_name({*known, *files} - templates, prints, ours, gaps))
-    rows = compared(places)
+    rows = compared(places, dict.fromkeys(mounted, given.env_name) if mounted and inventory.is_reduced(given) else {})
     differing = [row for row in rows if row["state"] != "same"]
     give_diff(rows if shows_all else differing, places, gaps, is_json)
     say_how_many_differ(len(differing), len(rows), gaps)
@@ -345,10 +356,11 @@ def whole_places(places: dict[str, dict[str, str]]) -> set[str]:
     return {place for place, found in places.items() if found and place not in containers}
 
 
-def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
+def compared(places: dict[str, dict[str, str]], needless: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return one line per key: its fingerprint in each place, and whether they are the same.
 
-    A place that holds no key at all lacks none; nor does a container, which has what its service mounts.
+    A place that holds no key at all lacks none; nor does a container, which has what its service mounts, nor one that
+    is *needless* for the key: services have it from elsewhere.
     """
     rows = []
     whole = whole_places(places)
@@ -357,7 +369,7 @@ def compared(places: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
         if len(set(prints.values())) > 1:
             state = "different"
         else:
-            state = "same" if whole <= prints.keys() else "only in " + ", ".join(prints)
+            state = "same" if whole <= {*prints, needless.get(key)} else "only in " + ", ".join(prints)
         rows.append({"key": key, "state": state, "fingerprints": prints})
     return rows
 

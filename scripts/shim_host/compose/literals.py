@@ -6,6 +6,7 @@ URL with a password, a key of a known service), and that it is the value of a se
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ from ruamel.yaml.nodes import Node, ScalarNode
 from shim.schema import Schema
 from shim_host.compose.nodes import Document, child, is_null, items
 from shim_host.compose.places import having, scalars_in_effect, scalars_of
-from shim_host.compose.project import Project, interpolated, names_in
+from shim_host.compose.project import Project, environment_of, interpolated, names_in
 from shim_host.env.compose_rules import InvalidReference
+from shim_host.errors import Ended
 from shim_host.names import behind_shim
 from shim_host.recognition import command_lines
 from shim_host.recognition.known_values import KnownValues
@@ -28,6 +30,7 @@ HINTS = {
     "x-": "remove it there: Compose itself does not read it",
     "environment": "migrate it as well with --secret, or name it with --public if it may be read",
     "configs": "a config is not secret: make the whole text a secret, or let the shim make the file with --render",
+    "secrets": "give it file: in place of environment:, and a file in ./secrets",
     "logging": "docker inspect shows a log driver's options; let a collector that has the secret fetch the log",
     "networks": "docker inspect shows a driver's options; let the driver read a file",
     "volumes": "docker inspect shows a driver's options; name a file with credentials there, as credentials=FILE",
@@ -41,6 +44,8 @@ _SETTING = re.compile(r"[\"'\s-]*(?P<name>[A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']
 # So is what a template puts in, and `<your-key>` tells what is to be there.
 _AT_RUN_TIME = re.compile(r"\$(?:\w|[{(])|^(?:`|\{\{|<[^>]*>?$|%\w+%$)")
 _USER_AND_PASSWORD = frozenset(("u", "U", "user", "proxy-user", "userpwd"))
+# The colon between the two, and not that of `${DB_USER:-app}`.
+_ACCOUNT = re.compile(r"(?P<user>(?:\$\{[^}]*\}|[^:$]|\$(?!\{))*):(?P<password>.*)", re.DOTALL)
 _USER_AND_GROUP = re.compile(r"[0-9]+:[0-9]+")
 # Programs whose `-u` is whom to become, or nothing of the kind; and groups, which follow a user's name as well.
 _NO_PASSWORD = frozenset(
@@ -104,6 +109,7 @@ def written_out(
         if is_telling(value):
             owners.add(key, value)
     seen: set[tuple[str, ...]] = set()
+    told: dict[tuple[str, str], set[str]] = {}
     for document in project.documents:
         environ = project.environ if document.environ is None else document.environ
         for path, group in groupby(_texts(document), key=lambda text: text.path):
@@ -118,12 +124,18 @@ def written_out(
                 named = label_words(named) if section == "labels" else named
                 if not value or not (key or _is_secret(section, named, value, schema)):
                     continue
+                if not key and value in project.secrets:
+                    continue  # a label that names one of the project's secrets
                 said, node = key or (name if is_shown else ""), texts[0].node
                 for service in _services(project, document, texts[0]):
                     place = _place_of(path, raw)
-                    # Two readings of one command line may name a value differently; the first has its option's name.
-                    if not seen & {(service, place, said), *(() if key else ((service, place, "", value),))}:
-                        seen |= {(service, place, said), (service, place, "", value)}
+                    values = told.setdefault((service, place), set())
+                    # Two readings of one text may name a value differently, or not at all; the first has its name.
+                    is_told = (service, place, said) in seen or (not key and value in values)
+                    is_told = is_told or (not said and any(other in value for other in values))
+                    values.add(value)
+                    if not is_told:
+                        seen.add((service, place, said))
                         yield Literal(service, section, place, said, bool(key), document, node)
 
 
@@ -158,6 +170,18 @@ def named_alone(project: Project, keys: Collection[str], removed: Collection[int
                 yield NamedAlone(str(node.value), path, document, node)
             elif path[-2:-1] in _TAKE_NAMES and is_null(node) and path[-1] in keys:
                 yield NamedAlone(path[-1], path, document, node)
+
+
+def names_asked_for(project: Project, keys: Collection[str]) -> set[str]:
+    """Return those of *keys* that the files of *project* name, by `${...}` or alone, or that a service has."""
+    texts = [str(node.value) for document in project.documents for _, node in scalars_of(project, document)]
+    asked = {name for text in texts if "$" in text for name in names_in(text)}
+    asked |= {found.key for found in named_alone(project, keys)}
+    for service in project.services.values():
+        asked.update(service.environment)
+        with suppress(Ended):  # of an env file, whoever starts the service hears why
+            asked.update(environment_of(service, project))
+    return asked & set(keys)
 
 
 def _place_of(path: tuple[str, ...], raw: str) -> str:
@@ -201,6 +225,12 @@ def _texts(document: Document) -> Iterator[_Text]:
         options = child(network, "driver_opts") or ScalarNode("", "")
         for path, node in scalars_in_effect(options, ("networks", name, "driver_opts")):
             yield _Text("", "networks", path, node)
+
+
+def hint_at(path: tuple[str, ...]) -> str:
+    """Return what to do about a value at *path* of a Compose file."""
+    section = _section_of("".join(path[2:3]), path) if path[0] == "services" else path[0]
+    return HINTS.get("x-" if section.startswith("x-") else section, HINTS[""])
 
 
 def _section_of(section: str, path: tuple[str, ...]) -> str:
@@ -273,7 +303,8 @@ def _of_command(words: Sequence[str]) -> Iterator[_Pair]:
             continue
         assigned = found or _ASSIGNMENT.fullmatch(bare)
         name, value = (assigned["name"], assigned["value"].strip("\"'")) if assigned else (option, bare)
-        user, _, password = value.partition(":")
+        account = _ACCOUNT.fullmatch(value)
+        user, password = (account["user"], account["password"]) if account else (value, "")
         is_account = name in _USER_AND_PASSWORD or _CURL_FLAGS.fullmatch(name) is not None
         if (
             is_account

@@ -71,6 +71,9 @@ def _compose(data: bytes) -> Iterator[Statement]:
             yield Statement(found.key, start, end)
 
 
+_MOVED = re.compile(r"^[ \t]*# \S+ is a secret now, in ", re.MULTILINE)
+
+
 def _raw(text: str) -> Iterator[Statement]:
     at = 0
     for line in text.splitlines(keepends=True):
@@ -78,6 +81,11 @@ def _raw(text: str) -> Iterator[Statement]:
         if key and not key.startswith("#"):
             yield Statement(key, at, at + len(line))
         at += len(line)
+
+
+def is_reduced(data: bytes) -> bool:
+    """Return whether secrets have left the env file *data* already."""
+    return _MOVED.search(decoded(data)) is not None
 
 
 def reduce(

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from shim.schema import Schema
 from shim_host import inputs
 from shim_host.compose import images, reading
 from shim_host.compose.images import ImageConfig
@@ -14,6 +15,7 @@ from shim_host.errors import Failed, Refused, failed_file
 from shim_host.inputs import read_bounded
 from shim_host.migrate.model import EnvSource, Wishes, image_of
 from shim_host.output import Warned
+from shim_host.recognition.sensitive import why_secret
 
 
 def read_sources(project: Project, named: Sequence[Path]) -> tuple[list[EnvSource], list[tuple[Path, Warned]]]:
@@ -68,3 +70,9 @@ def known_images(project: Project, image_configs: Sequence[Path]) -> tuple[dict[
     except Failed as failed:
         return known, failed
     return known, None
+
+
+def without_value(project: Project, schema: Schema | None) -> list[str]:
+    """Return the variables of services that would be secrets by their names, if they had a value."""
+    given = [entry for service in project.services.values() for entry in service.environment.items()]
+    return sorted({key for key, value in given if not value and why_secret(key, "a-value-1", schema)})

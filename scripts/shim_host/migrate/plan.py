@@ -13,7 +13,7 @@ from ruamel.yaml.nodes import ScalarNode
 from shim.secret import MAX_SECRET_BYTES, clean, is_key
 from shim_host.compose import project as compose
 from shim_host.compose.images import ImageConfig
-from shim_host.compose.literals import HINTS, named_alone, written_out
+from shim_host.compose.literals import HINTS, hint_at, named_alone, written_out
 from shim_host.compose.nodes import Document
 from shim_host.compose.places import having, in_extensions, places_of, related, scalars_of, unused_places
 from shim_host.compose.project import Project, Service, names_in
@@ -82,10 +82,20 @@ def make_plan(
     plan.findings += [*_equal_values(plan, known), *_in_extensions(plan, known), *_open_files(plan)]
     find_composed(plan)
     for held in plan.held.values():
+        held.services += [name for name in _mounting(plan, held.name) if name not in held.services]
         if not held.services and held.key not in plan.staying:
             hint = "it is kept as a file; remove it if nothing needs it"
             plan.findings.append(Remark("", held.key, "no service gets it", hint))
     return plan
+
+
+def _mounting(plan: MigrationPlan, name: str) -> Iterator[str]:
+    """Yield the services that mount the file *name* of the folder of secrets already."""
+    file = (plan.wishes.secrets_dir / name).absolute()
+    for service in plan.project.services.values():
+        definitions = [plan.project.secrets.get(use.source) for use in service.secrets]
+        if any(found is not None and found.file is not None and found.file.absolute() == file for found in definitions):
+            yield service.name
 
 
 def _known_values(plan: MigrationPlan) -> dict[str, str]:
@@ -342,8 +352,14 @@ def _stays(plan: MigrationPlan, document: Document, path: tuple[str, ...], node:
     plan.staying.setdefault(key, where)
     services = having(plan.project, document, path, node) if path[0] == "services" else [""]
     message = f"{where} holds it in plain text, so it stays in {plan.env_name(key)} too"
-    hint = HINTS.get("".join(path[2:3]), HINTS[""])
-    plan.findings += [Remark(service, key, message, hint, is_exposed=True) for service in services]
+    for service in services:
+        is_unknown = path[2:3] == ("environment",) and service in plan.unknown
+        plan.findings.append(
+            Remark(service, key, message, _FIRST_THE_IMAGE if is_unknown else hint_at(path), is_exposed=True)
+        )
+
+
+_FIRST_THE_IMAGE = "it moves, too, once the image is known: --image-config"
 
 
 def _keep_parts(plan: MigrationPlan, parts: _Parts) -> None:

@@ -1,7 +1,11 @@
-"""Writes what a migration leads to, secrets first, each file in one step; what turns out wrong is taken back."""
+"""Writes what a migration leads to, secrets first, each file in one step; what turns out wrong is taken back.
 
+Git may have the values already: its history keeps them, whatever becomes of the files.
+"""
+
+import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +13,9 @@ from shim_host import output
 from shim_host.errors import Refused, failed_file
 from shim_host.files import write_whole
 from shim_host.inputs import read_bounded
-from shim_host.migrate.model import MigrationPlan, NewFile
+from shim_host.migrate.model import MigrationPlan, NewFile, Remark
+from shim_host.recognition.sensitive import is_telling
+from shim_host.shell import quoted
 from shim_host.store import gitignore
 from shim_host.store.vault import Vault
 
@@ -108,3 +114,21 @@ def write(
     for item in written:
         if item.state != UNCHANGED:
             write_whole(item.path, item.data, item.mode, owner=item.owner)
+
+
+def in_git(plan: MigrationPlan, results: Iterable[NewFile]) -> Iterator[Remark]:
+    """Yield a note that names the old files of *results* that have a value which is a secret now, and are in git."""
+    env_files = {source.path.absolute() for source in plan.sources} | set(plan.env_file_keys)
+    values = [held.value.reveal() for held in plan.held.values()]
+    telling = [value for value in values if is_telling(value.decode("utf-8", "surrogateescape"))]
+    old = [file.old.absolute() for file in results if file.old.is_file()]
+    having = [path for path in old if path in env_files or any(value in read_bounded(path) for value in telling)]
+    names = gitignore.tracked(having, plan.project.folder) if having else None
+    if not names:
+        return
+    shown = [os.path.relpath(plan.project.folder / name) for name in names]
+    leaving = [name for name in shown if os.path.abspath(name) in map(str, env_files)]
+    hint = "rotate the secrets once the new files work"
+    if leaving:
+        hint = f"git rm --cached {' '.join(map(quoted, leaving))}, and rotate the secrets once the new files work"
+    yield Remark("", "", f"git has the values, and its history keeps them: {output.listed(shown)}", hint)

@@ -62,7 +62,8 @@ _IN_LINES = (
     ),
     re.compile(rf"(?<![\w-])ldap\w+\b[^\r\n]{{0,400}}?[\s\"',\[]-w{_NEXT}(?P<value>[^\s\"',\]]+)"),
     re.compile(
-        rf"(?<![\w-])(?:-[a-zA-Z]{{0,8}}[uU]|--(?:user|proxy-user|userpwd))(?:=|{_NEXT})(?![0-9]+:[0-9])[^\s\"',:/]+:(?P<value>[^\s\"',\]]+)"
+        rf"(?<![\w-])(?:-[a-zA-Z]{{0,8}}[uU]|--(?:user|proxy-user|userpwd))(?:=|{_NEXT})(?![0-9]+:[0-9])"
+        r"(?:\$\{[^}\s]*\}|[^\s\"',:/$]|\$(?!\{))+:(?P<value>[^\s\"',\]]+)"
     ),
     re.compile(
         r"(?i)\bauthorization:\s+(?:(?:bearer|basic|token|apikey)\s+)?(?!(?:bearer|basic|token|apikey)\s)(?P<value>[^\s\"'`\\]{4,})"

@@ -7,6 +7,7 @@ beside it, since git would not look for it in the other.
 import fnmatch
 import os
 import stat
+import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -39,6 +40,29 @@ def told(lines: Mapping[Path, Sequence[str]], *, dry_run: bool = False) -> Itera
     """Yield what to say of *lines*, which `missing` found."""
     for path, found in lines.items():
         yield f"{path} {'would get' if dry_run else 'gets'} {' '.join(found)}"
+
+
+def tracked(paths: Iterable[Path], folder: Path | None = None) -> list[str] | None:
+    """Return those of *paths*, and of what is in them, that git has in *folder*; None where there is no repository."""
+    try:
+        # A checkout may have come as an archive, with a .git whose settings name programs.
+        words = (
+            "git",
+            "-C",
+            str(folder or "."),
+            "-c",
+            "core.fsmonitor=false",
+            "ls-files",
+            "-z",
+            "--",
+            *map(str, paths),
+        )
+        done = subprocess.run(words, capture_output=True, check=False)
+    except OSError:
+        return None  # no git, so nothing is in it
+    if done.returncode != 0:
+        return None
+    return list(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\0")))
 
 
 def _place(folder: Path, target: Path) -> Path | None:

@@ -274,6 +274,10 @@ def test_a_value_is_named_once_in_one_place(manage: Manage) -> None:
         "command: [worker, --keys=http_server, --ca-key, config/ca/ca.key]",
         "healthcheck: {test: 'mongosh mongodb://$${DB_USER}:$${DB_PASSWORD}@localhost/admin || exit 1'}",
         "entrypoint: [sh, -c, 'mc alias set m http://minio:9000 $$USER $$PASS; mc alias ls']",
+        # The colon of a default is not the one between a user and a password.
+        "healthcheck: {test: 'pg_isready -U ${DB_USER:-app} -d ${DB_NAME:-app} || psql -U ${U:-the user} http://a'}",
+        # What names a secret of the project does not hold it.
+        "labels: [backup.secret=app_db_password]\nsecrets: {app_db_password: {external: true}}",
     ],
 )
 def test_what_is_no_secret_is_no_finding(service: str, manage: Manage) -> None:

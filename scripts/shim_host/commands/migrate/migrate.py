@@ -30,7 +30,7 @@ from shim_host.migrate.model import (
 from shim_host.migrate.new_files import new_files, new_path
 from shim_host.migrate.plan import make_plan
 from shim_host.migrate.prove import Asked, Proven, proven
-from shim_host.migrate.write import REPLACED, Written, outputs, secrets_to_write, write
+from shim_host.migrate.write import REPLACED, Written, in_git, outputs, secrets_to_write, write
 from shim_host.recognition.sensitive import why_secret
 from shim_host.store.vault import Vault
 
@@ -152,7 +152,7 @@ def command(wish: MigrateWish) -> int:
 
     found = proven(make, source, Asked(before, {**environ, "PWD": os.getcwd()}))
     plan = found.plan
-    plan.findings = list(dict.fromkeys(plan.findings))
+    plan.findings = list(dict.fromkeys([*plan.findings, *in_git(plan, found.files)]))
     if trouble is not None and plan.unknown:
         if not plan.moved:
             raise Failed(trouble.message, *trouble.hints, *(f.message for f in plan.findings if f.is_exposed))

@@ -10,6 +10,7 @@ from shim.schema import references
 from shim_host import inputs, output
 from shim_host.compose.nodes import child
 from shim_host.compose.project import Project
+from shim_host.migrate.inputs import without_value
 from shim_host.migrate.model import MigrationPlan, NewFile
 from shim_host.migrate.write import UNCHANGED, Written
 from shim_host.output import Warned
@@ -113,6 +114,8 @@ def say_nothing_to_do(plan: MigrationPlan, project: Project, env_files: Sequence
     if plan.unknown or plan.left:
         return
     output.say("there is nothing to migrate: no service has a secret among its variables")
+    if lacking := without_value(project, plan.wishes.schema):
+        output.say(f"nothing gives {output.listed(lacking)} a value here: is a .env missing, or not filled in?")
     if not env_files and Path(".env").is_file() and not os.path.samefile(project.folder, "."):
         where = f"since the project is in {project.folder}: --env-file .env adds it"
         output.say(f"Compose does not read the .env of this folder, {where}")

@@ -1,0 +1,104 @@
+"""What migrate and the other commands tell of a project that is half migrated, in git, or migrated."""
+
+import itertools
+import json
+import subprocess
+
+import pytest
+
+from tests.support.host import Canary, Manage
+from tests.support.provoked import provokes
+
+PROJECT = """\
+services:
+  web:
+    image: app
+    env_file: web.env
+    environment: {SESSION_SECRET: '${SESSION_SECRET}'}
+    build: {context: ., args: ['NPM_TOKEN=${NPM_TOKEN}']}
+    labels: ['front.auth=${DASHBOARD_PASSWORD}']
+    configs: [settings]
+    volumes: ['share:/share']
+    secrets: [again]
+  job: {image: unknown, environment: {SESSION_SECRET: '${SESSION_SECRET}'}}
+configs:
+  settings: {content: "token = LITERAL\\npassword = ${SMTP_PASSWORD}"}
+volumes:
+  share: {driver_opts: {o: 'username=a,password=${SHARE_PASSWORD}'}}
+secrets:
+  again: {environment: MAIL_PASSWORD}
+"""
+STAYING = ("NPM_TOKEN", "DASHBOARD_PASSWORD", "SMTP_PASSWORD", "SHARE_PASSWORD", "MAIL_PASSWORD")
+
+
+@pytest.fixture(autouse=True)
+def a_project(manage: Manage, canary: Canary) -> None:
+    """Write one in a repository that has its env files; of one image nobody knows what it starts."""
+    manage.env["DOCKER_HOST"] = f"unix://{manage.folder}/no.sock"
+    manage.write("images.json", json.dumps({"app": {"Config": {"Entrypoint": ["/e"], "Cmd": ["c"]}}}))
+    manage.write("compose.yaml", PROJECT.replace("LITERAL", canary()))
+    manage.write(".env", "".join(f"{key}={canary()}\n" for key in ("SESSION_SECRET", *STAYING)))
+    manage.write("web.env", f"API_KEY={canary()}\nLEVEL=info\n")
+    manage.write("public.env", "LEVEL=info\n")
+    subprocess.run("git init -q && git add -A", shell=True, cwd=manage.folder, check=True)
+
+
+@provokes("git has the values, and its history keeps them: …")
+def test_each_place_has_the_hint_that_helps_there(manage: Manage) -> str:
+    end = manage("migrate", "--image-config", "images.json", "--yes")
+
+    lines = [line.removeprefix("manage-secrets: ") for line in end.stderr.splitlines()]
+    hints = {
+        message.split(" holds ")[0]: hint
+        for message, hint in itertools.pairwise(lines)
+        if message.startswith("warning: ") and hint.startswith("hint: ")
+    }
+    assert "--image-config" in hints["warning: job: SESSION_SECRET: services.job.environment.SESSION_SECRET"]
+    assert "a config is not secret" in hints["warning: SMTP_PASSWORD: configs.settings.content"]
+    assert "name a file with credentials" in hints["warning: SHARE_PASSWORD: volumes.share.driver_opts.o"]
+    assert "give it file:" in hints["warning: MAIL_PASSWORD: secrets.again.environment"]
+    assert sum("configs.settings.content" in message for message in hints) == 2, "the token once, by its name"
+    note = "warning: git has the values, and its history keeps them: .env, web.env"
+    assert hints[note] == "hint: git rm --cached .env web.env, and rotate the secrets once the new files work"
+    return end.stderr
+
+
+def test_what_stays_is_neither_unused_nor_missing(manage: Manage) -> None:
+    """A file of a secret that stays in plain text waits for the day when somebody mounts it."""
+    manage.write("images.json", json.dumps({"Config": {"Entrypoint": ["/e"], "Cmd": ["c"]}}))
+    manage.write(".env.schema", "# @sensitive\nSESSION_SECRET=\n")
+    for adopts in ((), ("--adopt",)):
+        manage("migrate", "--image-config", "images.json", "--yes", *adopts)
+
+        found = json.loads(manage("validate", "--json").stdout)["findings"]
+        assert [item["where"] for item in found if item["kind"] == "in-git"] == [".env", "web.env"][: 2 - len(adopts)]
+        assert [item for item in found if item["kind"] == "unused"] == []
+        assert "secret-unused" not in manage("audit", "--no-engine").stdout
+
+    assert {"api_key", "session_secret"} <= set(manage.secrets())
+    assert manage("diff", "--no-engine").code == 0
+
+
+MOUNTED = """\
+services:
+  a: {image: app, environment: {API_TOKEN: '${API_TOKEN}'}, secrets: [db_password]}
+secrets: {db_password: {file: ./secrets/db_password}}
+"""
+
+
+def test_a_checkout_without_values_is_not_taken_for_a_finished_one(manage: Manage, canary: Canary) -> None:
+    """Somebody has migrated, and somebody else has only what is in git; then the old .env as well."""
+    manage.write("compose.yaml", MOUNTED)
+    (manage.folder / ".env").unlink()
+
+    assert "nothing gives API_TOKEN a value here: is a .env missing" in manage("migrate", "--dry-run").stderr
+    (row,) = json.loads(manage("list", "--json").stdout)["keys"]
+    assert (row["key"], row["file"], row["services"]) == ("DB_PASSWORD", None, ["a"])
+
+    manage.write("compose.yaml", MOUNTED.replace("API_TOKEN: '${API_TOKEN}'", "ZONE: '${ZONE}'"))
+    manage.write(".env", f"DB_PASSWORD={canary()}\nZONE=UTC\n")
+    end = manage("migrate", "--json", "--yes")
+    (secret,) = json.loads(end.stdout)["secrets"]
+    assert secret["services"] == ["a"]
+    assert "no service gets it" not in end.stderr
+    assert manage("diff", "--no-engine").code == 0, "a setting has no file"
