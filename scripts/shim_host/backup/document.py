@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped
@@ -205,7 +206,8 @@ def is_file_name(name: str) -> bool:
         size = len(name.encode("utf-8", "surrogateescape"))  # as the system names files, whatever their encoding
     except UnicodeEncodeError:
         return False
-    return size <= _MOST_NAME_BYTES and _FILE_NAME.fullmatch(name) is not None and not is_skipped(name)
+    is_in_folder = PurePath(name).name == name  # on Windows, C:x is x in the folder that drive C was last used in
+    return size <= _MOST_NAME_BYTES and is_in_folder and _FILE_NAME.fullmatch(name) is not None and not is_skipped(name)
 
 
 def _refuse_duplicates(items: Iterable[Item]) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pexpect
 import pyrage
@@ -326,6 +326,14 @@ def test_a_name_cannot_leave_the_folder(name: str) -> None:
 
     with pytest.raises(Refused, match="file name that no secret can have"):
         backup.decode(plain)
+
+
+def test_a_name_cannot_leave_the_folder_through_a_drive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, C:compose.yaml is in the folder that drive C was last used in; here it is a name."""
+    assert backup.is_file_name("C:compose.yaml")
+    monkeypatch.setattr(backup, "PurePath", PureWindowsPath)
+    assert not backup.is_file_name("C:compose.yaml")
+    assert backup.is_file_name("db_password")
 
 
 @pytest.mark.parametrize(("driver", "is_noted"), [("golang", True), ("golang\nb=golang", False)])
