@@ -10,7 +10,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from shim_host.compose import nodes
 from shim_host.compose.project import SECRETS_ROOT, names_in
 from shim_host.recognition import command_lines
-from shim_host.recognition.sensitive import is_telling, masked_line, why_by_name, why_by_value, why_named
+from shim_host.recognition.sensitive import is_telling, masked_text, why_by_name, why_by_value, why_named
 
 _MASK = "***"
 _COMMENT = re.compile(r"(?m)(?<![^\s])#.*$")
@@ -27,9 +27,7 @@ def shown(text: str, root: Node, keys: Iterable[str], values: Iterable[str]) -> 
     _find_masked(root, set(keys), values, spans, set(), text)
     for start, end, new in sorted(spans, reverse=True):
         text = text[:start] + new + text[end:]
-    lines = text.splitlines(keepends=True)
-    masked = "".join(masked_line(line.rstrip("\r\n")) + line[len(line.rstrip("\r\n")) :] for line in lines)
-    return without(masked, values)
+    return without(masked_text(text), values)
 
 
 def _find_masked(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from shim_host.env.compose_rules import Reading
 from shim_host.recognition.sensitive import (
     is_placeholder,
-    masked_line,
+    masked_text,
     may_hold_value,
     why_by_name,
     why_by_value,
@@ -24,6 +24,7 @@ _REMARK = re.compile(
     r"(?P<remark>#[^\n]*?)\r?\n?"
 )
 _REFERENCE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})")
+_LINES = re.compile(r"(?<=\n)")  # what is a line for Compose and docker --env-file, whatever Python has more
 _MASK = "***"
 
 
@@ -76,7 +77,7 @@ _MOVED = re.compile(r"^[ \t]*# \S+ is a secret now, in ", re.MULTILINE)
 
 def _raw(text: str) -> Iterator[Statement]:
     at = 0
-    for line in text.splitlines(keepends=True):
+    for line in _LINES.split(text):
         key = line.partition("=")[0].strip()
         if key and not key.startswith("#"):
             yield Statement(key, at, at + len(line))
@@ -114,14 +115,14 @@ def reduce(
     at = 0
     for key, start, end in [*statements(data, dialect), Statement("", len(text), len(text))]:
         between = text[at:start]
-        kept = "".join(_without_value(line, emptied) for line in between.splitlines(keepends=True))
+        kept = "".join(_without_value(line, emptied) for line in _LINES.split(between))
         kept = without_known(kept, known or {}, emptied)
         new.append(kept)
-        new_shown.append(_masked(kept))
-        old_shown.append(_masked(between))
+        new_shown.append(masked_text(kept))
+        old_shown.append(masked_text(between))
         whole = text[start:end]
         tail = line_end if whole.endswith("\n") else ""
-        masked = f"{key}={_MASK}{tail}" if key in secret else _masked(whole)
+        masked = f"{key}={_MASK}{tail}" if key in secret else masked_text(whole)
         old_shown.append(masked)
         if key not in places or not key:
             note = f"# {key} is a secret, and stays: {staying[key]}{line_end}" if staying and key in staying else ""
@@ -173,9 +174,3 @@ def _without_value(line: str, emptied: list[str]) -> str:
         return line
     emptied.append(match["key"])
     return match["start"] + line[len(line.rstrip("\r\n")) :]
-
-
-def _masked(text: str) -> str:
-    return "".join(
-        masked_line(line.rstrip("\r\n")) + line[len(line.rstrip("\r\n")) :] for line in text.splitlines(keepends=True)
-    )

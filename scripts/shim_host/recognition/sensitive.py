@@ -332,6 +332,11 @@ def may_hold_value(remark: str) -> bool:
 _LONGEST_LINE = 16_384
 
 
+def masked_text(text: str) -> str:
+    """Return *text* with every line of it as `masked_line` gives it; only a line feed ends one, as for Compose."""
+    return "".join(masked_line(line) for line in re.split(r"(\r?\n)", text))
+
+
 def masked_line(line: str) -> str:
     """Return *line* of a `.env` or Compose file with what looks like a secret's value as `***`, comments included."""
     if len(line) > _LONGEST_LINE:

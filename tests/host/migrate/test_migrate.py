@@ -582,6 +582,20 @@ def test_a_line_is_shown_without_its_secret(line: str, shown: str) -> None:
     assert masked_line(line) == shown
 
 
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\r"])
+@pytest.mark.parametrize("dialect", ["compose", "raw"])
+def test_what_ends_a_line_for_python_alone_ends_no_value(dialect: str, end: str, canary: Canary) -> None:
+    """Neither Compose nor docker knows such a line's end: a value, or an old one in a comment, is longer than that."""
+    first, second, old = canary(), canary(), canary()
+    text = f"# KEY_PASSWORD=x{end}{old}\nKEY_PASSWORD={first}{end}{second}\nPORT=1\n"
+
+    done = reduce(text.encode(), {"KEY_PASSWORD": "./secrets/p"}, {"KEY_PASSWORD": "./secrets/p"}, dialect)
+
+    for written in (done.text, done.old_shown, done.new_shown):
+        assert not any(value in written for value in (first, second, old))
+        assert written.endswith("\nPORT=1\n")
+
+
 def test_a_raw_env_file_is_reduced_line_by_line() -> None:
     done = reduce(b"A=1\nTOKEN= x y \n# c\nB=2\n", {"TOKEN": "./secrets/token"}, {"TOKEN": ""}, "raw")
 

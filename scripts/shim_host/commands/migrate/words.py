@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def difference(results: Iterable[NewFile]) -> str:
     """Return a unified diff of all files; values are masked in it."""
     parts = []
     for file in results:
-        old, new = file.old_shown.splitlines(keepends=True), file.new_shown.splitlines(keepends=True)
+        old, new = (re.findall(r".*\n|.+", text) for text in (file.old_shown, file.new_shown))
         for line in difflib.unified_diff(old, new, str(file.old), str(file.new)):
             parts.append(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n")
     return "".join(parts)
