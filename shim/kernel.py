@@ -19,7 +19,6 @@ except ImportError:
 argv: list[bytes] = _kernel.argv
 environ: list[bytes] = _kernel.environ
 birth_mask: int = _kernel.birth_mask
-finish_interpreter = _kernel.finish_interpreter
 end_on_stop_signals = _kernel.end_on_stop_signals
 block_signals = _kernel.block_signals
 restore_signals = _kernel.restore_signals

@@ -66,10 +66,6 @@ def take_signals() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def finish_interpreter() -> None:
-    """Do nothing: this interpreter is complete."""
-
-
 def end_on_stop_signals() -> None:
     """Let every signal that would end a process end this one at once with 128 + N, PID 1 or not."""
     for number in _ENDING:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parent))  # -I leaves it out
 from static_code import StaticObjects, release  # type: ignore[import-not-found]
 
-# Never needed on the way to exec; imported from the archive, after kernel.finish_interpreter().
+# Never needed on the way to exec; imported from the archive, once the interpreter is complete (hot.c).
 COLD = ("deadline", "explain", "fingerprint", "help", "install", "ps", "stdout")
 # The twins of `_kernel` for an interpreter that was not frozen, its door, and what applications import; not in the
 # executable at all.

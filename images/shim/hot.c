@@ -110,6 +110,19 @@ static int load_names(PyObject *package, PyObject *names)
     return 1;
 }
 
+/* Complete the interpreter: the rest of CPython, the archive, and `import` as anywhere. -1: an exception. */
+static int finish_interpreter(void)
+{
+    is_finished = 1; /* what follows imports too */
+    PyGC_Enable();
+    if (shim_open_archive() != 0) {
+        is_finished = 0;
+        PyErr_SetString(PyExc_ImportError, "the archive at the end of the executable cannot be used");
+        return -1;
+    }
+    return PyObject_SetAttrString(PyImport_AddModule("builtins"), "__import__", plain_import);
+}
+
 /* __import__(name, globals, locals, fromlist, level), as the statement calls it; a call by hand may have keywords. */
 static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *keywords)
 {
@@ -145,7 +158,7 @@ static PyObject *import(PyObject *self, PyObject *const *arguments, Py_ssize_t c
         module = PyImport_GetModule(arguments[0]);
         if (module != NULL || PyErr_Occurred() || shim_add_importlib() < 0)
             return module;
-    } else if (shim_finish_interpreter() < 0) {
+    } else if (finish_interpreter() < 0) {
         return NULL;
     }
     return PyObject_Vectorcall(plain_import, arguments, (size_t)count, keywords);
@@ -170,18 +183,4 @@ PyObject *shim_start_imports(const struct hot_module *modules, size_t count)
         PyObject_SetAttrString(builtins, "__import__", ours) < 0)
         return NULL;
     return load(find_hot("shim.main"));
-}
-
-int shim_finish_interpreter(void)
-{
-    if (is_finished)
-        return 0;
-    is_finished = 1; /* what follows imports too */
-    PyGC_Enable();
-    if (shim_open_archive() != 0) {
-        is_finished = 0;
-        PyErr_SetString(PyExc_ImportError, "the archive at the end of the executable cannot be used");
-        return -1;
-    }
-    return PyObject_SetAttrString(PyImport_AddModule("builtins"), "__import__", plain_import);
 }

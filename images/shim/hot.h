@@ -23,9 +23,6 @@ PyObject *shim_code_of(const struct hot_module *module);
 /* Take over `import` until the interpreter is complete; return the module shim.main. */
 PyObject *shim_start_imports(const struct hot_module *modules, size_t count);
 
-/* Complete the interpreter, once: the rest of CPython, the archive, and `import` as anywhere. -1: an exception. */
-int shim_finish_interpreter(void);
-
 /* What `import posix` gives until then (posix.c). */
 PyObject *shim_posix_module(PyObject *plain_import);
 

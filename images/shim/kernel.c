@@ -908,18 +908,9 @@ static PyObject *close_descriptors(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
-/* --- the interpreter ----------------------------------------------------------------------------------------- */
-
-static PyObject *finish_interpreter(PyObject *self, PyObject *none)
-{
-    (void)self, (void)none;
-    if (shim_finish_interpreter() < 0)
-        return NULL;
-    Py_RETURN_NONE;
-}
+/* --- the module ---------------------------------------------------------------------------------------------- */
 
 static PyMethodDef functions[] = {
-    {"finish_interpreter", finish_interpreter, METH_NOARGS, NULL},
     {"end_on_stop_signals", end_on_stop_signals, METH_NOARGS, NULL},
     {"block_signals", block_signals, METH_NOARGS, NULL},
     {"restore_signals", restore_signals, METH_NOARGS, NULL},

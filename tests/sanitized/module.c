@@ -27,11 +27,6 @@ uint64_t shim_set_mask(uint64_t mask)
     return before;
 }
 
-int shim_finish_interpreter(void)
-{
-    return 0;
-}
-
 int shim_add_importlib(void)
 {
     return 0;

@@ -9,9 +9,6 @@ argv: list[bytes]
 environ: list[bytes]  # raw: in order, with duplicates and entries without "="
 birth_mask: int  # bit N-1: signal N was blocked when this process was exec'ed
 
-def finish_interpreter() -> None:
-    """Complete CPython and install PyInstaller's importer, once; before that only the core and shim's own modules."""
-
 def end_on_stop_signals() -> None:
     """Let every signal that would end a process, pending ones included, end this one with 128 + N, PID 1 or not."""
 
