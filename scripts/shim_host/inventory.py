@@ -291,6 +291,23 @@ def swarm_users(secrets: "Iterable[SwarmSecret]", services: "Iterable[SwarmServi
     return users
 
 
+def services_with(
+    services: "Iterable[SwarmService]", secrets: "Iterable[SwarmSecret]", keys: Collection[str], stack: str
+) -> set[str]:
+    """Return the ids of the services that mount one of *secrets*.
+
+    Those of *stack* count too where they mount what somebody else made as the file of one of *keys*.
+    """
+    ids = {secret.id for secret in secrets}
+    own = {*names.file_names(keys).values()}
+
+    def is_one(service: "SwarmService") -> bool:
+        targets = {target for of_secret in service.mounts.values() for target in of_secret}
+        return bool(ids & service.mounts.keys()) or (service.stack == stack and bool(own & targets))
+
+    return {service.id for service in services if is_one(service)}
+
+
 def ask_swarm(question: "Callable[[Swarm], T]", gaps: list[str] | None = None, *, stack: str = "") -> T | None:
     """Return the answer of the engine's Swarm, or None (said aloud) when it cannot be asked.
 

@@ -274,6 +274,8 @@ def test_a_rotation_gives_each_warning_once_with_its_services() -> None:
         Obstacle(False, "api", "is not up (no node): it gets the version, but is not waited for", "see why"),
         Obstacle(False, "db", "is not up (no node): it gets the version, but is not waited for", "see why"),
         Obstacle(False, "", "2 of 3 managers can be reached: no quorum", "bring one back"),
+        Obstacle(False, "c", "writes to /data", "check whether two may"),
+        Obstacle(False, "two", "writes to /data", "check whether two may"),
     ]
 
     assert grouped(found) == [
@@ -283,4 +285,5 @@ def test_a_rotation_gives_each_warning_once_with_its_services() -> None:
         ("api, db stop before their next tasks start (stop-first)", "start-first avoids it"),
         ("api, db are not up (no node): they get the version, but are not waited for", "see why"),
         ("2 of 3 managers can be reached: no quorum", "bring one back"),
+        ("c, two write to /data", "check whether two may"),
     ]

@@ -263,7 +263,7 @@ def diff(
         stacks.say_others(in_swarm, stack)
         of_stack = stacks.of_stack(labels.taken_over(in_swarm, prints, {**env, **files}), stack)
         newest = model.newest(of_stack, stack)
-        users = {service.id for service in services if any(secret.id in service.mounts for secret in of_stack)}
+        users = inventory.services_with(services, of_stack, {*known, *files, *newest}, stack)
         templates = {key for key, item in newest.items() if item.template}
         places[SWARM] = _comparable(newest, prints, {*env, *files})
     if not no_engine:

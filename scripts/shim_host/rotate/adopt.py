@@ -62,10 +62,20 @@ class AdoptWork(SyncWork):
 
     def _say_nothing(self) -> None:
         mounted = {mount.secret_id for service in self.services for mount in service.mounts}
-        elsewhere = sorted({s.stack for s in self.secrets if not s.key and s.id in mounted and s.stack != self.stack})
+        own = {mount.secret_id for service in self.services if service.stack == self.stack for mount in service.mounts}
+        others = [secret for secret in self.secrets if not secret.key and secret.id in mounted]
+        by_hand = sorted(secret.name for secret in others if not secret.stack and secret.id in own)
+        elsewhere = sorted({secret.stack for secret in others} - {self.stack})
+        if self.stack and by_hand:
+            output.say(
+                f"services of {self.stack} mount {output.listed(by_hand)}, of no stack: name what is to belong to it"
+            )
+            output.say(f"hint: manage-secrets adopt {' '.join(map(quoted, by_hand))}{stacks.option(self.stack)}")
+            return
         output.say("there is nothing to take over: every secret that a service mounts here is ours")
         if elsewhere:
-            output.say(f"hint: of {', '.join(elsewhere)} there is: manage-secrets adopt{stacks.option(elsewhere[0])}")
+            of = ", ".join(map(stacks.described, elsewhere))
+            output.say(f"hint: of {of} there is: manage-secrets adopt{stacks.option(elsewhere[0])}")
 
     def _groups(self, wanted: Collection[str]) -> list[list[SwarmSecret]]:
         """Return the secrets that are taken over, those of one key together, the oldest first.
@@ -170,6 +180,9 @@ class AdoptWork(SyncWork):
         for secret in same:
             if read[secret.name] == value:
                 output.say(f"{one.theirs.name}: its value is in {secret.name} already")
+                if secret != (newest := versions_of_key[0]):
+                    sync = f"manage-secrets sync {quoted(one.key)}{stacks.option(self.stack)}"
+                    output.say(f"{newest.name} is newer: afterwards {sync} moves the services to it")
                 return one._replace(name=secret.name, number=secret.version)
         return one
 

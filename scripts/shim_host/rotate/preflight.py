@@ -47,7 +47,9 @@ def grouped(found: Iterable[Obstacle]) -> list[tuple[str, str]]:
     """
     services: dict[tuple[str, str], list[Obstacle]] = {}
     for one in found:
-        general = one.hint.replace(quoted(one.service), "SERVICE") if one.service else one.hint
+        # In a command only: a service may be called `c`, or `add`.
+        own = rf"(--leave |docker service [^;]*? ){re.escape(quoted(one.service))}(?![^ =;,])"
+        general = re.sub(own, r"\1SERVICE", one.hint) if one.service else one.hint
         services.setdefault((one.message, general), []).append(one)
     return [
         (f"{output.listed(one.service for one in alike)} {_plural(message)}", hint)
@@ -157,12 +159,12 @@ def nothing_before(
     keys: Sequence[str], secrets: Sequence[SwarmSecret], services: Sequence[RotatedService], stack: str
 ) -> Refused:
     """Return the refusal to take *keys* back where services have the earliest version, or got it from somebody else."""
-    again = f"rotate to the old value: manage-secrets rotate KEY{stacks.option(stack)} --value-file FILE"
+    key_of_stack = f"{quoted(keys[0]) if len(keys) == 1 else 'KEY'}{stacks.option(stack)}"
+    again = f"rotate to the old value: manage-secrets rotate {key_of_stack} --value-file FILE"
     versions = swarm_plan.of_key(secrets, keys[0], stack)
     used = swarm_plan.in_use(versions, services)
     if len(keys) > 1 or used == versions[0]:
         return Refused(f"there is no earlier version of {output.listed(keys)}", again)
-    key_of_stack = f"{quoted(keys[0])}{stacks.option(stack)}"
     return Refused(
         f"{used.name} is in use already, and there is no earlier version of {keys[0]}",
         f"{versions[0].name} is newer: manage-secrets sync {key_of_stack} moves the services to it",
@@ -180,7 +182,7 @@ def left_behind(
         versions = swarm_plan.of_key(secrets, change.key, planned.stack)
         if planned.kind == ROTATE and versions:
             found += _behind(change, versions, services, planned.stack)
-        found += _made_by_others(change, planned, secrets, services)
+        found += made_by_others(change, planned, secrets, services)
         if planned.kind == ROTATE:
             found += of_another_stack(change, planned, secrets, services)
     moved = sorted({service.stack for service in moving if service.stack})
@@ -239,7 +241,7 @@ def _behind(
             yield Obstacle(False, service.name, words, f"manage-secrets sync {key_of_stack} moves it")
 
 
-def _made_by_others(
+def made_by_others(
     change: Change, planned: RotationPlan, secrets: Iterable[SwarmSecret], services: Iterable[RotatedService]
 ) -> Iterator[Obstacle]:
     """Yield services that mount a secret of somebody else where the key belongs: they would keep that value."""

@@ -80,12 +80,15 @@ class SyncWork(SwarmWork):
             self.services = self.engine.movable()
 
     def _mounting_others(self, goals: dict[str, SwarmSecret]) -> list[Obstacle]:
-        """Return which services of the stack mount keys of no stack, or of another one: a person's to change."""
+        """Return which services of the stack mount keys of others, or what others made: a person's to change."""
         plan = self._plan(goals, self.services)
-        changes = plan.changes if self.stack else ()
-        return [
-            one for change in changes for one in preflight.of_another_stack(change, plan, self.secrets, self.services)
-        ]
+        own = [service for service in self.services if service.stack == self.stack]
+        found: list[Obstacle] = []
+        for change in plan.changes:
+            if self.stack:
+                found += preflight.of_another_stack(change, plan, self.secrets, self.services)
+            found += preflight.made_by_others(change, plan, self.secrets, own)
+        return found
 
     def differing(self, keys: Iterable[str]) -> tuple[dict[str, Secret], list[str]]:
         """Return the values of the files of *keys* that the Swarm's newest versions do not have, and which are older.

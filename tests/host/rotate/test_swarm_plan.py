@@ -1,6 +1,6 @@
 """What becomes of each mount, decided without an engine: pairs, older versions, numbers and names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,6 @@ import pytest
 from shim_host.audit.from_engine import versions_of
 from shim_host.fingerprints import WITHOUT_KEY
 from shim_host.rotate import history, preflight, swarm_plan
-from shim_host.rotate.adopt import AdoptWork
 from shim_host.rotate.files import Files
 from shim_host.rotate.swarm import ROTATED, SwarmWork
 from shim_host.rotate.swarm_plan import BACK, FORWARD
@@ -327,62 +326,3 @@ def test_a_copy_with_our_labels_is_never_ours() -> None:
     (finding,) = preflight.left_behind(planned, [own, copy], [one, two])
     assert finding.message == "mounts jwt_copy for JWT_SECRET, which this tool did not make: it keeps that value"
     assert swarm_plan.unmanaged(["JWT_SECRET"], [copy], "", [two]) == ["jwt_copy"]
-
-
-def adopting(stack: str, mounts: dict[str, tuple[str, str]], ours: Sequence[SwarmSecret] = ()) -> list[str]:
-    """Return what `adopt` makes of secrets, by their names the service and the target that mount them.
-
-    Those that are called after the stack were made by hand, the others by its deployments.
-    """
-    namespace = "com.docker.stack.namespace"
-    theirs = {
-        name: secret_of(
-            {
-                "ID": f"id-{name}",
-                "CreatedAt": "2026-01-01T00:00:00Z",
-                "Spec": {"Name": name, "Labels": {} if name.startswith(stack) else {namespace: stack}},
-            }
-        )
-        for name in mounts
-    }
-    services = [
-        RotatedService(f"id-{at}", at, at.partition("_")[0], (SecretMount(theirs[name].id, name, target),))
-        for name, (at, target) in mounts.items()
-    ]
-    work = AdoptWork.__new__(AdoptWork)
-    work.stack, work.secrets, work.services = stack, [*theirs.values(), *ours], services
-    work.schema = parse(b"# @sensitive\nDB_PASSWORD=\n# @sensitive\nOAUTH_2=\n")
-    work.files, work._last_numbers = SimpleNamespace(by_key=dict), {}  # type: ignore[assignment]
-    return [f"{one.theirs.name} {one.name} {one.key}" for one in work._taken(work._groups(theirs))]
-
-
-@pytest.mark.parametrize(
-    ("name", "target", "becomes"),
-    [
-        ("db_password_7", "db_password", "shop_db_password.v4 DB_PASSWORD"),
-        ("db_password-20260131", "db_password", "shop_db_password.v4 DB_PASSWORD"),
-        ("db_password_2026-01-31", "db_password", "shop_db_password.v4 DB_PASSWORD"),
-        ("db_password.9f86d08", "db_password", "shop_db_password.v4 DB_PASSWORD"),
-        ("shop_db_password_v7", "db_password", "shop_db_password.v7 DB_PASSWORD"),
-        ("shop_db_password", "db_password", "shop_db_password.v4 DB_PASSWORD"),
-        ("db_password_7", "pw", "shop_db_password_7.v1 DB_PASSWORD_7"),  # nothing tells what it is for
-        ("db_password_replica", "db_password", "shop_db_password_replica.v1 DB_PASSWORD_REPLICA"),
-        ("db_password_facade", "db_password", "shop_db_password_facade.v1 DB_PASSWORD_FACADE"),
-        ("oauth_2", "oauth", "shop_oauth_2.v1 OAUTH_2"),  # a key of its own
-    ],
-)
-def test_a_secret_of_a_deployment_belongs_to_the_key_that_it_is_mounted_as(
-    name: str, target: str, becomes: str
-) -> None:
-    assert adopting("shop", {name: ("shop_api", target)}, [version(3, "DB_PASSWORD", "shop")]) == [f"{name} {becomes}"]
-
-
-def test_two_secrets_that_are_mounted_as_one_key_keep_their_names() -> None:
-    """They may be those of two customers."""
-    made = adopting(
-        "shop", {"db_password_1": ("shop_one", "db_password"), "db_password_2": ("shop_two", "db_password")}
-    )
-    assert made == [
-        "db_password_1 shop_db_password_1.v1 DB_PASSWORD_1",
-        "db_password_2 shop_db_password_2.v1 DB_PASSWORD_2",
-    ]

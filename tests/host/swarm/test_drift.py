@@ -7,6 +7,7 @@ import pytest
 from shim_host import validation
 from shim_host.commands import drift
 from shim_host.fingerprints import WITHOUT_KEY
+from shim_host.inventory import services_with
 from shim_host.rotate import swarm_plan
 from shim_host.store.vault import Vault
 from shim_host.swarm.answers import secret_of
@@ -91,6 +92,23 @@ def test_a_secret_of_a_deployment_is_found_where_the_key_belongs(
 
     wanted = ("unmanaged", "DB_PASSWORD", "shop_api", f"manage-secrets adopt {name} --stack shop")
     assert [(one.kind, one.key, one.where, one.hint) for one in faults] == ([wanted] if is_found else [])
+
+
+@pytest.mark.parametrize(
+    ("stack", "mounts", "is_one"),
+    [
+        ("shop", {"id-shop_db_password.v1": ("/etc/pw",)}, True),
+        ("blog", {"id-shop_db_password.v1": ("/etc/pw",)}, True),
+        ("shop", {"by-hand": ("db_password",)}, True),
+        ("shop", {"by-hand": ("other",)}, False),
+        ("blog", {"by-hand": ("db_password",)}, False),
+    ],
+)
+def test_diff_asks_those_that_have_something_else_for_a_key(
+    stack: str, mounts: Mapping[str, tuple[str, ...]], is_one: bool
+) -> None:
+    services = [SwarmService("s1", f"{stack}_api", stack, mounts)]
+    assert services_with(services, [ours(1)], ["DB_PASSWORD"], "shop") == ({"s1"} if is_one else set())
 
 
 def test_an_unfinished_rotation_is_a_finding() -> None:
