@@ -205,6 +205,8 @@ def test_what_an_audit_says() -> str:
     "is not up (…): it gets the version, but is not waited for",
     "has … of … tasks up, and is not waited for to have more",
     "has … of … tasks up, and an update would wait for the others: …",
+    "would start with another image: … has been built or pulled again since its tasks began",
+    "needs …, which is no longer on this node and would have to be pulled",
 )
 def test_what_is_found_before_a_rotation() -> str:
     first = model.START_FIRST
@@ -221,6 +223,7 @@ def test_what_is_found_before_a_rotation() -> str:
     )
     node = room.Node("n1", {}, {"memory": 1 << 30})
     found = [*preflight.preflight(services, [node], (3, 1)), *preflight.preflight((), [node], (3, 2))]
+    found += preflight.of_images(services, {"7": ("app:1", True), "8": ("app:2", False)})
     return "\n".join(finding.message for finding in found)
 
 

@@ -135,6 +135,21 @@ def _troubles(service: RotatedService, nodes: Sequence[Node]) -> Iterator[Obstac
         )
 
 
+def of_images(services: Iterable[RotatedService], changed: Mapping[str, tuple[str, bool]]) -> Iterator[Obstacle]:
+    """Yield what would start with more than another value; *changed* is as the engine's `changed_images` has it."""
+    for service in services:
+        image, is_there = changed.get(service.id, ("", False))
+        if image and is_there:
+            words = f"would start with another image: {image} has been built or pulled again since its tasks began"
+            hint = (
+                f"deploy that first, so that only the value changes; --leave {quoted(service.name)} keeps it as it is"
+            )
+            yield Obstacle(False, service.name, words, hint)
+        elif image:
+            words = f"needs {image}, which is no longer on this node and would have to be pulled"
+            yield Obstacle(False, service.name, words, f"see that it can be: docker pull {quoted(image)}")
+
+
 def _no_room_for_two(service: RotatedService, nodes: Sequence[Node]) -> Iterator[Obstacle]:
     name = service.name
     stop_first = f"docker service update --update-order stop-first {quoted(name)}"

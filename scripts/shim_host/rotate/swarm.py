@@ -340,7 +340,8 @@ class SwarmWork(SwarmValues):
                 service = replace(service, has_health_check=health.is_there, own_seconds=own_seconds)
             known.append(service)
         self.services = [next((one for one in known if one.id == service.id), service) for service in self.services]
-        return preflight.preflight(known, nodes, managers)
+        changed = self.engine.changed_images(moving)
+        return [*preflight.preflight(known, nodes, managers), *preflight.of_images(moving, changed)]
 
     def _nodes(self) -> tuple[list[Node], tuple[int, int]]:
         """Return the nodes, and how many managers there are and can be reached.

@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 
+from shim_host import output as report
 from shim_host.errors import Failed
 from shim_host.swarm.answers import in_shape, mounts_of, target_of
 from shim_host.swarm.connection import PARALLEL_CALLS, Missing, Unclear, strange_answers
@@ -121,6 +123,43 @@ class ServiceWriter(LockKeeper):
 
         known = {image: one(image) for image in set(images.values())}
         return {service: known[image] for service, image in images.items()}
+
+    def changed_images(self, services: Iterable[RotatedService]) -> dict[str, tuple[str, bool]]:
+        """Return by service id the image of each that runs here with another one than its name means by now.
+
+        Beside the name: whether there is one of that name. One with a digest always means the same.
+        """
+        running: dict[str, set[str]] = {}
+        try:
+            containers = self._listed("list containers", self._api.containers)
+        except Failed as failed:
+            report.detail(f"whether images have changed is not known: {failed.message}")
+            return {}
+        for container in containers:
+            of = (container.get("Labels") or {}).get("com.docker.swarm.service.id")
+            if of and container.get("ImageID"):
+                running.setdefault(of, set()).add(container["ImageID"])
+        images: dict[str, str] = {}
+        for service in services:
+            template = self._specs[service.id]["Spec"]["TaskTemplate"]
+            image = str((template.get("ContainerSpec") or {}).get("Image") or "")
+            if image and service.id in running and "@" not in image:
+                images[service.id] = image
+
+        def meant(image: str) -> str | None:
+            inspect = partial(self._client.inspect_image, image)
+            try:
+                return str((self._unless_gone(self._found, "look at an image", inspect) or {}).get("Id") or "")
+            except Failed as failed:
+                report.detail(failed.message)
+                return None
+
+        ids = {image: meant(image) for image in set(images.values())}
+        return {
+            of: (image, bool(its))
+            for of, image in images.items()
+            if (its := ids[image]) is not None and its not in running[of]
+        }
 
     def swap(self, service_id: str, swaps: Mapping[str, tuple[str, SecretMount]]) -> bool:
         """Make the service mount other versions under the same targets; return whether anything had to change.
