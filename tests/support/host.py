@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +229,33 @@ class PrivateEngine:
         until = f"{time.time():.6f}"
         said = self.docker("events", "--since", since, "--until", until, "--format", "{{json .}}")
         return [json.loads(line) for line in said.splitlines()]
+
+    @contextmanager
+    def watched(self) -> Iterator[list[dict[str, Any]]]:
+        """Give a list that holds all that happens meanwhile: the engine itself keeps 256 events, which are few."""
+        since, seen = f"{time.time():.6f}", list[dict[str, Any]]()
+        with subprocess.Popen(
+            ["docker", "events", "--since", since, "--format", "{{json .}}"],
+            env={**os.environ, "DOCKER_HOST": self.host},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        ) as events:
+            assert events.stdout is not None
+            lines = events.stdout
+            reader = threading.Thread(target=lambda: seen.extend(map(json.loads, lines)), daemon=True)
+            reader.start()
+            try:
+                yield seen
+                # They come in order: once the last is there, all are.
+                last = self.docker("volume", "create")
+                deadline = time.monotonic() + self.START_SECONDS
+                while not any(event["Actor"]["ID"] == last for event in list(seen)):
+                    assert time.monotonic() < deadline, "the engine tells of no event"
+                    time.sleep(0.05)
+                self.docker("volume", "rm", last)
+            finally:
+                events.kill()
+                reader.join()
 
     def docker(
         self,

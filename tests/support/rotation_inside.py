@@ -1,5 +1,6 @@
 """A system that holds a value, and a change of it."""
 
+import uuid
 from collections.abc import Mapping
 
 import pytest
@@ -30,6 +31,6 @@ def change(engine: Engine, text: str, old: str | None, new: str, of: Mapping[str
 
 
 @pytest.fixture
-def service(request: pytest.FixtureRequest) -> str:
+def service() -> str:
     """Return a name for the service that no other run has."""
-    return f"inside-{id(request):x}"
+    return f"inside-{uuid.uuid4().hex[:12]}"

@@ -156,7 +156,7 @@ services:
     image: with-shim
     entrypoint: [/opt/shim/shim, -v, --]
     command: [/busybox, sh, -c, 'COMMAND']
-    healthcheck: {test: [CMD, /busybox, test, -e, /up], interval: 500ms}
+    healthcheck: {test: [CMD, /busybox, test, -e, /up], interval: 500ms, start_period: 1m}
     stop_signal: SIGKILL
     secrets: [db_password]
     volumes: ['./loud:/bin/mariadb']
@@ -204,8 +204,8 @@ def test_no_rotation_in_a_swarm_says_a_value(
     manage.write(".env.schema", "# @sensitive @type=string(minLength=10)\nDB_PASSWORD=\n")
     manage.write("secrets/db_password", canary()).chmod(0o600)
     assert manage("create-swarm").code == 0
-    options = ("--secret", "source=db_password.v1,target=db_password", "--health-cmd", "/busybox test -e /up")
-    serve(swarm, "app", image, *options, command=COMMAND)
+    options = ("--secret", "source=db_password.v1,target=db_password", "--health-start-period", "1m")
+    serve(swarm, "app", image, *options, "--health-cmd", "/busybox test -e /up", command=COMMAND)
     rotate = "rotate --value-file - DB_PASSWORD"
 
     walk(0, f"{rotate} --dry-run", stdin=canary())

@@ -140,13 +140,14 @@ def test_a_value_that_does_not_work_is_taken_back(swarm: PrivateSwarm, project: 
 def test_a_signing_key_takes_its_tokens_along(swarm: PrivateSwarm, project: Manage, image: str) -> None:
     secrets = [f"source={name}.v1,target={name}" for name in ("jwt_secret", "anon_key")]
     serve(swarm, "api", image, "--secret", secrets[0], "--secret", secrets[1])
-    before = swarm.docker("service", "inspect", "--format", "{{.Version.Index}}", "api")
+    index = ("service", "inspect", "--format", "{{.Version.Index}}", "api")
+    before = int(swarm.docker(*index))
 
     document = project.json("rotate", "JWT_SECRET", "--generate")
 
     assert [item["key"] for item in document["keys"]] == ["JWT_SECRET", "ANON_KEY"]
     assert mounted(swarm, "api") == [("anon_key.v2", "anon_key"), ("jwt_secret.v2", "jwt_secret")]
-    assert swarm.docker("service", "inspect", "--format", "{{.Version.Index}}", "api") > before
+    assert int(swarm.docker(*index)) > before
     project.custody.canaries += [value.decode() for value in project.secrets().values()]
     assert "ANON_KEY" not in project("validate").stdout  # the token fits the new key
 
@@ -260,7 +261,8 @@ def test_a_service_that_others_wait_for_moves_first(swarm: PrivateSwarm, project
     make = 'echo "$DB_PASSWORD" >/login/made; exec /busybox sleep 1000'
     there = '[ "$(/busybox cat /login/made)" = "$DB_PASSWORD" ]'
     need = f"until {there}; do /busybox sleep 0.1; done; exec /busybox sleep 1000"
-    ready = ("--health-cmd", '[ "$(/busybox cat /login/made)" = "$(/busybox cat /run/secrets/db_password)" ]')
+    fits = '[ "$(/busybox cat /login/made)" = "$(/busybox cat /run/secrets/db_password)" ]'
+    ready = ("--health-cmd", fits, "--health-retries", "1000")  # the old task stays, whatever it lacks meanwhile
     serve(swarm, "b-login", image, *shared, "--label", "docker-secrets-shim.rotate=first", command=make)
     serve(swarm, "a-door", image, *shared, *ready, command=need)
 
@@ -273,7 +275,8 @@ def test_a_service_that_others_wait_for_moves_first(swarm: PrivateSwarm, project
 def test_nothing_else_of_a_service_changes(swarm: PrivateSwarm, project: Manage, image: str) -> None:
     """A service that uses whatever this client can say, before and after a rotation and a rollback."""
     swarm.docker("config", "create", "settings", "-", stdin=b"x")
-    swarm.docker("network", "create", "--driver", "overlay", "--attachable", "inside")
+    if "inside" not in swarm.docker("network", "ls", "--format", "{{.Name}}").split():
+        swarm.docker("network", "create", "--driver", "overlay", "--attachable", "inside")
     options = EVERYTHING.split()
     command = ("/opt/shim/shim", "--", "/busybox", "sleep", "1000")
     swarm.serve("--name", "whole", *options, image, *command)

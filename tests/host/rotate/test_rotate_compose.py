@@ -8,9 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -111,8 +111,8 @@ def test_every_service_follows_and_the_way_back_is_kept(running: Running, manage
         "folder": "watches",
     }
     assert files(manage) == {"db_password": old.encode()}
-    since = str(int(time.time()))
-    end = running.rotate(new, "--json")
+    with running.engine.watched() as events:
+        end = running.rotate(new, "--json")
 
     assert end.code == 0, end.stderr
     document = json.loads(end.stdout)
@@ -125,15 +125,15 @@ def test_every_service_follows_and_the_way_back_is_kept(running: Running, manage
     assert files(manage) == {"db_password": new.encode(), ".previous/db_password": old.encode()}
     assert (manage.folder / "secrets/.previous").stat().st_mode & 0o777 == 0o700
     assert (manage.folder / "secrets/.previous/db_password").stat().st_mode & 0o777 == 0o600
-    healthy_before_the_old_one_was_told(running, after["web"][0], before["web"][0], since)
+    healthy_before_the_old_one_was_told(events, after["web"][0], before["web"][0])
 
     assert manage("rollback", "DB_PASSWORD").code == 0
     assert running.value("worker") == old.encode()
     assert files(manage) == {"db_password": old.encode(), ".previous/db_password": new.encode()}
 
 
-def healthy_before_the_old_one_was_told(running: Running, new: str, old: str, since: str) -> None:
-    events = [f"{event['Actor']['ID']} {event['Action']}" for event in running.engine.events(since)]
+def healthy_before_the_old_one_was_told(seen: list[dict[str, Any]], new: str, old: str) -> None:
+    events = [f"{event['Actor']['ID']} {event['Action']}" for event in seen]
     told = events.index(f"{old} kill")
     assert events.index(f"{new} health_status: healthy") < told
     # An address that becomes free goes to the next that starts, and with it whoever still asks for the one that went.
@@ -239,7 +239,7 @@ services:
       - /busybox
       - sh
       - -c
-      - trap '/busybox cat /run/secrets/db_password >/seen' HUP; while :; do /busybox sleep 0.1; done
+      - trap '/busybox cat /run/secrets/db_password >/seen' HUP; echo >/hears; while :; do /busybox sleep 0.1; done
     stop_signal: SIGKILL
     volumes: ['./secrets:/run/secrets:ro']
 """
@@ -251,12 +251,16 @@ def test_a_service_can_be_told_by_a_signal(running: Running, manage: Manage, can
     running.up(TOLD, db_password=canary())
     before = running.ids("told")
 
+    def inside(script: str) -> str:
+        return running.engine.docker("exec", before[0], "/busybox", "timeout", "60", "/busybox", "sh", "-c", script)
+
+    inside("until [ -e /hears ]; do /busybox sleep 0.05; done")
+
     end = running.rotate(new, "--how", "signal=HUP")
 
     assert end.code == 0, end.stderr
     assert running.ids("told") == before
-    wait = "until [ -s /seen ]; do /busybox sleep 0.05; done; /busybox cat /seen"
-    assert running.engine.docker("exec", before[0], "/busybox", "timeout", "20", "/busybox", "sh", "-c", wait) == new
+    assert inside("until [ -s /seen ]; do /busybox sleep 0.05; done; /busybox cat /seen") == new
 
 
 @pytest.mark.engine

@@ -1,5 +1,8 @@
 """A system whose tasks run on other nodes is spoken to by a helper task beside them, which leaves nothing behind."""
 
+import time
+from collections.abc import Callable
+
 import pytest
 from shim_host.errors import Failed, Refused
 from shim_host.rotate.systems.mariadb import MariaDB
@@ -16,7 +19,15 @@ from tests.support.host import Canary, PrivateSwarm
 
 pytestmark = pytest.mark.engine
 
+PATIENCE_SECONDS = 60
 SIGNS = (Sign("ERROR 1045 "), Sign("ERR *aclfile", begins=True), Sign("ERR ", begins=True))
+
+
+def wait(look: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not look():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)  # the engine has no event for a task
 
 
 @pytest.fixture(name="network")
@@ -101,9 +112,10 @@ def test_a_task_that_is_to_end_is_no_place_to_speak_to(swarm: PrivateSwarm, door
 
     swarm.docker("service", "rm", "db")
 
-    assert door.place_of("db") is None
+    wait(lambda: door.place_of("db") is None)  # the Swarm tells the task of it in a moment
     assert swarm.docker("ps", "--quiet", "--no-trunc") == old
     swarm.docker("service", "create", "--detach", "--constraint", "node.labels.no==yes", *stays)
+    wait(lambda: swarm.docker("service", "ps", "--quiet", "db"))
     with pytest.raises(NotReady, match="no container of the service db runs yet: its task is "):
         door.remote("db")
     swarm.docker("service", "rm", "db")

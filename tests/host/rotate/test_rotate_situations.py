@@ -187,7 +187,10 @@ def test_what_changes_meanwhile(swarm: PrivateSwarm, project: Manage, image: str
         serve(swarm, name, image, *SECRET, *slow, replicas=replicas)
 
     def meanwhile() -> None:
-        wait(lambda: all(mounted(swarm, name) == V2 for name in ("down", "up", "gone", "again")))
+        # One question for all of them: the services move meanwhile.
+        target = "{{range .Spec.TaskTemplate.ContainerSpec.Secrets}}{{.SecretName}}{{end}}"
+        inspect = ("service", "inspect", "--format", target, "down", "up", "gone", "again")
+        wait(lambda: swarm.docker(*inspect).split() == ["db_password.v2"] * 4)
         swap(swarm, "again", "db_password.v2", "db_password.v1")
         swarm.docker("service", "rm", "gone")
         swarm.docker("service", "scale", "--detach", "down=1", "up=2")
