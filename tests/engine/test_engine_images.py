@@ -147,7 +147,7 @@ def test_the_service_is_pid_1_and_stops_at_once(engine: Engine, options: tuple[s
     assert engine.main_program(container) == "sh"
     code, seconds = engine.stop(container)
     assert code == 7
-    assert seconds < 5
+    assert seconds < 20  # the engine would kill after 30
 
 
 def test_exec_sees_what_the_service_sees(engine: Engine, options: tuple[str | Path, ...], start: Start) -> None:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.frozen]
 
 # What an official entrypoint needs that makes its folders its own before it becomes its user.
 OWN_FOLDERS = ("--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE", "--cap-add", "FOWNER")
-PROMPT_SECONDS = 8  # less than the ten after which an engine kills, much more than any of these needs
+PROMPT_SECONDS = 20  # less than the thirty after which `stop` lets the engine kill; none of these needs a tenth
 
 
 def test_postgres_takes_its_password_from_a_secret(engine: Engine, start: Start, secrets_folder: SecretsFolder) -> None:

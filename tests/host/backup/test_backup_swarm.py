@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyrage
@@ -64,9 +65,10 @@ def test_the_task_is_shut_in(
 ) -> None:
     """No log, no capability, a read-only root, on this node; and off every network before a value is read."""
     swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
+    since = f"{time.time():.6f}"
     assert manage("export", "--from-swarm", *seal).code == 0
 
-    said = swarm.events("10m")
+    said = swarm.events(since)
     own = [event for event in said if "shim-reader" in event["Actor"]["Attributes"].get("name", "")]
     container = next(event["Actor"]["ID"] for event in own if event["Action"] == "start")
     about = [
@@ -284,7 +286,7 @@ def test_the_task_of_a_killed_run_ends_by_itself(
 ) -> None:
     """After its time, which is shortened here; it is not started again."""
     swarm.docker("secret", "create", "a", "-", stdin=canary().encode())
-    monkeypatch.setattr("shim_host.swarm.helper.read_back.LIFETIME_SECONDS", 1)
+    monkeypatch.setattr("shim_host.swarm.helper.read_back.LIFETIME_SECONDS", 3)
     reader = connect_as(ValueReader, {"DOCKER_HOST": swarm.host})
 
     with reader._reader("busybox:latest", reader.secrets()) as container:
