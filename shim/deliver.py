@@ -80,7 +80,8 @@ def check_private_folders(
             folder.remove()
         else:
             names = ", ".join(keys)
-            message = f"{names}: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one"
+            whom = "" if owner is None else f" for user {owner.name or owner.uid}"
+            message = f"{names}: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one{whom}"
             hint = "mount one (--tmpfs /run, tmpfs: in Compose, a Memory emptyDir in Kubernetes), or use @deliver=memfd"
             breaches.append(Breach(keys[0], message, hint))
 
@@ -238,6 +239,8 @@ def _cannot_write(error: OSError) -> Refused:
         hint = "this kernel, or the container's seccomp profile, has no memfd_create(2): use @deliver=file"
     elif error.errno in (28, 122):  # ENOSPC, EDQUOT
         hint = "it is full: a tmpfs can be larger (shm_size: in Compose, --shm-size, --tmpfs DIR:size=16m)"
+    elif error.errno == 27:  # EFBIG
+        hint = "files may not be as large in this container: raise the limit (--ulimit fsize, LimitFSIZE=)"
     is_short = error.errno in (12, 23, 24, 28, 122, 5)  # ENOMEM, ENFILE, EMFILE, ENOSPC, EDQUOT, EIO
     return Refused([Retryable("", message, hint) if is_short else Breach("", message, hint)])
 

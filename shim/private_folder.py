@@ -39,15 +39,19 @@ class PrivateFolder:
             before = act_as(self.owner)
         except Refused:
             before = None  # we are somebody else, who may do no more than they may
+        is_removed = False
         try:
             _empty(self.descriptor)
             posix.rmdir(self.path)
+            is_removed = True
         except OSError as error:
             if error.errno not in (*_CLOSED, _ENOTEMPTY):
                 raise
         finally:
             act_again(before)
             posix.close(self.descriptor)
+        if before is not None and not is_removed:
+            _remove_empty(self.path)  # we made it, where its owner may not write
 
 
 def make(owner: "Target | None", mode: int, service: bytes) -> PrivateFolder | None:
@@ -117,8 +121,14 @@ def _is_ours(descriptor: int) -> bool:
 
 
 def _is_given(path: bytes, descriptor: int, owner: "Target") -> bool:
+    """Return whether the folder is *owner*'s now, and they can get there: the place may be closed to all but us."""
     try:
         posix.fchown(descriptor, owner.uid, owner.gid)
+        before = act_as(owner)
+        try:
+            posix.stat(path)
+        finally:
+            act_again(before)
     except OSError:
         posix.close(descriptor)
         posix.rmdir(path)
@@ -199,6 +209,14 @@ def _remove_old(path: bytes) -> None:
             raise
     finally:
         posix.close(descriptor)
+
+
+def _remove_empty(path: bytes) -> None:
+    try:
+        posix.rmdir(path)
+    except OSError as error:
+        if error.errno not in (*_CLOSED, _ENOTEMPTY):
+            raise
 
 
 def _empty(folder: int) -> None:

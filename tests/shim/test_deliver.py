@@ -82,6 +82,24 @@ def test_the_first_tmpfs_that_can_be_written_is_taken(shim: Shim) -> None:
 
 
 @pytest.mark.usefixtures("schema", "as_root")
+@pytest.mark.parametrize(("mode", "code", "said"), [("755", 0, ["/run", "1"]), ("700", 100, ["0"])])
+def test_a_tmpfs_that_the_user_cannot_enter_is_none(shim: Shim, mode: str, code: int, said: list[str]) -> None:
+    """Root could make a folder there, and the service would not reach it; none is left of those that were tried."""
+    closed = (
+        "mount -o remount,ro /dev/shm",
+        f"chmod {mode} /run",
+        "mount --bind /tmp /tmp",
+        "mount -o remount,ro,bind /tmp",
+    )
+    after = ('"$@"', "code=$?", "find /run -name 'shim-*' | wc -l", "exit $code")
+    show = ("sh", "-c", 'cat "$A_FILE" >/dev/null && echo "${A_FILE%/shim-*}"')
+
+    end = shim("--schema", "file", *NOBODY, "--", *show, before=private(*closed, *after), a="v")
+
+    assert (end.code, end.stdout.split()) == (code, said), end
+
+
+@pytest.mark.usefixtures("schema", "as_root")
 def test_without_a_tmpfs_it_is_refused(shim: Shim) -> None:
     script = "for d in /dev/shm /run; do mount -t tmpfs -o ro none $d; done; mount --bind /tmp /tmp; "
     before = ["unshare", "--mount", "sh", "-c", script + 'mount -o remount,ro,bind /tmp; exec "$@"', "sh"]

@@ -294,7 +294,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "shim/test_init.py::test_a_fork_that_fails_is_the_worlds_fault",
         "cannot start a process",
     ),
-    "…: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one": (
+    "…: @deliver=file needs a tmpfs, and none of /dev/shm, /run, /tmp is a writable one…": (
         "shim/test_deliver.py::test_without_a_tmpfs_it_is_refused",
         "needs a tmpfs",
     ),
