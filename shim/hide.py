@@ -36,6 +36,8 @@ def _values() -> set[str]:
         name, _, value = entry.partition(b"=")
         if len(value) < _SHORT or b" " + name + b" " in _OPEN or name.startswith(b"LC_"):
             continue
+        if name.endswith(b"_FILE") and _folded(value) == _folded(name[:-5]):
+            continue  # DB_PASSWORD_FILE=db_password: a file's name where its path belongs
         is_telling = any(word in name.upper() for word in _TELLING) and not name.endswith(_OF_PATHS)
         if is_telling or not (_is_word(value) or _is_path(value)):
             found.add(value.decode("utf-8", "surrogateescape"))
@@ -44,6 +46,10 @@ def _values() -> set[str]:
                 if len(part) >= _SHORT and not (_is_word(part) or _is_path(part)):
                     found.add(part.decode("utf-8", "surrogateescape"))
     return found
+
+
+def _folded(name: bytes) -> bytes:
+    return name.upper().replace(b"-", b"_").replace(b".", b"_")
 
 
 def _is_word(value: bytes) -> bool:

@@ -78,6 +78,13 @@ def test_a_path_is_said_whatever_the_name_of_its_variable_and_a_value_in_its_pla
         assert "***: command not found" in shim(value, env={variable: value}).stderr
 
 
+def test_the_name_of_a_file_in_the_place_of_its_path_is_said(shim: Shim, canary: Canary) -> None:
+    """The hint is about that very file, and would be of no use without its name."""
+    end = shim("--require", "DB_PASSWORD", "true", env={"DB_PASSWORD_FILE": "db_password"}, db_password=canary())
+
+    assert f"hint: {shim.root}/db_password is there: remove DB_PASSWORD_FILE, or let it name that file" in end.stderr
+
+
 def test_json_lines_escape_what_a_terminal_obeys(shim: Shim) -> None:
     name = "a\x7f\x9b31m\u202egnp\u2028\U000e0001"
 
