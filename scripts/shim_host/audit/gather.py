@@ -77,7 +77,11 @@ def gather(
     recogniser = Recogniser(values, deciding, alike, specs)
     services: list[AuditedService] = []
     if project is not None:
-        literals = [*written_out.literals(project, deciding, values, alike), *written_out.named(project, values, env)]
+        literals = [
+            *written_out.literals(project, deciding, values, alike),
+            *written_out.named(project, values, env),
+            *written_out.beside(project, deciding, values, alike, store.path),
+        ]
         services = list(_compose_services(project, recogniser, store, gaps, literals))
 
     prints_under = partial(deployment_key.looking, salt, store)

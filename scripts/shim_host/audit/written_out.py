@@ -30,10 +30,7 @@ def literals(
     """Yield what is written out where no file can be, with its service, as `migrate` finds it."""
     from shim_host.compose.literals import written_out
 
-    texts = (
-        (key, clean(value.reveal()).decode("utf-8", "surrogateescape")) for key, few in values.items() for value in few
-    )
-    known = {key: text for key, text in texts if text not in names}
+    known = _known(values, names)
     for found in written_out(project, schema, (), known):
         if found.section == "environment":
             continue  # each variable is looked at by itself
@@ -43,6 +40,33 @@ def literals(
         reason = f"holds the value of {key}" if key else "by its name or its form"
         place = place_of(found.document.path, found.node)
         yield found.service, Trace(where, name, key, reason, found.is_certain, place)
+
+
+def beside(
+    project: "compose.Project",
+    schema: Schema | None,
+    values: Mapping[str, Iterable[Secret]],
+    names: Collection[str],
+    secrets: Path,
+) -> Iterator[tuple[str, Trace]]:
+    """Yield what is in files that a service mounts or is built from, as `migrate` finds it."""
+    from shim_host.compose.beside import beside as found_beside
+
+    known = _known(values, names)
+    for found in found_beside(project, schema, (), known, secrets):
+        name = f"{found.key} of {found.path}" if found.is_built else str(found.path)
+        reason = f"holds the value of {found.key}" if found.is_certain else "by its name"
+        key = found.key if found.is_certain else ""
+        where = BUILD if found.is_built else CONFIG
+        yield found.service, Trace(where, name, key, reason, found.is_certain, str(project.folder / found.path))
+
+
+def _known(values: Mapping[str, Iterable[Secret]], names: Collection[str]) -> dict[str, str]:
+    """Return the values that are looked for, by key, without what users and databases are called."""
+    texts = (
+        (key, clean(value.reveal()).decode("utf-8", "surrogateescape")) for key, few in values.items() for value in few
+    )
+    return {key: text for key, text in texts if text not in names}
 
 
 def named(project: "compose.Project", values: Collection[str], env: Collection[str]) -> Iterator[tuple[str, Trace]]:

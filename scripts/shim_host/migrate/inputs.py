@@ -1,19 +1,20 @@
 """What a migration is made from, besides the Compose files: env files, wishes, and what is known about images."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shim.schema import Schema
 from shim_host import inputs
 from shim_host.compose import images, reading
+from shim_host.compose.beside import beside
 from shim_host.compose.images import ImageConfig
 from shim_host.compose.project import Project
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
 from shim_host.errors import Failed, Refused, failed_file
 from shim_host.inputs import read_bounded
-from shim_host.migrate.model import EnvSource, Wishes, image_of
+from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes, image_of
 from shim_host.output import Warned
 from shim_host.recognition.sensitive import why_secret
 
@@ -76,3 +77,15 @@ def without_value(project: Project, schema: Schema | None) -> list[str]:
     """Return the variables of services that would be secrets by their names, if they had a value."""
     given = [entry for service in project.services.values() for entry in service.environment.items()]
     return sorted({key for key, value in given if not value and why_secret(key, "a-value-1", schema)})
+
+
+def in_files(plan: MigrationPlan, known: Mapping[str, str]) -> Iterator[Remark]:
+    """Yield a finding for each file that a service mounts or is built from, and that has the value of a secret."""
+    wishes = plan.wishes
+    for found in beside(plan.project, wishes.schema, wishes.public, known, wishes.secrets_dir):
+        message = f"{found.path}, which it mounts, holds the value of {found.key} in plain text"
+        hint = "let the shim make that file when the service starts, with --render"
+        if found.is_built:
+            message = f"{found.path}, which its image is built from, holds the value of {found.key} in plain text"
+            hint = "what a build sets stays in the image: let the service get it when it starts"
+        yield Remark(found.service, found.key, message, hint, is_exposed=True)

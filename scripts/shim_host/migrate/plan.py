@@ -20,9 +20,10 @@ from shim_host.compose.project import Project, Service, names_in
 from shim_host.env.reduced import decoded, statements
 from shim_host.inputs import read_bounded
 from shim_host.migrate.composed import find_composed
+from shim_host.migrate.inputs import in_files
 from shim_host.migrate.model import EnvSource, MigrationPlan, Remark, Wishes
 from shim_host.migrate.namesakes import add_inherited, add_same
-from shim_host.migrate.services import decide_services, only_reference, removable
+from shim_host.migrate.services import decide_services, mounting, only_reference, removable
 from shim_host.recognition.known_values import KnownValues
 from shim_host.recognition.sensitive import is_placeholder, is_telling, named_alike, why_secret
 from shim_host.shell import quoted
@@ -79,23 +80,15 @@ def make_plan(
         message = f"{found.place} holds {owner} in plain text"
         hint = HINTS.get(found.section, HINTS[""])
         plan.findings.append(Remark(found.service, found.name, message, hint, is_exposed=True))
-    plan.findings += [*_equal_values(plan, known), *_in_extensions(plan, known), *_open_files(plan)]
+    plan.findings += [*in_files(plan, known), *_equal_values(plan, known), *_in_extensions(plan, known)]
+    plan.findings += _open_files(plan)
     find_composed(plan)
     for held in plan.held.values():
-        held.services += [name for name in _mounting(plan, held.name) if name not in held.services]
+        held.services += [name for name in mounting(plan, held.name) if name not in held.services]
         if not held.services and held.key not in plan.staying:
             hint = "it is kept as a file; remove it if nothing needs it"
             plan.findings.append(Remark("", held.key, "no service gets it", hint))
     return plan
-
-
-def _mounting(plan: MigrationPlan, name: str) -> Iterator[str]:
-    """Yield the services that mount the file *name* of the folder of secrets already."""
-    file = (plan.wishes.secrets_dir / name).absolute()
-    for service in plan.project.services.values():
-        definitions = [plan.project.secrets.get(use.source) for use in service.secrets]
-        if any(found is not None and found.file is not None and found.file.absolute() == file for found in definitions):
-            yield service.name
 
 
 def _known_values(plan: MigrationPlan) -> dict[str, str]:

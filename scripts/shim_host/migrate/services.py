@@ -1,7 +1,7 @@
 """Who hands each service its secrets, and how it is started then: decided from its image and the Compose file."""
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from shim.secret import env_key, is_protected
@@ -275,3 +275,12 @@ def _has(plan: MigrationPlan, service: Service) -> set[str]:
     """Return the variables that *service* does not need an env file for."""
     moved = plan.moved.get(service.name)
     return {*service.variables, *(use.key for use in (moved.uses if moved is not None else ()))}
+
+
+def mounting(plan: MigrationPlan, name: str) -> Iterator[str]:
+    """Yield the services that mount the file *name* of the folder of secrets already."""
+    file = (plan.wishes.secrets_dir / name).absolute()
+    for service in plan.project.services.values():
+        definitions = [plan.project.secrets.get(use.source) for use in service.secrets]
+        if any(found is not None and found.file is not None and found.file.absolute() == file for found in definitions):
+            yield service.name

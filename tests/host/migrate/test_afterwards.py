@@ -102,3 +102,43 @@ def test_a_checkout_without_values_is_not_taken_for_a_finished_one(manage: Manag
     assert secret["services"] == ["a"]
     assert "no service gets it" not in end.stderr
     assert manage("diff", "--no-engine").code == 0, "a setting has no file"
+
+
+@provokes(
+    "…, which it mounts, holds the value of … in plain text",
+    "…, which its image is built from, holds the value of … in plain text",
+)
+def test_a_value_in_a_file_beside_the_compose_file_is_found(manage: Manage, canary: Canary) -> str:
+    """In each form; but not in a file that is a secret as a whole, and no build's dummies. `audit` sees the same."""
+    value, own = canary() + '"', canary()
+    coded = value.replace('"', "%22")
+    manage.write("conf/a.json", json.dumps({"p": value}))
+    manage.write("conf/a.ini", f"url=postgres://app:{coded}@db/x\n")
+    manage.write("conf/a.conf", f"key {value};\n")
+    manage.write("conf/whole", f"{value}\n")
+    manage.write("conf/a.html", "nothing\n")
+    manage.write(
+        "app/Dockerfile",
+        f"FROM x\nARG NPM_TOKEN\nENV GPG_KEY={'A1' * 20} \\\n  API_KEY={own} PATH=/x:$PATH\nENV ADMIN_PASSWORD {own}x\n"
+        f"ENV SECRET_KEY_BASE=dummy OTHER_TOKEN=$NPM_TOKEN\nRUN echo '{value}'\n",
+    )
+    manage.write(".env", f"DB_PASSWORD='{value}'\nCONF=./conf\n")
+    manage.write(
+        "compose.yaml",
+        "services:\n  a:\n    image: app\n    build: app\n    environment: {DB_PASSWORD: '${DB_PASSWORD}'}\n"
+        "    volumes: ['${CONF:-x}/a.json:/a.json:ro', {type: bind, source: conf/a.ini, target: /i}, ./conf:/all,\n"
+        "      './conf/whole:/pw', './conf/a.html:/h', 'gone:/g']\n    configs: [c]\n"
+        "configs: {c: {file: conf/a.conf}}\nvolumes: {gone: {}}\n",
+    )
+
+    end = manage("migrate", "--image-config", "images.json", "--json", "--yes")
+
+    found = [item for item in json.loads(end.stdout)["findings"] if item["exposed"]]
+    said = {(item["key"], item["message"].partition(",")[0]) for item in found}
+    in_build = {(key, "app/Dockerfile") for key in ("DB_PASSWORD", "API_KEY", "ADMIN_PASSWORD")}
+    assert said == {("DB_PASSWORD", f"conf/{name}") for name in ("a.json", "a.ini", "a.conf")} | in_build
+    assert end.code == 1
+    audited = json.loads(manage("audit", "--no-engine", "--json", "-f", "compose.secrets.yaml").stdout)["findings"]
+    kinds = [item["id"] for item in audited if item["id"].startswith("secret-in-")]
+    assert sorted(kinds) == 3 * ["secret-in-build"] + 3 * ["secret-in-config"]
+    return end.stderr
