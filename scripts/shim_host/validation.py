@@ -275,9 +275,14 @@ def _of_git(subject: Subject) -> Iterator[Fault]:
             continue
         hint = f"git rm --cached {quoted(name)}, and rotate what it holds: the history keeps it"
         yield Fault("in-git", "", name, "is in git", hint)
-    for path, lacking in gitignore.missing(Path(), subject.store.path, subject.env_file).items():
+    lines = gitignore.missing(Path(), subject.store.path, subject.env_file)
+    for path, lacking in lines.items():
         message = f"does not keep {subject.store.path} and {subject.env_file} out of git"
         yield Fault("in-git", "", str(path), message, f"add {' '.join(lacking)}", partial(_ignore, {path: lacking}))
+    files = () if lines else [subject.store.path / name for name in subject.entries if not is_skipped(name)]
+    for name in sorted({*gitignore.taken(files)}.difference(tracked)):
+        shown = f"git check-ignore --verbose --no-index {quoted(name)} shows the line: remove it"
+        yield Fault("in-git", "", name, "is not kept out of git: a line of a .gitignore lets it in", shown)
 
 
 def _ignore(lines: Mapping[Path, Sequence[str]], _writer: Writer) -> None:

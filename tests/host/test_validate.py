@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.forms import cannot_run
 from tests.support.host import SCRIPT, Canary, Manage, PrivateSwarm
+from tests.support.provoked import provokes
 
 SCHEMA = """\
 # @required @sensitive @type=string(minLength=16)
@@ -157,6 +158,27 @@ def test_what_git_has_is_found(manage: Manage, canary: Canary) -> None:
 
     findings(manage, "--fix")
     assert "/secrets/*" in (manage.folder / ".gitignore").read_text()
+
+
+@pytest.mark.parametrize(
+    ("where", "text"), [("secrets/.gitignore", "!*\n"), (".gitignore", "/secrets/*\n!/secrets/a*\n.env\n")]
+)
+@provokes(
+    "not kept out of git, since a line of a .gitignore lets it in: …",
+    "is not kept out of git: a line of a .gitignore lets it in",
+)
+def test_what_a_line_lets_into_git_is_found(manage: Manage, canary: Canary, where: str, text: str) -> str:
+    """A checkout may bring such a line, and the next `git add -A` takes the value."""
+    subprocess.run(["git", "init", "-q"], cwd=manage.folder, check=True)
+    (manage.folder / "secrets").mkdir(mode=0o700)
+    manage.write(where, text)
+    manage.write(".env", f"A={canary()}\n")
+
+    made, found = manage("create-from-env"), manage("validate")
+
+    assert (made.code, found.code) == (0, 1)
+    assert "git check-ignore --verbose --no-index secrets/a" in found.stdout
+    return made.stderr + found.stdout
 
 
 def test_what_rotate_would_refuse_of_the_schema_is_found_before(manage: Manage, canary: Canary) -> None:

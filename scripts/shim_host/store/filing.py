@@ -11,6 +11,7 @@ from shim.secret import Secret
 from shim_host import inputs, names, output
 from shim_host.errors import Refused
 from shim_host.output import Warned
+from shim_host.shell import quoted
 from shim_host.store import gitignore
 from shim_host.store.vault import Entry, Vault
 
@@ -137,6 +138,10 @@ def write(store: Vault, plan: list[Planned], owner: tuple[int, int] | None = Non
         if owner is not None:
             for item in plan:
                 writer.give_to(item.file_name, owner)
+    taken = gitignore.taken(store.path / item.file_name for item in todo)
+    if taken:
+        hint = f"git check-ignore --verbose --no-index {quoted(taken[0])} shows the line: remove it"
+        output.warn(f"not kept out of git, since a line of a .gitignore lets it in: {output.listed(taken)}", hint)
 
 
 def give(plan: list[Planned], warnings: list[Warned], secrets_dir: Path, is_json: bool) -> None:

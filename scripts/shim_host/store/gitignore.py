@@ -65,14 +65,36 @@ def tracked(paths: Iterable[Path], folder: Path | None = None) -> list[str] | No
     return list(filter(None, done.stdout.decode("utf-8", "surrogateescape").split("\0")))
 
 
+def taken(paths: Iterable[Path]) -> list[str]:
+    """Return those of *paths* that git would take, as git itself answers; none where it cannot.
+
+    A `.gitignore` nearer to a file, or a later line, lets in what a line keeps out: `!*` in the folder of secrets.
+    """
+    names = [os.fsencode(path) for path in paths if _is_in_repository(path)]
+    words = ("git", "-c", "core.fsmonitor=false", "check-ignore", "-z", "--stdin", "--no-index")
+    if not names:
+        return []
+    try:
+        done = subprocess.run(words, input=b"\0".join(names), capture_output=True, check=False)
+    except OSError:
+        return []
+    if done.returncode not in (0, 1):  # all, or some, or none are ignored; else there is no repository
+        return []
+    ignored = set(done.stdout.split(b"\0"))
+    return [os.fsdecode(name) for name in names if name not in ignored]
+
+
 def _place(folder: Path, target: Path) -> Path | None:
     """Return the folder whose `.gitignore` keeps *target* out of git; None where there is no git."""
     inside = Path(_below(folder, target)).parents
     if inside and not any((folder / parent / ".git").exists() for parent in inside[:-1]):
         return folder
     target = Path(os.path.normpath(target))
-    in_repository = inside or any((parent / ".git").exists() for parent in Path(os.path.abspath(target)).parents)
-    return target.parent if in_repository else None
+    return target.parent if inside or _is_in_repository(target) else None
+
+
+def _is_in_repository(target: Path) -> bool:
+    return any((parent / ".git").exists() for parent in Path(os.path.abspath(target)).parents)
 
 
 def _lacking(folder: Path, secrets: Path, targets: Sequence[Path], written: Collection[Path]) -> list[str]:
