@@ -18,6 +18,12 @@ _OLD_VALUE = re.compile(
     r"(?P<start>[ \t]*#[# \t]*(?:export[ \t]+)?(?P<key>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=)[ \t]*"
     r"(?P<value>[^\s\"']+|\"[^\"]*\"|'[^']*')?(?P<rest>.*)"
 )
+# What an example has in the place of a value: how to come by one.
+_EXAMPLE = re.compile(
+    r"(?:your|insert|put|enter|replace|change-?me)(?:[-_][a-z]{1,15})+|(?:[a-z]{1,15}[-_])+here"
+    r"|(?:YOUR|INSERT|PUT|ENTER|REPLACE|CHANGE_?ME)(?:_[A-Z]{1,15})+|(?:[A-Z]{1,15}_)+HERE"
+)
+_TO_FILL_IN = re.compile(r"<[^<>]+>\s*")
 # What follows a value on its line; a `#` inside quotes belongs to the value.
 _REMARK = re.compile(
     r"[^=\n]*=[ \t]*(?P<value>\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|(?:(?! #)[^\n\"'])(?:(?! #)[^\n])*)?[ \t]*"
@@ -168,7 +174,8 @@ def _without_value(line: str, emptied: list[str]) -> str:
     value = (match["value"] or "").strip("\"'") if match is not None else ""
     if match is None or not value:
         return line
-    is_none = is_placeholder(value) or _REFERENCE.fullmatch(value) is not None
+    is_example = _EXAMPLE.fullmatch(value) or _TO_FILL_IN.fullmatch(f"{value}{match['rest']}")
+    is_none = is_example or is_placeholder(value) or _REFERENCE.fullmatch(value) is not None
     is_one = not is_none and bool(why_named(match["key"], value) or why_by_value(value))
     if not is_one and not (why_by_name(match["key"]) and may_hold_value(match["rest"])):
         return line

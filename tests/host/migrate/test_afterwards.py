@@ -5,6 +5,7 @@ import json
 import subprocess
 
 import pytest
+from shim_host.env.reduced import reduce
 
 from tests.support.host import Canary, Manage
 from tests.support.provoked import provokes
@@ -142,3 +143,16 @@ def test_a_value_in_a_file_beside_the_compose_file_is_found(manage: Manage, cana
     kinds = [item["id"] for item in audited if item["id"].startswith("secret-in-")]
     assert sorted(kinds) == 3 * ["secret-in-build"] + 3 * ["secret-in-config"]
     return end.stderr
+
+
+def test_an_example_in_a_comment_is_no_old_value(canary: Canary) -> None:
+    """It tells how to come by one, also in several words; what only begins like one goes."""
+    examples = (
+        "# API_TOKEN=<generate-with: openssl rand -base64 32>\n"
+        "# API_TOKEN=your-api-token\n#API_TOKEN=paste_token_here  # from the console\n# API_TOKEN='change-me-later'\n"
+    )
+
+    done = reduce(f"{examples}# API_TOKEN=your-{canary()}\n# API_TOKEN={canary()} # or-here\n".encode(), {}, {})
+
+    assert done.text == f"{examples}# API_TOKEN=\n# API_TOKEN=\n"
+    assert done.emptied_comments == ["API_TOKEN", "API_TOKEN"]
