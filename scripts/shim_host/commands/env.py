@@ -10,7 +10,7 @@ import click
 
 from shim.schema import Schema, composed_value
 from shim.secret import Secret, clean
-from shim_host import inputs, inventory, names, output
+from shim_host import inputs, inventory, output
 from shim_host.commands import from_command, options
 from shim_host.env import envfile
 from shim_host.env.compose_rules import Malformed
@@ -156,7 +156,7 @@ def composed(
     project = inventory.compose_project(inventory.Asked())
     mounted = {item.file.name for item in project.secrets.values() if item.file is not None} if project else set()
     store = Vault(wish.secrets_dir)
-    file_names = names.file_names([*schema.keys, *chosen])
+    file_names = filing.file_names(store, [*schema.keys, *chosen])
 
     def value_of(key: str) -> bytes | None:
         there = store.read(file_names[key]) if key in file_names and key not in values else None

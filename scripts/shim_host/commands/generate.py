@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from shim.schema import Schema
-from shim_host import inputs, names, output
+from shim_host import inputs, output
 from shim_host.commands import options
 from shim_host.errors import Refused
 from shim_host.generate import is_signed, new_value, signer_of
@@ -53,7 +53,7 @@ def generate(
         )
     store = Vault(secrets_dir)
     if keys:
-        file_names = names.file_names(schema.keys)
+        file_names = filing.file_names(store, schema.keys)
         entries = {key: store.read(file_names[key]) for key in schema.keys}
         values = {key: entry.value for key, entry in entries.items() if entry is not None}
         plan = []

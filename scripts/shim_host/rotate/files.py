@@ -9,12 +9,13 @@ from pathlib import Path
 
 from shim.schema import Schema
 from shim.secret import Secret
-from shim_host import inventory, names, output
+from shim_host import inventory, output
 from shim_host.errors import Ended
 from shim_host.files import refuse_without_room
 from shim_host.fingerprints import Fingerprints
 from shim_host.rotate.swarm_plan import RotationPlan
 from shim_host.shell import quoted
+from shim_host.store import filing
 from shim_host.store.vault import Vault
 from shim_host.swarm import versions_file
 from shim_host.swarm.model import SwarmSecret
@@ -32,6 +33,7 @@ class Files:
         self.versions_path = versions_path
         self.schema = schema
         self.prints = prints
+        self._names: dict[tuple[Path, str], str] = {}  # of files, by folder and key
 
     def by_key(self) -> dict[str, Secret]:
         """Return the present values that ./secrets has."""
@@ -165,4 +167,7 @@ class Files:
             output.warn(f"{shown} holds a different value from the Swarm's", "`manage-secrets diff` compares")
 
     def _name(self, key: str) -> str:
-        return names.file_names([*(self.schema.keys if self.schema else ()), key])[key]
+        at = (self.store.path, key)
+        if at not in self._names:
+            self._names[at] = filing.file_names(self.store, [*(self.schema.keys if self.schema else ()), key])[key]
+        return self._names[at]

@@ -27,14 +27,28 @@ class Planned(NamedTuple):
     state: str
 
 
+def file_names(store: Vault, known: Iterable[str]) -> dict[str, str]:
+    """Return for each of the *known* keys the name of the file that is there, or what it would be called.
+
+    Files need not be called as this tool calls them: `DB_PASSWORD` and `db-password` are of the same key.
+    """
+    found = names.file_names(known)
+    there: dict[str, list[str]] = {}
+    for name, key in names.keys_of(store.names(), found).items():
+        there.setdefault(key, []).append(name)
+    return {
+        key: name if name in (its := there.get(key, [name])) else names.likeliest(key, its)
+        for key, name in found.items()
+    }
+
+
 def make_plan(chosen: Mapping[str, Secret], store: Vault, schema: Schema | None, force: bool) -> list[Planned]:
     """Return what is to happen with each of *chosen*; every file is looked at before any is written."""
-    known = [*(schema.keys if schema else ()), *chosen]
-    file_names = names.file_names(known)
+    named = file_names(store, [*(schema.keys if schema else ()), *chosen])
     plan = []
     for key, value in chosen.items():
-        there = store.read(file_names[key])
-        plan.append(Planned(key, file_names[key], value, state_of(there, value, force)))
+        there = store.read(named[key])
+        plan.append(Planned(key, named[key], value, state_of(there, value, force)))
     return plan
 
 
@@ -57,10 +71,10 @@ def make_missing(plan: Iterable[Planned], store: Vault, schema: Schema | None) -
 
     if schema is None:
         raise Refused("--generate-missing needs a schema", f"write {inputs.SCHEMA}, with @generate above the keys")
-    file_names = names.file_names([*schema.keys, *(item.key for item in plan)])
+    named = file_names(store, [*schema.keys, *(item.key for item in plan)])
     values = {item.key: item.value for item in plan if item.state != KEPT}
     for key in schema.keys:
-        there = None if key in values else store.read(file_names[key])
+        there = None if key in values else store.read(named[key])
         if there is not None and len(there.value):
             values[key] = there.value
     values = {key: value for key, value in values.items() if len(value)}
@@ -71,7 +85,7 @@ def make_missing(plan: Iterable[Planned], store: Vault, schema: Schema | None) -
         if key in values or not spec.is_sensitive or not can_be_made(spec) or spec.is_derived:
             continue
         values[key] = new_value(spec, values)
-        made.append(Planned(key, file_names[key], values[key], CREATED))
+        made.append(Planned(key, named[key], values[key], CREATED))
     return made
 
 
