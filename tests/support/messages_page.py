@@ -25,7 +25,7 @@ the programs print every message on it.
 SECTIONS = {
     "A value is missing": ("shim/lacking.py",),
     "The file cannot be read": ("shim/unreadable.py", "shim/by_path.py"),
-    "Two sources have different values": ("shim/resolve.py", "shim/sources.py", "shim/pointed.py"),
+    "Two sources have different values": ("shim/resolve.py", "shim/composing.py", "shim/sources.py", "shim/pointed.py"),
     "The command cannot be started": ("shim/not_started.py",),
     "A value has the wrong form": ("shim/checks.py",),
     "An official image and its profile": ("shim/profile*.py",),
