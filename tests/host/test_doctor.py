@@ -52,6 +52,8 @@ def test_the_quorum_is_counted(reachable: list[bool], level: str, says: str) -> 
         ({"trouble": "the leader is gone"}, FAILURE, "the leader is gone"),
         ({"is_active": False}, NOTE, "takes no tasks"),
         ({"lost_readers": ("shim-reader-1",)}, WARNING, "shim-reader-1"),
+        ({"rotating": ("shop",)}, WARNING, "a rotation in the stack shop is unfinished"),
+        ({"rotating": ("",)}, WARNING, "a rotation in the keys of no stack is unfinished"),
         ({"nodes": (*FACTS.nodes, Node("two", False, False, True, "28.5.2"))}, WARNING, "down: two"),
         ({"nodes": (*FACTS.nodes, Node("two", False, True, True, "20.10.24"))}, NOTE, "20.10.24, 28.5.2"),
     ],

@@ -105,6 +105,7 @@ def test_what_the_doctor_says_of_a_machine() -> str:
     "down: …; an update that has to reach them waits for them",
     "the nodes run different engines: …",
     "an interrupted export left …, unless one is running now",
+    "a rotation in … is unfinished, unless one is running now",
     "…: nothing can be changed",
     "…; unreachable: …",
     "there is only one manager: if it is lost, so are the Swarm and its secrets",
@@ -123,7 +124,12 @@ def test_what_the_doctor_says_of_an_engine() -> str:
         {"swarm_state": "error", "swarm_error": "certificate expired"},
         {"is_manager": False},
         {"trouble": "the leader is gone"},
-        {"is_active": False, "lost_readers": ("shim-reader-1",), "nodes": (*FACTS.nodes, worker)},
+        {
+            "is_active": False,
+            "lost_readers": ("shim-reader-1",),
+            "rotating": ("shop",),
+            "nodes": (*FACTS.nodes, worker),
+        },
     )
     found = [
         *doctor.engine(replace(FACTS, api_version="1.40", is_rootless=True)),

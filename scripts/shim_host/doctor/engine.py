@@ -9,6 +9,8 @@ from shim_host.errors import Failed
 from shim_host.swarm.connection import Swarm
 from shim_host.swarm.helper.elsewhere import HELPER
 from shim_host.swarm.helper.read_back import READER
+from shim_host.swarm.lock import LOCK
+from shim_host.swarm.model import STACK
 
 # The engine writes nanoseconds, and datetime reads six digits.
 _TIME = re.compile(r"(?P<second>[^.Zz+]+)(?P<fraction>\.[0-9]{1,6})?[0-9]*(?P<zone>[Zz]|[+-][0-9:]+)")
@@ -43,6 +45,7 @@ class EngineFacts:
     is_active: bool = True  # this node takes tasks
     nodes: tuple[Node, ...] = ()
     lost_readers: tuple[str, ...] = ()  # helper tasks of `export --from-swarm`, by name
+    rotating: tuple[str, ...] = ()  # stacks in which a rotation is under way; empty for keys of no stack
     trouble: str = ""  # why the Swarm could not be asked
 
 
@@ -61,6 +64,7 @@ class Examiner(Swarm):
         swarm = info.get("Swarm") or {}
         nodes: list[Any] = []
         readers: tuple[str, ...] = ()
+        rotating: tuple[str, ...] = ()
         trouble = ""
         if swarm.get("ControlAvailable"):
             client: Any = self._api
@@ -69,6 +73,8 @@ class Examiner(Swarm):
                 for label in (READER, HELPER):
                     found = self._listed("list services", lambda label=label: client.services(filters={"label": label}))
                     readers += tuple(service["Spec"]["Name"] for service in found)
+                locks = self._listed("look for rotations", lambda: client.configs(filters={"label": f"{LOCK}=lock"}))
+                rotating = tuple(sorted((lock["Spec"].get("Labels") or {}).get(STACK) or "" for lock in locks))
             except Failed as failed:
                 trouble = failed.message
         security = info.get("SecurityOptions") or []
@@ -88,6 +94,7 @@ class Examiner(Swarm):
             is_active=own is None or own["Spec"].get("Availability") == "active",
             nodes=tuple(map(_node, nodes)),
             lost_readers=readers,
+            rotating=rotating,
             trouble=trouble,
         )
 

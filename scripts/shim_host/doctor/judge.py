@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -224,7 +224,16 @@ def swarm(facts: EngineFacts) -> list[Diagnosis]:
                 "helper tasks", WARNING, message, f"docker service rm {' '.join(map(quoted, facts.lost_readers))}"
             )
         )
-    return findings
+    return [*findings, *rotations(facts.rotating)]
+
+
+def rotations(stacks: Iterable[str]) -> Iterator[Diagnosis]:
+    """Yield what waits in *stacks* for its end; an empty name is that of the keys of no stack."""
+    for stack in stacks:
+        of_stack = f" --stack {quoted(stack)}" if stack else ""
+        where = f"the stack {stack}" if stack else "the keys of no stack"
+        message = f"a rotation in {where} is unfinished, unless one is running now"
+        yield Diagnosis("rotation", WARNING, message, f"manage-secrets rotate --resume{of_stack}")
 
 
 def quorum(managers: list[Node]) -> Diagnosis:
