@@ -125,7 +125,7 @@ class ServiceWriter(LockKeeper):
         return {service: known[image] for service, image in images.items()}
 
     def changed_images(self, services: Iterable[RotatedService]) -> dict[str, tuple[str, bool]]:
-        """Return by service id the image of each that runs here with another one than its name means by now.
+        """Return by service id the image of each that runs here with an image that is not what its name means by now.
 
         Beside the name: whether there is one of that name. One with a digest always means the same.
         """
