@@ -509,11 +509,19 @@ def _message(connection: socket.socket) -> bytes:
     fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
     if fields.get(b"transfer-encoding") == b"chunked":
         while not body.endswith(b"0\r\n\r\n"):
-            body += connection.recv(65536)
+            body += _more(connection)
     length = int(fields.get(b"content-length", b"0"))
     while len(body) < length:
-        body += connection.recv(65536)
+        body += _more(connection)
     return head + b"\r\n\r\n" + body
+
+
+def _more(connection: socket.socket) -> bytes:
+    """Return what comes next; whoever is killed in the middle of a message sends nothing more."""
+    block = connection.recv(65536)
+    if not block:
+        raise ConnectionResetError
+    return block
 
 
 def seconds_of(function: Callable[[], object]) -> float:
