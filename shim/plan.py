@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA_PLACES = (b"/etc/shim/env.schema", b"./.env.schema")
 _MAX_SCHEMA_BYTES = 262_144  # schema.py says why
+_MOST_GENERATIONS = 100  # the kubelet replaces a folder once a minute; who does it in each millisecond gets no promise
 
 
 class Plan:
@@ -96,10 +97,16 @@ def prepare(options: "Options", environ: list[bytes], before: Plan | None = None
 
 
 def _resolved(options: "Options", environ: list[bytes], schema: "Schema | None") -> "Resolution":
-    sources = gather(environ, options, schema)
-    resolution = resolve(sources, options, schema)
-    sources.close()
-    return resolution
+    """Return the values, all of one generation where Kubernetes replaces the files of a root meanwhile."""
+    tries = _MOST_GENERATIONS
+    while True:
+        sources = gather(environ, options, schema)
+        resolution = resolve(sources, options, schema)
+        has_moved = sources.generations is not None and sources.has_moved()
+        sources.close()
+        tries -= 1
+        if not has_moved or not tries:
+            return resolution
 
 
 def _delivers_files(resolution: "Resolution") -> bool:

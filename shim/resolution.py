@@ -17,6 +17,7 @@ ROOT = "root"  # a file in a secrets root
 ENVIRONMENT = "environment"
 DEFAULT = "default"
 COMPOSED = "composed"
+GENERATION = b"..data"  # the link in a folder of Kubernetes that leads to its present files
 # How references into stores begin, and what stores have encrypted; doubts.py names the stores.
 REFERENCES = (
     b"op://",
@@ -55,6 +56,7 @@ class Sources:
     bundles: "dict[str, tuple[bytes, bytes]] | None" = None  # name of a file with many values -> its path, its root
     strays = 0  # how many files that nobody asked for have been warned of
     waived: "Collection[str]" = ()  # keys that are not missed, whoever requires them
+    generations: "dict[bytes, bytes] | None" = None  # roots of Kubernetes, and where `..data` led when it was listed
 
     def __init__(self) -> None:
         self.env: dict[str, bytes] = {}  # the first of duplicates, as getenv(3) takes
@@ -83,6 +85,22 @@ class Sources:
         for descriptor in self.folders.values():
             close(descriptor)
         self.folders = {}
+
+    def note_generation(self, root: bytes) -> None:
+        """Note where the link leads through which Kubernetes replaces all files of *root* at once."""
+        self.generations = {**(self.generations or {}), root: self._generation(root)}
+
+    def has_moved(self) -> bool:
+        """Return whether a root has been replaced since, so that some values may be of before and some of after."""
+        return any(self._generation(root) != before for root, before in (self.generations or {}).items())
+
+    def _generation(self, root: bytes) -> bytes:
+        from shim import files
+
+        try:
+            return files.read_link_at(self.folders[root], GENERATION)
+        except OSError:
+            return b""  # a folder of that name is nobody's link
 
     def is_left_alone(self, path: bytes, breach: "Breach") -> bool:
         """Return whether *breach* says that another could have put there what lies at *path*; take note of that.

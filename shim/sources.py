@@ -5,7 +5,7 @@ Folders are listed here; files are read only once `resolve` knows which of them 
 
 from shim import errors, files
 from shim.protected import DOCUMENTS, PATHS, TABLES, is_path_variable
-from shim.resolution import Sources
+from shim.resolution import GENERATION, Sources
 from shim.secret import env_key, fold_keys, is_protected, is_skipped
 
 TYPE_CHECKING = False
@@ -231,6 +231,8 @@ def _from_root(
         if is_skipped(name):
             if name.endswith(".example"):
                 sources.examples.setdefault(env_key(name[:-8], named, folded_keys), (path, root))
+            elif raw == GENERATION:
+                sources.note_generation(root)
             continue
         if schema is not None and name in schema.bundles:
             if sources.bundles is None:

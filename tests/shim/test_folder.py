@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from shim import resolve
 from shim.folder import Folder
-from shim.options import Options
+from shim.options import NO_SCHEMA, Options
 from shim.plan import prepare
+from shim.secret import Secret, read_secret
 from tests.support.forms import Shim
 from tests.support.host import Canary
 
@@ -241,3 +243,34 @@ def test_a_service_that_changes_the_schema_changes_nothing(tmp_path: Path) -> No
 
     assert {key: resolved.secret.reveal() for key, resolved in again.resolution.secrets.items()} == {"A": b"two"}
     assert list(prepare(options, []).resolution.secrets) == ["A", "B"]
+
+
+def test_all_values_are_of_one_generation(tmp_path: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kubernetes replaces all files of a folder at once, here between the reads of two of them."""
+    generations = [{name: canary() for name in ("login", "password")} for _ in range(2)]
+    for number, values in enumerate(generations):
+        (tmp_path / f"..{number}").mkdir()
+        for name, value in values.items():
+            (tmp_path / f"..{number}" / name).write_text(value)
+    (tmp_path / "..data").symlink_to("..0")
+    for name in generations[0]:
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    reads = []
+
+    def read(*given: object) -> Secret:
+        found = read_secret(*given)  # type: ignore[arg-type]
+        reads.append(found.reveal().decode())
+        if len(reads) == 1:
+            (tmp_path / "..new").symlink_to("..1")
+            (tmp_path / "..new").rename(tmp_path / "..data")
+        return found
+
+    monkeypatch.setattr(resolve, "read_secret", read)
+    options = Options()
+    options.schema, options.secrets_dir = NO_SCHEMA, [str(tmp_path)]
+
+    secrets = prepare(options, []).resolution.secrets
+
+    assert {key.lower(): resolved.secret.reveal().decode() for key, resolved in secrets.items()} == generations[1]
+    assert reads[:2] == [generations[0]["login"], generations[1]["password"]]
+    assert len(reads) == 4
