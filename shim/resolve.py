@@ -67,9 +67,9 @@ def resolve(sources: Sources, options: "Options", schema: "Schema | None") -> Re
 
         strays.fit(resolution, options)
     if sources.shadowed:
-        from shim import strays
+        from shim import twins
 
-        strays.shadowed(resolution, MAX_SECRET_BYTES)
+        twins.shadowed(resolution, MAX_SECRET_BYTES)
     if sources.asked and sources.roots:
         _look_near(resolution, wrong)
     if sources.unlisted:

@@ -250,9 +250,9 @@ def _from_root(
             found[key] = path
             sources.roots[key] = path, root
         else:
-            from shim import strays
+            from shim import twins
 
-            strays.take_second(key, path, root, found, sources)
+            twins.take_second(key, path, root, found, sources)
     if not is_sorted:  # what was not ordinary came last
         sources.roots = dict(sorted(sources.roots.items(), key=_place))
 

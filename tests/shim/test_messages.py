@@ -138,7 +138,6 @@ TEXT=
 @provokes(
     "both … and … are set, and their values differ; keep one",
     "… and … both map to …",
-    "… both map to …",
     "…: … does not exist",
     "…: the path to its file is too long for the kernel",
     "…: … is a directory, not a file",

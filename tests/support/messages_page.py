@@ -25,12 +25,12 @@ the programs print every message on it.
 SECTIONS = {
     "A value is missing": ("shim/lacking.py",),
     "The file cannot be read": ("shim/unreadable.py", "shim/by_path.py"),
-    "Two sources have different values": ("shim/resolve.py", "shim/composing.py", "shim/sources.py", "shim/pointed.py"),
+    "Two sources have different values": ("shim/resolve.py", "shim/sources.py", "shim/twins.py", "shim/pointed.py"),
     "The command cannot be started": ("shim/not_started.py",),
     "A value has the wrong form": ("shim/checks.py",),
     "An official image and its profile": ("shim/profile*.py",),
     "An option is wrong": ("shim/read_options.py", "shim/variables.py", "shim/staying_options.py", "shim/explain.py"),
-    "The schema cannot be used": ("shim/schema*.py", "shim/plan.py"),
+    "The schema cannot be used": ("shim/schema*.py", "shim/plan.py", "shim/composing.py"),
     "One file contains many values": ("shim/elsewhere.py", "shim/template.py"),
     "A file is left alone because nothing asks for it": ("shim/strays.py",),
     "A value looks like a mistake": ("shim/doubts.py",),
@@ -91,7 +91,7 @@ SECTIONS = {
     "The Compose file cannot be read": (
         "*/compose/*.py", "*/shim_host/inputs.py", "*/shim_host/inventory.py",
     ),
-    "migrate reports a finding": ("*/migrate/*.py", "*/commands/migrate/*.py"),
+    "migrate reports a finding": ("*/migrate/*.py",),
     "audit reports a finding": ("*/audit/*.py", "*/commands/audit.py"),
     "A command needs confirmation": ("*/shim_host/output.py",),
 }  # fmt: skip
