@@ -23,6 +23,14 @@ if sys.version_info < (3, 11):  # noqa: UP036
         "run it with a newer one, e.g. python3.11, or install with pipx or uv, which find one",
     )
 
+
+def without_current_folder(system: str) -> "dict[str, str]":
+    """Return what keeps Windows from starting a git.exe of the current folder, which may be a stranger's checkout."""
+    return {"NODEFAULTCURRENTDIRECTORYINEXEPATH": "1"} if system == "nt" else {}
+
+
+os.environ.update(without_current_folder(os.name))
+
 # After everything else, never before: the checkout's ./secrets would hide the standard library's module.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

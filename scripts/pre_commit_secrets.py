@@ -44,6 +44,8 @@ try:
 except ModuleNotFoundError:
     lzma = None  # type: ignore[assignment]
 
+if os.name == "nt":  # or Windows starts a git.exe of the folder of the commit
+    os.environ["NODEFAULTCURRENTDIRECTORYINEXEPATH"] = "1"
 sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from shim_host.recognition import key_shapes, value_forms

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import manage_secrets
 import pytest
 
 from tests.support.forms import Custody, End, cannot_run
@@ -76,6 +77,12 @@ def test_every_command_explains_itself(manage: Manage) -> None:
 )
 def test_wrong_usage_ends_with_2(manage: Manage, arguments: list[str]) -> None:
     assert manage(*arguments).code == 2
+
+
+def test_windows_starts_no_program_of_the_current_folder() -> None:
+    """It looks there before PATH, unless this is set; a stranger's checkout could have a git.exe."""
+    assert manage_secrets.without_current_folder("nt") == {"NODEFAULTCURRENTDIRECTORYINEXEPATH": "1"}
+    assert manage_secrets.without_current_folder("posix") == {}
 
 
 def test_one_file_a_key(manage: Manage, canary: Canary) -> None:
