@@ -190,8 +190,10 @@ class Memory:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: dict[str, set[str]] = {}
+        # A checkout that came as an archive may have a link to any file there, or a FIFO.
+        self._is_file = not os.path.lexists(path) or (path.is_file() and not path.is_symlink())
         with suppress(OSError):
-            for line in path.read_text("utf-8", "surrogateescape").splitlines():
+            for line in path.read_text("utf-8", "surrogateescape").splitlines() if self._is_file else ():
                 blob, _, owner = line.partition(" ")
                 self.add(blob, owner)
 
@@ -208,7 +210,7 @@ class Memory:
     def keep(self) -> None:
         """Write it down, for the next time; a repository that cannot be written is looked at all the same."""
         lines = [f"{blob} {owner}\n" for blob, owners in sorted(self._known.items()) for owner in sorted(owners)]
-        if lines:
+        if lines and self._is_file:
             with suppress(OSError):
                 self._path.write_text("".join(lines), "utf-8", "surrogateescape")
 

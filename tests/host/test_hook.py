@@ -332,6 +332,25 @@ def test_the_history_is_looked_at_too(clone: Clone, canary: Callable[[], str]) -
     assert value not in (clone.path / ".git/pre-commit-secrets.found").read_text()
 
 
+def test_what_was_found_is_noted_in_a_file_alone(clone: Clone, canary: Callable[[], str]) -> None:
+    """The .git of an archive may have a link there, or a FIFO: nothing is written through it, and nobody waits."""
+    value = canary()
+    clone.write("secrets/db_password", value)
+    clone.write("app.py", value)
+    clone.write("mine", "b = 2\na = 1\n")
+    clone.git("add", "app.py")
+    note = clone.path / ".git/pre-commit-secrets.found"
+    for is_link in (True, False):
+        if is_link:
+            note.symlink_to("../mine")
+        else:
+            os.mkfifo(note)
+        done = subprocess.run([HOOK, "--all"], cwd=clone.path, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 1
+        note.unlink()
+    assert (clone.path / "mine").read_text() == "b = 2\na = 1\n"
+
+
 def test_a_long_history_shows_how_far_it_is(clone: Clone) -> None:
     """A terminal gets one line, which is as narrow as the terminal and gone in the end, also after Ctrl-C."""
     text = "a line of some text that is ordinary\n" * 300
