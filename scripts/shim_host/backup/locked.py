@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from shim.secret import MAX_SECRET_BYTES, Secret, is_skipped
 from shim_host.errors import Refused, failed_file
-from shim_host.inputs import read_bounded
+from shim_host.inputs import MOST_BYTES, read_bounded
 from shim_host.store.vault import Vault, Writer
 
 ENDING = ".age"
@@ -98,9 +98,7 @@ class Locked(NamedTuple):
         """
         path = Path(self.shown(name))
         try:
-            if path.is_symlink():
-                raise Refused(f"{path} is a link, and links are not followed here", "replace it with the file itself")
-            return read_bounded(path, _MOST_BYTES).replace(b"\r\n", b"\n")
+            return _read_no_link(path, _MOST_BYTES).replace(b"\r\n", b"\n")
         except OSError as error:
             raise failed_file("read", str(path), error) from None
 
@@ -109,10 +107,15 @@ class Locked(NamedTuple):
         return {name: self.read(name) for name in self.names()}
 
     def recipients(self) -> list[Recipient]:
-        """Return for whom the files are; none where nobody said so yet."""
+        """Return for whom the files are; none where nobody said so yet.
+
+        Raises:
+            Refused: it is a link: what is no key is shown, and somebody could let it lead to a file of ours.
+            Failed: it cannot be read.
+        """
         path = self.path / RECIPIENTS
         try:
-            return read_recipients(read_bounded(path).decode("utf-8", "replace"))
+            return read_recipients(_read_no_link(path).decode("utf-8", "replace"))
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -135,6 +138,12 @@ class Locked(NamedTuple):
                 writer.write(RECIPIENTS, "".join(lines).encode())
             for name, data in sealed.items():
                 writer.write(name + ENDING, data)
+
+
+def _read_no_link(path: Path, most: int = MOST_BYTES) -> bytes:
+    if path.is_symlink():
+        raise Refused(f"{path} is a link, and links are not followed here", "replace it with the file itself")
+    return read_bounded(path, most)
 
 
 class Met(NamedTuple):

@@ -238,7 +238,7 @@ def test_an_unlocked_value_needs_no_disk(team: Team, canary: Canary, tmp_path: P
     assert not (ann.folder / "secrets").exists()
 
 
-def test_the_encrypted_files_are_written_through_no_link(team: Team, canary: Canary) -> None:
+def test_the_encrypted_files_are_written_and_read_through_no_link(team: Team, canary: Canary) -> None:
     """Whoever may push could have made the folder a link to somewhere else."""
     ann = team.ann
     ann.set("DB_PASSWORD", canary())
@@ -250,6 +250,13 @@ def test_the_encrypted_files_are_written_through_no_link(team: Team, canary: Can
     assert (end.code, "secrets.age is a link or a file, and" in end.stderr) == (1, True), end
     assert "another with --locked-dir" in end.stderr
     assert list(elsewhere.iterdir()) == []
+    (ann.folder / "secrets.age").unlink()
+    ann.write("own", f"password = {canary()}\n")
+    (ann.folder / "secrets.age").mkdir()
+    (ann.folder / "secrets.age/recipients").symlink_to("../own")
+    end = ann("lock", "--yes")  # whose words would be shown as those of a recipient
+    assert (end.code, "recipients is a link, and links are not followed here" in end.stderr) == (1, True), end
+    assert "password" not in end.stderr
 
 
 def test_root_asks_before_it_encrypts_into_the_folder_of_somebody_else(
