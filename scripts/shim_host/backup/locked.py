@@ -110,7 +110,7 @@ class Locked(NamedTuple):
         """Return for whom the files are; none where nobody said so yet.
 
         Raises:
-            Refused: it is a link: what is no key is shown, and somebody could let it lead to a file of ours.
+            Refused: it is a link: what is not a key is shown, too, and somebody could let it lead to a file of ours.
             Failed: it cannot be read.
         """
         path = self.path / RECIPIENTS
