@@ -40,9 +40,9 @@ WORDS = {
     "arguments": ("command", "entrypoint", "post_start", "pre_stop"),
     "label": ("label", "annotations"),
     "health-check": ("healthcheck",),
-    "build": ("build",),
+    "build": ("build", "built"),
     "logging": ("logging",),
-    "config": ("config",),
+    "config": ("config", "which it mounts"),
 }
 
 
