@@ -42,6 +42,7 @@ WORDS = {
     "health-check": ("healthcheck",),
     "build": ("build", "built"),
     "logging": ("logging",),
+    "volume": ("volumes.",),
     "config": ("config", "which it mounts"),
 }
 

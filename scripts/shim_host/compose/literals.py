@@ -187,7 +187,7 @@ def names_asked_for(project: Project, keys: Collection[str]) -> set[str]:
 def _place_of(path: tuple[str, ...], raw: str) -> str:
     """Return where *raw* is, as services.web.command; of variables, with the name."""
     if path[2:3] != ("environment",):
-        return ".".join(path[:3])
+        return ".".join(path[: 4 if path[2:3] == ("deploy",) else 3])
     name, equals, _ = raw.partition("=")
     return ".".join((*path, name) if len(path) == len(_A_LIST) and equals else path)
 

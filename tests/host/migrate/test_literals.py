@@ -319,10 +319,12 @@ def test_an_included_file_is_read_with_its_own_env_file(manage: Manage, canary: 
     manage.write("docker-compose.yml", "include: [{path: in/compose.yml, env_file: in/own.env}]\n")
     manage.write("in/own.env", f"DB_PASSWORD={value}\nTITLE={value}\n")
     service = "image: i, environment: ['DB_PASSWORD=${DB_PASSWORD}', 'T=${TITLE}'], command: 'run ${TITLE}'"
+    service += ", deploy: {labels: ['t=${TITLE}']}"
     manage.write("in/compose.yml", f"services:\n  a: {{{service}}}\n")
 
     said = findings(manage)
 
+    assert "services.a.deploy.labels holds the value of DB_PASSWORD in plain text" in said
     assert "services.a.environment.T holds the value of DB_PASSWORD in plain text" in said
     assert "services.a.command holds the value of DB_PASSWORD in plain text" in said
 
