@@ -59,7 +59,7 @@ except ModuleNotFoundError:
     refuse_without_extra("click")
 
 from shim_host import output, shell  # noqa: E402
-from shim_host.errors import FAILED, INTERRUPTED, Ended, Failed, UsageError, failed_file  # noqa: E402
+from shim_host.errors import FAILED, INTERRUPTED, Ended, Failed, UsageError, failed_file, stop_signals_interrupt  # noqa: E402
 
 from shim import __version__  # noqa: E402
 
@@ -353,7 +353,8 @@ def run(words: list[str]) -> object:
             shell.speak_as(["docker", *words[: words.index(docker_plugin.NAME) + 1]])
             words, program = call.words, f"docker {docker_plugin.NAME}"
             os.environ.update(call.environ)
-    return cli.main(words, prog_name=program, standalone_mode=False)
+    with stop_signals_interrupt():
+        return cli.main(words, prog_name=program, standalone_mode=False)
 
 
 def has_folder() -> bool:

@@ -108,13 +108,17 @@ def _whose(verb: str, path: str) -> Iterator[str]:
 
 @contextmanager
 def stop_signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, so that what is temporary is removed."""
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does: what is temporary is removed, and what is unfinished is named.
+
+    One that is ignored, as under nohup, stays so.
+    """
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        signal.signal(number, signal.default_int_handler)
+    for number, handler in before.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:

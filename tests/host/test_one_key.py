@@ -202,6 +202,24 @@ def test_a_run_that_is_ended_leaves_nothing_of_an_edited_value(
     assert not copy.parent.exists()
 
 
+def test_under_nohup_a_terminal_that_is_closed_ends_nothing(manage: Manage, canary: Canary) -> None:
+    new = canary()
+    manage("set", "A", "--value-file", "-", stdin=canary().encode())
+    manage.write("ed", f'#!/bin/sh\nkill -HUP "$PPID"\nprintf %s {new} >"$1"\n').chmod(0o755)
+    done = subprocess.run(
+        ["nohup", sys.executable, str(SCRIPT), "edit", "A", "--yes"],
+        cwd=manage.folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(manage.folder), "VISUAL": str(manage.folder / "ed")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    manage.custody.said += [done.stdout, done.stderr]
+
+    assert done.returncode == 0, done.stderr
+    assert manage.secrets() == {"a": new.encode()}
+
+
 def test_what_is_needed_is_not_removed(manage: Manage, canary: Canary) -> None:
     manage.write("v", canary())
     for key in ("USED", "FREE"):

@@ -16,7 +16,7 @@ from shim.secret import MAX_SECRET_BYTES, Secret, is_key
 from shim_host import inputs, inventory, names, output
 from shim_host.backup import locked
 from shim_host.commands import options
-from shim_host.errors import Failed, Refused, end_of, failed_file, stop_signals_interrupt
+from shim_host.errors import Failed, Refused, end_of, failed_file
 from shim_host.files import write_whole
 from shim_host.rotate import values
 from shim_host.shell import quoted
@@ -275,10 +275,7 @@ def _edited(key: str, value: bytes) -> bytes:
             "there is no folder in memory (tmpfs) to edit in",
             "edit a file of your own, and give it with set --value-file",
         )
-    with (
-        stop_signals_interrupt(),
-        tempfile.TemporaryDirectory(prefix="manage-secrets-", dir=folder, ignore_cleanup_errors=True) as place,
-    ):
+    with tempfile.TemporaryDirectory(prefix="manage-secrets-", dir=folder, ignore_cleanup_errors=True) as place:
         path = Path(place) / key
         path.touch(mode=0o600)
         path.write_bytes(value)

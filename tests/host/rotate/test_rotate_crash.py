@@ -130,13 +130,17 @@ def test_two_operators_at_once(swarm: PrivateSwarm, project: Manage, canary: Can
     assert check(swarm, project) == "v2"
 
 
-def test_ctrl_c_while_services_move_says_how_it_goes_on(swarm: PrivateSwarm, project: Manage, canary: Canary) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_services_move_says_how_it_goes_on(
+    stop: signal.Signals, swarm: PrivateSwarm, project: Manage, canary: Canary
+) -> None:
+    """Ctrl-C, or a CI's job that is cancelled."""
     prepare(swarm, project, canary)
     meddler = Meddler(swarm, at(5, "hang"))
     victim = begun(project, meddler, *COMMAND)
     while meddler.requests < 5:
         assert victim.poll() is None
-    victim.send_signal(signal.SIGINT)
+    victim.send_signal(stop)
     assert victim.stderr is not None
     said = ""
     for line in victim.stderr:  # it may have ended by the time that it is heard

@@ -14,7 +14,7 @@ from typing import Any
 
 from shim.secret import Secret
 from shim_host.docker_cli import REQUEST_SECONDS
-from shim_host.errors import Failed, Refused, stop_signals_interrupt
+from shim_host.errors import Failed, Refused
 from shim_host.swarm import inside, owner
 from shim_host.swarm.connection import PARALLEL_CALLS, Swarm
 from shim_host.swarm.model import LABEL, MAX_VALUE_BYTES, SwarmSecret
@@ -114,22 +114,21 @@ class ValueReader(Swarm):
         """Give the container of a helper task that has *secrets* mounted; it is gone afterwards, whatever happens."""
         node = self._found("ask the engine", self._api.info)["Swarm"]["NodeID"]
         name = f"shim-reader-{uuid.uuid4().hex[:12]}"
-        with stop_signals_interrupt():
-            try:
-                service = self._found(
-                    "start a helper task",
-                    lambda: self._client.create_service(
-                        _task(image, node, secrets),
-                        name=name,
-                        labels={READER: "export", OWNER: owner.this_run()},
-                        mode={"Replicated": {"Replicas": 1}},
-                    ),
-                )["ID"]
-                container = self._started(service, image)
-                self._cut_off(container)
-                yield container
-            finally:
-                self._remove(name)
+        try:
+            service = self._found(
+                "start a helper task",
+                lambda: self._client.create_service(
+                    _task(image, node, secrets),
+                    name=name,
+                    labels={READER: "export", OWNER: owner.this_run()},
+                    mode={"Replicated": {"Replicas": 1}},
+                ),
+            )["ID"]
+            container = self._started(service, image)
+            self._cut_off(container)
+            yield container
+        finally:
+            self._remove(name)
 
     def _started(self, service: str, image: str) -> str:
         """Return the container of the one task of *service*, once it runs."""
