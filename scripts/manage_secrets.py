@@ -326,7 +326,8 @@ def misused(error: click.ClickException) -> UsageError:
         text = "there are more arguments than this command takes"
         if context is not None and context.command.name in TAKE_VALUES:
             hints.append("a value is typed, or comes from a file or a pipe: arguments can be seen by others")
-    if wrong := WRONG_PATH.fullmatch(text):
+    wrong = WRONG_PATH.fullmatch(text)  # in the words of an older Python, which reads this file, too
+    if wrong:
         option = wrong["name"] + ": " if wrong["name"].startswith("-") else ""
         named = output.shown(wrong["path"].partition("=")[0])  # KEY=VALUE is not repeated
         text = f"{option}{named} {wrong['what']}"
