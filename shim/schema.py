@@ -296,7 +296,7 @@ class _Reading:
         elif name in ("rotate-with", "rotateWith"):
             spec.rotate_with = value
         elif name == "generate":
-            spec.generate = value.strip("()")
+            spec.generate = value[1:-1] if value[:1] == "(" and value[-1:] == ")" else value
         elif name == "literal":
             spec.literal = self._truth(name, value, line)
         elif name == "deliver":

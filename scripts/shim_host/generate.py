@@ -44,6 +44,17 @@ def new_value(spec: KeySpec, others: Mapping[str, Secret]) -> Secret:
     return Secret(value)
 
 
+def mistake_of(spec: KeySpec) -> tuple[str, str] | None:
+    """Return why `generate` refuses what the schema says of a key, whatever the other values are, and a hint."""
+    if spec.generate is None or spec.composed is not None or is_signed(spec):
+        return None
+    try:
+        new_value(spec, {})
+    except Refused as refused:
+        return refused.message.removeprefix(f"{spec.key}: "), refused.hints[0]
+    return None
+
+
 def can_be_made(spec: KeySpec) -> bool:
     """Return whether the schema says how to make a value of this key."""
     return spec.generate is not None or is_signed(spec)

@@ -11,6 +11,7 @@ from shim.secret import Secret, clean, is_skipped
 from shim_host import deployment_key, names
 from shim_host.backup import locked
 from shim_host.errors import Ended
+from shim_host.generate import mistake_of
 from shim_host.inventory import Outside, creation, env_files_with_secrets, outside_files
 from shim_host.shell import quoted
 from shim_host.store import gitignore, vault
@@ -98,7 +99,7 @@ def findings(subject: Subject) -> list[Fault]:
         found += _of_services(subject, subject.project)
     if subject.schema is not None:
         found += _unused(subject, by_key, subject.schema)
-        found += _of_systems(subject, by_key, subject.schema)
+        found += _of_decorators(subject, by_key, subject.schema)
     return found
 
 
@@ -385,8 +386,11 @@ def _unused(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> It
             yield Fault("unused", key, subject.store.shown(entry.name), message, hint)
 
 
-def _of_systems(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Fault]:
-    """What `rotate` would refuse because of the schema, before anybody waits for a rotation."""
+def _of_decorators(subject: Subject, by_key: Mapping[str, Entry], schema: Schema) -> Iterator[Fault]:
+    """What `generate` and `rotate` would refuse because of the schema, before anybody waits for a rotation."""
+    for spec in schema.keys.values():
+        if (wrong := mistake_of(spec)) is not None:
+            yield Fault("generate", spec.key, f"{schema.source}:{spec.line}", *wrong)
     if all(spec.rotate_with is None for spec in schema.keys.values()):
         return
     from shim_host.rotate import decorator

@@ -181,6 +181,24 @@ def test_what_a_line_lets_into_git_is_found(manage: Manage, canary: Canary, wher
     return made.stderr + found.stdout
 
 
+def test_what_generate_would_refuse_of_the_schema_is_found_before(manage: Manage) -> None:
+    manage.write(
+        ".env.schema",
+        "# @sensitive @generate=hax(32)\nA=\n# @sensitive @generate @type=port\nB=\n"
+        "# @sensitive @generate @type=jwt\nC=\n# @sensitive @generate=hex(32)\nGOOD=\n"
+        "# @sensitive @generate @type=bytes(32, hex)\nFINE=\n# @sensitive @generate @type=jwt(signedBy=GOOD)\nSIGNED=\n"
+        "# @sensitive @generate=hex(8) @type=string(maxLength=2)\nD=\n",
+    )
+    found = [item for item in findings(manage) if item["kind"] == "generate"]
+
+    assert [(item["key"], item["where"], item["message"]) for item in found] == [
+        ("A", ".env.schema:2", "@generate=hax(32) is unknown"),
+        ("B", ".env.schema:4", "a value of type port cannot be generated"),
+        ("C", ".env.schema:6", "its signing key has no value to sign it with"),
+        ("D", ".env.schema:14", "a generated value is longer than 2 characters"),
+    ]
+
+
 def test_what_rotate_would_refuse_of_the_schema_is_found_before(manage: Manage, canary: Canary) -> None:
     """Each mistake of each key with its line, all at once; what `rotate` says about the same key is the same."""
     manage.write(

@@ -749,7 +749,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
         "another run has taken this rotation over",
     ),
     "interrupted while services were moving": (
-        "host/rotate/test_rotate_crash.py::test_ctrl_c_while_services_move_says_how_it_goes_on",
+        "host/rotate/test_rotate_crash.py::test_a_stop_while_services_move_says_how_it_goes_on",
         "interrupted while services were moving",
     ),
     "… has a different value of … from the file's, or another SHIM_SALT": (
