@@ -33,6 +33,8 @@ def main() -> int:
         spawner, least = (measure.compiled(name, Path(place)) for name in ("spawner", "least"))
         starts = [measure.proven(program) for program in start_programs(folder, builds, least)]
         rounds = 1 if options.tiny else options.rounds
+        if not options.tiny:
+            measure.read_files_again()
         results = {
             **machine.description(builds.shim),
             "rounds": rounds,
