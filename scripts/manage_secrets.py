@@ -224,13 +224,21 @@ def options_of(name: str) -> "list[str]":
     return [word for param in command.params for word in param.opts] if command is not None else []
 
 
-@click.group(cls=Lazy, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Lazy,
+    epilog=EXAMPLES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+)
 @click.version_option(__version__, prog_name=output.PROGRAM)
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Manage the secrets of Docker Compose projects and Swarm stacks, from the first .env to the last rotation.
 
     Data goes to stdout, messages to stderr. Only get writes a value, and to a terminal only with --show.
     """
+    output.help_alone(ctx)
 
 
 def use_utf8() -> None:
@@ -274,11 +282,6 @@ def outcome(words: list[str], is_json: bool) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
-        if isinstance(
-            error, getattr(click.exceptions, "NoArgsIsHelpError", ())
-        ):  # only newer releases of click have it
-            sys.stderr.write(f"{error.format_message()}\n")
-            return error.exit_code
         ended = misused(error)
         output.explain(ended)
         message, hints, code = ended.message, ended.hints, error.exit_code

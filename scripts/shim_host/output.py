@@ -114,6 +114,13 @@ def drop_data() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def help_alone(context: Any) -> None:
+    """Show the help of a group of commands of which none was named, as a mistake; click's releases differ in that."""
+    if context.invoked_subcommand is None:
+        sys.stderr.write(f"{context.get_help()}\n")
+        context.exit(2)
+
+
 def say(message: str) -> None:
     """Say on stderr what happens: one line, or on a terminal as many as it takes, broken between words."""
     _print(f"{PROGRAM}: {shown(offered(message))}", sys.stderr)

@@ -35,9 +35,10 @@ PARAMETERS = {
 }
 
 
-@click.group("compose")
-@click.option("--project-name", default="", metavar="NAME", help="Name of the project.")
-def compose(project_name: str) -> None:
+@click.group("compose", invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...")
+@click.option("--project-name", default="", expose_value=False, metavar="NAME", help="Name of the project.")
+@click.pass_context
+def compose(ctx: click.Context) -> None:
     """Act as a provider for Docker Compose, which runs this command before the services.
 
     \b
@@ -56,6 +57,7 @@ def compose(project_name: str) -> None:
       manage-secrets compose up secrets
       manage-secrets compose metadata
     """
+    output.help_alone(ctx)
 
 
 _ANY = {"ignore_unknown_options": True, "allow_extra_args": True}
