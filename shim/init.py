@@ -207,17 +207,10 @@ class Init:
     def _settle(self) -> None:
         """Give back what only the start needed, and wipe what it left: no value stays with who does not need it."""
         if not self._staying.on_change:
-            from sys import modules
-
-            whole = modules.get(
-                "posix"
-            )  # it has a copy of the environment, once something needed more of it than we use
             for key in self._plan.had:
                 name = key.encode("utf-8", "surrogateescape")
                 kernel.forget_variable(name)
                 self._environ[:] = [entry for entry in self._environ if not entry.startswith(name + b"=")]
-                if whole is not None:
-                    whole.environ.pop(name, None)
         kernel.settle()
 
     def _spawn(self, argv: list[bytes], environment: list[bytes]) -> None:

@@ -7,6 +7,7 @@ ignored (CPython ignores both from birth, so they are given back as default, whi
 import ctypes
 import errno
 import os
+import posix
 import signal
 import sys
 import time
@@ -261,8 +262,9 @@ def wipe_what_is_freed() -> None:
     """Do nothing: this interpreter's memory is its own; only the frozen shim promises to wipe."""
 
 
-def forget_variable(_name: bytes) -> None:
-    """Do nothing, for the same reason."""
+def forget_variable(name: bytes) -> None:
+    """Drop the copy that this interpreter has of a variable; its memory is not wiped, for the same reason."""
+    posix.environ.pop(name, None)
 
 
 def settle() -> None:

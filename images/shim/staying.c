@@ -111,10 +111,22 @@ static PyObject *forget_variable(PyObject *self, PyObject *name)
     Py_ssize_t length;
     char *text;
 
+    PyObject *posix, *copy;
+    int has;
+
     (void)self;
     if (PyBytes_AsStringAndSize(name, &text, &length) < 0)
         return NULL;
     shim_forget_variable(text, (size_t)length);
+    /* The whole module has a copy, once something needed more of it than we use. To ask `sys` would make all of that. */
+    posix = PyDict_GetItemString(PyImport_GetModuleDict(), "posix");
+    copy = posix ? PyObject_GetAttrString(posix, "environ") : NULL;
+    has = copy ? PyDict_Contains(copy, name) : 0;
+    if (has > 0)
+        has = PyDict_DelItem(copy, name);
+    Py_XDECREF(copy);
+    if (has < 0 || (posix != NULL && copy == NULL))
+        return NULL;
     Py_RETURN_NONE;
 }
 

@@ -204,13 +204,18 @@ def _started(process: "subprocess.Popen[bytes]") -> str:
 
 
 def _at_rest(pid: int) -> dict[str, int]:
-    """Return the process's memory once it sleeps and stays the same; no event tells, so look again and again."""
+    """Return the process's memory once it sleeps and has stayed the same for half a second; no event tells.
+
+    An init of ours changes for the last time when its service has run for 0.2 s.
+    """
     before: dict[str, int] = {}
+    same = 0
     for _ in range(100):
         with Path(f"/proc/{pid}/smaps_rollup").open() as file:
             fields = [line.split() for line in file if line.endswith(" kB\n")]
         now = {name.rstrip(":"): int(kib) for name, kib, _ in fields}
-        if now == before and "(sleeping)" in Path(f"/proc/{pid}/status").read_text():
+        same = same + 1 if now == before else 0
+        if same == 5 and "(sleeping)" in Path(f"/proc/{pid}/status").read_text():
             return now
         before = now
         select.poll().poll(100)

@@ -202,7 +202,7 @@ def wipe_what_is_freed() -> None:
     """Wipe large blocks of memory when they are freed, from now on; small ones at the next long sleep."""
 
 def forget_variable(name: bytes, /) -> None:
-    """Wipe the value of a variable where the kernel laid it down."""
+    """Wipe the value of a variable where the kernel laid it down, and drop the copy that the whole `posix` has."""
 
 def settle() -> None:
     """Have the next sleep without a deadline give back the memory that only the start needed."""
