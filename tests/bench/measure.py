@@ -204,19 +204,21 @@ def _started(process: "subprocess.Popen[bytes]") -> str:
 
 
 def _at_rest(pid: int) -> dict[str, int]:
-    """Return the process's memory once it sleeps and has stayed the same for half a second; no event tells.
+    """Return the process's memory once it sleeps and has as much as half a second before; no event tells.
 
-    An init of ours changes for the last time when its service has run for 0.2 s.
+    An init of ours changes for the last time when its service has run for 0.2 s. What of it others share changes with
+    them.
     """
-    before: dict[str, int] = {}
+    before = (0, 0)
     same = 0
     for _ in range(100):
         with Path(f"/proc/{pid}/smaps_rollup").open() as file:
             fields = [line.split() for line in file if line.endswith(" kB\n")]
         now = {name.rstrip(":"): int(kib) for name, kib, _ in fields}
-        same = same + 1 if now == before else 0
-        if same == 5 and "(sleeping)" in Path(f"/proc/{pid}/status").read_text():
+        size = now["Rss"], now["Anonymous"]
+        same = same + 1 if size == before else 0
+        if same >= 5 and "(sleeping)" in Path(f"/proc/{pid}/status").read_text():
             return now
-        before = now
+        before = size
         select.poll().poll(100)
     raise TimeoutError(f"process {pid} does not come to rest")
