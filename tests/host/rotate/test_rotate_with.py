@@ -110,6 +110,7 @@ def test_two_roles_in_turn_fail_no_statement(
         """Wait until each worker has connected as often; the first may have begun before, with what was held then."""
         before = list(done)
         while any(now < then + times for now, then in zip(done, before, strict=True)) and not any(failed):
+            assert all(worker.is_alive() for worker in workers), "a worker has ended, and would never connect"
             stop.wait(0.01)
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
